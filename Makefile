@@ -1,0 +1,50 @@
+# Everything a user or a developer runs. `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test check format bench ui lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## Make .venv with the locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and $(PYTHON) is older or missing: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+train: $(STAMP) ## Train the default network on IBM's daily bars (ARGS="model.learning_rate=0.005")
+	@$(BIN)/python -m tradingbot_exp.train $(ARGS)
+
+test: $(STAMP) ## Run every test (ARGS="-k data")
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+check: $(STAMP) ## Lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few minutes)
+	@$(BIN)/python scripts/bench_training.py $(ARGS)
+	@$(BIN)/python scripts/bench_tracking.py $(ARGS)
+
+ui: $(STAMP) ## Open MLflow on the runs made here, http://127.0.0.1:5000
+	@$(BIN)/mlflow ui $(ARGS)
+
+lock: $(STAMP) ## Pin the newest dependencies that pyproject.toml admits (torch stays as pinned)
+	$(BIN)/python scripts/lock.py
+
+clean: ## Remove the environment and caches; runs and reports stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
