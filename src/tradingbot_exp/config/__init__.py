@@ -1,0 +1,1 @@
+"""Configuration: typed schemas, composition, and checks that span keys."""

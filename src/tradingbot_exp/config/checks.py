@@ -1,0 +1,220 @@
+"""Checks of a resolved configuration: each value by itself, then values against each other.
+
+None of this imports torch or mlflow, so a mistake is answered at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.models.names import ACTIVATIONS, model_names
+from tradingbot_exp.training.names import DEVICES, LOSSES, OPTIMIZERS, PRECISIONS, PROGRESS_MODES, SCHEDULERS
+
+SOURCES = ("bundled", "csv", "table", "synthetic")
+BUNDLED = ("ibm", "msft")
+SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
+PRUNERS = ("none", "median", "hyperband", "percentile")
+KEEP = ("best", "all", "none")
+ON_ERROR = ("raise", "offline")
+DIRECTIONS = ("minimize", "maximize")
+TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "file", "databricks")
+
+
+class _Number(NamedTuple):
+    """A number's range: what a user is told, and the test."""
+
+    key: str
+    wanted: str
+    holds: Callable[[float], bool]
+
+
+_NUMBERS = (
+    _Number("seed", "a whole number from 0 to 4294967295", lambda v: 0 <= v < 2**32),
+    _Number("data.horizon", "1 or more bars", lambda v: v >= 1),
+    _Number("data.sequence_length", "1 or more bars", lambda v: v >= 1),
+    _Number("data.synthetic.bars", "100 to 10000000 bars", lambda v: 100 <= v <= 10_000_000),
+    _Number("data.synthetic.signal", "between -1 and 1, both excluded", lambda v: -1 < v < 1),
+    _Number("data.synthetic.seed", "0 or more", lambda v: v >= 0),
+    _Number("model.output_dim", "1: a forecast is one number", lambda v: v == 1),
+    _Number("model.dropout", "from 0 to below 1", lambda v: 0 <= v < 1),
+    _Number("model.learning_rate", "above 0 and at most 10", lambda v: 0 < v <= 10),
+    _Number("training.epochs", "1 or more", lambda v: v >= 1),
+    _Number("training.batch_size", "1 or more rows", lambda v: v >= 1),
+    _Number("training.weight_decay", "0 or more", lambda v: v >= 0),
+    _Number("evaluation.cost_bps", "0 or more basis points", lambda v: v >= 0),
+    _Number("evaluation.execution_lag", "0 or more bars", lambda v: v >= 0),
+    _Number("hpo.num_trials", "1 or more", lambda v: v >= 1),
+    _Number("hpo.n_jobs", "1 or more", lambda v: v >= 1),
+    _Number("hpo.repeats", "1 or more", lambda v: v >= 1),
+    _Number("hpo.max_failure_rate", "from 0 to 1", lambda v: 0 <= v <= 1),
+    _Number("hpo.null_replays", "0 or more", lambda v: v >= 0),
+)
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration that cannot run.
+
+    Raises
+    ------
+    ConfigError
+        Names the key, what was given, and what would be right.
+    """
+    for number in _NUMBERS:
+        value = _get(config, number.key)
+        if not math.isfinite(value) or not number.holds(value):
+            raise _wrong(number.key, value, number.wanted)
+    choices: dict[str, tuple[str, ...]] = {
+        "data.source": SOURCES,
+        "model.name": model_names(),
+        "model.activation": ACTIVATIONS,
+        "training.optimizer": OPTIMIZERS,
+        "training.loss": LOSSES,
+        "training.scheduler": SCHEDULERS,
+        "training.device": DEVICES,
+        "training.precision": PRECISIONS,
+        "training.progress": PROGRESS_MODES,
+        "hpo.sampler": SAMPLERS,
+        "hpo.pruner": PRUNERS,
+        "hpo.keep": KEEP,
+        "tracking.on_error": ON_ERROR,
+    }
+    for key, known in choices.items():
+        _one_of(key, _get(config, key), known)
+    _check_data(config)
+    _check_model(config)
+    _check_training(config)
+    _check_evaluation(config)
+    _check_hpo(config)
+    _check_names(config)
+
+
+def _check_data(config: Config) -> None:
+    data = config.data
+    if data.source == "bundled":
+        _one_of("data.name", data.name, BUNDLED)
+    if data.source in ("csv", "table"):
+        if not data.path:
+            raise ConfigError(f"data={data.source} needs a file: data.path=FILE (CSV or Parquet).")
+    elif data.path:
+        raise ConfigError(
+            f"data.path={data.path} is not read with data={data.source}. For your own bars use data=csv, for "
+            "your own features data=table."
+        )
+    if not data.features:
+        raise ConfigError("data.features is empty: name at least one feature.")
+    if data.source != "table":
+        _one_of("data.target", data.target, ("return", "direction"))
+        if data.returns is not None:
+            raise ConfigError(
+                f"data.returns={data.returns} is for data=table only: with bars, returns come from the close."
+            )
+    split = data.split
+    if (split.train_end is None) != (split.val_end is None):
+        missing = "data.split.val_end" if split.val_end is None else "data.split.train_end"
+        raise ConfigError(f"A split by dates needs both train_end and val_end: {missing} is missing.")
+    if split.test_end is not None and split.train_end is None:
+        raise ConfigError("data.split.test_end is given without data.split.train_end and data.split.val_end.")
+
+
+def _check_model(config: Config) -> None:
+    model = config.model
+    if any(width < 1 for width in model.hidden_layers):
+        raise _wrong("model.hidden_layers", model.hidden_layers, "1 or more units in each layer")
+    if model.name == "linear" and model.hidden_layers:
+        raise _wrong("model.hidden_layers", model.hidden_layers, "[] with model=linear; model=mlp has layers")
+    if model.name == "lstm" and not model.hidden_layers:
+        raise _wrong("model.hidden_layers", model.hidden_layers, "the size of at least one LSTM layer")
+    if model.input_dim is not None:
+        steps = 1 if model.name == "lstm" else config.data.sequence_length
+        derived = len(config.data.features) * steps
+        if model.input_dim != derived:
+            bars = "" if steps == 1 else f" x {steps} bars (data.sequence_length)"
+            raise ConfigError(
+                f"model.input_dim={model.input_dim}, but data.features names {len(config.data.features)} "
+                f"features{bars}, which makes {derived}. Leave model.input_dim out, or set it to {derived}."
+            )
+
+
+def _check_training(config: Config) -> None:
+    training = config.training
+    clip, patience = training.gradient_clip, training.early_stopping
+    if clip is not None and not (_is_number(clip) and clip > 0):
+        raise _wrong("training.gradient_clip", clip, "a number above 0, or null for no clipping")
+    if patience is not None and not (_is_whole(patience) and patience >= 1):
+        raise _wrong("training.early_stopping", patience, "a whole number of epochs, 1 or more, or null for off")
+    if training.loss == "bce" and config.data.source != "table" and config.data.target != "direction":
+        raise ConfigError(
+            f"training.loss=bce is for 0/1 targets, but data.target={config.data.target}. Use "
+            "data.target=direction, or training.loss=mse, mae or huber."
+        )
+    if training.precision == "bf16-mixed" and training.device == "mps":
+        raise ConfigError("training.precision=bf16-mixed is not there on mps: use float32.")
+    if training.precision == "float64" and training.device == "mps":
+        raise ConfigError("training.precision=float64 is not there on mps: use float32, or training.device=cpu.")
+
+
+def _check_evaluation(config: Config) -> None:
+    periods = config.evaluation.periods_per_year
+    if periods != "auto" and not (_is_number(periods) and periods > 0):
+        raise _wrong("evaluation.periods_per_year", periods, "a number above 0, or auto")
+
+
+def _check_hpo(config: Config) -> None:
+    metrics, directions = config.hpo.metric, config.hpo.direction
+    metrics = metrics if isinstance(metrics, list) else [metrics]
+    directions = directions if isinstance(directions, list) else [directions]
+    if len(metrics) != len(directions):
+        raise ConfigError(
+            f"hpo.metric names {len(metrics)} metrics and hpo.direction {len(directions)} directions: one each."
+        )
+    for direction in directions:
+        _one_of("hpo.direction", direction, DIRECTIONS)
+
+
+def _check_names(config: Config) -> None:
+    for key in ("experiment.name", "tracking.uri"):
+        if not str(_get(config, key)).strip():
+            raise ConfigError(f"{key} is empty: give it a value.")
+    scheme = re.match(r"([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", config.tracking.uri)
+    if scheme and scheme[1] not in TRACKING_SCHEMES:
+        raise ConfigError(
+            f"tracking.uri has the scheme '{scheme[1]}', which MLflow does not know. Right would be "
+            f"sqlite:///mlflow.db, http://HOST:PORT or postgresql://HOST/NAME.{near(scheme[1], TRACKING_SCHEMES)}"
+        )
+    for name, value in config.experiment.tags.items():
+        if not re.fullmatch(r"[\w.\- /:]{1,250}", name):
+            raise ConfigError(
+                f"experiment.tags: '{name}' is no name for an MLflow tag. Letters, digits, _ - . / : and spaces "
+                "are allowed, up to 250 characters."
+            )
+        if isinstance(value, dict | list):
+            raise ConfigError(f"experiment.tags.{name} is a {type(value).__name__}: a tag holds one text or number.")
+
+
+def _one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key}={value} is not known. It is one of: {', '.join(known)}.{near(str(value), known)}")
+
+
+def _wrong(key: str, value: Any, wanted: str) -> ConfigError:
+    return ConfigError(f"{key}={value} is impossible. Right would be {wanted}.")
+
+
+def _get(config: Config, key: str) -> Any:
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

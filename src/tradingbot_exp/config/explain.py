@@ -1,0 +1,105 @@
+"""One readable message for each way in which a command line can be wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, get_type_hints
+
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, near
+
+
+def known_keys(schema: type[Any] = Config, prefix: str = "") -> Iterator[str]:
+    """Yield every key of the schema, dotted."""
+    hints = get_type_hints(schema)
+    for item in dataclasses.fields(schema):
+        key = f"{prefix}{item.name}"
+        yield key
+        if dataclasses.is_dataclass(hints[item.name]):
+            yield from known_keys(hints[item.name], f"{key}.")
+
+
+def refuse_option_spelling(arguments: Sequence[str]) -> None:
+    """Answer ``--model.learning_rate 0.005`` with the spelling that Hydra reads.
+
+    Raises
+    ------
+    ConfigError
+        An argument is written as an option, but is a configuration key.
+    """
+    keys = set(known_keys())
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("--") or not (name in keys or "." in name):
+            continue
+        if not equals:
+            following = arguments[position + 1 : position + 2]
+            value = following[0] if following and not following[0].startswith("-") else "VALUE"
+        hint = "" if name in keys else near(name, keys)
+        raise ConfigError(f"{argument}: keys are set without dashes and with an equals sign: {name}={value}.{hint}")
+
+
+def explain(error: Exception) -> str:
+    """Turn an exception of Hydra or OmegaConf into one message that names the key and what would be right."""
+    text = "\n".join(dict.fromkeys(str(e).strip() for e in (error, error.__cause__) if e is not None and str(e)))
+    key = _key_of(error, text)
+    for kind, explainer in _EXPLAINERS:
+        found = kind.search(text)
+        if found:
+            return explainer(key, found)
+    options = getattr(error, "options", None)
+    lines = [line for line in text.splitlines() if not _NOISE.match(line)]
+    message = "\n".join(lines)
+    if options:
+        wanted = re.search(r"Could not find '([\w/]+)'", message)
+        group, _, name = (wanted[1] if wanted else "").rpartition("/")
+        return f"{group}={name} is not there. The options are: {', '.join(options)}.{near(name, options)}"
+    return f"{key}: {message}" if key and key not in message else message
+
+
+def _unknown_key(key: str, found: re.Match[str]) -> str:
+    key = key or found[0]
+    added = f" To add it, write +{key}=VALUE." if re.match(r"(experiment\.tags|hpo\.param_space)\.", key) else ""
+    return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
+
+
+def _wrong_type(key: str, found: re.Match[str]) -> str:
+    value, wanted = found.group("value"), found.group("wanted")
+    return f"{key}={value} has the wrong type: expected is {_TYPES.get(wanted, wanted)}."
+
+
+def _no_override(key: str, found: re.Match[str]) -> str:
+    return f"'{found[1]}' is no setting. Write KEY=VALUE, such as model.learning_rate=0.005; --help shows the keys."
+
+
+def _unresolved(key: str, found: re.Match[str]) -> str:
+    return f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], known_keys())}"
+
+
+_NOISE = re.compile(r"\s*(object_type|reference_type|full_key)[:=]|Config search path:|\s*provider=|See https?:")
+_TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "String": "a text"}
+_EXPLAINERS = (
+    (re.compile(r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '"), _unknown_key),
+    (
+        re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<wanted>\w+)"),
+        _wrong_type,
+    ),
+    (re.compile(r"Error parsing override '(.*)'\nmissing EQUAL"), _no_override),
+    (re.compile(r"Interpolation key '([^']*)' not found"), _unresolved),
+)
+
+
+def _key_of(error: Exception, text: str) -> str:
+    """Find the key that an error is about; empty if it does not say."""
+    for pattern in (
+        r"Could not override '([^']+)'",
+        r"full_key: (\S+)",
+        r"[Ee]rror merging override \+*([^=\s]+)=",
+    ):
+        found = re.search(pattern, text)
+        if found:
+            return found[1]
+    keys = (getattr(cause, "full_key", None) for cause in (error, error.__cause__))
+    return next((str(key) for key in keys if key), "")

@@ -1,0 +1,116 @@
+"""From the configuration that Hydra composed to the one that a job runs: typed, resolved, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tradingbot_exp.config.checks import check
+from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError
+
+LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
+
+
+def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+    """Resolve and check a composed configuration.
+
+    Parameters
+    ----------
+    composed : DictConfig
+        What Hydra composed, with or without its ``hydra`` node.
+    overrides : sequence of str
+        The overrides of the command line, in order: they decide which learning rate was set last.
+
+    Returns
+    -------
+    Config
+        All values resolved; `model.learning_rate` and `training.learning_rate` are the same number.
+
+    Raises
+    ------
+    ConfigError
+        A value is missing, impossible, or at odds with another; the message names the key.
+    """
+    try:
+        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+        plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
+        unify_learning_rates(plain, overrides)
+        missing = sorted(OmegaConf.missing_keys(plain))
+        if missing:
+            raise ConfigError(f"{missing[0]} has no value: give one with {missing[0]}=VALUE.")
+        config = cast(Config, OmegaConf.to_object(plain))
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    if config.data.split.train_end or config.data.split.val_end:
+        config.data.split.train = config.data.split.val = config.data.split.test = None
+    for switch in ("early_stopping", "gradient_clip"):
+        if getattr(config.training, switch) is False or getattr(config.training, switch) in ("off", "none"):
+            setattr(config.training, switch, None)
+    check(config)
+    return config
+
+
+def unify_learning_rates(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Make the two learning rates one: the value set last, on the command line or else in a file, counts for both.
+
+    Raises
+    ------
+    ConfigError
+        Both were set, at one level, to different values.
+    """
+    given = {override.lstrip("+~").partition("=")[0] for override in overrides}
+    on_command_line = [key for key in LEARNING_RATES if key in given]
+    in_files = [key for key in LEARNING_RATES if not OmegaConf.is_interpolation(*_leaf(config, key))]
+    set_last = on_command_line or in_files or [LEARNING_RATES[0]]
+    try:
+        values = {key: float(OmegaConf.select(config, key)) for key in set_last}
+    except (OmegaConfBaseException, RecursionError, TypeError, ValueError) as error:
+        raise ConfigError(f"{set_last[0]} has no usable value. {explain(error)}") from error
+    if len(set(values.values())) > 1:
+        told = " and ".join(f"{key}={value:g}" for key, value in values.items())
+        raise ConfigError(
+            f"{told} differ, but the two keys are one value. Set one of them, or both to the same number."
+        )
+    for key in LEARNING_RATES:
+        OmegaConf.update(config, key, values[set_last[-1]])
+
+
+def _leaf(config: DictConfig, key: str) -> tuple[DictConfig, str]:
+    block, _, name = key.partition(".")
+    return cast(DictConfig, config[block]), name
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every leaf of a nested mapping with its dotted key; a list is one leaf."""
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{dotted}.")
+        else:
+            yield dotted, value
+
+
+def config_sha256(config: Config, data_fingerprint: str) -> str:
+    """Hash what decides a run's result: 64 hexadecimal digits.
+
+    Covered are `seed`, `data` (files by their content's fingerprint, not by path or label), `model`,
+    `training` and `evaluation`. Not covered, as none of it changes a run's numbers: `experiment`,
+    `tracking`, `hpo` (its values arrive in `model` and `training`) and the progress display. Keys are
+    sorted, so neither their order nor the way they were composed matters.
+    """
+    tree = asdict(config)
+    covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
+    for name in ("name", "path", "symbol"):
+        del covered["data"][name]
+    del covered["training"]["progress"]
+    covered["data"]["fingerprint"] = data_fingerprint
+    canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()

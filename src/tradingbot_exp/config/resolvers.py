@@ -1,0 +1,40 @@
+"""OmegaConf resolvers that the configuration files use, all under the prefix ``tradingbot.``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+TRACKING_DATABASE = "mlflow.db"
+
+
+def launch_dir() -> Path:
+    """Give the directory that the user started from, also in a job that changed directory or host."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        return Path(HydraConfig.get().runtime.cwd)
+    return Path.cwd()
+
+
+def _tracking_uri() -> str:
+    """Give MLFLOW_TRACKING_URI, else the SQLite file that a plain `mlflow ui` opens in the launch directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
+
+
+def _experiment_name(default: str) -> str:
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or default
+
+
+def _default(value: float) -> float:
+    """Mark a value as a default: an interpolation, unlike the same number written by a user."""
+    return value
+
+
+def register() -> None:
+    """Register the resolvers (idempotent)."""
+    OmegaConf.register_resolver("tradingbot.tracking_uri", _tracking_uri, replace=True)
+    OmegaConf.register_resolver("tradingbot.experiment_name", _experiment_name, replace=True)
+    OmegaConf.register_resolver("tradingbot.default", _default, replace=True)

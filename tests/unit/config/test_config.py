@@ -1,0 +1,166 @@
+"""Composition: every option composes, the two learning rates are one, and the hash sees what decides a result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from tradingbot_exp.config.explain import known_keys
+from tradingbot_exp.config.finalize import config_sha256, finalize
+from tradingbot_exp.config.help import key_comments
+from tradingbot_exp.config.paths import conf_dir
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError
+
+GROUPS = ("data", "model", "training", "hpo", "tracking", "experiment")
+NEEDED = {
+    "data=csv": ["data.path=bars.csv"],
+    "data=table": ["data.path=t.csv", "data.features=[a]", "data.target=y"],
+}
+
+
+def composed(overrides: Sequence[str]) -> DictConfig:
+    with initialize_config_dir(str(conf_dir())):
+        return compose("config", list(overrides))
+
+
+def final(*overrides: str) -> Config:
+    return finalize(composed(overrides), overrides)
+
+
+def options() -> list[str]:
+    found = []
+    for group in GROUPS:
+        names = sorted(file.stem for file in (conf_dir() / group).glob("*.yaml") if file.stem != "base")
+        found += [f"{group}={name}" for name in names]
+    return found
+
+
+@pytest.mark.parametrize("option", options())
+def test_every_option_of_every_group_composes_and_passes_its_checks(option: str) -> None:
+    config = final(option, *NEEDED.get(option, []))
+    assert isinstance(config, Config)
+    group, _, name = option.partition("=")
+    if group in ("data", "model"):
+        assert getattr(config, group).name == name
+
+
+def test_there_are_options_to_compose() -> None:
+    assert {"data=ibm", "model=lstm", "training=smoke", "hpo=grid", "experiment=hpo_example"} <= set(options())
+
+
+@pytest.mark.parametrize(
+    ("overrides", "value"),
+    [
+        ([], 0.001),
+        (["model.learning_rate=0.005"], 0.005),
+        (["training.learning_rate=0.005"], 0.005),
+        (["model.learning_rate=0.005", "training.learning_rate=5e-3"], 0.005),
+        # The template's training.learning_rate is a literal: the command line comes after it, with either key.
+        (["experiment=basic_training_example"], 0.001),
+        (["experiment=basic_training_example", "model.learning_rate=0.005"], 0.005),
+        (["experiment=basic_training_example", "training.learning_rate=0.005"], 0.005),
+        (["++model.learning_rate=0.005"], 0.005),
+    ],
+)
+def test_the_learning_rate_set_last_counts_for_both(overrides: list[str], value: float) -> None:
+    config = final(*overrides)
+    assert config.model.learning_rate == config.training.learning_rate == value
+
+
+@pytest.mark.parametrize("body", ["model: {learning_rate: 0.02}", "training: {learning_rate: 0.02}"])
+def test_a_file_sets_both_with_either_key(body: str, tmp_path: Path) -> None:
+    config = _with_template(tmp_path, body)
+    assert config.model.learning_rate == config.training.learning_rate == 0.02
+
+
+def test_a_file_that_sets_the_default_value_by_one_key_and_another_by_the_other_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model.learning_rate=0.001 and training.learning_rate=0.02 differ"):
+        _with_template(tmp_path, "model: {learning_rate: 0.001}\ntraining: {learning_rate: 0.02}")
+
+
+def _with_template(folder: Path, body: str) -> Config:
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{body}\n")
+    overrides = ["experiment=mine"]
+    return finalize(composed([f"hydra.searchpath=[file://{folder}]", *overrides]), overrides)
+
+
+def test_dates_replace_the_fractions_of_a_split() -> None:
+    split = final("data.split.train_end=2009-12-31", "data.split.val_end=2011-06-30").data.split
+    assert (split.train, split.val, split.test) == (None, None, None)
+
+
+@pytest.mark.parametrize("off", ["null", "false", "off", "none"])
+def test_early_stopping_and_clipping_can_be_switched_off_in_any_spelling(off: str) -> None:
+    config = final(f"training.early_stopping={off}", f"training.gradient_clip={off}")
+    assert config.training.early_stopping is None and config.training.gradient_clip is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "texts"),
+    [
+        (["training.early_stopping=0"], ["training.early_stopping=0", "1 or more"]),
+        (["training.gradient_clip=-1"], ["training.gradient_clip=-1", "above 0"]),
+        (["model.hidden_layers=[64,0]"], ["model.hidden_layers=[64, 0]"]),
+        (["model=linear", "model.hidden_layers=[4]"], ["model.hidden_layers", "model=mlp"]),
+        (["model=lstm", "model.hidden_layers=[]"], ["model.hidden_layers", "LSTM"]),
+        (["model.dropout=1"], ["model.dropout=1", "below 1"]),
+        (["model.learning_rate=nan"], ["model.learning_rate=nan"]),
+        (["evaluation.cost_bps=-1"], ["evaluation.cost_bps=-1"]),
+        (["evaluation.periods_per_year=often"], ["evaluation.periods_per_year=often", "auto"]),
+        (["data.features=[]"], ["data.features"]),
+        (["data=msft", "data.name=aapl"], ["data.name=aapl", "ibm, msft"]),
+        (["data.path=x.csv"], ["data.path=x.csv", "data=csv"]),
+        (["data.returns=r"], ["data.returns=r", "data=table"]),
+        (["data.split.train_end=2010-01-01"], ["data.split.val_end is missing"]),
+        (["data.split.test_end=2010-01-01"], ["data.split.test_end"]),
+        (["tracking.uri=ftp://x"], ["tracking.uri", "ftp"]),
+        (["tracking.uri=''"], ["tracking.uri is empty"]),
+        (["hpo.metric=[val_loss,val_sharpe]"], ["hpo.metric", "hpo.direction"]),
+        (["hpo.direction=up"], ["hpo.direction=up"]),
+        (["model.learning_rate=${training.learning_rate}"], ["learning_rate"]),
+    ],
+)
+def test_values_at_odds_are_refused_by_key(overrides: list[str], texts: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        final(*overrides)
+    for text in texts:
+        assert text in str(caught.value)
+
+
+def test_a_tag_that_mlflow_would_not_take_is_refused_by_name() -> None:
+    config = composed([])
+    config.experiment.tags = {"bad@name": 1}
+    with pytest.raises(ConfigError, match="bad@name"):
+        finalize(config)
+
+
+def test_the_hash_sees_what_decides_the_result_and_nothing_else() -> None:
+    print_ = "f" * 32
+    base = config_sha256(final(), print_)
+    for same in (
+        ["tracking.uri=sqlite:///elsewhere.db"],
+        ["experiment.name=other", "+experiment.tags.a=1"],
+        ["hpo.num_trials=99", "hpo.storage=x", "hpo.n_jobs=2"],
+        ["training.progress=off"],
+        ["training.learning_rate=0.001"],
+        ["model.learning_rate=1e-3", "seed=42"],
+    ):
+        assert config_sha256(final(*same), print_) == base, same
+    for other in (["seed=1"], ["model.dropout=0.1"], ["training.epochs=51"], ["evaluation.cost_bps=1"]):
+        assert config_sha256(final(*other), print_) != base, other
+    assert config_sha256(final(), "0" * 32) != base
+
+
+def test_every_key_has_a_comment_in_its_file() -> None:
+    comments = key_comments(conf_dir())
+    blocks = {"experiment", "data", "model", "training", "evaluation", "hpo", "tracking"}
+    obvious = {"data.split.val", "data.split.test", "data.split.val_end"}
+    uncommented = [key for key in known_keys() if key not in comments and key not in blocks | obvious]
+    # The first key of a group of three stands for the others.
+    assert [key for key in uncommented if key != "data.split.train"] == []

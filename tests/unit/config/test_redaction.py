@@ -1,0 +1,44 @@
+"""Passwords, tokens and keys stay out of what is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from tradingbot_exp.config.redaction import is_secret_file, redact, redact_mapping
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("http://me:pw@host:5000/x", "http://***@host:5000/x"),
+        ("uri: postgresql+psycopg://me:p%40w@db/x?sslmode=on", "uri: postgresql+psycopg://***@db/x?sslmode=on"),
+        ("https://ghp_token@github.com/a/b.git", "https://***@github.com/a/b.git"),
+        ("https://host/x?api_key=abc&page=2", "https://host/x?api_key=***&page=2"),
+        ("mail me@example.org about http://host/@home", "mail me@example.org about http://host/@home"),
+        ("sqlite:////tmp/a@b/mlflow.db", "sqlite:////tmp/a@b/mlflow.db"),
+    ],
+)
+def test_credentials_in_uris_are_masked_and_the_rest_stays(text: str, kept: str) -> None:
+    assert redact(text) == kept
+
+
+def test_values_with_secret_names_are_masked() -> None:
+    given = {"AWS_SECRET_ACCESS_KEY": "abc", "TOKEN": "t", "PLAIN": "http://a:b@c", "OMP_NUM_THREADS": "2"}
+    assert redact_mapping(given) == {
+        "AWS_SECRET_ACCESS_KEY": "***",
+        "TOKEN": "***",
+        "PLAIN": "http://***@c",
+        "OMP_NUM_THREADS": "2",
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [".env", "a/.env.local", "id_rsa", "k/server.pem", "aws_credentials.json", "secrets/db"]
+)
+def test_files_that_hold_secrets_are_recognised(name: str) -> None:
+    assert is_secret_file(name)
+
+
+@pytest.mark.parametrize("name", ["tests/test_secrets.py", "tokenizer.py", "docs/passwords.md", "data/keys_by_day.csv"])
+def test_code_and_data_that_merely_sound_so_are_not(name: str) -> None:
+    assert not is_secret_file(name)
