@@ -1,0 +1,11 @@
+"""Market data: from a `DataConfig` to scaled, split, fingerprinted arrays that a model can be trained on.
+
+`prepare_data` is the one call that training needs. Its steps are usable by themselves: `sources.load_bars`
+and `sources.load_table` read and check, `features.compute_features` computes, `splits.split_rows` cuts in
+time order, `fingerprint.fingerprint` identifies, `frequency.describe_frequency` tells how often bars come.
+"""
+
+from tradingbot_exp.data.dataset import PreparedData, prepare_data
+from tradingbot_exp.data.splits import Block
+
+__all__ = ["Block", "PreparedData", "prepare_data"]

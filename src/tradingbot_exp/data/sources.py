@@ -1,0 +1,233 @@
+"""From a `DataConfig` to checked bars, or to a checked table of the user's own features and target."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tradingbot_exp.data import checks
+from tradingbot_exp.data.cells import Cells, FloatArray, plain, select_symbol, to_numbers
+from tradingbot_exp.data.features import FEATURES, WARMUP
+from tradingbot_exp.data.reading import parse_csv, read_cells
+from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.data.timestamps import parse_times, time_column
+from tradingbot_exp.errors import ConfigError, DataError, near
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import DataConfig
+
+OHLCV = (*checks.PRICES, "volume")
+SOURCES = ("bundled", "csv", "synthetic", "table")
+
+
+@dataclass(frozen=True, eq=False)
+class Bars:
+    """Checked market bars, oldest first.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        float64 columns ``open high low close volume``, prices back-adjusted by ``adj_close / close`` where
+        the file has it, then any other numeric columns under the file's own names. The DatetimeIndex is named
+        ``date`` and keeps the file's time zone.
+    name, symbol : str
+        ``data.name``, and the instrument.
+    card : dict
+        What is known of their origin: ``description``, ``source``, ``licence``, ``adjustment``, JSON-able.
+    """
+
+    frame: pd.DataFrame
+    name: str
+    symbol: str
+    card: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The user's own features and target, oldest first; attributes as in `Bars`.
+
+    `frame` holds, in float64, the columns ``data.features``, ``data.target`` and ``data.returns``. NaN may
+    be the target of at most the last ``data.horizon`` rows, which `unknown` counts, and the first return.
+    """
+
+    frame: pd.DataFrame
+    name: str
+    symbol: str
+    card: dict[str, Any]
+    unknown: int
+
+
+def load_bars(config: DataConfig) -> Bars:
+    """Load the bars of ``data.source`` ``bundled``, ``csv`` or ``synthetic``.
+
+    Raises
+    ------
+    ConfigError
+        If a key is at odds with another or with what the file holds.
+    DataError
+        If the file, a column or a row cannot be used.
+    """
+    if config.path and config.source in ("bundled", "synthetic"):
+        raise ConfigError(f"data.path={config.path} is not read with data={config.name}; add data=csv.")
+    if config.source == "bundled":
+        return _bundled(config)
+    if config.source == "csv":
+        cells, symbol = select_symbol(read_cells(_path(config)), config.symbol)
+        frame, adjustment = _bars_frame(cells, config)
+        return Bars(frame, config.name, symbol or config.name, _user_card(config, adjustment))
+    if config.source == "synthetic":
+        card = {
+            "description": "AR(1) log returns, see tradingbot_exp.data.synthetic",
+            "source": f"synthetic: bars={config.synthetic.bars}, signal={config.synthetic.signal}, "
+            f"seed={config.synthetic.seed}",
+            "licence": "none needed",
+            "adjustment": "none",
+        }
+        return Bars(synthetic_bars(config.synthetic), config.name, config.symbol or "SYNTHETIC", card)
+    raise ConfigError(
+        f"data.source={config.source}: expected one of {', '.join(SOURCES)}.{near(str(config.source), SOURCES)}"
+    )
+
+
+def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
+    """Load the columns that a ``table`` is told to use.
+
+    Parameters
+    ----------
+    config : DataConfig
+        ``features`` and ``target`` name columns; ``returns``, if given, the column of the bar's own one-bar
+        log return, known at its close.
+    with_target : bool
+        False reads the features alone, for forecasts from rows whose future is not known.
+
+    Raises
+    ------
+    ConfigError
+        If a named column is not there, or the target is among the features.
+    DataError
+        If the file, a column or a row cannot be used.
+    """
+    cells, symbol = select_symbol(read_cells(_path(config)), config.symbol)
+    index = parse_times(cells, time_column(cells))
+    checks.check_index(cells, index)
+    features = feature_names(config)
+    if config.target in features:
+        raise ConfigError(f"data.features holds the target column {config.target!r}; the answer cannot be an input.")
+    keys = dict.fromkeys(features, "data.features")
+    if with_target:
+        keys |= {config.target: "data.target"} | ({config.returns: "data.returns"} if config.returns else {})
+    columns: dict[str, FloatArray] = {}
+    for column, key in keys.items():
+        if column not in cells.frame:
+            raise ConfigError(
+                f"{key}: {cells.label} has no column {column!r}; it has {', '.join(cells.columns)}."
+                f"{near(column, cells.columns)}"
+            )
+        columns[column] = to_numbers(cells, column)
+    for name in features:
+        checks.check_finite(cells, name, columns[name])
+    unknown = 0
+    if with_target:
+        unknown = checks.check_trailing_target(cells, config.target, columns[config.target], config.horizon)
+        if config.returns and config.returns not in features:  # the first bar has no bar before it
+            checks.check_finite(cells, config.returns, columns[config.returns], start=1)
+    frame = pd.DataFrame(columns, index=index)
+    return Table(frame, config.name, symbol or config.name, _user_card(config, "as the file has it"), unknown)
+
+
+def feature_names(config: DataConfig) -> tuple[str, ...]:
+    """Return ``data.features``, refusing an empty list and a name that stands in it twice."""
+    names = tuple(str(name) for name in config.features)
+    if not names:
+        raise ConfigError("data.features is empty; name at least one feature.")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"data.features has {twice!r} twice; name each feature once.")
+    return names
+
+
+def _bundled(config: DataConfig) -> Bars:
+    folder = resources.files("tradingbot_exp.data") / "bars"
+    cards: dict[str, dict[str, Any]] = json.loads((folder / "cards.json").read_text(encoding="utf-8"))
+    if config.name not in cards:
+        raise ConfigError(
+            f"data.name={config.name}: no bundled bars of that name; there are {', '.join(cards)}."
+            f"{near(config.name, cards)} Your own file is read with data=csv data.path=FILE."
+        )
+    card = cards[config.name]
+    if config.symbol is not None and config.symbol.upper() != card["symbol"]:
+        raise ConfigError(f"data.symbol={config.symbol}: the bundled bars {config.name} are those of {card['symbol']}.")
+    content = (folder / f"{config.name}.csv").read_bytes()
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise DataError(f"the bundled file {config.name}.csv is not the one that was shipped; reinstall the package.")
+    frame, _ = _bars_frame(parse_csv(content, f"{config.name}.csv"), config)
+    return Bars(frame, config.name, card["symbol"], card)
+
+
+def _bars_frame(cells: Cells, config: DataConfig) -> tuple[pd.DataFrame, str]:
+    """Check the cells and return the adjusted float64 frame, and in words how it was adjusted."""
+    time = time_column(cells)
+    names = {name: _column(cells, name) for name in OHLCV}
+    adjusted = cells.find_one("adjclose")
+    bars = {name: to_numbers(cells, column) for name, column in names.items()}
+    adj_close = None if adjusted is None else to_numbers(cells, adjusted)
+    index = parse_times(cells, time)
+    checks.check_index(cells, index)
+    checks.check_bars(cells, bars if adj_close is None else bars | {"adj_close": adj_close})
+    wanted = feature_names(config)
+    if "volume_z_20" in wanted:
+        checks.check_volume_traded(cells, bars["volume"])
+    if adj_close is not None:
+        factor = adj_close / bars["close"]
+        bars |= {name: bars[name] * factor for name in checks.PRICES}
+    used = {*names.values(), time, adjusted}
+    others = _other_columns(cells, [column for column in cells.columns if column not in used], wanted)
+    adjustment = "prices times adj_close / close; volume as it is" if adjusted else "none: no adj_close column"
+    return pd.DataFrame(bars | others, index=index), adjustment
+
+
+def _other_columns(cells: Cells, columns: list[str], wanted: tuple[str, ...]) -> dict[str, FloatArray]:
+    """Convert the user's own columns: a feature must be finite from `WARMUP` on, text is left out."""
+    found: dict[str, FloatArray] = {}
+    for column in columns:
+        if column in wanted and column not in FEATURES:
+            found[column] = to_numbers(cells, column)
+            checks.check_finite(cells, column, found[column], start=WARMUP)
+            continue
+        try:
+            found[column] = to_numbers(cells, column)
+        except DataError:
+            continue
+    return found
+
+
+def _column(cells: Cells, name: str) -> str:
+    found = cells.find_one(name)
+    if found is None:
+        raise DataError(
+            f"{cells.label} has no column {name!r}; it has {', '.join(cells.columns)}; bars need date, "
+            f"{', '.join(OHLCV)}.{near(name, [plain(column) for column in cells.columns])}"
+        )
+    return found
+
+
+def _path(config: DataConfig) -> str:
+    if not config.path:
+        raise ConfigError(f"data.path is not set; data={config.source} reads your own file, data.path=bars.csv.")
+    return str(config.path)
+
+
+def _user_card(config: DataConfig, adjustment: str) -> dict[str, Any]:
+    source = f"file {Path(_path(config)).name}"
+    return {
+        "description": "the user's own file",
+        "source": source,
+        "licence": "not stated",
+        "adjustment": adjustment,
+    }
