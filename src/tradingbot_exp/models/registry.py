@@ -1,0 +1,126 @@
+"""The registry of models: a class is registered under its file's name and built from a ModelConfig."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.models import names
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tradingbot_exp.config.schema import ModelConfig
+
+_M = TypeVar("_M", bound="type[nn.Module]")
+_MODELS: dict[str, type[nn.Module]] = {}
+
+
+def register(name: str) -> Callable[[_M], _M]:
+    """Register an ``nn.Module`` class as ``model.name=<name>``.
+
+    The class takes the keyword arguments ``input_dim``, ``output_dim``, ``hidden_layers`` (list of int),
+    ``activation`` (a name, see `activation_class`) and ``dropout``. With a class attribute
+    ``sequential = True`` its input is (n, L, F) and ``input_dim`` is F; else ``input_dim`` is L·F.
+
+    Raises
+    ------
+    ConfigError
+        If the name belongs to another class already.
+    """
+
+    def decorate(cls: _M) -> _M:
+        known = _MODELS.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ConfigError(f"model.name: '{name}' is {known.__module__}.{known.__qualname__} already.")
+        _MODELS[name] = cls
+        names._registered.add(name)
+        return cls
+
+    return decorate
+
+
+def model_class(name: str) -> type[nn.Module]:
+    """Import and return the class behind a model's name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such model, or its file does not register it.
+    """
+    known = names.model_names()
+    if name not in known:
+        raise ConfigError(f"model.name: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
+    if name not in _MODELS:
+        importlib.import_module(f"{__package__}.{name}")
+    if name not in _MODELS:
+        path = Path(__file__).with_name(f"{name}.py")
+        raise ConfigError(f'model.name: {path} registers no model of its own name: add @register("{name}").')
+    return _MODELS[name]
+
+
+def build_model(config: ModelConfig, n_features: int, sequence_length: int = 1) -> nn.Module:
+    """Build the network that a configuration describes, its weights drawn from torch's ambient RNG.
+
+    Parameters
+    ----------
+    config : ModelConfig
+        Anything with its attributes: name, hidden_layers, output_dim, activation, dropout, input_dim.
+    n_features : int
+        F, the features of one bar.
+    sequence_length : int
+        L, the bars of one input.
+
+    Returns
+    -------
+    nn.Module
+        Takes (n, L, F), or (n, F) where L is 1; gives (n, output_dim).
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name or activation, an impossible size, or an ``input_dim`` at odds with the data.
+    """
+    cls = model_class(config.name)
+    _check(config)
+    sequential = bool(getattr(cls, "sequential", False))
+    input_dim = n_features if sequential else n_features * sequence_length
+    if config.input_dim is not None and config.input_dim != input_dim:
+        parts = f"{n_features} features" + ("" if sequential else f" x {sequence_length} bars")
+        raise ConfigError(
+            f"model.input_dim: {config.input_dim} given, but {config.name} takes {input_dim} here ({parts}). "
+            "Leave it out, or set it to that."
+        )
+    arguments: dict[str, Any] = {
+        "input_dim": input_dim,
+        "output_dim": int(config.output_dim),
+        "hidden_layers": [int(size) for size in config.hidden_layers],
+        "activation": config.activation,
+        "dropout": float(config.dropout),
+    }
+    return cls(**arguments)
+
+
+def activation_class(name: str) -> type[nn.Module]:
+    """Return the ``torch.nn`` class of an activation's name; ConfigError if unknown."""
+    from torch import nn
+
+    if name not in names.ACTIVATION_CLASSES:
+        known = names.ACTIVATIONS
+        raise ConfigError(f"model.activation: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
+    found: type[nn.Module] = getattr(nn, names.ACTIVATION_CLASSES[name])
+    return found
+
+
+def _check(config: ModelConfig) -> None:
+    """Refuse sizes no network can have, before torch says so less clearly."""
+    if any(int(size) < 1 for size in config.hidden_layers):
+        raise ConfigError(f"model.hidden_layers: {list(config.hidden_layers)} given; each has to be at least 1.")
+    if config.output_dim < 1:
+        raise ConfigError(f"model.output_dim: {config.output_dim} given; it has to be at least 1.")
+    if not 0 <= config.dropout < 1:
+        raise ConfigError(f"model.dropout: {config.dropout} given; it has to be at least 0 and below 1.")
+    activation_class(config.activation)

@@ -1,0 +1,59 @@
+"""What a training run leaves behind: its losses by epoch, and which epoch was best."""
+
+from __future__ import annotations
+
+import math
+
+
+class History(dict[str, list[float]]):
+    """The losses of each epoch, a dict of lists of equal length.
+
+    Parameters
+    ----------
+    epochs : int
+        The epochs asked for.
+
+    Attributes
+    ----------
+    epochs : int
+        As given.
+    stopped_by : str or None
+        ``"early_stopping"``, ``"hook"`` (an ``on_epoch`` returned True), or None.
+
+    Notes
+    -----
+    The keys are ``train_loss`` (the mean over the samples of the loss that each had in its batch, during
+    the epoch), ``val_loss`` (after the epoch) and ``learning_rate`` (of the first parameter group, during
+    the epoch).
+    """
+
+    def __init__(self, epochs: int = 0) -> None:
+        super().__init__(train_loss=[], val_loss=[], learning_rate=[])
+        self.epochs = epochs
+        self.stopped_by: str | None = None
+
+    def add(self, record: dict[str, float]) -> None:
+        """Append one epoch's values."""
+        for key, values in self.items():
+            values.append(record[key])
+
+    @property
+    def epochs_run(self) -> int:
+        """The epochs trained, including one that diverged."""
+        return len(self["val_loss"])
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch, counted from 1, with the lowest validation loss; 0 if there is none."""
+        finite = [(loss, epoch) for epoch, loss in enumerate(self["val_loss"], 1) if math.isfinite(loss)]
+        return min(finite)[1] if finite else 0
+
+    @property
+    def best_val_loss(self) -> float:
+        """The lowest validation loss; NaN if there is none."""
+        return self["val_loss"][self.best_epoch - 1] if self.best_epoch else math.nan
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether training ended, on purpose, before all the epochs asked for."""
+        return self.stopped_by is not None and self.epochs_run < self.epochs

@@ -1,0 +1,243 @@
+"""The training loop: a model, two sets in memory and an optimizer give a trained model and a `History`.
+
+What makes it fast: batches are slices of a set permuted once an epoch, not rows collected one by one;
+plain stacks of Linear layers skip autograd (`tradingbot_exp.training.lean`); losses are read once an epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.training.checks import check_numbers, check_optimizer, diverged
+from tradingbot_exp.training.device import resolve_device, resolve_precision
+from tradingbot_exp.training.history import History
+from tradingbot_exp.training.inputs import (
+    BLOCK,
+    Data,
+    check_targets_are_shares,
+    match_targets,
+    prepare_data,
+)
+from tradingbot_exp.training.lean import Step, lean_step
+from tradingbot_exp.training.optim import make_loss, make_schedule
+from tradingbot_exp.training.rng import SeededRng
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+Forward = Callable[[Tensor], Tensor]
+Record = dict[str, float]
+
+
+class MetricLogger(Protocol):
+    """Whatever takes metrics: an `EnhancedMLflowLogger`, or one's own."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> object:
+        """Record an epoch's metrics."""
+
+
+def train_model(  # noqa: PLR0917 - the guide passes these by position
+    model: nn.Module,
+    X_train: Any,
+    y_train: Any,
+    X_val: Any,
+    y_val: Any,
+    optimizer: torch.optim.Optimizer,
+    criterion: Criterion | None,
+    epochs: int,
+    logger: MetricLogger | None = None,
+    *,
+    batch_size: int = 32,
+    seed: int | None = None,
+    loss: str = "mse",
+    scheduler: str = "none",
+    device: str = "auto",
+    precision: str = "float32",
+    early_stopping: int | None = None,
+    gradient_clip: float | None = None,
+    on_epoch: Callable[[int, Record], bool | None] | None = None,
+    progress: Callable[[int, int, Record], object] | None = None,
+) -> History:
+    """Train a model on one set and watch its loss on another.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Trained in place, on `device` and in `precision`; left there, in evaluation mode.
+    X_train, X_val : array-like of shape (n, F) or (n, L, F)
+        Arrays or tensors. Windows may be strided, read-only views: they are spread out a block at a time.
+    y_train, y_val : array-like of shape (n,) or (n, outputs)
+        Targets; (n,) and (n, 1) are the same.
+    optimizer : torch.optim.Optimizer
+        Over this model's parameters; `make_optimizer` builds the fastest.
+    criterion : callable or None
+        Mean loss of (output, target), both of the model's output shape. None: what `loss` names.
+    epochs : int
+        At least 1.
+    logger : object with ``log_metrics(metrics, step)``, optional
+        Called after each epoch, step 1 to n, with train_loss, val_loss and, with a scheduler, learning_rate.
+    batch_size : int
+        At least 1; an epoch's last batch may be smaller.
+    seed : int, optional
+        Decides shuffling and dropout, as if ``torch.manual_seed(seed)`` came before the first epoch and
+        ``torch.randperm(n)`` at the start of each; torch's own RNG stays as it was. None: the ambient RNG.
+    loss : str
+        mse, mae, huber, or bce on logits; not read if there is a criterion.
+    scheduler : str
+        none, cosine, step or plateau.
+    device : str
+        auto, cpu, cuda or mps.
+    precision : str
+        float32, float64 or bf16-mixed (float32 weights under bfloat16 autocast).
+    early_stopping : int, optional
+        Stop after so many epochs without a lower val_loss; at the end the best epoch's weights return.
+    gradient_clip : float, optional
+        Largest norm of a batch's gradient.
+    on_epoch : callable (epoch, record) -> bool or None, optional
+        Called last in each epoch; True stops training. What it raises passes through.
+    progress : callable (epoch, epochs, record), optional
+        A display: `make_progress`.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name, a device that is not there, or an impossible number.
+    TrainingError
+        For data that are empty, not finite, or do not fit each other or the model; for an optimizer of
+        another model.
+    DivergedError
+        After the first epoch whose loss is not finite; its ``history`` holds the epochs so far.
+    """
+    check_numbers(epochs=epochs, batch_size=batch_size, early_stopping=early_stopping, gradient_clip=gradient_clip)
+    check_optimizer(model, optimizer)
+    place = resolve_device(device)
+    dtype = resolve_precision(precision, place)
+    model.to(place, dtype)
+    criterion = make_loss(loss) if criterion is None else criterion
+    if isinstance(criterion, nn.Module):
+        criterion.to(place, dtype)
+    with SeededRng(seed, place):
+        data = match_targets(model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=place))
+    if isinstance(criterion, nn.BCEWithLogitsLoss):
+        check_targets_are_shares(data)
+    forward = _in_bfloat16(model, place) if precision == "bf16-mixed" else model
+    schedule = make_schedule(scheduler, optimizer, epochs)
+    rng = SeededRng(seed, place)
+
+    history = History(epochs)
+    best: dict[str, Tensor] = {}
+    for epoch in range(1, epochs + 1):
+        learning_rate = float(optimizer.param_groups[0]["lr"])
+        with rng, torch.enable_grad():
+            model.train()
+            # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
+            step = lean_step(model, criterion) if forward is model else None
+            step = step or _autograd_step(forward, criterion, optimizer)
+            train_loss = _train_epoch(data, step, optimizer, batch_size, gradient_clip)
+            model.eval()
+            val_loss = _validate(data, forward, criterion)
+        record = {"train_loss": train_loss, "val_loss": val_loss, "learning_rate": learning_rate}
+        history.add(record)
+        if logger is not None:
+            keys = ("train_loss", "val_loss") if schedule is None else tuple(record)
+            logger.log_metrics({key: record[key] for key in keys}, step=epoch)
+        if progress is not None:
+            progress(epoch, epochs, record)
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise diverged(history)
+        if early_stopping and history.best_epoch == epoch:
+            best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        if schedule is not None:
+            schedule(val_loss)
+        if on_epoch is not None and on_epoch(epoch, dict(record)):
+            history.stopped_by = "hook"
+            break
+        if early_stopping and epoch - history.best_epoch >= early_stopping:
+            history.stopped_by = "early_stopping"
+            break
+    if best:
+        model.load_state_dict(best)
+    model.eval()
+    return history
+
+
+def _train_epoch(
+    data: Data, step: Step, optimizer: torch.optim.Optimizer, batch_size: int, gradient_clip: float | None
+) -> float:
+    """Go once over the set in random order; return the mean over the samples of their batches' losses."""
+    X, y = data.X, data.y
+    update, clip, weights = optimizer.step, nn.utils.clip_grad_norm_, _weights(optimizer)
+    optimizer.zero_grad()  # once: each step sets its own, and what no step sets must not stay
+    total = 0.0
+    for rows in _split(torch.randperm(len(X)).to(X.device), _block_rows(X, batch_size)):
+        losses = []
+        # index_select gathers this block's rows only, even out of overlapping windows
+        X_block, y_block = X.index_select(0, rows), y.index_select(0, rows)
+        for X_batch, y_batch in zip(_split(X_block, batch_size), _split(y_block, batch_size), strict=True):
+            losses.append(step(X_batch, y_batch))
+            if gradient_clip:
+                clip(weights, gradient_clip)
+            update()
+        values = torch.stack(losses).tolist()  # the one wait for the device in this block
+        last = len(rows) - batch_size * (len(values) - 1)
+        total += batch_size * math.fsum(values[:-1]) + last * values[-1]
+    return total / len(X)
+
+
+def _autograd_step(forward: Forward, criterion: Criterion, optimizer: torch.optim.Optimizer) -> Step:
+    """Build a function from a batch to its loss, with the gradients in ``grad``, for any model."""
+    weights = _weights(optimizer)
+
+    def step(X: Tensor, y: Tensor) -> Tensor:
+        for weight in weights:
+            weight.grad = None
+        out = forward(X)
+        if out.shape != y.shape:  # broadcasting would train on n x n pairs without a word
+            raise TrainingError(f"The model gives {tuple(out.shape)} for targets of shape {tuple(y.shape)}.")
+        loss = criterion(out, y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+    return step
+
+
+@torch.no_grad()
+def _validate(data: Data, forward: Forward, criterion: Criterion) -> float:
+    """Return the mean loss over the validation set, block by block."""
+    total = 0.0
+    rows = _block_rows(data.X_val, 1)
+    for X, y in zip(_split(data.X_val, rows), _split(data.y_val, rows), strict=True):
+        total += float(criterion(forward(X), y)) * len(X)
+    return total / len(data.X_val)
+
+
+def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
+    """Run the model under autocast; its output, and so the loss, are float32."""
+
+    def forward(X: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            out: Tensor = model(X)
+        return out.float()
+
+    return forward
+
+
+def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
+
+
+def _block_rows(X: Tensor, batch_size: int) -> int:
+    """Rows of which a block of memory is gathered at once: whole batches, at least one."""
+    return batch_size * max(1, BLOCK // (X[0].numel() * batch_size))
+
+
+def _split(tensor: Tensor, rows: int) -> tuple[Tensor, ...]:
+    return tensor.split(rows)  # type: ignore[no-any-return, no-untyped-call]

@@ -1,0 +1,86 @@
+"""Optimizers, losses and learning rate schedules by their names in the configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, check_name
+
+_FUSED = ("Adam", "AdamW", "SGD")
+_FUSED_DEVICES = ("cpu", "cuda", "mps")
+_LOSS_CLASSES: dict[str, type[nn.Module]] = {
+    "mse": nn.MSELoss,
+    "mae": nn.L1Loss,
+    "huber": nn.HuberLoss,
+    "bce": nn.BCEWithLogitsLoss,
+}
+
+
+def make_optimizer(name: str, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """Build an optimizer, with torch's one-kernel (fused) step where there is one.
+
+    Parameters
+    ----------
+    name : str
+        One of `tradingbot_exp.training.names.OPTIMIZERS`.
+    params : iterable of Tensor
+        ``model.parameters()``.
+    lr, weight_decay : float
+        Step size and L2 penalty.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown name.
+    """
+    check_name("training.optimizer", name, OPTIMIZERS)
+    params = list(params)
+    fused = name in _FUSED and all(p.device.type in _FUSED_DEVICES and p.is_floating_point() for p in params)
+    options = {"fused": True} if fused else {}
+    optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(params, lr=lr, weight_decay=weight_decay, **options)
+    return optimizer
+
+
+def make_loss(name: str) -> nn.Module:
+    """Build a loss, averaged over the samples; ``bce`` takes logits. ConfigError for an unknown name."""
+    check_name("training.loss", name, LOSSES)
+    return _LOSS_CLASSES[name]()
+
+
+def loss_name(criterion: object) -> str | None:
+    """Name a criterion that is exactly what `make_loss` builds, without hooks; None for any other."""
+    for name, cls in _LOSS_CLASSES.items():
+        if type(criterion) is cls and "forward" not in vars(criterion):
+            # Every attribute that decides the result: hooks, reduction, weights, delta.
+            return name if repr(_settings(criterion)) == repr(_settings(cls())) else None
+    return None
+
+
+def _settings(criterion: object) -> dict[str, object]:
+    return {key: value for key, value in vars(criterion).items() if key != "training"}
+
+
+def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> Callable[[float], None] | None:
+    """Build a learning rate schedule, to be called with the validation loss after each epoch.
+
+    ``cosine`` goes to 0 over all epochs, ``step`` to a tenth after each third of them, ``plateau`` to a half
+    after 5 epochs without a better loss. None for ``none``; ConfigError for an unknown name.
+    """
+    check_name("training.scheduler", name, SCHEDULERS)
+    if name == "none":
+        return None
+    from torch.optim import lr_scheduler
+
+    if name == "plateau":
+        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0)
+        return plateau.step
+    schedule: lr_scheduler.LRScheduler
+    if name == "cosine":
+        schedule = lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    else:
+        schedule = lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1)
+    return lambda _val_loss: schedule.step()

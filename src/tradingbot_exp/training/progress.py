@@ -1,0 +1,128 @@
+"""What a person sees while a network trains: a bar on a terminal, a few lines in a log, or nothing."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from tradingbot_exp.training.names import PROGRESS_MODES, check_name
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+class Progress:
+    """Shows nothing; the base of those that show something.
+
+    A context manager, and a callable ``(epoch, epochs, record)`` for `train_model`'s ``progress``.
+    """
+
+    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
+        """Take note of an epoch, counted from 1, and its losses."""
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End, however training ended."""
+
+
+class _Lines(Progress):
+    """At most ten lines a run: the first epoch, the last, and some between; each flushed at once."""
+
+    def __init__(self, epochs: int, stream: TextIO) -> None:
+        self._every = max(1, math.ceil(epochs / 8))
+        self._stream = stream
+        self._start = time.monotonic()
+        self._unsaid: str | None = None
+
+    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
+        """Write a line if it is this epoch's turn."""
+        passed = time.monotonic() - self._start
+        left = passed / epoch * (epochs - epoch)
+        count = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
+        line = f"{count}  {_losses(record)}  {passed:.1f} s, {left:.1f} s left"
+        if epoch in (1, epochs) or epoch % self._every == 0:
+            self._say(line)
+        else:
+            self._unsaid = line
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Write the last epoch's line, if training stopped between two lines."""
+        if self._unsaid is not None:
+            self._say(self._unsaid)
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+        self._unsaid = None
+
+
+class _Bar(Progress):
+    """A tqdm bar: epoch, losses, time left."""
+
+    def __init__(self, epochs: int, stream: TextIO) -> None:
+        from tqdm import tqdm
+
+        # As wide as the terminal, also when that changes; tqdm draws nothing on one that says it has no size.
+        size: dict[str, Any] = {"dynamic_ncols": True} if _columns(stream) else {"ncols": 80, "nrows": 20}
+        self._bar: tqdm[Any] = tqdm(total=epochs, desc="epoch", unit="epoch", file=stream, **size)
+
+    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
+        """Move the bar; tqdm redraws it at most ten times a second."""
+        self._bar.set_postfix_str(_losses(record), refresh=False)
+        self._bar.update(epoch - self._bar.n)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Draw the bar as it stands and leave it there."""
+        self._bar.refresh()
+        self._bar.close()
+
+
+def _columns(stream: TextIO) -> int:
+    """Ask the terminal for its width; 0 if there is none, or it (a container's, say) does not know."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0
+
+
+def _losses(record: Mapping[str, float]) -> str:
+    return f"train {record['train_loss']:.6g}  val {record['val_loss']:.6g}"
+
+
+def make_progress(mode: str, epochs: int, stream: TextIO | None = None) -> Progress:
+    """Choose a display.
+
+    Parameters
+    ----------
+    mode : str
+        ``auto`` (a bar if the stream is a terminal, else lines), ``bar``, ``plain`` or ``off``.
+    epochs : int
+        The epochs asked for.
+    stream : text stream, optional
+        Standard error, as it is when this is called.
+
+    Raises
+    ------
+    ConfigError
+        For an unknown mode.
+    """
+    check_name("training.progress", mode, PROGRESS_MODES)
+    stream = sys.stderr if stream is None else stream
+    if mode == "auto":
+        mode = "bar" if stream.isatty() else "plain"
+    if mode == "off":
+        return Progress()
+    return _Bar(epochs, stream) if mode == "bar" else _Lines(epochs, stream)
