@@ -1,0 +1,144 @@
+"""All numbers of one evaluation, and why those are missing that are not defined."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tradingbot_exp.evaluation import backtest
+from tradingbot_exp.evaluation import forecast as scores
+from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
+
+BACKTEST_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "buy_hold_sharpe")
+METRICS = (
+    "mse",
+    "mae",
+    "r2",
+    "ic",
+    "rank_ic",
+    "hit_rate",
+    *BACKTEST_METRICS[:4],
+    "zero_mse",
+    "buy_hold_sharpe",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What a forecast is worth on one set of bars.
+
+    Attributes
+    ----------
+    metrics : dict of str to float
+        The finite ones of `METRICS`, without a prefix such as ``val_``.
+    undefined : dict of str to str
+        The rest of `METRICS`, each with its ``not defined, because …``.
+    returns : ndarray, shape (n,), or None
+        Net simple return of the strategy a bar; None without one-bar returns.
+    position : ndarray, shape (n,)
+        Share of wealth held over each bar, between −1 and 1.
+    """
+
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    returns: Floats | None
+    position: Floats
+
+
+def validation_metrics(
+    actual: ArrayLike,
+    forecast: ArrayLike,
+    next_return: ArrayLike | None,
+    train_mean: float,
+    *,
+    horizon: int,
+    lag: int,
+    cost_bps: float,
+    periods_per_year: float,
+    threshold: float,
+) -> Evaluation:
+    """Judge a forecast by its errors and by the positions that it leads to.
+
+    Parameters
+    ----------
+    actual, forecast : array_like, shape (n,)
+        Target and forecast in the target's unit, a value a bar in time order.
+    next_return : array_like, shape (n,), or None
+        One-bar log return that follows each bar. None leaves `BACKTEST_METRICS` undefined.
+    train_mean : float
+        Mean of the target over the train rows, the reference of R².
+    horizon, lag : int
+        Bars ahead that the forecast looks; bars between signal and fill.
+    cost_bps : float
+        Basis points paid for each unit of position change.
+    periods_per_year : float
+        Bars in a year.
+    threshold : float
+        The forecast that takes no side: 0 for returns, 0.5 for directions. ``zero_mse`` is the squared error
+        of staying there on every bar: that of the zero forecast for returns, and 0.25 for directions.
+
+    Returns
+    -------
+    Evaluation
+        Each name of `METRICS` either in ``metrics`` or in ``undefined``.
+
+    Raises
+    ------
+    ValueError
+        An array holds NaN or an infinity, or the lengths differ.
+    """
+    a, f = vectors(actual=actual, forecast=forecast)
+    position = backtest.positions(f, horizon, lag, threshold)
+    found = {
+        "mse": scores.mse(a, f),
+        "mae": scores.mae(a, f),
+        "r2": scores.r2(a, f, train_mean),
+        "ic": scores.ic(a, f),
+        "rank_ic": scores.rank_ic(a, f),
+        "hit_rate": scores.hit_rate(a, f, threshold),
+        "zero_mse": scores.mse(a, np.full_like(a, threshold)),
+    }
+    returns = None
+    if next_return is not None:
+        a, r = vectors(actual=a, next_return=next_return)
+        returns = backtest.strategy_returns(position, r, cost_bps)
+        found |= {
+            "sharpe": backtest.sharpe(returns, periods_per_year),
+            "sortino": backtest.sortino(returns, periods_per_year),
+            "max_drawdown": backtest.max_drawdown(returns),
+            "turnover": backtest.turnover(position),
+            "buy_hold_sharpe": backtest.sharpe(backtest.buy_and_hold_returns(r), periods_per_year),
+        }
+    metrics = {name: found[name] for name in METRICS if math.isfinite(found.get(name, math.nan))}
+    undefined = {
+        name: f"not defined, because {_reason(name, found.get(name), a, f, position)}"
+        for name in METRICS
+        if name not in metrics
+    }
+    return Evaluation(metrics, undefined, returns, position)
+
+
+def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, position: Floats) -> str:
+    """Say what the input lacks for the metric `name`, whose value is not finite, or None if not computed."""
+    if value is None:
+        return "no one-bar returns were given (with data=table, data.returns names their column)"
+    if math.isinf(value):
+        return "it is too large for a 64-bit float"
+    if actual.size == 0:
+        return "there are no bars"
+    if name in ("ic", "rank_ic", "sharpe", "sortino", "buy_hold_sharpe") and actual.size < 2:
+        return "it takes at least 2 bars"
+    if name in ("sharpe", "sortino") and not position.any():
+        return "the strategy never takes a position"
+    return {
+        "r2": "every actual value equals the train mean",
+        "ic": "the forecast is constant" if is_constant(forecast) else "the actual values are constant",
+        "rank_ic": "the forecast is constant" if is_constant(forecast) else "the actual values are constant",
+        "hit_rate": "no actual value lies above or below the threshold",
+        "sharpe": "the strategy returns the same on every bar",
+        "sortino": "the strategy loses on no bar",
+        "buy_hold_sharpe": "the market returns the same on every bar",
+    }.get(name, "its computation gave no number")

@@ -1,0 +1,1 @@
+"""Figures and reports. Import the module that is needed: each pulls in plotly."""

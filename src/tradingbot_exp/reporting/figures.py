@@ -1,0 +1,174 @@
+"""The five figures of a training run: numbers in, a Plotly figure out.
+
+Nothing here reads a run or writes a file. Values that are not finite are left out, and the subtitle counts
+them; where nothing is left the figure says so. `tradingbot_exp.reporting.html` makes a page of a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from tradingbot_exp.reporting.panels import feature_distributions
+from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
+from tradingbot_exp.reporting.style import (
+    ACTUAL,
+    GOOD,
+    MARK,
+    RULE,
+    TRAIN,
+    VALIDATION,
+    WHISKER,
+    left_out,
+    new_figure,
+    nothing_to_draw,
+    plain,
+    rounded,
+    short,
+)
+
+__all__ = [
+    "feature_distributions",
+    "feature_importance",
+    "prediction_distribution",
+    "prediction_vs_actual",
+    "training_history",
+]
+
+MAX_FEATURES = 50
+"""Features that `feature_importance` draws, the most important ones."""
+
+
+def training_history(
+    train_loss: Sequence[float], val_loss: Sequence[float], best_epoch: int | None, loss_name: str
+) -> go.Figure:
+    """Draw the loss of each epoch, train against validation, with the best epoch marked.
+
+    Parameters
+    ----------
+    train_loss, val_loss : sequence of float
+        Loss after each epoch, the first epoch first. Either may be shorter, or empty.
+    best_epoch : int or None
+        Epoch of the lowest validation loss, counted from 1.
+    loss_name : str
+        What the vertical axis holds, such as ``mse``.
+    """
+    title = "Training history"
+    series = {"train": rounded(train_loss), "validation": rounded(val_loss)}
+    drawn = [value for losses in series.values() for value in losses if value is not None]
+    if not drawn:
+        return nothing_to_draw(title, "no epoch has a finite loss")
+    missing = sum(map(len, series.values())) - len(drawn)
+    epochs = max(map(len, series.values()))
+    notes = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
+    if best_epoch is not None:
+        notes += f" · best {best_epoch:,}"
+        if best_epoch <= len(val_loss):
+            notes += f", validation {val_loss[best_epoch - 1]:.4g}"
+    fig = new_figure(title, notes + left_out(missing, "losses"))
+    for (name, losses), color in zip(series.items(), (TRAIN, VALIDATION), strict=True):
+        fig.add_scatter(
+            x=list(range(1, len(losses) + 1)),
+            y=losses,
+            name=name,
+            mode="lines+markers" if epochs <= 60 else "lines",
+            line={"color": color, "width": 2},
+            marker={"size": 5},
+            hovertemplate="%{y:.5g}",
+        )
+    if best_epoch is not None:
+        late = best_epoch > epochs / 2
+        fig.add_vline(
+            x=best_epoch,
+            line={"color": MARK, "width": 1.5, "dash": "dash"},
+            annotation={
+                "text": f"best epoch {best_epoch}",
+                "font": {"color": MARK},
+                "xanchor": "right" if late else "left",
+                "xshift": -6 if late else 6,
+                "yanchor": "top",
+            },
+        )
+    fig.update_layout(hovermode="x unified")
+    fig.update_xaxes(
+        title_text="epoch",
+        unifiedhovertitle_text="epoch %{x}",
+        tickformat="d",
+        dtick=1 if epochs <= 10 else None,
+        range=[0.5, epochs + 0.5],
+        showgrid=False,
+    )
+    fig.update_yaxes(title_text=f"loss ({plain(loss_name)})", tickformat="~g")
+    if min(drawn) > 0:
+        fig.update_layout(updatemenus=[_scale_switch()])
+    return fig
+
+
+def feature_importance(names: Sequence[str], mean: ArrayLike, std: ArrayLike) -> go.Figure:
+    """Draw the features as bars, the most important on top.
+
+    Parameters
+    ----------
+    names : sequence of str, length F
+        Features.
+    mean, std : array_like, shape (F,)
+        Increase of the loss when the feature is shuffled, over repeats. NaN in `std` draws no error bar.
+    """
+    title = "Feature importance"
+    m, s = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    order = [int(i) for i in np.argsort(-m, kind="stable") if np.isfinite(m[i])]  # NaN sorts last
+    if not order:
+        return nothing_to_draw(title, "no feature has a finite importance")
+    missing = len(names) - len(order)
+    notes = "bars: mean over shuffles; whiskers: ± 1 std"
+    if len(order) > MAX_FEATURES:
+        notes += f" · top {MAX_FEATURES} of {len(order):,}"
+        order = order[:MAX_FEATURES]
+    fig = new_figure(title, notes + left_out(missing, "features"), narrow={"xaxis.nticks": 4})
+    fig.add_bar(
+        x=rounded(m[order]),
+        y=list(range(len(order))),
+        customdata=[plain(names[i]) for i in order],
+        error_x={"array": rounded(s[order]), "color": WHISKER, "thickness": 1.8, "width": 4},
+        orientation="h",
+        marker={"color": [GOOD if m[i] > 0 else ACTUAL for i in order], "opacity": 0.65},
+        hovertemplate="%{customdata}: %{x:.4g}<extra></extra>",
+    )
+    if len(order) > 16:  # fewer fill the window
+        fig.update_layout(height=26 * len(order) + 160)
+    fig.update_layout(bargap=0.35, showlegend=False)
+    fig.update_xaxes(title_text="increase of the loss when shuffled", nticks=7, tickangle=0)
+    fig.update_yaxes(
+        title_text="feature",
+        tickvals=list(range(len(order))),
+        ticktext=[short(names[i]) for i in order],
+        range=[len(order) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
+    return fig
+
+
+def _scale_switch() -> dict[str, Any]:
+    """Make the two buttons that turn the vertical axis linear or logarithmic."""
+    return {
+        "type": "buttons",
+        "direction": "right",
+        "showactive": True,
+        "x": 1,
+        "xanchor": "right",
+        "y": 1,
+        "yanchor": "bottom",
+        "pad": {"b": 3, "t": 0},  # level with the legend: the mode bar appears above
+        "font": {"size": 10},
+        "bgcolor": "rgba(128,140,155,0.15)",
+        "bordercolor": RULE,
+        "buttons": [
+            {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind, "yaxis.autorange": True}]}
+            for kind in ("linear", "log")
+        ],
+    }

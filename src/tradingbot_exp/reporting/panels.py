@@ -1,0 +1,146 @@
+"""Small multiples: one histogram panel for each feature, train against validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from tradingbot_exp.reporting.style import (
+    TOP_PX,
+    TRAIN,
+    VALIDATION,
+    finite,
+    new_figure,
+    nothing_to_draw,
+    rounded,
+    short,
+)
+
+MAX_PANELS = 50
+BINS = 30
+_TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, below them all
+
+
+def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:
+    """Draw each feature's distribution in train and in validation, as densities.
+
+    A panel's title carries the Kolmogorov-Smirnov distance between the two, max |F_train − F_validation|: 0
+    for the same distribution, 1 for no overlap. Panels show the middle 99 % of the pooled values; densities
+    count all of them.
+
+    Parameters
+    ----------
+    names : sequence of str, length F
+        Features; the first 50 are drawn.
+    train, val : array_like, shape (rows, F)
+        Scaled features, in standard deviations of train. What is not finite is left out.
+    """
+    title = "Feature distributions"
+    a, b = np.asarray(train, dtype=np.float64), np.asarray(val, dtype=np.float64)
+    count = min(len(names), MAX_PANELS)
+    if not count or not (a.size or b.size):
+        return nothing_to_draw(title, "there are no features" if not count else "there are no rows")
+    subtitle = "middle 99 % of values · KS: distance of train and validation, 0 to 1"
+    if count < len(names):
+        subtitle += f" · first {count} of {len(names):,} features"
+    fig = new_figure(title, subtitle, narrow=_grid(count, min(2, count)))
+    for i in range(count):
+        _panel(fig, i, str(names[i]), finite(a[:, i]), finite(b[:, i]))
+    layout = _grid(count, min(5, count))
+    fig.update_layout({path.replace(".", "_"): value for path, value in layout.items()})
+    axis_titles: list[dict[str, Any]] = [
+        {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46},
+        {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90},
+    ]
+    for extra in axis_titles:
+        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font={"size": 13}, **extra)
+    fig.update_layout(margin={"l": 48, "r": 16, "b": _BELOW_PX})
+    return fig
+
+
+def _panel(fig: go.Figure, i: int, name: str, train: NDArray[np.float64], val: NDArray[np.float64]) -> None:
+    """Add panel `i`: two outlined histograms, a title, and the axes that belong to them."""
+    suffix = "" if i == 0 else str(i + 1)
+    x, y = f"x{suffix}", f"y{suffix}"
+    pooled = np.concatenate([train, val])
+    note = ""
+    if not pooled.size:
+        note = "no finite values"
+    elif pooled.min() == pooled.max():
+        note = f"constant, {pooled[0]:.3g}"
+    else:
+        edges = np.linspace(*_middle(pooled), BINS + 1)
+        for part, values, color in (("train", train, TRAIN), ("validation", val, VALIDATION)):
+            height = np.histogram(values, edges)[0] / (max(values.size, 1) * np.diff(edges))
+            fig.add_scatter(
+                x=rounded(np.repeat(edges, 2), 4),
+                y=[0, *rounded(np.repeat(height, 2), 4), 0],
+                name=part,
+                legendgroup=part,
+                showlegend=not any(trace.name == part for trace in fig.data),
+                mode="lines",
+                line={"color": color, "width": 1 if part == "train" else 1.6},
+                fill="tozeroy" if part == "train" else "none",
+                xaxis=x,
+                yaxis=y,
+                hovertemplate="%{x:.3g}: %{y:.3g}",
+            )
+    ks = _ks(train, val)
+    fig.update_layout(
+        {
+            f"xaxis{suffix}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
+            f"yaxis{suffix}": {
+                "anchor": x,
+                "showticklabels": False,
+                "ticks": "",
+                "showgrid": False,
+                "rangemode": "tozero",
+            },
+        }
+    )
+    place = {"xref": f"{x} domain", "yref": f"{y} domain", "showarrow": False}
+    distance = f"  KS {ks:.2f}" if np.isfinite(ks) and not note else ""
+    text, brief = (f"<b>{short(name, width)}</b>{distance}" for width in (20, 14))
+    fig.layout.meta["narrow"][f"annotations.{len(fig.layout.annotations)}.text"] = brief
+    fig.add_annotation(text=text, x=0, y=1, xanchor="left", yanchor="bottom", font={"size": 12}, **place)
+    if note:
+        fig.add_trace(go.Scatter(x=[None], y=[None], xaxis=x, yaxis=y, showlegend=False, hoverinfo="skip"))
+        fig.add_annotation(text=note, x=0.5, y=0.5, opacity=0.8, **place)
+        fig.update_layout({f"{axis}axis{suffix}": {"visible": False} for axis in "xy"})
+
+
+def _grid(count: int, columns: int) -> dict[str, Any]:
+    """Place `count` panels in `columns` columns: the axes' domains and the height, by dotted path."""
+    rows = -(-count // columns)
+    cell = 250 if rows <= 2 else 185
+    inner = rows * cell - _TICKS_PX
+    layout: dict[str, Any] = {"height": inner + TOP_PX + _BELOW_PX}
+    gap = 0.12 / columns
+    width = (1 - gap * (columns - 1)) / columns
+    for i in range(count):
+        row, column = divmod(i, columns)
+        suffix = "" if i == 0 else str(i + 1)
+        left, above = column * (width + gap), row * cell
+        top, bottom = 1 - (above + _TITLE_PX) / inner, 1 - (above + cell - _TICKS_PX) / inner
+        layout[f"xaxis{suffix}.domain"] = [round(left, 4), round(min(left + width, 1), 4)]
+        layout[f"yaxis{suffix}.domain"] = [round(max(bottom, 0), 4), round(top, 4)]
+    return layout
+
+
+def _middle(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Range of the middle 99 %, or the whole range where those are all the same number."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
+
+
+def _ks(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Two-sample Kolmogorov-Smirnov distance; ``nan`` if either sample is empty."""
+    if not (first.size and second.size):
+        return float("nan")
+    both = np.concatenate([first, second])
+    shares = [np.searchsorted(np.sort(part), both, side="right") / part.size for part in (first, second)]
+    return float(np.max(np.abs(shares[0] - shares[1])))

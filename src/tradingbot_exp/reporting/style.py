@@ -1,0 +1,143 @@
+"""What all figures share: colours, fonts, grid, number format, and the figure that has nothing to show."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+# Okabe & Ito's palette (2008), which colour-blind readers can tell apart; grey is what the market gave.
+ACTUAL, FORECAST = "#8a94a0", "#0072b2"
+TRAIN, VALIDATION = "#8a94a0", "#d55e00"
+GOOD, MARK = "#0072b2", "#009e73"
+WHISKER = "#5f6b78"
+GRID = "rgba(128,140,155,0.22)"
+RULE = "rgba(128,140,155,0.75)"
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+TOP_PX = 104
+"""Height kept for title, subtitle and legend."""
+_NARROW_COLUMNS, _LINE_PX = 50, 17
+
+_AXIS = {
+    "gridcolor": GRID,
+    "zerolinecolor": RULE,
+    "zerolinewidth": 1,
+    "linecolor": RULE,
+    "ticks": "outside",
+    "tickcolor": RULE,
+    "ticklen": 4,
+    "automargin": True,
+    "exponentformat": "power",
+    "title": {"font": {"size": 13}, "standoff": 10},
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 12, "color": "#27313b"},
+        "title": {
+            "font": {"size": 18},
+            "subtitle": {"font": {"size": 12.5, "color": "#6b7785"}},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "y": 1,
+            "yref": "container",
+            "yanchor": "top",
+            "pad": {"t": 16, "l": 20},
+        },
+        "colorway": [FORECAST, VALIDATION, MARK, "#cc79a7", "#e69f00", "#56b4e9", ACTUAL],
+        # Opaque, for images saved from the page; a dark page repaints it.
+        "paper_bgcolor": "#ffffff",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 64, "r": 24, "t": TOP_PX, "b": 56},
+        "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+        "hoverlabel": {"font": {"family": FONT, "size": 12}},
+        "hovermode": "closest",
+        "bargap": 0.05,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+    }
+)
+
+
+def new_figure(title: str, subtitle: str = "", *, narrow: Mapping[str, Any] | None = None) -> go.Figure:
+    """Make an empty figure in the house style.
+
+    Parameters
+    ----------
+    title, subtitle : str
+        Plain text: what looks like markup is shown as it is. A long subtitle is broken on a narrow screen.
+    narrow : mapping, optional
+        Layout values by dotted path (``"xaxis.domain"``) which the page sets on screens below 640 px. They
+        travel in ``layout.meta``.
+    """
+    lines = [plain(line) for line in textwrap.wrap(subtitle, _NARROW_COLUMNS)]
+    broken = {
+        "title.subtitle.text": "<br>".join(lines),
+        "margin.t": TOP_PX + _LINE_PX * (max(len(lines), 1) - 1),
+    }
+    figure = go.Figure()
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": plain(title), "subtitle": {"text": plain(subtitle)}},
+        meta={"narrow": broken | dict(narrow or {})},
+    )
+    return figure
+
+
+def nothing_to_draw(title: str, why: str) -> go.Figure:
+    """Make the figure that says, in its middle, why there is nothing else in it."""
+    figure = new_figure(title)
+    figure.update_layout(
+        xaxis={"visible": False},
+        yaxis={"visible": False},
+        annotations=[
+            {
+                "text": f"Nothing to draw:<br>{plain(why)}",
+                "showarrow": False,
+                "x": 0.5,
+                "y": 0.5,
+                "xref": "paper",
+                "yref": "paper",
+                "font": {"size": 15},
+                "opacity": 0.8,
+            }
+        ],
+    )
+    return figure
+
+
+def plain(text: object) -> str:
+    """Escape a text so that Plotly, which reads a little HTML, shows it as it is."""
+    return html.escape(str(text), quote=False)
+
+
+def short(text: object, width: int = 26) -> str:
+    """Cut a long name in the middle, where names differ least, and escape it."""
+    name = str(text)
+    if len(name) > width:
+        name = f"{name[: width - 9]}…{name[-8:]}"
+    return plain(name)
+
+
+def rounded(values: ArrayLike | Iterable[float], digits: int = 5) -> list[float | None]:
+    """Round to significant digits, to keep files small; what is not finite becomes None, a gap."""
+    numbers = np.asarray(values, dtype=np.float64).tolist()
+    return [float(f"{value:.{digits}g}") if math.isfinite(value) else None for value in numbers]
+
+
+def finite(values: ArrayLike) -> NDArray[np.float64]:
+    """Keep the finite values of an array, as a float64 vector."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return array[np.isfinite(array)]
+
+
+def left_out(count: int, what: str) -> str:
+    """Say how many values are missing from a figure; an empty string for none."""
+    return f" · {count:,} {what} left out: not finite" if count else ""

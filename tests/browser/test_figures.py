@@ -1,0 +1,141 @@
+"""Each figure's page, opened by a real browser from a file, with the network cut."""
+
+import html
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradingbot_exp.reporting import figures
+from tradingbot_exp.reporting.html import figure_html, write_figure
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+NAMES = [
+    "training_history",
+    "prediction_vs_actual",
+    "prediction_distribution",
+    "feature_importance",
+    "feature_distributions",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM.exists():
+        why = f"{CHROMIUM} is missing; install it with: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(why)
+        pytest.skip(why)
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """Return an offline page which fails the test if it logs an error or asks for anything but a file."""
+    context = browser.new_context(viewport={"width": 1200, "height": 800})
+    context.set_offline(True)
+    opened = context.new_page()
+    problems = []
+    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("request", lambda asked: None if asked.url.startswith("file:") else problems.append(asked.url))
+    yield opened
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Return the five figures of a run on data of the usual size."""
+    rng = np.random.default_rng(0)
+    actual, forecast = rng.normal(0, 0.015, 484), rng.normal(0, 0.002, 484)
+    loss = 1e-3 * np.exp(-np.arange(50) / 20)
+    features = [f"feature_{i}" for i in range(10)]
+    unit = "log return, 1 bar"
+    return {
+        "training_history": figures.training_history(loss, loss * 1.1, 50, "mse"),
+        "prediction_vs_actual": figures.prediction_vs_actual(
+            pd.bdate_range("2010-01-01", periods=484), actual, forecast, unit
+        ),
+        "prediction_distribution": figures.prediction_distribution(actual, forecast, unit),
+        "feature_importance": figures.feature_importance(features, rng.normal(1e-5, 1e-5, 10), np.full(10, 2e-6)),
+        "feature_distributions": figures.feature_distributions(
+            features, rng.normal(size=(2264, 10)), rng.normal(size=(484, 10))
+        ),
+    }
+
+
+def wait_until(page, condition):
+    """Poll: Playwright's own `wait_for_function` needs `eval`, which the page's policy forbids."""
+    for _ in range(100):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"not true within 5 s: {condition}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figure_is_drawn_from_a_file_and_fits_a_phone(page, drawn, tmp_path, name):
+    fig = drawn[name]
+    page.goto(write_figure(fig, tmp_path / f"{name}.html", "A title").as_uri())
+    page.wait_for_selector(".main-svg")
+    assert page.locator(".gtitle").text_content() == fig.layout.title.text
+    assert page.locator("[role=status]").count() == 0
+    traces = page.evaluate("document.querySelector('.js-plotly-plot').calcdata.length")
+    assert traces == len(fig.data)
+    assert page.locator("[data-title^='Share']").count() == 0  # plotly's own offer to upload the data
+    wide = page.evaluate("document.querySelector('.main-svg').clientWidth")
+
+    page.set_viewport_size({"width": 390, "height": 800})
+    wait_until(page, "document.querySelector('.main-svg').clientWidth <= 390")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert wide > 1000
+
+
+def test_narrow_screen_stacks_what_stands_side_by_side(page, drawn, tmp_path):
+    page.goto(write_figure(drawn["prediction_vs_actual"], tmp_path / "a.html", "A").as_uri())
+    page.wait_for_selector(".main-svg")
+    domain = "document.querySelector('.js-plotly-plot')._fullLayout.xaxis.domain[1]"
+    assert page.evaluate(domain) == 0.58
+    page.set_viewport_size({"width": 390, "height": 800})
+    wait_until(page, f"{domain} === 1")
+    page.set_viewport_size({"width": 1200, "height": 800})
+    wait_until(page, f"{domain} === 0.58")
+
+
+def test_figure_is_drawn_in_a_sandboxed_frame_as_in_the_tracking_ui(page, drawn, tmp_path):
+    inner = html.escape(figure_html(drawn["training_history"], "A"))
+    outer = tmp_path / "ui.html"
+    outer.write_text(f'<iframe sandbox="allow-scripts" width="900" height="600" srcdoc="{inner}"></iframe>')
+    page.goto(outer.as_uri())
+    page.frame_locator("iframe").locator(".main-svg").first.wait_for()
+
+
+def test_dark_page_repaints_ink_and_blue(page, drawn, tmp_path):
+    page.emulate_media(color_scheme="dark")
+    page.goto(write_figure(drawn["prediction_vs_actual"], tmp_path / "a.html", "A").as_uri())
+    page.wait_for_selector(".main-svg")
+    line = "document.querySelector('.js-plotly-plot')._fullData[1].line.color"
+    assert page.evaluate(line) == "#56b4e9"
+    page.emulate_media(color_scheme="light")
+    wait_until(page, f"{line} === '#0072b2'")
+
+
+def test_browser_that_cannot_inflate_is_told_so(page, drawn, tmp_path):
+    page.add_init_script("delete window.DecompressionStream")
+    page.goto(write_figure(drawn["training_history"], tmp_path / "a.html", "A").as_uri())
+    status = page.locator("[role=status]")
+    status.filter(has_text="too old to draw the figure").wait_for()

@@ -1,0 +1,132 @@
+"""Positions, costs and ratios, worked by hand, and what they may and may not depend on."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tradingbot_exp.evaluation.backtest import (
+    buy_and_hold_returns,
+    max_drawdown,
+    positions,
+    sharpe,
+    sortino,
+    strategy_returns,
+    turnover,
+)
+
+forecasts = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1))
+returns = arrays(np.float64, st.integers(2, 30), elements=st.integers(-90, 90).map(lambda x: x / 100))
+
+
+def test_position_is_the_sign_of_the_forecast_one_bar_later():
+    assert positions([0.3, -0.1, 0.0, 2.0]).tolist() == [0, 1, -1, 0]
+    assert positions([0.3, -0.1, 0.0, 2.0], lag=0).tolist() == [1, -1, 0, 1]
+    assert positions([0.7, 0.5, 0.2], lag=0, threshold=0.5).tolist() == [1, 0, -1]
+
+
+def test_position_of_a_longer_horizon_is_the_mean_of_the_last_signs_starting_flat():
+    assert positions([1, 1, -1, -1, -1], horizon=2, lag=0).tolist() == [0.5, 1, 0, -1, -1]
+    assert positions([1, 1, -1, -1, -1], horizon=2, lag=2).tolist() == [0, 0, 0.5, 1, 0]
+    assert positions([1, 1], horizon=4, lag=0).tolist() == [0.25, 0.5]
+    assert positions([1, 1], lag=5).tolist() == [0, 0]
+
+
+@given(forecasts, st.integers(1, 6), st.integers(0, 4), st.data())
+def test_position_does_not_see_the_future(forecast, horizon, lag, data):
+    now = data.draw(st.integers(0, len(forecast) - 1))
+    changed = forecast.copy()
+    changed[max(now - lag + 1, 0) :] *= -3
+    before = positions(forecast, horizon, lag)
+    assert positions(changed, horizon, lag)[: now + 1].tolist() == before[: now + 1].tolist()
+    assert len(before) == len(forecast)
+    assert np.all(np.abs(before) <= 1)
+
+
+def test_strategy_pays_for_each_change_of_position_and_first_of_all_to_enter():
+    log_returns = np.log([1.10, 1.02, 0.96, 1.05])
+    net = strategy_returns([1, 1, -1, 0], log_returns, cost_bps=100)
+    assert net == pytest.approx([0.10 - 0.01, 0.02, 0.04 - 0.02, -0.01])
+    assert turnover([1, 1, -1, 0]) == (1 + 0 + 2 + 1) / 4
+    assert buy_and_hold_returns(log_returns) == pytest.approx([0.10, 0.02, -0.04, 0.05])
+
+
+@given(forecasts, st.floats(0, 100))
+def test_costs_only_take_and_a_free_long_position_is_buy_and_hold(market, cost):
+    held = positions(market[::-1])
+    assert np.all(strategy_returns(held, market, cost) <= strategy_returns(held, market, 0))
+    assert strategy_returns(np.ones_like(market), market, 0).tolist() == buy_and_hold_returns(market).tolist()
+
+
+def test_ratios_match_values_worked_by_hand():
+    r = [0.02, -0.01, 0.03, -0.02]
+    # Mean 0.005; squared deviations 2.25 + 2.25 + 6.25 + 6.25 = 17 (1e-4), over 3.
+    # Squared losses 1 + 4 = 5 (1e-4), over 4.
+    assert sharpe(r, 252) == pytest.approx(0.005 / math.sqrt(17e-4 / 3) * math.sqrt(252))
+    assert sortino(r, 252) == pytest.approx(0.005 / math.sqrt(5e-4 / 4) * math.sqrt(252))
+
+
+@given(returns, st.floats(0.1, 10))
+def test_ratios_do_not_depend_on_leverage(r, leverage):
+    for ratio in (sharpe, sortino):
+        assert ratio(r * leverage, 252) == pytest.approx(ratio(r, 252), nan_ok=True, abs=1e-9)
+        assert ratio(r, 4 * 252) == pytest.approx(2 * ratio(r, 252), nan_ok=True)
+
+
+def test_drawdown_is_negative_and_counts_the_starting_wealth():
+    assert max_drawdown([-0.1, 0.05]) == pytest.approx(-0.1)  # the first bar falls from the starting 1.0
+    assert max_drawdown([0.5, -0.2, -0.25, 1.0]) == pytest.approx(0.8 * 0.75 - 1)
+    assert max_drawdown([0.1, 0.2]) == 0.0
+
+
+@given(returns)
+def test_drawdown_agrees_with_wealth_compounded_bar_by_bar(r):
+    wealth = peak = 1.0
+    deepest = 0.0
+    for one in r:
+        wealth *= 1 + one
+        peak = max(peak, wealth)
+        deepest = min(deepest, wealth / peak - 1)
+    assert max_drawdown(r) == pytest.approx(deepest, abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_ruin_is_a_drawdown_of_all_and_stays_one():
+    assert max_drawdown([0.5, -1.0, 3.0]) == -1.0
+    assert max_drawdown([-1.7, 3.0]) == -1.0  # a short squeezed by more than the wealth
+    assert max_drawdown([10.0] * 2000) == 0.0
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_defined_is_nan_and_warns_of_nothing():
+    for ratio in (sharpe, sortino):
+        assert all(math.isnan(ratio(r, 252)) for r in ([], [0.1], [-0.1], [0.0, 0.0]))
+    assert math.isnan(sharpe([-0.1] * 3, 252))
+    assert math.isnan(sortino([0.1, 0.2], 252))
+    assert math.isnan(max_drawdown([]))
+    assert math.isnan(turnover([]))
+    assert positions([]).tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: positions([1.0], horizon=0), "horizon is 0"),
+        (lambda: positions([1.0], lag=-1), "lag is -1"),
+        (lambda: positions([math.nan]), "forecast holds 1"),
+        (lambda: strategy_returns([1.0], [math.nan], 5), "next_return holds 1"),
+        (lambda: strategy_returns([1.0], [0.1, 0.2], 5), "next_return has 2 bars and position has 1"),
+        (lambda: strategy_returns([1.0], [0.1], -5), "cost_bps is -5"),
+        (lambda: sharpe([0.1, 0.2], 0), "periods_per_year is 0"),
+        (lambda: sortino([0.1, math.nan], 252), "returns holds 1"),
+        (lambda: max_drawdown([math.inf]), "returns holds 1"),
+        (lambda: turnover([math.nan]), "position holds 1"),
+        (lambda: buy_and_hold_returns([math.nan]), "next_return holds 1"),
+    ],
+)
+def test_impossible_input_is_refused_by_name(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,119 @@
+"""The whole evaluation: which numbers come out, and why the others do not."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tradingbot_exp.evaluation import METRICS, validation_metrics
+from tradingbot_exp.evaluation.metrics import BACKTEST_METRICS
+
+ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
+NAMES = ERRORS | {"sharpe", "sortino", "max_drawdown", "turnover", "buy_hold_sharpe"}
+OPTIONS = {"horizon": 1, "lag": 1, "cost_bps": 10.0, "periods_per_year": 252.0, "threshold": 0.0}
+ACTUAL = np.log([1.01, 0.98, 1.03, 0.99, 1.02])
+FORECAST = np.array([0.01, -0.02, 0.01, 0.02, -0.01])
+
+
+def evaluate(actual=ACTUAL, forecast=FORECAST, next_return=ACTUAL, train_mean=0.001, **options):
+    return validation_metrics(actual, forecast, next_return, train_mean, **(OPTIONS | options))
+
+
+def test_every_metric_is_there_under_its_contracted_name():
+    found = evaluate()
+    assert set(found.metrics) == set(METRICS) == NAMES
+    assert found.undefined == {}
+
+
+def test_strategy_holds_yesterdays_sign_after_costs():
+    found = evaluate()
+    assert found.position.tolist() == [0, 1, -1, 1, 1]
+    assert found.returns == pytest.approx([0, -0.02 - 0.001, -0.03 - 0.002, -0.01 - 0.002, 0.02])
+    assert found.metrics["turnover"] == 1.0
+    assert found.metrics["max_drawdown"] == pytest.approx(0.979 * 0.968 * 0.988 - 1)
+    assert found.metrics["zero_mse"] == pytest.approx(np.mean(ACTUAL**2))
+
+
+def test_direction_targets_are_judged_around_one_half():
+    found = evaluate(np.array([1, 0, 1, 0, 1]), np.array([0.6, 0.4, 0.4, 0.3, 0.9]), threshold=0.5, train_mean=0.52)
+    assert found.metrics["zero_mse"] == 0.25
+    assert found.metrics["hit_rate"] == 0.8
+    assert found.position.tolist() == [0, 1, -1, -1, -1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"next_return": None},
+            dict.fromkeys(BACKTEST_METRICS, "no one-bar returns were given (with data=table, data.returns"),
+        ),
+        (
+            {"forecast": np.zeros(5)},
+            {
+                "ic": "the forecast is constant",
+                "rank_ic": "the forecast is constant",
+                "sharpe": "the strategy never takes a position",
+                "sortino": "the strategy never takes a position",
+            },
+        ),
+        (
+            {"actual": np.full(5, 0.001)},
+            {
+                "r2": "every actual value equals the train mean",
+                "ic": "the actual values are constant",
+                "rank_ic": "the actual values are constant",
+            },
+        ),
+        (
+            {"actual": np.zeros(5)},
+            {"hit_rate": "no actual value lies", "ic": "the act", "rank_ic": "the act"},
+        ),
+        (
+            {"next_return": np.zeros(5), "cost_bps": 0.0},
+            {
+                "sharpe": "the strategy returns the same",
+                "sortino": "the strategy loses on no bar",
+                "buy_hold_sharpe": "the market returns the same",
+            },
+        ),
+        ({"forecast": FORECAST * 1e200}, {"mse": "it is too large", "r2": "it is too large"}),
+        (
+            {"actual": [0.1], "forecast": [0.2], "next_return": [0.1]},
+            dict.fromkeys(("ic", "rank_ic", "sharpe", "sortino", "buy_hold_sharpe"), "it takes at least 2 bars"),
+        ),
+        (
+            {"actual": [], "forecast": [], "next_return": []},
+            dict.fromkeys(METRICS, "there are no bars"),
+        ),
+    ],
+    ids=[
+        "no returns",
+        "zero forecast",
+        "constant",
+        "no move",
+        "flat market",
+        "overflow",
+        "one bar",
+        "no bars",
+    ],
+)
+def test_what_is_not_defined_is_left_out_and_explained(changes, expected):
+    found = evaluate(**changes)
+    assert set(found.undefined) == set(expected)
+    for name, reason in expected.items():
+        assert found.undefined[name].startswith(f"not defined, because {reason}")
+    assert set(found.metrics) == NAMES - set(expected)
+    assert all(math.isfinite(value) for value in found.metrics.values())
+
+
+def test_without_returns_there_is_a_position_and_no_profit():
+    found = evaluate(next_return=None)
+    assert found.returns is None
+    assert found.position.tolist() == [0, 1, -1, 1, 1]
+
+
+def test_evaluation_is_frozen():
+    with pytest.raises(AttributeError):
+        evaluate().returns = None
