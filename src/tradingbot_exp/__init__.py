@@ -1,0 +1,34 @@
+"""Experiment framework for neural networks that forecast markets.
+
+The public names are imported when they are first used, so importing the package loads no heavy library.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.training.loop import train_model
+
+__version__ = _version("tradingbot_exp")
+__all__ = ["EnhancedMLflowLogger", "ExperimentOrganizer", "__version__", "train_model"]
+
+_HOMES = {
+    "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
+    "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
+    "train_model": "tradingbot_exp.training.loop",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,6 @@
+"""``python -m tradingbot_exp COMMAND``."""
+
+from tradingbot_exp.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""Hydra callbacks: thin adapters that open and close MLflow runs at the right moments.
+
+Hydra only warns about an exception that a callback raises and runs the job untracked. So what goes wrong
+here is either carried out as a `Refusal`, which ends the process, or handed to the task, which raises it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, read_write
+
+from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.resolvers import launch_dir, register
+from tradingbot_exp.errors import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hydra.core.utils import JobReturn
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer, Organized
+    from tradingbot_exp.tracking.run import TrackedRun
+
+# A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
+PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
+
+
+class TrackingCallback(Callback):
+    """Gives any Hydra app one MLflow run a job, and a parent run a sweep.
+
+    A job's run holds the flattened config as params, the app's overrides, the environment and git state, a
+    numeric return value as the metric ``objective``, and the truthful status. Put it into an app with::
+
+        hydra:
+          callbacks:
+            tracking:
+              _target_: tradingbot_exp.callbacks.TrackingCallback
+
+    Parameters
+    ----------
+    tracking_uri : str, optional
+        Else MLFLOW_TRACKING_URI, else ``mlflow.db`` in the launch directory.
+    experiment_name : str, optional
+        Else MLFLOW_EXPERIMENT_NAME, else the app's name.
+    on_error : {"raise", "offline"}
+        What to do when records cannot be written; see ``tracking.on_error``.
+    tags : mapping, optional
+        Tags of every run.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str | None = None,
+        experiment_name: str | None = None,
+        on_error: str = "raise",
+        tags: Any = None,
+    ) -> None:
+        self._settings = (tracking_uri, experiment_name, on_error, dict(tags or {}))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._organizer: ExperimentOrganizer | None = None
+        self._run: TrackedRun | None = None
+        self._sweep: TrackedRun | None = None
+        self._active: Any = None
+        self._failed_jobs = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open runs behind when a launcher sends the callback to a worker: ids travel, runs do not."""
+        return {"_settings": self._settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in a worker."""
+        self._settings = state["_settings"]
+        self._forget()
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before a single job, in the launching process: refuse what cannot be run or recorded."""
+        self._refusing(lambda: self._reach(config))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before a sweep, in the launching process: open the parent run and let every job know its id."""
+        self._refusing(lambda: self._open_sweep(config))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before a job, on the machine that runs it: open its run."""
+        from tradingbot_exp.tracking import organizer
+
+        organizer.set_start_failure(None)
+        _mask_saved_config(config)
+        try:
+            self._open_job(config)
+        except Exception as error:
+            self._hand_over(error)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """After a job, on the machine that ran it, however it ended: close its run with the truth."""
+        error = _error_of(job_return)
+        if error is None:
+            self._record_result(job_return.return_value)
+        self._close_job(error)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """After a sweep, in the launching process: close the parent run."""
+        import sys
+
+        run, self._sweep = self._sweep, None
+        if run is not None and self._organizer is not None:
+            self._organizer.close_run(run, sys.exc_info()[1])
+
+    # What a subclass may change.
+
+    def _organized(self, config: DictConfig) -> Organized:
+        """Give the names and the store for an app's configuration."""
+        register()
+        uri, experiment, on_error, tags = self._settings
+        plain = OmegaConf.create(
+            {
+                "uri": uri or "${tradingbot.tracking_uri:}",
+                "experiment": experiment or "${tradingbot.experiment_name:" + str(config.hydra.job.name) + "}",
+            }
+        )
+        names = SimpleNamespace(name=plain.experiment, run_name=None, description=None, tags=tags)
+        return SimpleNamespace(experiment=names, tracking=SimpleNamespace(uri=plain.uri, on_error=on_error))
+
+    def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
+        """Record what the app is run with."""
+        from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        logger = EnhancedMLflowLogger(run)
+        logger.log_config(task, list(config.hydra.overrides.task))
+        logger.log_environment_details()
+        run.delivery.training_started()
+
+    def _record_result(self, value: Any) -> None:
+        if self._run is not None and isinstance(value, int | float) and not isinstance(value, bool):
+            self._run.log_metrics({"objective": float(value)})
+
+    def _hand_over(self, error: Exception) -> None:
+        """Stop a job whose run cannot be opened: a foreign task function knows nothing of us."""
+        raise Refusal(error)
+
+    # The mechanism.
+
+    def _refusing(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:
+            raise Refusal(error) from error
+
+    def _reach(self, config: DictConfig) -> ExperimentOrganizer:
+        from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+
+        if self._organizer is None:
+            organizer = ExperimentOrganizer(self._organized(config))
+            if organizer.config.tracking.on_error == "raise":
+                organizer.connect()
+            self._organizer = organizer
+        return self._organizer
+
+    def _open_sweep(self, config: DictConfig) -> None:
+        organizer = self._reach(config)
+        run = organizer.open_run(f"sweep-{_task_name(config)}", kind="sweep")
+        self._sweep = run
+        run.set_tags({"sweep.overrides": " ".join(config.hydra.overrides.task)})
+        with read_write(config.hydra), read_write(config.hydra.overrides.hydra):
+            config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}={run.run_id}")
+
+    def _open_job(self, config: DictConfig) -> None:
+        from tradingbot_exp.tracking.organizer import mlflow_active
+
+        organizer = self._reach(config)
+        parent = _parent_run(config)
+        if parent is None:
+            self._run = organizer.open_run()
+        else:
+            number = int(OmegaConf.select(config, "hydra.job.num", default=0))
+            self._run = organizer.open_run(f"trial-{number:04d}", kind="trial", parent=parent, trial__number=number)
+        self._active = mlflow_active(self._run, organizer.config.tracking.uri) if parent is None else None
+        if self._active is not None:
+            self._active.__enter__()
+        self._job_started(self._run, config)
+
+    def _close_job(self, error: BaseException | None) -> None:
+        run, self._run = self._run, None
+        active, self._active = self._active, None
+        if active is not None:
+            active.__exit__(None, None, None)
+        if run is None or self._organizer is None:
+            return
+        organizer = self._organizer
+        self._refusing(lambda: organizer.close_run(run, error))
+
+
+class ExperimentCallback(TrackingCallback):
+    """The callback of this package's own app: checks configuration and data before anything is written."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
+        self._refusing(lambda: self._check(config))
+        super().on_run_start(config, **kwargs)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Do the same for what the jobs of a sweep share."""
+        self._refusing(lambda: self._check(config))
+        super().on_multirun_start(config, **kwargs)
+
+    def _check(self, config: DictConfig) -> None:
+        from tradingbot_exp.experiment import check_inputs
+        from tradingbot_exp.tracking.store import check_space
+
+        check_inputs(_finalized(config))
+        check_space(launch_dir())
+
+    def _organized(self, config: DictConfig) -> Organized:
+        return _finalized(config)
+
+    def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
+        """Leave the recording to `experiment.prepare`."""
+
+    def _record_result(self, value: Any) -> None:
+        """Leave the objective to its own metric."""
+
+    def _hand_over(self, error: Exception) -> None:
+        from tradingbot_exp.tracking.organizer import set_start_failure
+
+        set_start_failure(error)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        from tradingbot_exp.summary import print_summary
+
+        run, parent = self._run, _parent_run(config)
+        # Hydra prints a failed job's overrides.
+        job_return.overrides = [redact(override) for override in job_return.overrides or []]
+        super().on_job_end(config, job_return, **kwargs)
+        error = _error_of(job_return)
+        if error is None and run is not None:
+            print_summary(run)
+        elif isinstance(error, Exception) and parent is None:
+            raise Refusal(error)
+
+
+def _finalized(config: DictConfig) -> Config:
+    return finalize(config, list(config.hydra.overrides.task))
+
+
+def _parent_run(config: DictConfig) -> str | None:
+    """Give the id of the sweep's parent run, or None in a single run."""
+    parent: str | None = OmegaConf.select(config, f"hydra.job.env_set.{PARENT_RUN_VARIABLE}", default=None)
+    return parent
+
+
+def _error_of(job_return: JobReturn) -> BaseException | None:
+    """Give what a job failed with, or None; reading `return_value` of a failed job would raise it."""
+    from hydra.core.utils import JobStatus
+
+    if job_return.status is not JobStatus.FAILED:
+        return None
+    outcome = job_return._return_value
+    return outcome if isinstance(outcome, BaseException) else RuntimeError("the job failed without saying why")
+
+
+def _task_name(config: DictConfig) -> str:
+    import time
+
+    return f"{config.hydra.job.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def _mask_saved_config(config: DictConfig) -> None:
+    """Mask credentials in the files that Hydra has just written about the job."""
+    if config.hydra.output_subdir is None:
+        return
+    for file in (Path(config.hydra.runtime.output_dir) / config.hydra.output_subdir).glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        masked = redact(text)
+        if masked != text:
+            file.write_text(masked, encoding="utf-8")

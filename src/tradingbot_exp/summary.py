@@ -1,0 +1,73 @@
+"""What a person reads at the end of a run: its name, its numbers beside the naive baselines, and where all is."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.tracking.store import run_page, ui_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tradingbot_exp.tracking.run import TrackedRun
+
+# Label, metric, format, baseline's label, baseline's metric.
+_ROWS = (
+    ("MSE", "val_mse", ".4e", "zero forecast", "val_zero_mse"),
+    ("MAE", "val_mae", ".4e", "", ""),
+    ("R2 against the train mean", "val_r2", ".4f", "", ""),
+    ("IC (Pearson)", "val_ic", ".4f", "", ""),
+    ("rank IC (Spearman)", "val_rank_ic", ".4f", "", ""),
+    ("hit rate", "val_hit_rate", ".1%", "", ""),
+    ("Sharpe ratio a year, net", "val_sharpe", ".2f", "buy and hold", "val_buy_hold_sharpe"),
+    ("Sortino ratio a year, net", "val_sortino", ".2f", "", ""),
+    ("maximum drawdown", "val_max_drawdown", ".1%", "", ""),
+    ("turnover a bar", "val_turnover", ".2f", "", ""),
+)
+
+
+def metric_lines(metrics: Mapping[str, float]) -> list[str]:
+    """Lay validation metrics out in two columns, the naive baseline beside the model where there is one.
+
+    Parameters
+    ----------
+    metrics : mapping of str to float
+        Missing ones were not defined and are shown as a dash.
+    """
+    lines = [f"  {'validation':<28}{'model':>12}  {'baseline'}"]
+    for label, name, form, baseline, baseline_name in _ROWS:
+        line = f"  {label:<28}{_number(metrics, name, form):>12}"
+        if baseline:
+            line += f"  {_number(metrics, baseline_name, form)} ({baseline})"
+        lines.append(line)
+    return lines
+
+
+def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
+    return format(metrics[name], form) if name in metrics else "-"
+
+
+def print_summary(run: TrackedRun, stream: TextIO | None = None) -> None:
+    """Print the end of a run; a trial of a sweep gets one line."""
+    out = sys.stdout if stream is None else stream
+    metrics = run.metrics
+    epochs = (
+        f"best epoch {metrics.get('best_epoch', 0):.0f}, best validation loss {metrics.get('best_val_loss', 0):.4e}"
+    )
+    if run.parent is not None:
+        out.write(f"{run.name} ({run.run_id})  final loss {metrics.get('final_loss', float('nan')):.4e}  {epochs}\n")
+        out.flush()
+        return
+    lines = ["", f"Run {run.name}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics), ""]
+    if run.delivery.failure is None:
+        lines += [
+            f"  artifacts  {run.artifact_place}",
+            f"  show them  {ui_command(run.uri, launch_dir())}",
+            f"  then open  {run_page(run.uri, run.delivery.experiment_id, run.run_id)}",
+        ]
+    else:
+        lines += [f"  records    kept in {run.delivery.unsent_folder}, not yet in MLflow"]
+    out.write("\n".join([*lines, ""]) + "\n")
+    out.flush()

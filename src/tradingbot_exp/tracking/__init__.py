@@ -1,0 +1,1 @@
+"""Tracking: what a run did, written to MLflow and lost in no case."""

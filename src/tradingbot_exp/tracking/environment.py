@@ -1,0 +1,80 @@
+"""What a run ran on: machine, Python and packages, as plain records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tradingbot_exp.config.redaction import redact_mapping
+
+# Environment variables that change numbers or speed; others stay private.
+_VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
+
+
+def packages() -> dict[str, str]:
+    """Give the version of every installed distribution, sorted by name."""
+    found = {item.name: item.version for item in metadata.distributions() if item.name}
+    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+
+
+def requirements() -> str:
+    """Give the installed distributions as a requirements file."""
+    return "".join(f"{name}=={version}\n" for name, version in packages().items())
+
+
+def environment() -> dict[str, Any]:
+    """Describe machine, operating system, Python, hardware and relevant environment variables."""
+    import psutil
+
+    variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
+    return {
+        "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
+        "platform": {
+            "system": platform.system(),
+            "release": platform.release(),
+            "machine": platform.machine(),
+        },
+        "host": platform.node(),
+        "command": redact_mapping({"argv": " ".join(sys.argv)})["argv"],
+        "hardware": {
+            "cpu": _cpu_model(),
+            "cores_physical": psutil.cpu_count(logical=False),
+            "cores_logical": psutil.cpu_count(),
+            "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
+            "gpus": _gpus(),
+        },
+        "torch": _torch(),
+        "variables": redact_mapping(variables),
+    }
+
+
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _gpus() -> list[str]:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [str(torch.cuda.get_device_name(number)) for number in range(torch.cuda.device_count())]
+
+
+def _torch() -> dict[str, Any] | None:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    return {
+        "version": str(torch.__version__),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.version.cuda,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }

@@ -1,0 +1,321 @@
+"""The EnhancedMLflowLogger: what a run was made of and what came of it, written where MLflow shows it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.organizer import current_run
+from tradingbot_exp.tracking.run import TrackedRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import ArrayLike, NDArray
+    from torch import nn
+
+    from tradingbot_exp.evaluation.importance import Importance
+
+
+class EnhancedMLflowLogger:
+    """Writes to one MLflow run.
+
+    Parameters
+    ----------
+    run : TrackedRun, MLflow run, or run id, optional
+        Else, at each call, the innermost run that an `ExperimentOrganizer` has open, else MLflow's active
+        run.
+
+    Notes
+    -----
+    Every method raises `TrackingError` when there is no run to write to.
+    """
+
+    def __init__(self, run: Any = None) -> None:
+        self._given = run
+        self._attached: dict[str, TrackedRun] = {}
+
+    @property
+    def run(self) -> TrackedRun:
+        """The run that is written to now."""
+        if isinstance(self._given, TrackedRun):
+            return self._given
+        if self._given is not None:
+            return self._attach(self._given if isinstance(self._given, str) else self._given.info.run_id)
+        run = current_run()
+        if run is not None:
+            return run
+        import mlflow
+
+        active = mlflow.active_run()
+        if active is None:
+            raise TrackingError(
+                "No run is open to log to. Log inside `with ExperimentOrganizer(config).start_run():` or "
+                "`with mlflow.start_run():`, or give the logger a run: EnhancedMLflowLogger(run)."
+            )
+        return self._attach(active.info.run_id)
+
+    def _attach(self, run_id: str) -> TrackedRun:
+        if run_id not in self._attached:
+            import mlflow
+
+            client = mlflow.MlflowClient()
+            delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, mlflow.get_tracking_uri())
+            self._attached[run_id] = TrackedRun(delivery, run_id)
+        return self._attached[run_id]
+
+    def log_config(self, config: Any, overrides: Sequence[str] = ()) -> None:
+        """Log every key as a param, and the whole as ``config/config.yaml``.
+
+        Parameters
+        ----------
+        config : Config, DictConfig or mapping
+            Credentials in URIs are masked.
+        overrides : sequence of str
+            Kept as ``config/overrides.yaml``: what it takes to compose the same again.
+        """
+        from omegaconf import OmegaConf
+
+        tree = (
+            config if OmegaConf.is_config(config) else OmegaConf.structured(config) if is_dataclass(config) else config
+        )
+        plain = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, enum_to_str=True)
+        run = self.run
+        run.log_params({key: redact(str(value)) for key, value in flatten(cast("dict[str, Any]", plain))})
+        run.log_text(OmegaConf.to_yaml(OmegaConf.create(plain)), "config/config.yaml")
+        run.log_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))), "config/overrides.yaml")
+
+    def log_environment_details(self) -> None:
+        """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
+        import tradingbot_exp
+        from tradingbot_exp.tracking.environment import environment, requirements
+        from tradingbot_exp.tracking.provenance import read_provenance
+
+        run = self.run
+        details = environment()
+        provenance = read_provenance(launch_dir(), Path(tradingbot_exp.__file__).parent)
+        if provenance is not None:
+            run.set_tags(provenance.tags())
+            details["git"] = {
+                "commit": provenance.commit,
+                "branch": provenance.branch,
+                "dirty": provenance.dirty,
+                "remotes": provenance.remotes,
+                "left_out_of_patch": provenance.left_out,
+            }
+            if provenance.patch:
+                with _scratch_file("uncommitted.patch") as file:
+                    # Byte for byte what git wrote, or it would not apply.
+                    file.write_bytes(provenance.patch.encode("utf-8", "surrogateescape"))
+                    run.log_artifact(file, "code")
+        run.log_text(_json(details), "environment/environment.json")
+        run.log_text(requirements(), "environment/requirements.txt")
+
+    def log_model_summary(
+        self,
+        model: nn.Module,
+        filename: str = "model_architecture.txt",
+        input_shape: Sequence[int] | None = None,
+    ) -> None:
+        """Log a table of the layers with their shapes and parameters.
+
+        Parameters
+        ----------
+        model : nn.Module
+        filename : str
+            Artifact to write.
+        input_shape : sequence of int, optional
+            Shape of one row, ``(F,)`` or ``(L, F)``; else taken from the first linear layer.
+        """
+        from tradingbot_exp.models.summary import model_summary
+
+        self.run.log_text(model_summary(model, input_shape or _input_shape(model)), filename)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log metrics; `step` is the epoch, counted from 1, or None for metrics of the whole run."""
+        self.run.log_metrics(metrics, 0 if step is None else step)
+
+    def log_training_history(self, history: Mapping[str, Sequence[float]], loss: str = "loss") -> None:
+        """Log the loss curves: a figure, and those metrics of each epoch that the run does not have yet.
+
+        Parameters
+        ----------
+        history : mapping of str to sequence of float
+            At least `train_loss` and `val_loss`, a value an epoch.
+        loss : str
+            Name of the loss on the axis.
+        """
+        import numpy as np
+
+        from tradingbot_exp.reporting.figures import training_history
+
+        train, val = list(history["train_loss"]), list(history["val_loss"])
+        run = self.run
+        for epoch, (train_loss, val_loss) in enumerate(zip(train, val, strict=True), start=1):
+            run.log_metrics({"train_loss": train_loss, "val_loss": val_loss}, epoch, again=False)
+        finite = np.isfinite(val)
+        best = int(np.argmin(np.where(finite, val, np.inf))) + 1 if finite.any() else 0
+        self._log_figure(training_history(train, val, best, loss), "plots/training_history.html", "Training history")
+
+    def log_data_characteristics(
+        self,
+        train: ArrayLike | pd.DataFrame,
+        val: ArrayLike | pd.DataFrame | None = None,
+        *,
+        feature_names: Sequence[str] | None = None,
+        card: Mapping[str, Any] | None = None,
+        scaler: Any = None,
+    ) -> None:
+        """Log what the data look like: card, scaler, and each feature's distribution in train and validation.
+
+        Parameters
+        ----------
+        train, val : array-like of shape (n, F), or (n, L, F)
+            Features before scaling; of windows the last bar counts.
+        feature_names : sequence of str, optional
+            Else the columns of a data frame, else ``feature_0`` and on.
+        card : mapping, optional
+            Where the data come from; summary statistics are added.
+        scaler : scikit-learn transformer, optional
+            Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
+        """
+        from tradingbot_exp.reporting.panels import feature_distributions
+        from tradingbot_exp.tracking.characteristics import scaler_record, summary, two_dimensional
+
+        names = [str(name) for name in (feature_names if feature_names is not None else getattr(train, "columns", ()))]
+        first = two_dimensional(train)
+        second = first[:0] if val is None else two_dimensional(val)
+        names = names or [f"feature_{number}" for number in range(first.shape[1])]
+        run = self.run
+        parts = {"train": summary(first, names), "validation": summary(second, names)}
+        run.log_text(_json({**(card or {}), "statistics": parts}), "data/data_card.json")
+        if scaler is not None:
+            import skops.io
+
+            run.log_text(_json(scaler_record(scaler, names)), "data/scaler.json")
+            with _scratch_file("scaler.skops") as file:
+                skops.io.dump(scaler, file)
+                run.log_artifact(file, "data")
+        figure = feature_distributions(names, first, second)
+        self._log_figure(figure, "data/feature_distributions.html", "Feature distributions")
+
+    def log_predictions(
+        self,
+        actual: ArrayLike,
+        forecast: ArrayLike,
+        *,
+        dates: Any = None,
+        columns: Mapping[str, ArrayLike] | None = None,
+        unit: str = "target",
+    ) -> None:
+        """Log forecasts beside what came: ``evaluation/validation_returns.csv`` and two figures.
+
+        Parameters
+        ----------
+        actual, forecast : array-like of shape (n,)
+            In the target's unit.
+        dates : array-like of shape (n,), optional
+            Time of each row; else its number.
+        columns : mapping of str to array-like of shape (n,), optional
+            More columns for the file, such as positions and returns.
+        unit : str
+            Named on the axes.
+        """
+        import numpy as np
+        import pandas as pd
+
+        from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
+
+        a = np.asarray(actual, dtype=np.float64).ravel()
+        f = np.asarray(forecast, dtype=np.float64).ravel()
+        when = np.arange(len(a)) if dates is None else dates
+        table = pd.DataFrame({"date": when, "actual": a, "forecast": f, **(columns or {})})
+        with _scratch_file("validation_returns.csv") as file:
+            table.to_csv(file, index=False, float_format="%.17g")
+            self.run.log_artifact(file, "evaluation")
+        figure = prediction_vs_actual(when, a, f, unit)
+        self._log_figure(figure, "plots/prediction_vs_actual.html", "Prediction against actual")
+        figure = prediction_distribution(a, f, unit)
+        self._log_figure(figure, "plots/prediction_distribution.html", "Distribution of predictions")
+
+    def log_feature_importance(self, importance: Importance | Mapping[str, float]) -> None:
+        """Log how much each feature matters, as a figure with the spread over repeats where there is one."""
+        from tradingbot_exp.reporting.figures import feature_importance
+
+        if isinstance(importance, Mapping):
+            names, mean = list(importance), list(importance.values())
+            figure = feature_importance(names, mean, [float("nan")] * len(names))
+        else:
+            figure = feature_importance(importance.names, importance.mean, importance.std)
+        self._log_figure(figure, "plots/feature_importance.html", "Feature importance")
+
+    def log_model(
+        self,
+        model: nn.Module,
+        *,
+        feature_names: Sequence[str] | None = None,
+        scaler: Any = None,
+        example: NDArray[np.float64] | None = None,
+        **settings: Any,
+    ) -> None:
+        """Log the model as ``runs:/<id>/model``, ready for `mlflow.pyfunc.load_model`.
+
+        Parameters
+        ----------
+        model : nn.Module
+            Fitted. One of this package's models is kept as its settings and weights, any other as a pickle.
+        feature_names : sequence of str, optional
+            Columns that the loaded model asks for.
+        scaler : scikit-learn scaler, optional
+            Applied to what the loaded model is given, which then are unscaled features.
+        example : ndarray of shape (rows, F), optional
+            Rows for MLflow's input example.
+        **settings
+            See `tradingbot_exp.tracking.saved_model.save`.
+        """
+        from tradingbot_exp.tracking.saved_model import save
+
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / "model"
+            save(model, folder, feature_names=feature_names, scaler=scaler, example=example, **settings)
+            self.run.log_artifacts(folder, "model")
+
+    def _log_figure(self, figure: Any, artifact: str, title: str) -> None:
+        from tradingbot_exp.reporting.html import write_figure
+
+        with _scratch_file(Path(artifact).name) as file:
+            write_figure(figure, file, title)
+            self.run.log_artifact(file, str(Path(artifact).parent))
+
+
+@contextmanager
+def _scratch_file(name: str) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as scratch:
+        yield Path(scratch) / name
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, default=str, allow_nan=False) + "\n"
+
+
+def _input_shape(model: nn.Module) -> tuple[int, ...]:
+    from torch import nn
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            return (layer.in_features,)
+        if isinstance(layer, nn.LSTM | nn.GRU | nn.RNN):
+            return (1, layer.input_size)
+    raise TrackingError("The model's input shape is not known from its layers: give input_shape=(…) of one row.")

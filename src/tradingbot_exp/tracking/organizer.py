@@ -1,0 +1,213 @@
+"""The ExperimentOrganizer: opens and closes MLflow runs with names, tags and truthful status."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import re
+import sys
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
+from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
+from tradingbot_exp.tracking.store import open_client, open_experiment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlflow import MlflowClient
+
+_open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
+
+
+_start_failure: ContextVar[Exception | None] = ContextVar("tradingbot_start_failure", default=None)
+
+
+def start_failure() -> Exception | None:
+    """Give what kept a callback from opening the run of the job that is about to start."""
+    return _start_failure.get()
+
+
+def set_start_failure(error: Exception | None) -> None:
+    """Leave an error for the job to raise: Hydra would swallow it in a callback."""
+    _start_failure.set(error)
+
+
+def current_run() -> TrackedRun | None:
+    """Give the innermost run that an organizer has open in this context."""
+    runs = _open_runs.get()
+    return runs[-1] if runs else None
+
+
+class _Names(Protocol):
+    name: str
+    run_name: str | None
+    description: str | None
+    tags: dict[str, Any]
+
+
+class _Place(Protocol):
+    uri: str
+    on_error: str
+
+
+class Organized(Protocol):
+    """What an organizer reads of a configuration: `experiment` and `tracking`."""
+
+    @property
+    def experiment(self) -> _Names:
+        """Names under which runs are filed."""
+
+    @property
+    def tracking(self) -> _Place:
+        """The store."""
+
+
+class ExperimentOrganizer:
+    """Opens MLflow runs for one experiment.
+
+    Parameters
+    ----------
+    config : Config, or any object with the blocks `experiment` and `tracking`
+        Names, tags and the store.
+
+    Examples
+    --------
+    >>> organizer = ExperimentOrganizer(config)  # doctest: +SKIP
+    >>> with organizer.start_run(run_name="first") as run:  # doctest: +SKIP
+    ...     print(run.run_id)
+    """
+
+    def __init__(self, config: Organized) -> None:
+        self.config = config
+        self._opened: tuple[MlflowClient, str] | None = None
+
+    def connect(self) -> tuple[MlflowClient, str]:
+        """Reach the store and give its client and the experiment's id; done once.
+
+        Raises
+        ------
+        TrackingError
+            The store cannot be used.
+        """
+        if self._opened is None:
+            uri = self.config.tracking.uri
+            client = open_client(uri)
+            self._opened = client, open_experiment(client, uri, self.config.experiment.name)
+        return self._opened
+
+    def open_run(
+        self, run_name: str | None = None, *, kind: str = "training", parent: str | None = None, **tags: Any
+    ) -> TrackedRun:
+        """Create a run and make it the current one; `close_run` ends it.
+
+        Parameters
+        ----------
+        run_name : str, optional
+            Else `experiment.run_name`, else model, data and time.
+        kind : str
+            Tag ``run.kind``.
+        parent : str, optional
+            Id of the parent run.
+        **tags
+            More tags; a double underscore in a name stands for a dot.
+        """
+        name = run_name or self.config.experiment.run_name or self._compose_name()
+        creation = {
+            "name": name,
+            "experiment": self.config.experiment.name,
+            "start_time": now_ms(),
+            "uri": self.config.tracking.uri,
+            "tags": tag_texts(
+                {
+                    **_origin_tags(),
+                    **dict(self.config.experiment.tags),
+                    "mlflow.note.content": self.config.experiment.description,
+                    "mlflow.parentRunId": parent,
+                    "run.kind": kind,
+                    **{key.replace("__", "."): value for key, value in tags.items()},
+                }
+            ),
+        }
+        delivery = Delivery(self.connect, creation, launch_dir() / UNSENT_DIR, self.config.tracking.on_error)
+        run = TrackedRun(delivery, name, parent)
+        _open_runs.set((*_open_runs.get(), run))
+        return run
+
+    def close_run(self, run: TrackedRun, error: BaseException | None = None) -> None:
+        """End a run: FINISHED, or FAILED or KILLED by the kind of `error`."""
+        _open_runs.set(tuple(other for other in _open_runs.get() if other is not run))
+        run.end(status_of(error), error)
+
+    @contextmanager
+    def start_run(self, run_name: str | None = None, **options: Any) -> Iterator[TrackedRun]:
+        """Open a run for the length of a ``with`` block, as MLflow's active run too.
+
+        An exception ends it as FAILED, Ctrl-C as KILLED; both go on to the caller.
+        """
+        run = self.open_run(run_name, **options)
+        try:
+            with mlflow_active(run, self.config.tracking.uri):
+                yield run
+        except BaseException as error:
+            self.close_run(run, error)
+            raise
+        self.close_run(run)
+
+    def _compose_name(self) -> str:
+        labels = [getattr(getattr(self.config, block, None), "name", None) for block in ("model", "data")]
+        return "-".join([*(str(label) for label in labels if label), time.strftime("%Y%m%d-%H%M%S")]) or "run"
+
+
+@contextmanager
+def mlflow_active(run: TrackedRun, uri: str) -> Iterator[None]:
+    """Make `run` MLflow's active run, so that a plain `mlflow.log_metric` lands in it; put all back afterwards."""
+    if run.delivery.client is None or run.delivery.failure is not None:
+        yield
+        return
+    import mlflow
+    from mlflow.tracking.fluent import _active_run_stack
+
+    environment = os.environ.get("MLFLOW_TRACKING_URI")
+    set_before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    before = None if set_before == environment else set_before
+    mlflow.set_tracking_uri(uri)
+    active = mlflow.ActiveRun(run.delivery.client.get_run(run.run_id))
+    stack = _active_run_stack.get()
+    stack.append(active)
+    try:
+        yield
+    finally:
+        if active in stack:
+            stack.remove(active)
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if never set
+        if environment is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = environment
+
+
+def _origin_tags() -> dict[str, Any]:
+    """Say who made a run, and which process, so that a dead one can be told from a living one."""
+    import psutil
+
+    main = sys.modules.get("__main__")
+    module = getattr(getattr(main, "__spec__", None), "name", None)
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "unknown"
+    return {
+        "mlflow.user": user,
+        "mlflow.source.name": module or Path(sys.argv[0] or "interactive").name,
+        "mlflow.source.type": "LOCAL",
+        "process.host": re.sub(r"\s+", "-", platform.node()),
+        "process.pid": os.getpid(),
+        "process.started": f"{psutil.Process().create_time():.2f}",
+    }

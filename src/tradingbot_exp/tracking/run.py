@@ -1,0 +1,224 @@
+"""One open run: buffered metrics, immediate everything else, and its truthful end."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.delivery import Delivery, Record, now_ms
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 5.0
+MAX_PARAM_LENGTH = 6000
+MAX_TAG_LENGTH = 8000
+_NAME = re.compile(r"[\w.\- /:]{1,250}")
+
+
+class TrackedRun:
+    """An open MLflow run that everything about it is written through.
+
+    Parameters
+    ----------
+    delivery : Delivery
+        Where records go.
+    name : str
+        The run's name.
+    parent : str, optional
+        The parent run's id.
+
+    Attributes
+    ----------
+    name, parent, delivery
+        As given.
+    metrics : dict of str to float
+        The newest value of each metric logged.
+    """
+
+    def __init__(self, delivery: Delivery, name: str, parent: str | None = None) -> None:
+        self.delivery = delivery
+        self.name = name
+        self.parent = parent
+        self.metrics: dict[str, float] = {}
+        self._points: list[tuple[str, float, int, int]] = []
+        self._seen: set[tuple[str, int]] = set()
+        self._lock = threading.RLock()
+        self._ended = threading.Event()
+        self._flusher: threading.Thread | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        run_id: str = self.delivery.run_id
+        return run_id
+
+    @property
+    def info(self) -> RunInfo:
+        """MLflow's own record of the run, fetched now."""
+        if self.delivery.client is None:
+            raise TrackingError(f"The run {self.name} is not in MLflow yet: {self.delivery.failure}")
+        info: RunInfo = self.delivery.client.get_run(self.run_id).info
+        return info
+
+    @property
+    def uri(self) -> str:
+        """The store's URI, with any credentials."""
+        uri: str = self.delivery.uri
+        return uri
+
+    @property
+    def artifact_place(self) -> str:
+        """Where the artifacts are: a path if they are on this machine, else a URI."""
+        place = str(self.info.artifact_uri)
+        return str(Path(unquote(urlsplit(place).path))) if place.startswith("file:") else redact(place)
+
+    def __repr__(self) -> str:
+        return f"TrackedRun(name={self.name!r}, run_id={self.run_id!r})"
+
+    def log_metrics(self, values: Mapping[str, float], step: int = 0, *, again: bool = True) -> None:
+        """Buffer metrics; they reach MLflow within `FLUSH_SECONDS`, many in one batch.
+
+        Parameters
+        ----------
+        values : mapping of str to float
+            NaN and infinities are kept as MLflow keeps them.
+        step : int
+            Epoch, counted from 1; 0 for metrics of the whole run.
+        again : bool
+            Whether to log a metric that this step already has.
+
+        Raises
+        ------
+        TrackingError
+            A name is none that MLflow takes, or a value is no number.
+        """
+        now = now_ms()
+        points = [(_metric_name(name), _metric_value(name, value), now, step) for name, value in values.items()]
+        with self._lock:
+            new = [point for point in points if again or (point[0], step) not in self._seen]
+            self._seen.update((point[0], step) for point in new)
+            self.metrics.update((point[0], point[1]) for point in new)
+            self._points.extend(new)
+            if self._flusher is None:
+                self._flusher = threading.Thread(target=self._flush_regularly, name="mlflow-flush", daemon=True)
+                self._flusher.start()
+
+    def log_params(self, values: Mapping[str, Any]) -> None:
+        """Write params; a value over MLflow's 6,000 characters is cut and says so."""
+        params = {
+            re.sub(r"[^\w.\- /:]", "_", key): _cut(_text(value), MAX_PARAM_LENGTH) for key, value in values.items()
+        }
+        self._put("batch", params=params)
+
+    def set_tags(self, values: Mapping[str, Any]) -> None:
+        """Write tags as text."""
+        self._put("batch", tags=tag_texts(values))
+
+    def log_artifact(self, file: Path, folder: str = "") -> None:
+        """Copy a file into the run's artifacts."""
+        self._put("artifact", file=str(file), folder=folder)
+
+    def log_artifacts(self, directory: Path, folder: str = "") -> None:
+        """Copy a directory's content into the run's artifacts."""
+        self._put("artifacts", file=str(directory), folder=folder)
+
+    def log_text(self, text: str, artifact: str) -> None:
+        """Write a text file into the run's artifacts, credentials masked."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / Path(artifact).name
+            file.write_text(redact(text), encoding="utf-8")
+            folder = str(Path(artifact).parent)
+            self.log_artifact(file, "" if folder == "." else folder)
+
+    def log_input(self, dataset: Mapping[str, str], context: str) -> None:
+        """Record a dataset (MLflow's `name`, `digest`, `source_type`, `source`, `schema`, `profile`) as an input."""
+        self._put("input", dataset=dict(dataset), context=context)
+
+    def flush(self) -> None:
+        """Send the metrics that are waiting."""
+        with self._lock:
+            points, self._points = self._points, []
+            if points:
+                self._put("batch", metrics=points)
+
+    def end(self, status: str, error: BaseException | None = None) -> None:
+        """Close the run: metrics first, then the error if there is one, then the status.
+
+        Parameters
+        ----------
+        status : {"FINISHED", "FAILED", "KILLED"}
+        error : BaseException, optional
+            Kept as the tag ``error`` and the artifact ``error/traceback.txt``.
+        """
+        if self._ended.is_set():
+            return
+        self._ended.set()
+        self.flush()
+        if error is not None:
+            self.set_tags({"error": f"{type(error).__name__}: {error}"})
+            if not isinstance(error, KeyboardInterrupt):
+                self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
+        self._put("end", status=status, time=now_ms())
+
+    def _put(self, kind: str, **content: Any) -> None:
+        with self._lock:
+            self.delivery.put(Record(kind, content))
+
+    def _flush_regularly(self) -> None:
+        while not self._ended.wait(FLUSH_SECONDS):
+            try:
+                self.flush()
+            except TrackingError as error:
+                # The main thread meets the same error at its next write, and stops there.
+                log.error("%s", error)
+                return
+
+
+def status_of(error: BaseException | None) -> str:
+    """Give the MLflow status of a run that ended with `error`: FINISHED, FAILED or KILLED."""
+    if error is None:
+        return "FINISHED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
+def tag_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    """Turn values into tags: text, credentials masked, at most 8,000 characters."""
+    return {name: _cut(redact(_text(value)), MAX_TAG_LENGTH) for name, value in values.items() if value is not None}
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _cut(text: str, length: int) -> str:
+    note = " … (cut; whole in the artifacts)"
+    return text if len(text) <= length else text[: length - len(note)] + note
+
+
+def _metric_name(name: Any) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise TrackingError(
+            f"{name!r} is no name for a metric. It takes letters, digits, _ - . / : and spaces, up to 250 characters."
+        )
+    return name
+
+
+def _metric_value(name: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise TrackingError(f"The metric {name} is {value!r}, which is no number.") from error
+    return number if not math.isinf(number) else math.copysign(1.7976931348623157e308, number)

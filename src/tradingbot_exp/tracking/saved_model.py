@@ -1,0 +1,171 @@
+"""A fitted network as an MLflow model that predicts from unscaled features.
+
+Folder ``data/`` of the model: ``model.json`` (how to build and feed it), ``weights.pt`` (tensors only) or,
+for a class of the user's own, ``module.pt`` (a pickle), and ``scaler.skops``. MLflow calls `_load_pyfunc`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.store import quiet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from tradingbot_exp.config.schema import ModelConfig
+
+_NEEDED = ("tradingbot_exp", "mlflow", "torch", "numpy", "pandas", "scikit-learn", "skops")
+
+
+def save(
+    model: nn.Module,
+    folder: Path,
+    *,
+    feature_names: Sequence[str] | None = None,
+    scaler: Any = None,
+    example: NDArray[np.float64] | None = None,
+    config: ModelConfig | None = None,
+    sequence_length: int = 1,
+    logits: bool = False,
+) -> None:
+    """Write the model's folder.
+
+    Parameters
+    ----------
+    model : nn.Module
+    folder : Path
+        Must not exist.
+    feature_names, scaler, example
+        See `EnhancedMLflowLogger.log_model`.
+    config : ModelConfig, optional
+        What `build_model` built the model from; without it the whole module is pickled.
+    sequence_length : int
+        Bars that the model sees at once.
+    logits : bool
+        Whether outputs are logits, to be turned into probabilities.
+    """
+    import skops.io
+    import torch
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    record = {
+        "config": None if config is None else vars(config),
+        "feature_names": None if feature_names is None else list(feature_names),
+        "sequence_length": sequence_length,
+        "logits": logits,
+        "dtype": str(next(model.parameters(), torch.zeros(())).dtype).removeprefix("torch."),
+        "training_packages": {name: metadata.version(name) for name in _NEEDED},
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data"
+        data.mkdir()
+        (data / "model.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+        cpu_model = copy.deepcopy(model).cpu()
+        if config is not None:
+            torch.save(cpu_model.state_dict(), data / "weights.pt")
+        else:
+            torch.save(cpu_model, data / "module.pt")
+        if scaler is not None:
+            skops.io.dump(scaler, data / "scaler.skops")
+        signature = frame = None
+        if feature_names is not None:
+            columns = Schema([ColSpec("double", name) for name in feature_names])
+            signature = ModelSignature(columns, Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
+            frame = None if example is None else pd.DataFrame(example, columns=list(feature_names))
+        with quiet("mlflow"):
+            save_model(
+                folder,
+                loader_module=__name__,
+                data_path=str(data),
+                signature=signature,
+                input_example=frame,
+                pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
+            )
+
+
+class SavedModel:
+    """What `mlflow.pyfunc.load_model` wraps: unscaled features in, forecasts out."""
+
+    def __init__(self, model: nn.Module, record: dict[str, Any], scaler: Any) -> None:
+        self._model = model
+        self._record = record
+        self._scaler = scaler
+
+    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:
+        """Forecast from unscaled features.
+
+        Parameters
+        ----------
+        model_input : DataFrame, or array-like of shape (n, F)
+            A row a bar, in time order. A frame's columns may stand in any order.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+            In the target's unit; the first `sequence_length` - 1 rows, which have no full window, give NaN.
+        """
+        from tradingbot_exp.training.predict import predict
+
+        features = self._features(model_input)
+        length = self._record["sequence_length"]
+        forecast = np.full(len(features), np.nan)
+        if len(features) < length:
+            return forecast
+        if length > 1:
+            features = np.lib.stride_tricks.sliding_window_view(features, length, axis=0).swapaxes(1, 2)
+        output = predict(self._model, features)
+        forecast[length - 1 :] = 1.0 / (1.0 + np.exp(-output)) if self._record["logits"] else output
+        return forecast
+
+    def _features(self, model_input: Any) -> NDArray[Any]:
+        names = self._record["feature_names"]
+        if isinstance(model_input, pd.DataFrame) and names is not None:
+            missing = [name for name in names if name not in model_input.columns]
+            if missing:
+                raise TrackingError(f"The model needs the columns {names}; missing: {', '.join(missing)}.")
+            model_input = model_input[names]
+        values = np.asarray(model_input, dtype=np.float64)
+        if self._scaler is not None:
+            values = self._scaler.transform(values)
+        return np.ascontiguousarray(values, dtype=self._record["dtype"])
+
+
+def _load_pyfunc(path: str) -> SavedModel:
+    """Load what `save` wrote; MLflow calls this by name."""
+    import torch
+
+    data = Path(path)
+    record = json.loads((data / "model.json").read_text(encoding="utf-8"))
+    if record["config"] is not None:
+        from tradingbot_exp.config.schema import ModelConfig
+        from tradingbot_exp.models.registry import build_model
+
+        config = ModelConfig(**record["config"])
+        model = build_model(config, len(record["feature_names"]), record["sequence_length"])
+        model.to(getattr(torch, record["dtype"]))
+        model.load_state_dict(torch.load(data / "weights.pt", weights_only=True))
+    else:
+        # The user's own class; loading an MLflow model means trusting who logged it.
+        model = torch.load(data / "module.pt", weights_only=False)
+    scaler = None
+    if (data / "scaler.skops").exists():
+        import skops.io
+
+        unknown = skops.io.get_untrusted_types(file=data / "scaler.skops")
+        trusted = [name for name in unknown if name.startswith("sklearn.")]
+        scaler = skops.io.load(data / "scaler.skops", trusted=trusted)
+    return SavedModel(model, record, scaler)

@@ -1,0 +1,119 @@
+"""The command that trains: ``python -m tradingbot_exp.train [KEY=VALUE ...]``, also as ``tradingbot-train``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from types import FrameType
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from tradingbot_exp.config.explain import explain, refuse_option_spelling
+from tradingbot_exp.config.help import commented_help
+from tradingbot_exp.config.paths import conf_dir
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
+
+# What configuration files may instantiate; anything else is refused.
+TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
+FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+@hydra.main(config_path=str(conf_dir()), config_name="config", execution_whitelist=TRUSTED)
+def job(config: DictConfig) -> float | None:
+    """Train once, with the configuration that Hydra composed; give the value that a search looks at."""
+    from tradingbot_exp.experiment import run_job
+
+    return run_job(config)
+
+
+def main() -> None:
+    """Run the command line; end the process with status 0, 1 (an error) or 128 + signal (interrupted)."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run `job` under Hydra and turn whatever goes wrong into one message on standard error.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    wants_traceback = os.environ.get(FULL_ERROR) == "1"
+    # Hydra prints and exits by itself unless told to raise; the message is ours to write.
+    os.environ[FULL_ERROR] = "1"
+    signal.signal(signal.SIGTERM, _terminate)
+    started = time.time()
+    try:
+        refuse_option_spelling(arguments)
+        if {"--help", "-h"} & set(arguments):
+            sys.stdout.write(commented_help(job))
+            return 0
+        job()
+    except KeyboardInterrupt as interrupt:
+        _say("Interrupted: the run is KILLED, and its history so far is kept.")
+        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+    except Refusal as refusal:
+        return _fail(refusal.error, wants_traceback)
+    except Exception as error:
+        return _fail(error, wants_traceback)
+    return _unsent_status(started)
+
+
+def _unsent_status(started: float) -> int:
+    """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
+    if "tradingbot_exp.tracking.delivery" not in sys.modules:
+        return 0
+    from tradingbot_exp.tracking.delivery import SEND_COMMAND, must_fail, unsent_runs
+
+    waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
+    if not waiting:
+        return 0
+    _say(f"Error: records of {len(waiting)} run(s) could not be sent to MLflow and wait on disk, in")
+    for folder in waiting:
+        _say(f"  {folder}")
+    _say(f"Send them, once MLflow can take them, with: {SEND_COMMAND}")
+    return 1
+
+
+def _terminate(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _message(error: Exception) -> str:
+    """Say what went wrong, in as few words as the error allows."""
+    if isinstance(error, TradingBotError):
+        return str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain(error)
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _fail(error: Exception, wants_traceback: bool) -> int:
+    if wants_traceback:
+        _say(redact("".join(traceback.format_exception(error))))
+    _say(f"Error: {redact(_message(error))}")
+    expected = isinstance(error, TradingBotError | HydraException | OmegaConfBaseException | OSError)
+    if not expected and not wants_traceback:
+        _say(f"Set {FULL_ERROR}=1 for the whole traceback.")
+    return 1
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text.rstrip("\n") + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Bad input gets one clear message before any training, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from support import python, train
+
+from tradingbot_exp.config.schema import DataConfig
+from tradingbot_exp.data.sources import load_bars
+
+SECRET = uuid.uuid4().hex
+REFUSED = {
+    "unknown key": (["model.learnin_rate=0.1"], ["model.learnin_rate", "Did you mean 'model.learning_rate'?"]),
+    "unknown block": (["modle.dropout=0.1"], ["modle.dropout", "no key"]),
+    "added key": (["+nothing=1"], ["nothing", "no key"]),
+    "untagged tag": (["experiment.tags.desk=fx"], ["+experiment.tags.desk=VALUE"]),
+    "wrong type": (["model.learning_rate=fast"], ["model.learning_rate=fast", "a number"]),
+    "wrong type in a list": (["model.hidden_layers=[64,x]"], ["model.hidden_layers[1]", "a whole number"]),
+    "impossible value": (["training.epochs=0"], ["training.epochs=0", "1 or more"]),
+    "unknown option": (["model=mlpp"], ["model=mlpp", "linear, lstm, mlp", "Did you mean 'mlp'?"]),
+    "unknown name": (["training.optimizer=adamw"], ["training.optimizer=adamw", "Did you mean 'AdamW'?"]),
+    "the guide's spelling": (["--model.learning_rate", "0.005"], ["model.learning_rate=0.005"]),
+    "no equals sign": (["epochs"], ["'epochs'", "KEY=VALUE"]),
+    "lost interpolation": (["seed=${sead}"], ["'sead'", "Did you mean 'seed'?"]),
+    "two learning rates": (
+        ["model.learning_rate=0.1", "training.learning_rate=0.2"],
+        ["model.learning_rate=0.1", "training.learning_rate=0.2", "one value"],
+    ),
+    "input_dim at odds": (["model.input_dim=7"], ["model.input_dim=7", "10 features", "set it to 10"]),
+    "loss at odds with target": (["training.loss=bce"], ["training.loss=bce", "data.target=direction"]),
+    "split over 1": (["data.split.train=0.9"], ["data.split", "1.2"]),
+    "split date outside": (
+        ["data.split.train_end=1999-01-01", "data.split.val_end=2010-01-01"],
+        ["data.split.train_end", "1999-01-01", "2000-03-01"],
+    ),
+    "no file named": (["data=csv"], ["data.path=FILE"]),
+    "missing file": (["data=csv", "data.path=nope.csv"], ["nope.csv", "no file"]),
+    "unknown feature": (["data.features=[ret_2]"], ["data.features", "ret_2", "Did you mean"]),
+    "absent device": (["training.device=mps"], ["training.device", "mps", "cpu"]),
+    "unwritable store": (["tracking.uri=sqlite:////proc/x.db"], ["tracking.uri=sqlite:////proc/x.db"]),
+    "store in no directory": (["tracking.uri=sqlite:////nowhere/x.db"], ["/nowhere", "does not exist"]),
+    "store is no database": (["tracking.uri=sqlite:///text.db"], ["text.db", "not a database"]),
+    "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_with_a_message_and_leaves_nothing(case: str, tmp_path: Path) -> None:
+    overrides, expected = REFUSED[case]
+    (tmp_path / "text.db").write_text("no database, but long enough to be looked at as one" * 20)
+    before = sorted(tmp_path.rglob("*"))
+    done = train(tmp_path, *overrides)
+    assert done.status == 1
+    for text in expected:
+        assert text in done.err
+    assert done.err.startswith("Error: ") and "Traceback" not in done.err
+    assert done.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_hydra_full_error_adds_the_traceback(tmp_path: Path) -> None:
+    done = train(tmp_path, "training.epochs=0", env={"HYDRA_FULL_ERROR": "1"})
+    assert done.status == 1
+    assert "Traceback" in done.err and "Error: training.epochs=0" in done.err
+
+
+def test_a_server_that_is_down_is_refused_without_its_password(tmp_path: Path, free_port: int) -> None:
+    uri = f"http://me:{SECRET}@127.0.0.1:{free_port}"
+    done = train(tmp_path, f"tracking.uri={uri}", env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})
+    assert done.status == 1
+    assert "nothing listens there" in done.err and f"127.0.0.1:{free_port}" in done.err
+    assert SECRET not in done.err + done.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bar_that_cannot_be_names_file_line_and_value(tmp_path: Path) -> None:
+    bars = load_bars(DataConfig(name="ibm")).frame.reset_index()
+    bars.loc[100, "high"] = bars.loc[100, "low"] / 2
+    bars.to_csv(tmp_path / "bars.csv", index=False)
+    done = train(tmp_path, "data=csv", "data.path=bars.csv")
+    assert done.status == 1
+    assert "bars.csv" in done.err and "line 102" in done.err and "high" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["bars.csv"]
+
+
+def test_a_full_disk_is_refused_before_training(tmp_path: Path) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system takes root's rights")
+    try:
+        done = train(small)
+        left = list(small.iterdir())
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+    assert done.status == 1
+    assert "The disk is full" in done.err and str(small) in done.err
+    assert left == []
+
+
+LOADED = """
+import atexit, sys
+heavy = ("torch", "mlflow", "optuna", "pandas")
+atexit.register(lambda: print("LOADED", [name for name in heavy if name in sys.modules]))
+sys.argv = ["train", *sys.argv[1:]]
+from tradingbot_exp.train import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "status"),
+    [(["--help"], 0), (["--cfg", "job"], 0), (["training.epochs=0"], 1), (["model.learnin_rate=1"], 1)],
+)
+def test_help_and_config_errors_load_no_heavy_library(tmp_path: Path, overrides: list[str], status: int) -> None:
+    done = python(tmp_path, "-c", LOADED, *overrides)
+    assert done.status == status, done.err
+    assert done.out.endswith("LOADED []\n")
+
+
+def test_the_check_for_heavy_libraries_can_fail(tmp_path: Path) -> None:
+    done = python(tmp_path, "-c", LOADED, "data=csv", "data.path=nope.csv")
+    assert done.status == 1
+    assert "'pandas'" in done.out
+
+
+def test_help_shows_the_keys_and_how_to_use_them(tmp_path: Path) -> None:
+    done = train(tmp_path, "--help")
+    assert done.status == 0
+    for text in (
+        "model.learning_rate=0.005",
+        "data=csv",
+        "--multirun",
+        "hidden_layers",
+        "cost_bps",
+        "mlp",
+        "mlflow ui",
+    ):
+        assert text in done.out

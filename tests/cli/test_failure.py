@@ -1,0 +1,183 @@
+"""However a run ends, MLflow says the truth about it, and nothing that was recorded is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from support import Finished, clean_environment, python, stop_server, train
+
+SECRET = uuid.uuid4().hex
+LONG = ["training.epochs=100000", "training.progress=plain", "data=synthetic"]
+
+
+def _start(cwd: Path, *overrides: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tradingbot_exp.train", *overrides],
+        cwd=cwd,
+        env=clean_environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _wait_for_epoch_1(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("epoch"), line + process.stderr.read()
+
+
+def _complete(client: MlflowClient, run_id: str, name: str = "val_loss") -> int:
+    """Count the epochs of a run, having seen that none is missing and none is twice there."""
+    steps = [point.step for point in client.get_metric_history(run_id, name)]
+    assert steps == list(range(1, len(steps) + 1))
+    return len(steps)
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent: signal.Signals, status: int) -> None:
+    process = _start(workdir, *LONG)
+    _wait_for_epoch_1(process)
+    time.sleep(1)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Interrupted" in err and "KILLED" in err and "Traceback" not in err
+    done = Finished(workdir, out, err, process.returncode)
+    assert done.run.info.status == "KILLED"
+    assert done.run.info.end_time is not None
+    assert _complete(done.client, done.run.info.run_id) > 1
+
+
+def test_metrics_of_a_long_run_are_in_the_store_while_it_trains(workdir: Path) -> None:
+    process = _start(workdir, *LONG)
+    try:
+        _wait_for_epoch_1(process)
+        time.sleep(10)
+        done = Finished(workdir, "", "", 0)
+        assert done.run.info.status == "RUNNING"
+        assert _complete(done.client, done.run.info.run_id) > 1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_diverging_run_fails_naming_the_epoch_and_keeps_everything_up_to_there(workdir: Path) -> None:
+    done = train(workdir, "training.optimizer=SGD", "model.learning_rate=10", "training.progress=off")
+    assert done.status == 1
+    assert done.err.startswith("Error: ") and "epoch" in done.err and "Traceback" not in done.err
+    run = done.run
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"].startswith("DivergedError: ")
+    epoch = _complete(done.client, run.info.run_id)
+    assert f"epoch {epoch}" in done.err
+    folder = done.artifacts()
+    assert "DivergedError" in (folder / "error" / "traceback.txt").read_text()
+    for name in ("config/config.yaml", "data/data_card.json", "plots/training_history.html"):
+        assert (folder / name).is_file()
+
+
+def test_an_objective_that_the_run_does_not_have_fails_it(workdir: Path) -> None:
+    done = train(workdir, "hpo.metric=val_sharp", "training=smoke", "training.progress=off")
+    assert done.status == 1
+    assert "hpo.metric=val_sharp" in done.err and "Did you mean 'val_sharpe'?" in done.err
+    assert done.run.info.status == "FAILED"
+
+
+def _server(start_server: Callable[..., subprocess.Popen[bytes]], cwd: Path, port: int) -> subprocess.Popen[bytes]:
+    command = ["mlflow", "server", "--port", str(port), "--workers", "1", "--artifacts-destination", "./served"]
+    return start_server([*command, "--backend-store-uri", f"sqlite:///{cwd / 'mlflow.db'}"], cwd, port)
+
+
+def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory, free_port: int, start_server: Callable[..., object]
+) -> None:
+    launch = tmp_path_factory.mktemp("launch")
+    uri = f"http://127.0.0.1:{free_port}"
+    server = _server(start_server, workdir, free_port)  # type: ignore[arg-type]
+    process = _start(
+        launch,
+        "training.epochs=1500",
+        "data=synthetic",
+        "training.progress=plain",
+        f"tracking.uri={uri}",
+        env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+    )
+    _wait_for_epoch_1(process)
+    stop_server(server)
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 1, err
+    assert "doctor --fix" in err and "kept in" in err and "Traceback" not in err
+    assert "not yet in MLflow" in out
+    client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
+    (run,) = client.search_runs(["1"])
+    assert run.info.status == "RUNNING" and "final_loss" not in run.data.metrics
+
+    left = python(launch, "-m", "tradingbot_exp", "doctor", "--json")
+    assert left.status == 1 and len(json.loads(left.out)["unsent"]) == 1
+    _server(start_server, workdir, free_port)  # type: ignore[arg-type]
+    fixed = python(launch, "-m", "tradingbot_exp", "doctor", "--fix", "--tracking-uri", uri)
+    assert fixed.status == 0, fixed.err
+    assert run.info.run_id in fixed.out
+    run = client.get_run(run.info.run_id)
+    assert run.info.status == "FINISHED"
+    assert _complete(client, run.info.run_id) == 1500
+    assert "val_sharpe" in run.data.metrics
+    served = {path.name for path in (workdir / "served").rglob("*")}
+    assert served >= {"weights.pt", "prediction_vs_actual.html", "validation_returns.csv", "config.yaml"}
+    again = python(launch, "-m", "tradingbot_exp", "doctor", "--fix", "--tracking-uri", uri)
+    assert again.status == 0 and "No records are waiting" in again.out
+
+
+def test_offline_keeps_the_whole_run_on_disk_with_one_warning_and_sends_it_later(workdir: Path, free_port: int) -> None:
+    secret = f"http://me:{SECRET}@127.0.0.1:{free_port}"
+    done = train(
+        workdir,
+        "tracking.on_error=offline",
+        f"tracking.uri={secret}",
+        "training=smoke",
+        "training.progress=off",
+        env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+    )
+    assert done.status == 0, done.err
+    assert len(done.err.splitlines()) == 1 and "doctor --fix" in done.err
+    assert done.runs() == []
+    for file in workdir.rglob("*"):
+        if file.is_file():
+            assert SECRET.encode() not in file.read_bytes(), file
+    fixed = python(workdir, "-m", "tradingbot_exp", "doctor", "--fix")
+    assert fixed.status == 0, fixed.err
+    run = done.run
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.epochs"] == "2" and run.data.tags["model.name"] == "mlp"
+    assert _complete(done.client, run.info.run_id) == 2
+    assert (done.artifacts() / "model" / "MLmodel").is_file()
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
+
+
+def test_a_password_in_the_store_address_is_written_nowhere(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory, free_port: int, start_server: Callable[..., object]
+) -> None:
+    launch = tmp_path_factory.mktemp("launch")
+    _server(start_server, workdir, free_port)  # type: ignore[arg-type]
+    uri = f"http://me:{SECRET}@127.0.0.1:{free_port}"
+    done = train(launch, f"tracking.uri={uri}", "training=smoke")
+    assert done.status == 0, done.err
+    assert SECRET not in done.out + done.err
+    for folder in (launch, workdir):
+        for file in folder.rglob("*"):
+            if file.is_file():
+                assert SECRET.encode() not in file.read_bytes(), file
+    (run,) = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}").search_runs(["1"])
+    assert run.data.params["tracking.uri"] == f"http://***@127.0.0.1:{free_port}"
+    assert os.fspath(launch) not in run.info.artifact_uri

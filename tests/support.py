@@ -1,0 +1,84 @@
+"""Real commands in subprocesses, and what they left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished command: where it ran, what it printed, how it ended."""
+
+    cwd: Path
+    out: str
+    err: str
+    status: int
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(f"sqlite:///{self.cwd / 'mlflow.db'}")
+
+    def runs(self) -> list[Run]:
+        """All runs of the store, oldest first."""
+        client = self.client
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(ids, order_by=["attributes.start_time ASC"]))
+
+    @property
+    def run(self) -> Run:
+        (run,) = self.runs()
+        return run
+
+    def artifacts(self, run: Run | None = None) -> Path:
+        return artifact_folder(run or self.run)
+
+
+def artifact_folder(run: Run) -> Path:
+    return Path(run.info.artifact_uri.removeprefix("file://"))
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a command: that of the tests, without what would steer the command."""
+    steering = ("MLFLOW_", "HYDRA_", "GIT_", "TRADINGBOT_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(steering)}
+    return kept | {"OMP_NUM_THREADS": "1"} | dict(extra or {})
+
+
+def python(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240) -> Finished:
+    """Run this interpreter in `cwd`."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=clean_environment(env),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return Finished(cwd, done.stdout, done.stderr, done.returncode)
+
+
+def train(cwd: Path, *overrides: str, env: Mapping[str, str] | None = None) -> Finished:
+    """Run ``python -m tradingbot_exp.train`` in `cwd`."""
+    return python(cwd, "-m", "tradingbot_exp.train", *overrides, env=env)
+
+
+def stop_server(server: subprocess.Popen[bytes]) -> None:
+    """Kill a server and its workers."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
