@@ -1,0 +1,153 @@
+"""``hydra/sweeper=study``: an Optuna study that is resumed after a kill, pruned, shared, and recorded in MLflow.
+
+Hydra's side only: which overrides are fixed and which are searched, and how a batch of trials is launched.
+The study itself is `tradingbot_exp.hpo`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, read_write
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
+    from tradingbot_exp.hpo.session import StudySession
+    from tradingbot_exp.hpo.trial import TrialJob
+
+
+@dataclass
+class StudySweeperConf:
+    """The sweeper takes everything from the block ``hpo``; the official sweeper's keys are answered with ours."""
+
+    _target_: str = "hydra_plugins.tradingbot_exp.sweeper.StudySweeper"
+    n_trials: Any = None
+    params: Any = None
+
+
+class StudySweeper(Sweeper):
+    """Runs a study over ``hpo.param_space`` and whatever the command line sweeps over.
+
+    Parameters
+    ----------
+    n_trials, params
+        Keys of the official Optuna sweeper, refused with the key to use instead.
+    """
+
+    def __init__(self, n_trials: Any = None, params: Any = None) -> None:
+        self._official = {"n_trials": n_trials, "params": params}
+        self.config: DictConfig
+        self.launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take note of what Hydra hands over, before the sweep."""
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Bring the study to its end.
+
+        Parameters
+        ----------
+        arguments : list of str
+            The overrides of the command line.
+        """
+        from tradingbot_exp.config.finalize import finalize
+        from tradingbot_exp.errors import ConfigError
+        from tradingbot_exp.hpo.display import StudyDisplay
+        from tradingbot_exp.hpo.session import StudySession
+        from tradingbot_exp.hpo.space import SearchSpace
+        from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+
+        for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
+            if self._official[key] is not None:
+                raise ConfigError(f"hydra.sweeper.{key}={self._official[key]} is not read here: set {ours} instead.")
+        fixed, swept = _split(arguments)
+        config = finalize(self.config, fixed)
+        space = SearchSpace.parse(config.hpo.param_space, swept).without(
+            word.lstrip("+").partition("=")[0] for word in fixed
+        )
+        session = StudySession(config, space, ExperimentOrganizer(config), fixed)
+        self._settle_folder(session)
+        with StudyDisplay(session) as display:
+            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
+        return result.best[0].values if result.best else None
+
+    def _settle_folder(self, session: StudySession) -> None:
+        """Put all starts of a study into one folder, unless the user names another."""
+        given = [word for word in self.config.hydra.overrides.hydra if word.startswith("hydra.sweep.dir=")]
+        with read_write(self.config.hydra), read_write(self.config.hydra.overrides.hydra):
+            if given:
+                session.folder = session.folder.__class__(str(self.config.hydra.sweep.dir)).absolute()
+            else:
+                self.config.hydra.sweep.dir = str(session.folder)
+                self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(str(session.folder))}")
+
+    def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
+        """Launch a batch and give each job's outcome; whatever is told, the losers' artifacts go."""
+        from tradingbot_exp.hpo.trial import TICKET_VARIABLE
+
+        overrides = [
+            [
+                *fixed,
+                *job.overrides,
+                f"hydra.sweep.subdir=trial-{job.ticket.number:04d}",
+                "hydra.output_subdir=null",
+                f"+hydra.job.env_set.{TICKET_VARIABLE}={_quoted(job.ticket.dumps())}",
+            ]
+            for job in jobs
+        ]
+        try:
+            returns = self.launcher.launch(overrides, initial_job_idx=jobs[0].ticket.number)
+        except KeyboardInterrupt:
+            _stop_workers()
+            raise
+        session.drop_losers()
+        return [_outcome(job_return) for job_return in returns]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Tell overrides that fix a value from those that sweep over several."""
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    lines = [(str(override.input_line), override.is_sweep_override()) for override in parsed]
+    return [line for line, sweeps in lines if not sweeps], [line for line, sweeps in lines if sweeps]
+
+
+def _outcome(job_return: JobReturn) -> Any:
+    """Give a job's value, or the exception that it raised, without Hydra's printing."""
+    from hydra.core.utils import JobStatus
+
+    if job_return.status is JobStatus.COMPLETED:
+        return job_return.return_value
+    error = job_return._return_value
+    return error if isinstance(error, BaseException) else RuntimeError(f"the job failed without saying why: {error}")
+
+
+def _stop_workers() -> None:
+    """End joblib's workers, which would finish their jobs as orphans."""
+    import sys
+
+    if "joblib.externals.loky" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True, kill_workers=True)
+
+
+def _quoted(text: str) -> str:
+    """Quote a text for Hydra's override grammar."""
+    escaped = text.replace("\\'", "\\\\\\'").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="tradingbot_exp")

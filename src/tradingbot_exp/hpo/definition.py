@@ -1,0 +1,74 @@
+"""What makes two studies the same study: configuration, data and code, but not how or where they are run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tradingbot_exp
+from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.schema import Config
+
+# How and where a study is run, and how it is called; everything else defines it.
+_NOT_DEFINING = (
+    *("experiment.run_name", "experiment.description", "experiment.tags", "tracking", "training.progress"),
+    *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
+    *("data.name", "data.path", "data.symbol"),
+)
+# What a trial's numbers come from.
+_CODE = ("data", "models", "training", "evaluation", "hpo", "experiment.py")
+
+
+def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
+    """Give the definition of a study as a flat mapping of plain values.
+
+    Parameters
+    ----------
+    config : Config
+    space : dict
+        `SearchSpace.describe()`.
+    data_fingerprint : str
+        Stands for the data, wherever they are kept.
+    """
+    flat = {
+        key: value
+        for key, value in flatten(asdict(config))
+        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_DEFINING)
+    }
+    flat.update({f"hpo.param_space.{name}": value for name, value in space.items()})
+    flat["data.fingerprint"] = data_fingerprint
+    flat["code.sha256"] = code_sha256()
+    # Through JSON, so that a stored definition compares equal with a fresh one.
+    plain: dict[str, Any] = json.loads(json.dumps(flat, sort_keys=True, default=str))
+    return plain
+
+
+def short_hash(definition: dict[str, Any]) -> str:
+    """Give eight hexadecimal digits that change with any part of the definition."""
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say key by key what differs between two definitions."""
+    said = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key, "not there"), new.get(key, "not there")
+        if before != after:
+            said.append(f"{key}: {before} before, {after} now")
+    return said
+
+
+@lru_cache(maxsize=1)
+def code_sha256() -> str:
+    """Hash the source that a trial's numbers come from; twelve hexadecimal digits."""
+    package = Path(tradingbot_exp.__file__).parent
+    digest = hashlib.sha256()
+    for part in _CODE:
+        path = package / part
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:12]

@@ -1,0 +1,105 @@
+"""What a person sees while a study runs: a bar on a terminal, a line for each finished trial when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.hpo.session import StudySession
+
+_WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+class StudyDisplay:
+    """Follows a study; call it with the study's trials after each change.
+
+    Parameters
+    ----------
+    session : StudySession
+    stream : text stream, optional
+        Standard error.
+    """
+
+    def __init__(self, session: StudySession, stream: TextIO | None = None) -> None:
+        self._session, self._stream = session, stream or sys.stderr
+        self._total = session.config.hpo.num_trials
+        self._mode = session.config.training.progress
+        if self._mode == "auto":
+            self._mode = "bar" if self._stream.isatty() else "plain"
+        self._told: set[int] | None = None
+        self._started = time.monotonic()
+        self._before = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        """Start."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the last state on the screen."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, trials: Sequence[FrozenTrial]) -> None:
+        """Show the trials' present state."""
+        done = [trial for trial in trials if trial.state.is_finished()]
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        if self._told is None:
+            self._told = {trial.number for trial in done}
+            self._before = len(done)
+        if self._mode == "bar":
+            self._draw(done, running)
+        elif self._mode == "plain":
+            for trial in done:
+                if trial.number not in self._told:
+                    self._stream.write(self._line(trial, done) + "\n")
+            self._stream.flush()
+        self._told |= {trial.number for trial in done}
+
+    def _line(self, trial: FrozenTrial, done: Sequence[FrozenTrial]) -> str:
+        values = ", ".join(f"{value:.6g}" for value in trial.values or [])
+        seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else "-"
+        return (
+            f"trial {trial.number}: {_WORDS[trial.state]}{f' {values}' if values else ''} in {seconds}  "
+            f"{self._counts(done)}{self._best(done)}{self._left(done)}"
+        )
+
+    def _counts(self, done: Sequence[FrozenTrial]) -> str:
+        failed = sum(trial.state == TrialState.FAIL for trial in done)
+        pruned = sum(trial.state == TrialState.PRUNED for trial in done)
+        return f"{len(done)}/{self._total} done, {failed} failed, {pruned} pruned"
+
+    def _best(self, done: Sequence[FrozenTrial]) -> str:
+        complete = [trial for trial in done if trial.state == TrialState.COMPLETE]
+        if not complete or len(self._session.study.directions) > 1:
+            return ""
+        best = self._session.study.best_trial
+        return f", best {best.value:.6g} (trial {best.number})"
+
+    def _left(self, done: Sequence[FrozenTrial]) -> str:
+        here = len(done) - self._before
+        if here == 0:
+            return ""
+        left = (time.monotonic() - self._started) / here * max(0, self._total - len(done))
+        return f", {left:.0f} s left"
+
+    def _draw(self, done: Sequence[FrozenTrial], running: Sequence[FrozenTrial]) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(
+                total=self._total, initial=len(done), desc="trials", unit="trial", file=self._stream, dynamic_ncols=True
+            )
+        self._bar.update(len(done) - self._bar.n)
+        now = f"running {', '.join(str(trial.number) for trial in running)}" if running else ""
+        self._bar.set_postfix_str("  ".join(filter(None, [now, self._counts(done) + self._best(done)])))

@@ -1,0 +1,162 @@
+"""What a job does for a trial: train over its seeds, report to the pruner, keep what has to be kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.experiment import Job, build, fit_model, identifying_tags
+from tradingbot_exp.hpo.trial import Pruned, Ticket
+from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.training.history import History
+
+# In a trial's folder: its validation returns, and the artifacts of a winner so far.
+RETURNS_FILE = "validation_returns.npy"
+KEPT_FOLDER = "kept"
+
+
+def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> list[float] | Pruned:
+    """Train the configuration of one trial and record it in its run.
+
+    Parameters
+    ----------
+    config : Config
+        With the trial's values.
+    run : TrackedRun
+        The trial's own; it gets params, tags and metrics.
+    ticket : Ticket
+    folder : Path
+        The trial's own, for what may be kept.
+
+    Returns
+    -------
+    list of float, or Pruned
+        The values of `hpo.metric`, averaged over `hpo.repeats` seeds.
+
+    Raises
+    ------
+    TrainingError
+        An objective is not finite.
+    """
+    config = replace(config, training=replace(config.training, progress="off"))
+    jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
+    first = jobs[0]
+    run.log_batch(_params(first.config), {**identifying_tags(first.config, first.data), "engine": "single"})
+    histories: list[History] = []
+    for position, job in enumerate(jobs):
+        pruned = _Pruning(ticket, config, position)
+        histories.append(fit_model(job, _Curves(run, job.config.seed, len(jobs)), pruned.after_epoch))
+        if pruned.at is not None:
+            return pruned.at
+    results = [evaluate(job, history) for job, history in zip(jobs, histories, strict=True)]
+    if len(jobs) > 1:
+        _log_mean_curves(run, histories)
+    metrics = _mean([result.metrics for result in results])
+    run.log_metrics(metrics)
+    report_undefined(run, results[0].undefined)
+    values = objectives(config, _mean([result.objective for result in results]))
+    if not all(math.isfinite(value) for value in values):
+        raise TrainingError(f"The objective {config.hpo.metric} is {values}, which is not finite.")
+    _keep(first, histories[0], results[0], folder, _worth_keeping(config, ticket, values))
+    return values
+
+
+def _params(config: Config) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return dict(flatten(asdict(config)))
+
+
+def _worth_keeping(config: Config, ticket: Ticket, values: list[float]) -> bool:
+    if config.hpo.keep != "best":
+        return config.hpo.keep == "all"
+    if len(values) > 1 or ticket.best is None:
+        return True
+    return values[0] < ticket.best if config.hpo.direction == "minimize" else values[0] > ticket.best
+
+
+def _keep(job: Job, history: History, result: Evaluated, folder: Path, artifacts: bool) -> None:
+    """Leave the validation returns, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    if "strategy_return" in result.columns:
+        np.save(folder / RETURNS_FILE, result.columns["strategy_return"])
+    if artifacts:
+        if job.config.hpo.keep == "all":
+            record_artifacts(job, history, result)
+        else:
+            with job.run.staging(folder / KEPT_FOLDER):
+                record_artifacts(job, history, result)
+
+
+class _Curves:
+    """Logs the losses of each epoch; of several seeds, under the seed's own name."""
+
+    def __init__(self, run: TrackedRun, seed: int, seeds: int) -> None:
+        self._run, self._prefix = run, "" if seeds == 1 else f"seed_{seed}/"
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Pass an epoch's metrics on."""
+        self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
+
+
+class _Pruning:
+    """Reports each epoch to the study and asks its pruner; does nothing without one."""
+
+    def __init__(self, ticket: Ticket, config: Config, position: int) -> None:
+        self.at: Pruned | None = None
+        self._epochs, self._position = config.training.epochs, position
+        # A pruner compares in the study's direction, and a loss is better when it is lower.
+        self._sign = -1.0 if config.hpo.direction == "maximize" else 1.0
+        self._ask: Callable[[int, float], bool] | None = None
+        if ticket.storage and ticket.pruner != "none":
+            self._ask = _pruner(ticket)
+
+    def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
+        """Give True if the trial is to stop."""
+        if self._ask is None:
+            return False
+        step = self._position * self._epochs + epoch
+        if self._ask(step, self._sign * record["val_loss"]):
+            self.at = Pruned(epoch, record["val_loss"])
+        return self.at is not None
+
+
+def _pruner(ticket: Ticket) -> Callable[[int, float], bool]:
+    """Open the study from wherever this job runs, and give the question to ask after each epoch."""
+    import optuna
+
+    from tradingbot_exp.hpo.samplers import make_pruner
+    from tradingbot_exp.hpo.storage import open_storage
+
+    storage, _ = open_storage(ticket.storage, Path.cwd())
+    study = optuna.load_study(study_name=ticket.study, storage=storage, pruner=make_pruner(ticket.pruner))
+    trial_id = study.get_trials(deepcopy=False)[ticket.number]._trial_id
+
+    def ask(step: int, value: float) -> bool:
+        storage.set_trial_intermediate_value(trial_id, step, value)
+        return bool(study.pruner.prune(study, storage.get_trial(trial_id)))
+
+    return ask
+
+
+def _mean(records: list[dict[str, float]]) -> dict[str, float]:
+    """Average each metric that all seeds have."""
+    shared = set(records[0]).intersection(*records[1:])
+    return {name: float(np.mean([record[name] for record in records])) for name in records[0] if name in shared}
+
+
+def _log_mean_curves(run: TrackedRun, histories: list[History]) -> None:
+    epochs = min(history.epochs_run for history in histories)
+    for epoch in range(epochs):
+        mean = _mean([{name: history[name][epoch] for name in ("train_loss", "val_loss")} for history in histories])
+        run.log_metrics(mean, epoch + 1)

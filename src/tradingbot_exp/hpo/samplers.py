@@ -1,0 +1,149 @@
+"""Samplers by name, seeded for each trial apart, and pruners by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import TrialState
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.pruners import BasePruner
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.config.schema import HpoConfig
+    from tradingbot_exp.hpo.space import SearchSpace
+
+# User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
+INTERRUPTED = "interrupted"
+
+
+class PerTrialSampler(BaseSampler):
+    """Draws each trial with a sampler seeded by the study's seed and the trial's number.
+
+    A sampler seeded once proposes the same points after each restart of a study. This one proposes for trial
+    n what it would have proposed without the restart, as far as it has seen the same results.
+
+    Parameters
+    ----------
+    make : callable
+        Builds the sampler of one trial from its seed.
+    seed : int
+        The study's.
+    """
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make = make
+        self._seed = seed
+        self._number = -1
+        self._sampler: BaseSampler = make(seed)
+
+    def _for(self, trial: FrozenTrial) -> BaseSampler:
+        if trial.number != self._number:
+            self._number = trial.number
+            mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]
+            self._sampler = self._make(int(mixed))
+        return self._sampler
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Ask the trial's own sampler."""
+        return self._for(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Ask the trial's own sampler."""
+        return self._for(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Ask the trial's own sampler."""
+        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Let the trial's own sampler prepare."""
+        self._for(trial).before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """Let a sampler of this trial take note of the result."""
+        self._for(trial).after_trial(study, trial, state, values)
+
+
+class ExhaustiveSampler(BaseSampler):
+    """Takes the points of a grid in order, each once; a point whose trial was interrupted is free again.
+
+    Parameters
+    ----------
+    points : list of dict
+        Encoded values by parameter name, see `SearchSpace.grid`.
+    """
+
+    def __init__(self, points: list[dict[str, Any]]) -> None:
+        self.points = points
+
+    def free(self, study: Study, before: int | None = None) -> list[dict[str, Any]]:
+        """Give the points that no counting trial, or none numbered below `before`, has taken."""
+        taken = [
+            trial.params
+            for trial in study.get_trials(deepcopy=False)
+            if not trial.user_attrs.get(INTERRUPTED) and (before is None or trial.number < before)
+        ]
+        return [point for point in self.points if point not in taken]
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Give none: points are whole."""
+        return {}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Give none: points are whole."""
+        return {}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Give the parameter's value at the first free point that agrees with those already drawn."""
+        fitting = [
+            point
+            for point in self.free(study, before=trial.number) or self.points
+            if all(point[name] == value for name, value in trial.params.items())
+        ]
+        return (fitting or self.points)[0][param_name]
+
+
+def make_sampler(hpo: HpoConfig, space: SearchSpace, seed: int) -> BaseSampler:
+    """Build the sampler that `hpo.sampler` names.
+
+    Raises
+    ------
+    ConfigError
+        A grid over a range without a step.
+    """
+    if hpo.sampler == "grid":
+        return ExhaustiveSampler(space.grid())
+    makers: dict[str, Callable[[int], BaseSampler]] = {
+        # Trials that run beside each other must not be drawn as if the others were not there.
+        "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        "random": lambda seed: RandomSampler(seed=seed),
+        "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+        "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    }
+    return PerTrialSampler(makers[hpo.sampler], seed)
+
+
+def make_pruner(name: str) -> BasePruner:
+    """Build the pruner that `hpo.pruner` names; ``percentile`` keeps the better quarter."""
+    makers: Mapping[str, Callable[[], BasePruner]] = {
+        "none": optuna.pruners.NopPruner,
+        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=5),
+        "hyperband": optuna.pruners.HyperbandPruner,
+        "percentile": lambda: optuna.pruners.PercentilePruner(25.0, n_startup_trials=5, n_warmup_steps=5),
+    }
+    return makers[name]()

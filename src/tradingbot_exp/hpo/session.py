@@ -1,0 +1,238 @@
+"""A study from its configuration to its results: named, opened or resumed, run, and recorded on its parent run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
+from tradingbot_exp.hpo.children import Children
+from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.job import KEPT_FOLDER
+from tradingbot_exp.hpo.results import record_results, result_table
+from tradingbot_exp.hpo.storage import create_or_load, open_storage
+from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
+from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.process import identity, is_alive
+from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.store import wrapped
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.space import SearchSpace
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What a finished study leaves.
+
+    Attributes
+    ----------
+    study : optuna.Study
+    parent_id, name : str
+    best : list of FrozenTrial
+        Best first; of several objectives, the Pareto front.
+    stopped_early : str or None
+        Why it ended before `hpo.num_trials`.
+    """
+
+    study: Study
+    parent_id: str
+    name: str
+    best: list[FrozenTrial]
+    stopped_early: str | None
+
+
+class StudySession:
+    """Opens or resumes a study.
+
+    Parameters
+    ----------
+    config : Config
+        The configuration that trials vary.
+    space : SearchSpace
+    organizer : ExperimentOrganizer
+    overrides : sequence of str
+        What every trial is given besides; kept with the parent run.
+    """
+
+    def __init__(
+        self, config: Config, space: SearchSpace, organizer: ExperimentOrganizer, overrides: Sequence[str] = ()
+    ) -> None:
+        self.config, self.space, self.organizer, self.overrides = config, space, organizer, list(overrides)
+        _check(config, space)
+        data = load_data(config)
+        self.definition = define(config, space.describe(), data.fingerprint)
+        storage, self.address = open_storage(config.hpo.storage, launch_dir())
+        self.shown_address = redact(self.address)
+        self.name = self._choose_name(storage)
+        client, experiment_id = organizer.connect()
+        directions = config.hpo.direction if isinstance(config.hpo.direction, list) else [config.hpo.direction]
+        self.study, created = create_or_load(storage, self.name, directions)
+        if created:
+            self.study.set_user_attr("owner", identity())
+            self.study.set_user_attr("definition", self.definition)
+        else:
+            self._check_definition()
+        self.parent = self._open_parent(created)
+        # Where the trials' folders are, the same for each start of the study.
+        self.folder = launch_dir() / "multirun" / self.name
+        self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
+
+    def run(self, launch: Launch, report: Callable[[Sequence[FrozenTrial]], object]) -> StudyResult:
+        """Bring the study to its end, and record the results on the parent run.
+
+        Parameters
+        ----------
+        launch : callable
+            Runs a batch of jobs.
+        report : callable
+            Told of each change.
+        """
+        loop = StudyLoop(
+            self.config, self.space, self.study, self.children, storage=self.address, launch=launch, report=report
+        )
+        done = len(loop.done())
+        if done >= self.config.hpo.num_trials:
+            sys.stdout.write(
+                f"The study {self.name} is complete, {done} of {self.config.hpo.num_trials}; raise hpo.num_trials or "
+                "set hpo.resume=false\n"
+            )
+        try:
+            loop.recover()
+            self.children.kill_strays([str(trial.user_attrs.get("run_id")) for trial in loop.running()])
+            loop.run()
+            result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
+            record_results(self, loop, result)
+        except BaseException as error:
+            self.organizer.close_run(self.parent, error)
+            raise
+        self.organizer.close_run(self.parent)
+        sys.stdout.write(result_table(self, result))
+        sys.stdout.flush()
+        return result
+
+    def drop_losers(self) -> None:
+        """Remove the artifacts of trials that were the best for a while."""
+        if self.config.hpo.keep != "best" or len(self.study.directions) > 1:
+            return
+        winner = next((trial.number for trial in best_trials(self.study)), None)
+        for folder in self.folder.glob(f"trial-*/{KEPT_FOLDER}"):
+            number = int(folder.parent.name.removeprefix("trial-"))
+            state = self.study.get_trials(deepcopy=False)[number].state
+            if number != winner and state.is_finished():
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _choose_name(self, storage: optuna.storages.BaseStorage) -> str:
+        hpo = self.config.hpo
+        name = hpo.study_name or f"{self.config.model.name}-{self.config.data.name}-{short_hash(self.definition)}"
+        if hpo.resume:
+            return name
+        taken = set(optuna.get_all_study_names(storage))
+        if name not in taken:
+            return name
+        return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
+
+    def _check_definition(self) -> None:
+        stored = self._wait_for("definition")
+        if stored is None:
+            self.study.set_user_attr("definition", self.definition)
+            return
+        said = differences(stored, self.definition)
+        if said:
+            raise ConfigError(
+                f"The study {self.name} is there already, and is another one:\n  "
+                + "\n  ".join(said)
+                + "\nGive this one a name of its own with hpo.study_name=NAME, or start afresh with hpo.resume=false."
+            )
+
+    def _wait_for(self, name: str) -> Any:
+        """Wait for what the process that created the study writes into it next; None if that process is gone."""
+        deadline = time.monotonic() + UNSIGNED_SECONDS
+        while name not in self.study.user_attrs:
+            owner = self.study.user_attrs.get("owner")
+            if not is_alive(owner) if owner else time.monotonic() > deadline:
+                return None
+            time.sleep(POLL_SECONDS)
+        return self.study.user_attrs[name]
+
+    def _open_parent(self, created: bool) -> TrackedRun:
+        """Open the study's run, or the one that an earlier start opened, and see that it is complete."""
+        parent_id = None if created else self._wait_for("parent_run_id") or self._lost_parent()
+        if parent_id is None:
+            run = self.organizer.open_run(f"hpo-{self.name}", kind="study", study__name=self.name)
+        else:
+            run = self._resume_parent(parent_id)
+        self._record_once(run)
+        if self.study.user_attrs.get("parent_run_id") is None:
+            self.study.set_user_attr("parent_run_id", run.run_id)
+        return run
+
+    def _lost_parent(self) -> str | None:
+        """Find the run of a process that died before it could tell the study about it."""
+        client, experiment_id = self.organizer.connect()
+        query = f"tags.`run.kind` = 'study' and tags.`study.name` = '{self.name}'"
+        with wrapped("The study's run cannot be looked for"):
+            for run in client.search_runs([experiment_id], query):
+                if run.data.tags.get("study.storage", self.shown_address) == self.shown_address:
+                    return str(run.info.run_id)
+        return None
+
+    def _resume_parent(self, parent_id: str) -> TrackedRun:
+        client, _ = self.organizer.connect()
+        uri = self.organizer.config.tracking.uri
+        try:
+            found = client.get_run(parent_id)
+        except Exception as error:
+            raise TrackingError(
+                f"The run {parent_id} of the study {self.name} is not in {redact(uri)}. Use the store that the study "
+                "was started with, or start afresh with hpo.resume=false."
+            ) from error
+        if found.info.lifecycle_stage != "active":
+            raise TrackingError(
+                f"The run {parent_id} of the study {self.name} was deleted. Restore it with `mlflow runs restore "
+                f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
+            )
+        client.update_run(parent_id, status="RUNNING")
+        return TrackedRun(Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri), f"hpo-{self.name}")
+
+    def _record_once(self, run: TrackedRun) -> None:
+        """Record what all trials share, unless an earlier start got that far."""
+        client, _ = self.organizer.connect()
+        if "study.recorded" in client.get_run(run.run_id).data.tags:
+            return
+        job = build(self.config, run)
+        run.set_tags({**identifying_tags(job.config, job.data), **identity()})
+        job.logger.log_config(job.config, self.overrides)
+        record_surroundings(job)
+        run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")
+        sampler, storage = self.config.hpo.sampler, self.shown_address
+        run.set_tags({"study.sampler": sampler, "study.storage": storage, "study.recorded": True})
+
+
+def _check(config: Config, space: SearchSpace) -> None:
+    hpo = config.hpo
+    several = isinstance(hpo.metric, list) and len(hpo.metric) > 1
+    if several and hpo.pruner != "none":
+        raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")
+    if several and hpo.sampler == "cmaes":
+        raise ConfigError("hpo.sampler=cmaes works on one objective. For several, take nsgaii or tpe.")
+    if hpo.sampler == "grid":
+        space.grid()

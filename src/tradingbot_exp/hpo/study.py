@@ -1,0 +1,296 @@
+"""The study's loop: ask, launch, tell; resumed after any kill, shared by any number of processes.
+
+Optuna's storage says which trials there are, MLflow's runs say how each went. A trial counts once it is
+complete, pruned or failed; one whose process died is told as failed with the attribute ``interrupted``, does
+not count, and its point is tried again as a new trial. Trial numbers are given out by the storage, so the
+trials that count are the first `num_trials` of those not interrupted: no further agreement among processes is
+needed to end with exactly that many.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from tradingbot_exp.hpo.children import KNOWN, Child, Children
+from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler
+from tradingbot_exp.hpo.trial import Pruned, Ticket, TrialJob
+from tradingbot_exp.tracking.process import identity, is_alive
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.space import SearchSpace
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+# A trial that nobody has signed yet was asked for just now, or its process died in that moment.
+UNSIGNED_SECONDS = 3.0
+
+# Runs jobs, gives for each its objective, `Pruned`, or the exception that it raised.
+Launch = Callable[[Sequence[TrialJob]], Sequence[Any]]
+
+
+class StudyLoop:
+    """Brings a study to `hpo.num_trials` finished trials.
+
+    Parameters
+    ----------
+    config : Config
+        Its `hpo` block.
+    space : SearchSpace
+    study : optuna.Study
+        Created or loaded; sampler and pruner are set here.
+    children : Children
+        The trials' MLflow runs.
+    storage : str
+        The storage's address, for jobs that report to it.
+    launch : callable
+        Runs a batch of jobs.
+    report : callable, optional
+        Told after each change: the study's finished trials and those running.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        space: SearchSpace,
+        study: Study,
+        children: Children,
+        *,
+        storage: str,
+        launch: Launch,
+        report: Callable[[Sequence[FrozenTrial]], object] = lambda trials: None,
+    ) -> None:
+        self.config, self.space, self.study, self.children = config, space, study, children
+        self._storage, self._launch, self._report = storage, launch, report
+        self._mine: dict[int, str] = {}
+        self.stopped_early: str | None = None
+        study.sampler = make_sampler(config.hpo, space, config.seed)
+        study.pruner = make_pruner(config.hpo.pruner)
+
+    def run(self) -> None:
+        """Ask, launch and tell until the study is complete, its grid exhausted, or too many trials failed.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            After the trials under way were closed as KILLED.
+        """
+        with self._closing_what_is_under_way():
+            while not self._finished():
+                self.recover()
+                jobs = self._ask_batch()
+                if not jobs:
+                    if not self.running():
+                        if self._is_exhausted():
+                            break
+                        continue
+                    time.sleep(POLL_SECONDS)
+                    continue
+                self._report(self.trials())
+                for job, outcome in zip(jobs, self._launch(jobs), strict=True):
+                    self._tell(job, outcome)
+                self._report(self.trials())
+
+    def trials(self) -> list[FrozenTrial]:
+        """Give the trials that count or may come to count, by number."""
+        found = self.study.get_trials(deepcopy=False)
+        return [trial for trial in found if not trial.user_attrs.get(INTERRUPTED) and trial.state != TrialState.WAITING]
+
+    def done(self) -> list[FrozenTrial]:
+        """Give the trials that count."""
+        return [trial for trial in self.trials() if trial.state.is_finished()]
+
+    def _finished(self) -> bool:
+        hpo, done = self.config.hpo, self.done()
+        failed = sum(trial.state == TrialState.FAIL for trial in done)
+        if failed > hpo.max_failure_rate * hpo.num_trials:
+            self.stopped_early = (
+                f"{failed} of {len(done)} trials failed, more than hpo.max_failure_rate={hpo.max_failure_rate:g} "
+                f"of hpo.num_trials={hpo.num_trials} allows"
+            )
+            return True
+        return len(done) >= hpo.num_trials
+
+    def _is_exhausted(self) -> bool:
+        sampler = self.study.sampler
+        if isinstance(sampler, ExhaustiveSampler) and not sampler.free(self.study):
+            self.stopped_early = f"the grid is exhausted after its {len(sampler.points)} points"
+            return True
+        return False
+
+    def running(self) -> list[FrozenTrial]:
+        """Give the trials that are under way, here or elsewhere."""
+        return [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
+
+    # Asking.
+
+    def _ask_batch(self) -> list[TrialJob]:
+        jobs: list[TrialJob] = []
+        free = self.config.hpo.num_trials - len(self.trials())
+        for _ in range(min(free, self.config.hpo.n_jobs)):
+            if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
+                break
+            job = self._ask()
+            if job is not None:
+                jobs.append(job)
+        return jobs
+
+    def _ask(self) -> TrialJob | None:
+        """Ask for a trial, sign it, and open its run; None if it needs no training or is one too many."""
+        trial = self.study.ask()
+        self._mine[trial.number] = ""
+        trial.set_user_attr("owner", identity())
+        encoded = self.space.suggest(trial)
+        ranked = [other.number for other in self.trials()]
+        if ranked.index(trial.number) >= self.config.hpo.num_trials:
+            self._interrupt(trial.number, "surplus")
+            return None
+        twin = self._twin(trial.number, encoded)
+        if twin is not None and twin.state == TrialState.RUNNING:
+            self._interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
+            return None
+        run_id = self.children.create(trial.number)
+        self._mine[trial.number] = run_id
+        trial.set_user_attr("run_id", run_id)
+        if twin is not None:
+            values = list(twin.values or [])
+            self.children.copy_result(run_id, twin.user_attrs["run_id"], twin.number, values)
+            trial.set_user_attr("duplicate_of", twin.number)
+            self._finish(trial.number, TrialState.COMPLETE, values)
+            return None
+        ticket = Ticket(
+            self.study.study_name,
+            trial.number,
+            run_id,
+            self.children.parent_id,
+            self._storage if self.config.hpo.pruner != "none" else "",
+            self.config.hpo.pruner,
+            self._best_value(),
+        )
+        return TrialJob(ticket, encoded, self.space.overrides(encoded))
+
+    def _twin(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
+        """Find an earlier trial at the same point whose value is, or will be, known."""
+        for other in self.trials():
+            if other.number >= number or other.params != encoded:
+                continue
+            if other.state in (TrialState.COMPLETE, TrialState.RUNNING):
+                return other
+        return None
+
+    def _best_value(self) -> float | None:
+        complete = [trial for trial in self.done() if trial.state == TrialState.COMPLETE]
+        if not complete or len(self.study.directions) > 1:
+            return None
+        return float(self.study.best_value)
+
+    # Telling.
+
+    def _tell(self, job: TrialJob, outcome: Any) -> None:
+        number = job.ticket.number
+        if isinstance(outcome, Pruned):
+            self._finish(number, TrialState.PRUNED, None)
+            return
+        if isinstance(outcome, BaseException):
+            log.warning("trial %d failed: %s: %s", number, type(outcome).__name__, outcome)
+            self._finish(number, TrialState.FAIL, None)
+            return
+        values = [float(value) for value in (outcome if isinstance(outcome, list | tuple) else [outcome])]
+        if all(math.isfinite(value) for value in values):
+            self._finish(number, TrialState.COMPLETE, values)
+        else:
+            log.warning("trial %d failed: its objective is %s, not a finite number", number, outcome)
+            self._finish(number, TrialState.FAIL, None)
+
+    def _finish(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        self._mine.pop(number, None)
+        self.study.tell(number, values, state, skip_if_finished=True)
+
+    def _interrupt(self, number: int, why: str) -> None:
+        """Take a trial out of the count. Its point is tried again, unless the sampler sees to that itself."""
+        self._mine.pop(number, None)
+        trial = self._frozen(number)
+        if trial.state.is_finished():
+            return
+        storage = self.study._storage
+        storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
+        again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == "killed"
+        if again and len(trial.params) == len(self.space.distributions):
+            self.study.enqueue_trial(trial.params)
+        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    # Recovering.
+
+    def recover(self) -> None:
+        """Find trials whose processes are gone: adopt the results that MLflow has, close and retry the others."""
+        orphans = [trial for trial in self.running() if trial.number not in self._mine]
+        for trial in orphans:
+            owner = trial.user_attrs.get("owner")
+            if owner is None:
+                age = time.time() - (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
+                if age > UNSIGNED_SECONDS:
+                    self._interrupt(trial.number, "killed")
+                continue
+            child = self.children.find(trial.user_attrs.get("run_id"), trial.number)
+            if child is not None and child.has_ended:
+                self._adopt(trial, child.state, child.values)
+            elif not is_alive(child.owner if child is not None else owner):
+                self._bury(trial, child)
+        if orphans:
+            self._report(self.trials())
+
+    def _bury(self, trial: FrozenTrial, child: Child | None) -> None:
+        """Settle a trial whose process died: by its result, if that was written in time."""
+        if child is not None and child.state in KNOWN:
+            self.children.close(child)
+            self._adopt(trial, child.state, child.values)
+            return
+        if child is not None:
+            self.children.kill(child.run_id)
+        self._interrupt(trial.number, "killed")
+
+    def _adopt(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
+        """Tell Optuna what MLflow knows already."""
+        if state == "complete" and values and all(math.isfinite(value) for value in values):
+            self._finish(trial.number, TrialState.COMPLETE, values)
+        elif state == "pruned":
+            self._finish(trial.number, TrialState.PRUNED, None)
+        elif state == "interrupted":
+            self._interrupt(trial.number, "killed")
+        else:
+            self._finish(trial.number, TrialState.FAIL, None)
+
+    @contextmanager
+    def _closing_what_is_under_way(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            for number, run_id in list(self._mine.items()):
+                if run_id:
+                    self.children.kill(run_id)
+                self._interrupt(number, "killed")
+            raise
+
+
+def best_trials(study: Study) -> list[FrozenTrial]:
+    """Give the complete trials, best first; of several objectives, the Pareto front."""
+    if len(study.directions) > 1:
+        return list(study.best_trials)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+    return sorted(complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number))

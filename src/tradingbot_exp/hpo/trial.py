@@ -1,0 +1,73 @@
+"""One trial between the study that asks for it and the job that runs it: what travels, and what comes back."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+# The trial's ticket travels to its job in this variable of `hydra.job.env_set`, on any machine.
+TICKET_VARIABLE = "TRADINGBOT_TRIAL"
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What a job has to know about the trial that it runs; plain values, so that it can travel as text.
+
+    Attributes
+    ----------
+    study : str
+        The study's name.
+    number : int
+        The trial's number, from 0.
+    run_id, parent_id : str
+        The child run, already created, and the study's run.
+    storage : str
+        Where the study is kept; empty unless the job reports to it for pruning.
+    pruner : str
+        `hpo.pruner`.
+    best : list of float or None
+        The best value so far, of a study of one objective: the artifacts of a worse trial are not kept.
+    """
+
+    study: str
+    number: int
+    run_id: str
+    parent_id: str
+    storage: str = ""
+    pruner: str = "none"
+    best: float | None = None
+
+    def dumps(self) -> str:
+        """Write the ticket as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def loads(cls, text: str) -> Ticket:
+        """Read what `dumps` wrote."""
+        return cls(**json.loads(text))
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a job returns that its pruner stopped.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch, from 1, after which it stopped.
+    value : float
+        The objective there.
+    """
+
+    epoch: int
+    value: float
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """A trial that is ready to be launched."""
+
+    ticket: Ticket
+    params: dict[str, Any]
+    overrides: list[str] = field(default_factory=list)

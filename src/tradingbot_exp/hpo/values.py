@@ -1,0 +1,255 @@
+"""Values of a search space: how a choice or a range is read, checked, encoded for Optuna and written for Hydra."""
+
+from __future__ import annotations
+
+import decimal
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, TypeAlias
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import (
+    ChoiceSweep,
+    IntervalSweep,
+    Override,
+    Quote,
+    QuotedString,
+    RangeSweep,
+)
+from hydra.errors import HydraException
+from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, near
+
+RANGE_KEYS = ("low", "high", "log", "step")
+
+Distribution: TypeAlias = CategoricalDistribution | IntDistribution | FloatDistribution
+# A distribution and, for a choice, what each of its categories stands for (a range has none).
+Domain: TypeAlias = tuple[Distribution, tuple[Any, ...]]
+
+
+def read(given: Any, target: str, label: str) -> Domain:
+    """Read one value of `hpo.param_space`: a list, a mapping or a Hydra sweep string.
+
+    Parameters
+    ----------
+    given : object
+        ``[16, 32]``, ``{low: 1, high: 4}``, ``"interval(1e-5,1e-1)"``.
+    target : str
+        The configuration key that the values are for: they must have its type.
+    label : str
+        What error messages call the entry.
+
+    Raises
+    ------
+    ConfigError
+        Nothing can be drawn from it; the message names the entry, what was given, what would be right.
+    """
+    if isinstance(given, list | tuple):
+        return _choice(given, target, label)
+    if isinstance(given, Mapping):
+        return _mapping(given, target, label)
+    if not isinstance(given, str) or not given.strip():
+        raise _single(given, target, label)
+    try:
+        override = OverridesParser.create().parse_override(f"{target}={given}")
+    except HydraException as error:
+        raise _no_sweep(given, label, error) from error
+    return read_sweep(override, target, label)
+
+
+def read_sweep(override: Override, target: str, label: str) -> Domain:
+    """Read a sweep as Hydra's parser gives it: ``choice``, ``range`` or ``interval``.
+
+    An order asked for by ``shuffle`` is left to the sampler.
+
+    Raises
+    ------
+    ConfigError
+        It is one value, or nothing can be drawn from it.
+    """
+    sweep = override.value()
+    if not override.is_sweep_override():
+        raise _single(sweep, target, label)
+    tags: set[str] = getattr(sweep, "tags", set())
+    unused = sorted(tags - ({"log"} if isinstance(sweep, IntervalSweep) else set()))
+    if unused:
+        raise ConfigError(f"{label}: the tag '{unused[0]}' has no meaning here. Right would be tag(log,interval(A,B)).")
+    if isinstance(sweep, ChoiceSweep):
+        return _choice([_plain(element) for element in sweep.list], target, label)
+    if isinstance(sweep, IntervalSweep):
+        _check_range(sweep.start, sweep.end, "log" in tags, None, label)
+    elif not isinstance(sweep, RangeSweep):
+        raise ConfigError(f"{label}: glob(...) chooses files of a group, not values. Give the values as a list.")
+    try:
+        if isinstance(sweep, RangeSweep):
+            sweep.shuffle = False
+            if sweep.step != 0 and sweep.transformers:
+                return _choice(list(sweep), target, label)
+        distribution: Distribution = create_optuna_distribution_from_override(override)
+    except (HydraException, ValueError, ArithmeticError) as error:
+        raise _no_sweep((override.input_line or "").partition("=")[2], label, error) from error
+    if isinstance(distribution, CategoricalDistribution):
+        return _choice(distribution.choices, target, label)
+    return _fitted(distribution, target, label), ()
+
+
+def quote(value: Any) -> str:
+    """Write a value so that Hydra's override grammar reads back the same value of the same type."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(quote(element) for element in value)}]"
+    text = str(value)
+    if re.fullmatch(r"[A-Za-z_][\w-]*", text, re.ASCII) and text.lower() not in ("null", "true", "false", "nan", "inf"):
+        return text
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def _choice(given: Sequence[Any], target: str, label: str) -> Domain:
+    if not given:
+        raise ConfigError(f"{label} is an empty list: give it at least one value, such as [1, 2].")
+    values = tuple(_element(value, label) for value in given)
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            same = values[values.index(value)]
+            also = "" if quote(same) == quote(value) else f" (as {quote(same)}, which counts as the same)"
+            raise ConfigError(f"{label}: {quote(value)} is given twice{also}. Name each value once.")
+    _check_types(values, target, label)
+    encoded = tuple(json.dumps(value) if isinstance(value, list) else value for value in values)
+    if len(set(encoded)) < len(encoded):
+        raise ConfigError(f"{label}: a list and a text that looks like it are both given. Name each value once.")
+    return CategoricalDistribution(encoded), values
+
+
+def _element(value: Any, label: str) -> Any:
+    """Check an element of a choice, and make tuples lists."""
+    if isinstance(value, list | tuple):
+        return [_element(inner, label) for inner in value]
+    if not isinstance(value, str | int | float | None):
+        raise ConfigError(
+            f"{label}: {value!r} is a {type(value).__name__}. A choice is among numbers, texts, true, false, null "
+            "and lists of them."
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{label}: {value!r} cannot be tried. Give finite numbers.")
+    if isinstance(value, str) and ("${" in value or value == "???"):
+        raise ConfigError(f"{label}: '{value}' stands for a value that is not known yet. Write the value itself.")
+    return value
+
+
+def _mapping(given: Mapping[Any, Any], target: str, label: str) -> Domain:
+    for key in given:
+        if key not in RANGE_KEYS:
+            raise ConfigError(
+                f"{label}: '{key}' is no key of a range. They are: {', '.join(RANGE_KEYS)}.{near(str(key), RANGE_KEYS)}"
+            )
+    for key in ("low", "high"):
+        if given.get(key) is None:
+            raise ConfigError(
+                f"{label}: '{key}' is missing. A range is {{low: 1, high: 4}}, with log or step if wanted."
+            )
+    low, high, step = given["low"], given["high"], given.get("step")
+    log = False if given.get("log") is None else given["log"]
+    if not isinstance(log, bool):
+        raise ConfigError(f"{label}: log={quote(log)} is neither true nor false.")
+    _check_range(low, high, log, step, label)
+    if step is not None:
+        high = _last(low, high, step, label)
+    if all(isinstance(number, int) for number in (low, given["high"], 1 if step is None else step)):
+        return _fitted(IntDistribution(low, int(high), log, 1 if step is None else step), target, label), ()
+    return _fitted(FloatDistribution(low, float(high), log, step), target, label), ()
+
+
+def _last(low: float, high: float, step: float, label: str) -> Decimal:
+    """Lower `high` to the last value that steps from `low` reach: Optuna does the same, with a warning."""
+    exact = (Decimal(str(low)), Decimal(str(high)), Decimal(str(step)))
+    try:
+        return exact[0] + (exact[1] - exact[0]) // exact[2] * exact[2]
+    except decimal.InvalidOperation as error:
+        raise ConfigError(f"{label}: step={step} is too small for a range from {low} to {high}.") from error
+
+
+def _check_range(low: Any, high: Any, log: bool, step: Any, label: str) -> None:
+    for key, number in (("low", low), ("high", high), ("step", 1 if step is None else step)):
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            floats = " In YAML, write 1.0e-4 for 1e-4." if isinstance(number, str) else ""
+            raise ConfigError(f"{label}: {key}={quote(number)} is no number.{floats}")
+        if not -1e308 < number < 1e308:
+            raise ConfigError(f"{label}: {key}={number} is no finite number.")
+    if low >= high:
+        raise ConfigError(f"{label}: low={low} has to be below high={high}.")
+    if log and low <= 0:
+        raise ConfigError(f"{label}: low={low} has no logarithm. With log, low has to be above 0.")
+    if step is None:
+        return
+    if log:
+        raise ConfigError(f"{label}: log and step={step} cannot go together. Leave one of them out, or give a list.")
+    if step <= 0:
+        raise ConfigError(f"{label}: step={step} has to be above 0.")
+    # In decimals: as floats, -0.101 and -0.102 are less than 0.001 apart.
+    if Decimal(str(step)) > Decimal(str(high)) - Decimal(str(low)):
+        raise ConfigError(f"{label}: step={step} is larger than the range from {low} to {high}.")
+
+
+def _fitted(distribution: IntDistribution | FloatDistribution, target: str, label: str) -> Distribution:
+    """Refuse a range whose numbers the key cannot hold."""
+    if distribution.low == distribution.high:
+        raise ConfigError(f"{label} is a range of one value. To fix it, write {target}={quote(distribution.low)}.")
+    try:
+        _check_types([0.5 if isinstance(distribution, FloatDistribution) else distribution.low], target, label)
+    except ConfigError as error:
+        if not isinstance(distribution, FloatDistribution):
+            raise
+        raise ConfigError(
+            f"{label} draws fractions, which {target} does not take. Give low, high and step as whole numbers; as a "
+            "Hydra sweep, int(interval(A,B)) or range(A,B)."
+        ) from error
+    return distribution
+
+
+def _check_types(values: Sequence[Any], target: str, label: str) -> None:
+    """Refuse values that the schema's type of a key does not take."""
+    config = OmegaConf.structured(Config)
+    for value in values:
+        try:
+            OmegaConf.update(config, target, value)
+        except OmegaConfBaseException as error:
+            told = f"{target} cannot be null." if value is None else explain(error)
+            raise ConfigError(f"{label}: {told}") from error
+
+
+def _plain(element: Any) -> Any:
+    """Take the text out of Hydra's quoted strings."""
+    if isinstance(element, list):
+        return [_plain(inner) for inner in element]
+    return element.text if isinstance(element, QuotedString) else element
+
+
+def _single(given: Any, target: str, label: str) -> ConfigError:
+    if given is None or given == "":
+        return ConfigError(f"{label} has no value. Give a list or {{low, high}}, or remove the key from the space.")
+    return ConfigError(
+        f"{label}={quote(given)} is one value: there is nothing to search. Give a list or {{low, high}}, or fix it "
+        f"with {target}={quote(given)} instead."
+    )
+
+
+def _no_sweep(given: str, label: str, error: Exception) -> ConfigError:
+    detail = re.sub(r"\s*Available:.*|\n.*", "", str(error), flags=re.DOTALL)
+    name = re.search(r"Unknown function '(\w+)'", detail)
+    hint = near(name[1], ("interval", "range", "choice", "tag")) if name else ""
+    return ConfigError(
+        f"{label}: '{given}' is no sweep that can be searched: {detail.rstrip('.')}. Right would be "
+        f"interval(1e-5,1e-1), tag(log,interval(1e-5,1e-1)), range(1,5) or choice(a,b).{hint}"
+    )
