@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.trial import Ticket
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer, Organized
     from tradingbot_exp.tracking.run import TrackedRun
 
@@ -69,7 +70,6 @@ class TrackingCallback(Callback):
         self._run: TrackedRun | None = None
         self._sweep: TrackedRun | None = None
         self._active: Any = None
-        self._failed_jobs = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open runs behind when a launcher sends the callback to a worker: ids travel, runs do not."""
@@ -111,8 +111,10 @@ class TrackingCallback(Callback):
         import sys
 
         run, self._sweep = self._sweep, None
-        if run is not None and self._organizer is not None:
-            self._organizer.close_run(run, sys.exc_info()[1])
+        organizer, error = self._organizer, sys.exc_info()[1]
+        _mask_files(Path(config.hydra.sweep.dir))
+        if run is not None and organizer is not None:
+            self._refusing(lambda: organizer.close_run(run, error))
 
     # What a subclass may change.
 
@@ -140,8 +142,13 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _record_result(self, value: Any) -> None:
-        if self._run is not None and isinstance(value, int | float) and not isinstance(value, bool):
-            self._run.log_metrics({"objective": float(value)})
+        if self._run is None or isinstance(value, bool | str) or value is None:
+            return
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            return
+        self._run.log_metrics({"objective": number})
 
     def _hand_over(self, error: Exception) -> None:
         """Stop a job whose run cannot be opened: a foreign task function knows nothing of us."""
@@ -172,6 +179,7 @@ class TrackingCallback(Callback):
         run.set_tags({"sweep.overrides": " ".join(config.hydra.overrides.task)})
         with read_write(config.hydra), read_write(config.hydra.overrides.hydra):
             config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}={run.run_id}")
+        run.delivery.training_started()
 
     def _open_job(self, config: DictConfig) -> None:
         from tradingbot_exp.tracking.organizer import mlflow_active
@@ -208,19 +216,45 @@ class ExperimentCallback(TrackingCallback):
         super().on_run_start(config, **kwargs)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Do the same for what the jobs of a sweep share."""
+        """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
         self._refusing(lambda: self._check(config))
-        super().on_multirun_start(config, **kwargs)
+        if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
+            super().on_multirun_start(config, **kwargs)
+
+    def _open_job(self, config: DictConfig) -> None:
+        """Open the job's run; a trial's was created when the study asked for it, and is taken over."""
+        ticket = _ticket(config)
+        if ticket is None:
+            super()._open_job(config)
+        else:
+            self._run = self._reach(config).take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)
+
+    def _record_trial(self, job_return: JobReturn) -> None:
+        """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
+        from tradingbot_exp.hpo.children import result_tags
+        from tradingbot_exp.hpo.trial import Pruned
+
+        if self._run is None:
+            return
+        self._run.flush()
+        error = _error_of(job_return)
+        if error is not None:
+            tags = result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
+        elif isinstance(job_return.return_value, Pruned):
+            tags = result_tags("pruned")
+        else:
+            tags = result_tags("complete", job_return.return_value)
+        self._run.set_tags(tags)
 
     def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.experiment import check_inputs
         from tradingbot_exp.tracking.store import check_space
 
-        check_inputs(_finalized(config))
+        check_inputs(_finalized(_first_job(config)))
         check_space(launch_dir())
 
     def _organized(self, config: DictConfig) -> Organized:
-        return _finalized(config)
+        return _finalized(_first_job(config))
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Leave the recording to `experiment.prepare`."""
@@ -238,14 +272,38 @@ class ExperimentCallback(TrackingCallback):
         from tradingbot_exp.summary import print_summary
 
         run, parent = self._run, _parent_run(config)
+        ticket = _ticket(config)
+        if ticket is not None:
+            self._refusing(lambda: self._record_trial(job_return))
+            super().on_job_end(config, job_return, **kwargs)
+            return
         # Hydra prints a failed job's overrides.
         job_return.overrides = [redact(override) for override in job_return.overrides or []]
         super().on_job_end(config, job_return, **kwargs)
         error = _error_of(job_return)
         if error is None and run is not None:
-            print_summary(run)
+            self._refusing(lambda: print_summary(run))
         elif isinstance(error, Exception) and parent is None:
             raise Refusal(error)
+
+
+def _first_job(config: DictConfig) -> DictConfig:
+    """Compose what the first job of a plain sweep will see; a configuration without sweeps stays as it is."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    swept = [override for override in parsed if override.is_sweep_override() and override.is_discrete_sweep()]
+    if not swept:
+        return config
+    first = [
+        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        if override in swept
+        else str(override.input_line)
+        for override in parsed
+        if override in swept or not override.is_sweep_override()
+    ]
+    return GlobalHydra.instance().config_loader().load_sweep_config(config, first)
 
 
 def _finalized(config: DictConfig) -> Config:
@@ -256,6 +314,14 @@ def _parent_run(config: DictConfig) -> str | None:
     """Give the id of the sweep's parent run, or None in a single run."""
     parent: str | None = OmegaConf.select(config, f"hydra.job.env_set.{PARENT_RUN_VARIABLE}", default=None)
     return parent
+
+
+def _ticket(config: DictConfig) -> Ticket | None:
+    """Give what a study tells the job of a trial, or None outside a study."""
+    from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+
+    text = OmegaConf.select(config, f"hydra.job.env_set.{TICKET_VARIABLE}", default=None)
+    return None if text is None else Ticket.loads(text)
 
 
 def _error_of(job_return: JobReturn) -> BaseException | None:
@@ -276,9 +342,14 @@ def _task_name(config: DictConfig) -> str:
 
 def _mask_saved_config(config: DictConfig) -> None:
     """Mask credentials in the files that Hydra has just written about the job."""
-    if config.hydra.output_subdir is None:
-        return
-    for file in (Path(config.hydra.runtime.output_dir) / config.hydra.output_subdir).glob("*.yaml"):
+    folder = Path(config.hydra.runtime.output_dir)
+    if config.hydra.output_subdir is not None:
+        _mask_files(folder / config.hydra.output_subdir)
+    _mask_files(folder.parent)  # of a sweep: multirun.yaml
+
+
+def _mask_files(folder: Path) -> None:
+    for file in folder.glob("*.yaml"):
         text = file.read_text(encoding="utf-8")
         masked = redact(text)
         if masked != text:

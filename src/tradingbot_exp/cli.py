@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import TRACKING_DATABASE
 from tradingbot_exp.errors import TradingBotError
 
 
@@ -39,15 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--fix", action="store_true", help="mend what is found")
     doctor.set_defaults(command=_doctor)
     for command in (doctor,):
-        command.add_argument("--tracking-uri", help="else MLFLOW_TRACKING_URI, else mlflow.db in this directory")
+        command.add_argument("--tracking-uri", help="else the store that the records were meant for")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
-
-
-def _tracking_uri(options: argparse.Namespace) -> str:
-    return (
-        options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / TRACKING_DATABASE}"
-    )
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -55,8 +48,10 @@ def _doctor(options: argparse.Namespace) -> int:
     from tradingbot_exp.tracking.delivery import unsent_runs
 
     waiting = unsent_runs(Path.cwd())
-    sent = _send(waiting, _tracking_uri(options)) if options.fix and waiting else []
-    left = [str(folder) for folder in waiting if folder.exists()]
+    sent, problems = _send(waiting, options.tracking_uri) if options.fix else ([], [])
+    left = [str(folder) for folder in waiting if (folder / "run.json").exists()]
+    for problem in problems:
+        sys.stderr.write(f"Error: {redact(problem)}\n")
     if options.json:
         sys.stdout.write(json.dumps({"sent": sent, "unsent": left}, indent=2) + "\n")
     elif not waiting:
@@ -69,14 +64,25 @@ def _doctor(options: argparse.Namespace) -> int:
     return int(bool(left))
 
 
-def _send(waiting: Sequence[Path], uri: str) -> list[dict[str, object]]:
-    from tradingbot_exp.tracking.delivery import send_unsent
+def _send(waiting: Sequence[Path], given: str | None) -> tuple[list[dict[str, object]], list[str]]:
+    """Send what waits in each folder to `given`, else to the store that it was meant for; give what went wrong."""
+    from tradingbot_exp.tracking.delivery import send_unsent, stored_uri
     from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
 
-    client = open_client(uri)
     sent: list[dict[str, object]] = []
+    problems: list[str] = []
     for folder in waiting:
-        with wrapped(f"The records in {folder} were not all sent, and stay there"):
-            run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
-        sent.append({"run_id": run_id, "records": records, "uri": redact(uri)})
-    return sent
+        try:
+            uri = given or stored_uri(folder) or os.environ.get("MLFLOW_TRACKING_URI")
+            if uri is None:
+                raise TradingBotError(
+                    f"The address of the store for {folder} held a password, which is not kept: name it with "
+                    "--tracking-uri URI."
+                )
+            client = open_client(uri)
+            with wrapped(f"The records in {folder} were not all sent, and stay there"):
+                run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))  # noqa: B023
+            sent.append({"run_id": run_id, "records": records, "uri": redact(uri)})
+        except TradingBotError as error:
+            problems.append(str(error))
+    return sent, problems

@@ -8,13 +8,13 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from types import FrameType
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from tradingbot_exp import interrupt
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.help import commented_help
 from tradingbot_exp.config.paths import conf_dir
@@ -27,11 +27,14 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 @hydra.main(config_path=str(conf_dir()), config_name="config", execution_whitelist=TRUSTED)
-def job(config: DictConfig) -> float | None:
+def job(config: DictConfig) -> object:
     """Train once, with the configuration that Hydra composed; give the value that a search looks at."""
+    from hydra.core.hydra_config import HydraConfig
+
     from tradingbot_exp.experiment import run_job
 
-    return run_job(config)
+    hydra_config = HydraConfig.get()
+    return run_job(config, list(hydra_config.overrides.task), Path(hydra_config.runtime.output_dir))
 
 
 def main() -> None:
@@ -50,7 +53,7 @@ def run(arguments: list[str]) -> int:
     wants_traceback = os.environ.get(FULL_ERROR) == "1"
     # Hydra prints and exits by itself unless told to raise; the message is ours to write.
     os.environ[FULL_ERROR] = "1"
-    signal.signal(signal.SIGTERM, _terminate)
+    interrupt.install()
     started = time.time()
     try:
         refuse_option_spelling(arguments)
@@ -58,9 +61,10 @@ def run(arguments: list[str]) -> int:
             sys.stdout.write(commented_help(job))
             return 0
         job()
-    except KeyboardInterrupt as interrupt:
-        _say("Interrupted: the run is KILLED, and its history so far is kept.")
-        return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
+    except KeyboardInterrupt as stopped:
+        _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")
+        _unsent_status(started)
+        return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
     except Refusal as refusal:
         return _fail(refusal.error, wants_traceback)
     except Exception as error:
@@ -82,10 +86,6 @@ def _unsent_status(started: float) -> int:
         _say(f"  {folder}")
     _say(f"Send them, once MLflow can take them, with: {SEND_COMMAND}")
     return 1
-
-
-def _terminate(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
 
 
 def _message(error: Exception) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
+import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -27,6 +31,16 @@ REFUSED = {
     "the guide's spelling": (["--model.learning_rate", "0.005"], ["model.learning_rate=0.005"]),
     "no equals sign": (["epochs"], ["'epochs'", "KEY=VALUE"]),
     "lost interpolation": (["seed=${sead}"], ["'sead'", "Did you mean 'seed'?"]),
+    "a mapping of tags": (["experiment.tags={a: 1}"], ["+experiment.tags.NAME=VALUE"]),
+    "null for a value": (["data.features=null"], ["data.features=null", "needs a value"]),
+    "a store in memory": (["tracking.uri=sqlite://"], ["in memory"]),
+    "a database that is down": (
+        ["tracking.uri=postgresql://me:pw@127.0.0.1:9/x"],
+        ["postgresql://***@127.0.0.1:9/x", "nothing listens there"],
+    ),
+    "a directory as store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns", "sqlite:///mlflow.db"]),
+    "unknown objective": (["hpo.metric=val_sharp"], ["hpo.metric=val_sharp", "Did you mean 'val_sharpe'?"]),
+    "no objective": (["hpo.metric=[]", "hpo.direction=[]"], ["hpo.metric is empty"]),
     "two learning rates": (
         ["model.learning_rate=0.1", "training.learning_rate=0.2"],
         ["model.learning_rate=0.1", "training.learning_rate=0.2", "one value"],
@@ -61,6 +75,49 @@ def test_bad_input_is_refused_with_a_message_and_leaves_nothing(case: str, tmp_p
     assert done.err.startswith("Error: ") and "Traceback" not in done.err
     assert done.out == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_database_of_another_program_is_refused_untouched(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
+        database.execute("CREATE TABLE runs (a)")
+    before = (tmp_path / "mlflow.db").read_bytes()
+    done = train(tmp_path)
+    assert done.status == 1
+    assert "another program" in done.err and "table runs" in done.err
+    assert (tmp_path / "mlflow.db").read_bytes() == before
+
+
+def test_a_directory_with_spaces_and_other_letters_can_be_started_from(store_template: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "spaß und #"
+    folder.mkdir()
+    shutil.copy(store_template, folder / "mlflow.db")
+    done = train(folder, "data=synthetic", "training=smoke")
+    assert done.status == 0, done.err
+    assert (folder / "mlruns").is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["spaß und #"]
+
+
+@pytest.mark.parametrize("name", ["quest?x", "pct%20x"])
+def test_a_directory_that_an_sqlite_address_cannot_name_is_refused(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    done = train(folder)
+    assert done.status == 1
+    assert name in done.err and "% or ?" in done.err
+    assert [path.name for path in tmp_path.rglob("*")] == [name]
+
+
+def test_a_kill_while_the_store_is_made_leaves_it_makeable(tmp_path: Path) -> None:
+    making = subprocess.Popen([sys.executable, "-m", "tradingbot_exp.train"], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".mlflow.db.new")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.5)
+    making.kill()
+    making.wait()
+    assert not (tmp_path / "mlflow.db").exists() or (tmp_path / "mlflow.db").stat().st_size == 0
+    done = train(tmp_path, "data=synthetic", "training=smoke")
+    assert done.status == 0, done.err
 
 
 def test_hydra_full_error_adds_the_traceback(tmp_path: Path) -> None:

@@ -14,7 +14,12 @@ def test_a_single_job_gets_one_run_with_params_result_and_its_own_metrics(workdi
     assert done.status == 0, done.err
     run = done.run
     assert run.info.status == "FINISHED"
-    assert run.data.params == {"x": "2", "optimizer.name": "none", "optimizer.secret_uri": "http://***@host/"}
+    assert run.data.params == {
+        "x": "2",
+        "optimizer.name": "none",
+        "optimizer.never_needed": "${oc.env:NOT_SET_ANYWHERE}",
+        "optimizer.secret_uri": "http://***@host/",
+    }
     assert run.data.metrics == {"objective": 4.0, "own_metric": 4.0}
     assert run.data.tags["team"] == "research" and run.data.tags["run.kind"] == "training"
     assert done.client.get_experiment(run.info.experiment_id).name == "plain"

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import termios
+import uuid
 from pathlib import Path
 
 import mlflow
@@ -94,7 +95,7 @@ def test_environment_variables_set_store_and_experiment_below_the_command_line(w
 def test_a_sweep_has_one_parent_and_a_child_for_each_job_also_for_one_that_fails(workdir: Path) -> None:
     done = train(
         workdir,
-        *("--multirun", "data=synthetic", "training.optimizer=SGD", "training.loss=mse"),
+        *("--multirun", "hydra/sweeper=basic", "data=synthetic", "training.optimizer=SGD"),
         *("model.learning_rate=0.001,10", "training.epochs=15", "training.progress=off"),
     )
     assert done.status == 1
@@ -107,6 +108,30 @@ def test_a_sweep_has_one_parent_and_a_child_for_each_job_also_for_one_that_fails
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.data.tags["run.kind"] == "trial" and child.data.tags["trial.number"] == str(number)
     assert first.data.params["training.learning_rate"] == "0.001"
+
+
+def test_a_plain_sweep_over_files_is_checked_with_its_first_value_and_keeps_no_password(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = uuid.uuid4().hex
+    for name in ("ibm", "msft"):
+        load_bars(DataConfig(name=name)).frame.reset_index().to_csv(workdir / f"{name}.csv", index=False)
+    done = train(
+        workdir,
+        *("--multirun", "hydra/sweeper=basic", "data=csv", "data.path=ibm.csv,msft.csv", "training=smoke"),
+        *(f"experiment.description='http://me:{secret}@host/'", "hydra.job.chdir=true"),
+    )
+    assert done.status == 0, done.err
+    _parent, *children = done.runs()
+    assert [child.data.params["data.path"] for child in children] == ["ibm.csv", "msft.csv"]
+    assert len({child.data.tags["data.fingerprint"] for child in children}) == 2
+    assert (workdir / "multirun").is_dir()
+    for file in workdir.rglob("*"):
+        if file.is_file():
+            assert secret.encode() not in file.read_bytes(), file
+    refused = train(workdir, "--multirun", "hydra/sweeper=basic", "data=csv", "data.path=gone.csv,msft.csv")
+    assert refused.status == 1 and "gone.csv" in refused.err
+    assert len(done.runs()) == 3
 
 
 def test_on_a_terminal_there_is_a_bar_with_epoch_losses_and_time_left(workdir: Path) -> None:

@@ -6,12 +6,15 @@ None of this imports torch or mlflow, so a mistake is answered at once.
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.evaluation.names import OBJECTIVES
 from tradingbot_exp.models.names import ACTIVATIONS, model_names
 from tradingbot_exp.training.names import DEVICES, LOSSES, OPTIMIZERS, PRECISIONS, PROGRESS_MODES, SCHEDULERS
 
@@ -22,7 +25,7 @@ PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")
 DIRECTIONS = ("minimize", "maximize")
-TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "file", "databricks")
+TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
 class _Number(NamedTuple):
@@ -167,6 +170,10 @@ def _check_evaluation(config: Config) -> None:
 def _check_hpo(config: Config) -> None:
     metrics, directions = config.hpo.metric, config.hpo.direction
     metrics = metrics if isinstance(metrics, list) else [metrics]
+    if not metrics:
+        raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
+    for metric in metrics:
+        _one_of("hpo.metric", metric, OBJECTIVES)
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(
@@ -180,11 +187,24 @@ def _check_names(config: Config) -> None:
     for key in ("experiment.name", "tracking.uri"):
         if not str(_get(config, key)).strip():
             raise ConfigError(f"{key} is empty: give it a value.")
-    scheme = re.match(r"([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", config.tracking.uri)
-    if scheme and scheme[1] not in TRACKING_SCHEMES:
+    path = config.tracking.uri.partition("///")[2] if config.tracking.uri.startswith("sqlite") else ""
+    if "%" in path or re.search(r"\?(?!\w+=)", path):
         raise ConfigError(
-            f"tracking.uri has the scheme '{scheme[1]}', which MLflow does not know. Right would be "
-            f"sqlite:///mlflow.db, http://HOST:PORT or postgresql://HOST/NAME.{near(scheme[1], TRACKING_SCHEMES)}"
+            f"tracking.uri={config.tracking.uri}: MLflow cannot keep an SQLite store under a path with % or ? in it. "
+            "Start from another directory, or set tracking.uri to one."
+        )
+    scheme = re.match(r"([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", config.tracking.uri)
+    right = "Right would be sqlite:///mlflow.db, http://HOST:PORT or postgresql://HOST/NAME."
+    if (scheme is None or scheme[1] == "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() != "true":
+        raise ConfigError(
+            f"tracking.uri={redact(config.tracking.uri)} is a directory, and MLflow 3 keeps no new runs in one. {right}"
+        )
+    if re.fullmatch(r"sqlite(\+\w+)?:(//)?(/?:memory:.*)?", config.tracking.uri):
+        raise ConfigError(f"tracking.uri={config.tracking.uri} is in memory, and gone with the process. {right}")
+    if scheme is not None and scheme[1] not in (*TRACKING_SCHEMES, "file"):
+        raise ConfigError(
+            f"tracking.uri has the scheme '{scheme[1]}', which MLflow does not know. {right}"
+            f"{near(scheme[1], TRACKING_SCHEMES)}"
         )
     for name, value in config.experiment.tags.items():
         if not re.fullmatch(r"[\w.\- /:]{1,250}", name):

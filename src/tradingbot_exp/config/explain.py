@@ -61,6 +61,8 @@ def explain(error: Exception) -> str:
 
 def _unknown_key(key: str, found: re.Match[str]) -> str:
     key = key or found[0]
+    if key in set(known_keys()):
+        return f"{key} cannot be given a whole mapping here. Set its keys one by one, new ones as +{key}.NAME=VALUE."
     added = f" To add it, write +{key}=VALUE." if re.match(r"(experiment\.tags|hpo\.param_space)\.", key) else ""
     return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
 
@@ -68,6 +70,10 @@ def _unknown_key(key: str, found: re.Match[str]) -> str:
 def _wrong_type(key: str, found: re.Match[str]) -> str:
     value, wanted = found.group("value"), found.group("wanted")
     return f"{key}={value} has the wrong type: expected is {_TYPES.get(wanted, wanted)}."
+
+
+def _not_null(key: str, found: re.Match[str]) -> str:
+    return f"{key}=null is impossible: this key needs a value. Leave it out for its default."
 
 
 def _no_override(key: str, found: re.Match[str]) -> str:
@@ -86,6 +92,7 @@ _EXPLAINERS = (
         re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<wanted>\w+)"),
         _wrong_type,
     ),
+    (re.compile(r"is not Optional|[Ii]nvalid value.*None|Non optional field cannot be assigned None"), _not_null),
     (re.compile(r"Error parsing override '(.*)'\nmissing EQUAL"), _no_override),
     (re.compile(r"Interpolation key '([^']*)' not found"), _unresolved),
 )

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
 
@@ -54,6 +55,8 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
     for switch in ("early_stopping", "gradient_clip"):
         if getattr(config.training, switch) is False or getattr(config.training, switch) in ("off", "none"):
             setattr(config.training, switch, None)
+    remember(config.tracking.uri)
+    remember(config.hpo.storage)
     check(config)
     return config
 

@@ -59,7 +59,14 @@ def parse_csv(content: bytes, label: str) -> Cells:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise DataError(f"{label} is not a CSV: it holds binary data; expected UTF-8 text with commas.")
+        raise DataError(f"{label} is not a CSV: it holds binary data or another encoding; expected UTF-8 text.")
+    first = text.partition("\n")[0]
+    separator = next((c for c in ";\t|" if c in first and "," not in first), None)
+    if separator is not None:
+        raise DataError(
+            f"{label} is separated by {separator!r}, not by commas; expected commas between columns and points in "
+            "numbers."
+        )
     try:
         rows = pd.read_csv(
             io.StringIO(text),
@@ -75,9 +82,8 @@ def parse_csv(content: bytes, label: str) -> Cells:
         raise DataError(f"{place}: not a well-formed CSV ({str(error).strip()}).") from error
     header = [str(cell).strip() for cell in rows.iloc[0]]
     if len(header) == 1:
-        hint = next((f" It seems separated by {c!r}." for c in ";\t|" if c in header[0]), "")
         raise DataError(
-            f"{label} is not a CSV: its only column is {header[0][:80]!r}; expected commas between columns.{hint}"
+            f"{label} is not a CSV: its only column is {header[0][:80]!r}; expected commas between columns."
         )
     body = rows.iloc[1:].set_axis(header, axis="columns")
     body.index = pd.RangeIndex(2, len(rows) + 1)

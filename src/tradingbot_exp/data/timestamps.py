@@ -78,6 +78,10 @@ def _from_epoch(digits: pd.Series[str], unit: _Unit) -> pd.DatetimeIndex:
 
 def _from_text(cells: Cells, column: str, text: pd.Series[str]) -> pd.DatetimeIndex:
     _refuse_mixed_zones(cells, column, text)
+    worded = text.str.fullmatch(r"\s*(now|today)\s*", case=False).to_numpy(dtype=bool)
+    if worded.any():  # pandas would read it as the time of this run
+        position = int(worded.argmax())
+        cells.refuse(position, f"{column} is {text.iloc[position]!r}; expected a time such as 2013-03-01 09:30.")
     iso = pd.to_datetime(text, format="ISO8601", errors="coerce")
     if not iso.isna().any():
         return pd.DatetimeIndex(iso)

@@ -11,19 +11,7 @@ from numpy.typing import ArrayLike
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-
-BACKTEST_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "buy_hold_sharpe")
-METRICS = (
-    "mse",
-    "mae",
-    "r2",
-    "ic",
-    "rank_ic",
-    "hit_rate",
-    *BACKTEST_METRICS[:4],
-    "zero_mse",
-    "buy_hold_sharpe",
-)
+from tradingbot_exp.evaluation.names import METRICS
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.redaction import redact
+from filelock import FileLock, Timeout
+
+from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store import reason
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlflow import MlflowClient
+    from mlflow.entities import RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,7 @@ log = logging.getLogger(__name__)
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
 UNSENT_DIR = Path(".tradingbot") / "unsent"
 SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
+LOCK_FILE = "in-use.lock"
 _ID_TAG = "tradingbot.local_id"
 
 
@@ -80,10 +84,11 @@ def _send_batch(client: MlflowClient, run_id: str, content: dict[str, Any]) -> N
         metrics, params, tags = metrics[MAX_METRICS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
 
 
-def create_run(client: MlflowClient, experiment_id: str, content: dict[str, Any]) -> str:
-    """Create a run in the store from the content of a ``create`` record, and give its id."""
+def create_run(client: MlflowClient, experiment_id: str, content: dict[str, Any]) -> RunInfo:
+    """Create a run in the store: its `start_time` in milliseconds, `tags` and `name`."""
     run = client.create_run(experiment_id, content["start_time"], content["tags"], content["name"])
-    return str(run.info.run_id)
+    info: RunInfo = run.info
+    return info
 
 
 class Delivery:
@@ -120,7 +125,9 @@ class Delivery:
     ) -> None:
         self.client: MlflowClient | None = None
         self.experiment_id = ""
+        self.artifact_uri = ""
         self.failure: str | None = None
+        self._lock: FileLock | None = None
         self._on_error = on_error
         self._started = False
         self.uri = creation.pop("uri")
@@ -131,7 +138,8 @@ class Delivery:
         creation["tags"] = {**creation["tags"], _ID_TAG: local_id}
         try:
             self.client, self.experiment_id = connect()
-            self.run_id = create_run(self.client, self.experiment_id, creation)
+            info = create_run(self.client, self.experiment_id, creation)
+            self.run_id, self.artifact_uri = info.run_id, info.artifact_uri
         except Exception as error:
             self._keep_from_now_on(error)
 
@@ -139,8 +147,9 @@ class Delivery:
     def attach(cls, client: MlflowClient, run_id: str, unsent: Path, uri: str) -> Delivery:
         """Deliver to a run that somebody else created; failures are raised."""
         self = cls.__new__(cls)
-        self.client, self.run_id, self.failure = client, run_id, None
-        self.experiment_id = client.get_run(run_id).info.experiment_id
+        self.client, self.run_id, self.failure, self._lock = client, run_id, None, None
+        info = client.get_run(run_id).info
+        self.experiment_id, self.artifact_uri = info.experiment_id, info.artifact_uri
         self._on_error, self._started, self.uri, self._creation = "raise", False, uri, {}
         self._folder = unsent / run_id
         return self
@@ -169,6 +178,8 @@ class Delivery:
             except Exception as error:
                 self._keep_from_now_on(error)
         self._keep(record)
+        if record.kind == "end" and self._lock is not None:
+            self._lock.release()
 
     def _keep_from_now_on(self, error: Exception) -> None:
         why = reason(error)
@@ -185,7 +196,10 @@ class Delivery:
         }
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            (self._folder / "run.json").write_text(json.dumps({**header, **self._creation}), encoding="utf-8")
+            # Held while records are still being added, so that nobody sends and removes them meanwhile.
+            self._lock = FileLock(self._folder / LOCK_FILE)
+            self._lock.acquire()
+            _replace(self._folder / "run.json", json.dumps({**header, **self._creation}))
         except OSError as full:
             raise TrackingError(f"Records can neither be sent ({why}) nor kept in {self._folder}: {full}") from full
         log.warning(
@@ -219,6 +233,14 @@ class Delivery:
         return kept
 
 
+def _header(folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TrackingError(f"{folder / 'run.json'} cannot be read: {error}") from error
+    return found
+
+
 def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
     """List the folders below `root` in which records wait, oldest first; only those begun after `since` (epoch s)."""
     begun = {path.parent: path.stat().st_mtime for path in (root / UNSENT_DIR).glob("*/run.json")}
@@ -227,7 +249,7 @@ def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
 
 def must_fail(folder: Path) -> bool:
     """Tell whether records waiting in `folder` make the command's exit status an error."""
-    return bool(json.loads((folder / "run.json").read_text(encoding="utf-8"))["on_error"] == "raise")
+    return bool(_header(folder)["on_error"] == "raise")
 
 
 def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
@@ -246,14 +268,33 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
     -------
     tuple of (str, int)
         The run's id and the number of records sent.
+
+    Raises
+    ------
+    TrackingError
+        A living process still adds records.
     """
+    try:
+        with FileLock(folder / LOCK_FILE, timeout=0):
+            return _send_all(folder, client, open_experiment)
+    except Timeout as error:
+        raise TrackingError("their run is still going on; send them when it has ended") from error
+
+
+def stored_uri(folder: Path) -> str | None:
+    """Give the address of the store that records in `folder` belong to; None if a password in it was masked."""
+    uri = str(_header(folder)["uri"])
+    return None if MASK in uri else uri
+
+
+def _send_all(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
     header_file = folder / "run.json"
-    header = json.loads(header_file.read_text(encoding="utf-8"))
+    header = _header(folder)
     if header["run_id"] is None:
         experiment_id = open_experiment(header["experiment"])
         local_id = header["tags"][_ID_TAG]
         made = client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{local_id}'", max_results=1)
-        header["run_id"] = made[0].info.run_id if made else create_run(client, experiment_id, header)
+        header["run_id"] = made[0].info.run_id if made else create_run(client, experiment_id, header).run_id
         _replace(header_file, json.dumps(header))
     journal = folder / "records.jsonl"
     lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []

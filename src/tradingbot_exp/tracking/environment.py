@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tradingbot_exp.config.redaction import redact_mapping
+from tradingbot_exp.config.redaction import redact_command, redact_mapping
 
 # Environment variables that change numbers or speed; others stay private.
 _VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
@@ -39,7 +39,7 @@ def environment() -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "host": platform.node(),
-        "command": redact_mapping({"argv": " ".join(sys.argv)})["argv"],
+        "command": redact_command(" ".join(sys.argv)),
         "hardware": {
             "cpu": _cpu_model(),
             "cores_physical": psutil.cpu_count(logical=False),

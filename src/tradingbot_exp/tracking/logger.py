@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tradingbot_exp.config.finalize import flatten
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
@@ -73,7 +74,7 @@ class EnhancedMLflowLogger:
 
             client = mlflow.MlflowClient()
             delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, mlflow.get_tracking_uri())
-            self._attached[run_id] = TrackedRun(delivery, run_id)
+            self._attached[run_id] = TrackedRun(delivery, run_id, buffered=False)
         return self._attached[run_id]
 
     def log_config(self, config: Any, overrides: Sequence[str] = ()) -> None:
@@ -91,9 +92,9 @@ class EnhancedMLflowLogger:
         tree = (
             config if OmegaConf.is_config(config) else OmegaConf.structured(config) if is_dataclass(config) else config
         )
-        plain = OmegaConf.to_container(OmegaConf.create(tree), resolve=True, enum_to_str=True)
+        plain = mask_secrets(_resolved(OmegaConf.create(tree)))
         run = self.run
-        run.log_params({key: redact(str(value)) for key, value in flatten(cast("dict[str, Any]", plain))})
+        run.log_params(dict(flatten(cast("dict[str, Any]", plain))))
         run.log_text(OmegaConf.to_yaml(OmegaConf.create(plain)), "config/config.yaml")
         run.log_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))), "config/overrides.yaml")
 
@@ -304,6 +305,26 @@ class EnhancedMLflowLogger:
 def _scratch_file(name: str) -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as scratch:
         yield Path(scratch) / name
+
+
+def _resolved(tree: Any) -> Any:
+    """Resolve a configuration leaf by leaf; one that cannot be resolved, as an app may never need it, stays text."""
+    from omegaconf import DictConfig, ListConfig, OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(tree, DictConfig | ListConfig) and not (tree._is_none() or tree._is_missing()):
+        keys = list(tree) if isinstance(tree, DictConfig) else list(range(len(tree)))
+        found = []
+        for key in keys:
+            try:
+                value = "???" if OmegaConf.is_missing(tree, key) else tree[key]
+            except OmegaConfBaseException:
+                value = OmegaConf.to_container(tree, resolve=False)[key]  # type: ignore[index]
+            found.append(_resolved(value))
+        return (
+            {str(key): value for key, value in zip(keys, found, strict=True)} if isinstance(tree, DictConfig) else found
+        )
+    return tree.name if isinstance(tree, Enum) else tree
 
 
 def _json(value: Any) -> str:

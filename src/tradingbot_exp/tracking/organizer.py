@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import platform
-import re
 import sys
 import time
 from contextlib import contextmanager
@@ -14,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
+from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
 from tradingbot_exp.tracking.store import open_client, open_experiment
 
@@ -140,6 +140,23 @@ class ExperimentOrganizer:
         _open_runs.set((*_open_runs.get(), run))
         return run
 
+    def take_over(self, run_id: str, name: str, parent: str) -> TrackedRun:
+        """Go on with a run that another process created, in this process's name, as the current run.
+
+        Raises
+        ------
+        TrackingError
+            The run has ended meanwhile: whoever created it gave it up.
+        """
+        client, _ = self.connect()
+        uri = self.config.tracking.uri
+        run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri), name, parent)
+        run.set_tags(identity())
+        if client.get_run(run_id).info.status != "RUNNING":
+            raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
+        _open_runs.set((*_open_runs.get(), run))
+        return run
+
     def close_run(self, run: TrackedRun, error: BaseException | None = None) -> None:
         """End a run: FINISHED, or FAILED or KILLED by the kind of `error`."""
         _open_runs.set(tuple(other for other in _open_runs.get() if other is not run))
@@ -195,8 +212,6 @@ def mlflow_active(run: TrackedRun, uri: str) -> Iterator[None]:
 
 def _origin_tags() -> dict[str, Any]:
     """Say who made a run, and which process, so that a dead one can be told from a living one."""
-    import psutil
-
     main = sys.modules.get("__main__")
     module = getattr(getattr(main, "__spec__", None), "name", None)
     try:
@@ -207,7 +222,5 @@ def _origin_tags() -> dict[str, Any]:
         "mlflow.user": user,
         "mlflow.source.name": module or Path(sys.argv[0] or "interactive").name,
         "mlflow.source.type": "LOCAL",
-        "process.host": re.sub(r"\s+", "-", platform.node()),
-        "process.pid": os.getpid(),
-        "process.started": f"{psutil.Process().create_time():.2f}",
+        **identity(),
     }

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 256 * 1024
 MAX_PATCH_BYTES = 2 * 1024**2
+_GENERATED = ("outputs", "multirun", "mlruns", "mlartifacts", ".tradingbot")
+_GENERATED_SUFFIXES = (".db", ".db.lock", ".db-journal", ".db-wal", ".db-shm", ".journal", ".journal.lock")
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,15 @@ def _describe(repository: git.Repo) -> Provenance:
     commit = repository.head.commit.hexsha if repository.head.is_valid() else None
     branch = None if repository.head.is_detached else repository.active_branch.name
     remotes = {remote.name: redact(next(iter(remote.urls), "")) for remote in repository.remotes}
-    untracked, left_out = _worth_keeping(root, repository.untracked_files)
+    untracked, left_out = _worth_keeping(root, [name for name in repository.untracked_files if not _is_ours(name)])
     base = "HEAD" if commit else repository.git.hash_object("-t", "tree", "/dev/null")
     changed = _without_secrets(repository.git.diff("--name-only", "-z", base).split("\0"), left_out)
     patch = _diff(repository, root, base, [*changed, *untracked]) if changed or untracked else ""
-    if len(patch.encode()) > MAX_PATCH_BYTES:
-        left_out.append(f"the whole patch ({len(patch.encode())} bytes, over {MAX_PATCH_BYTES})")
+    if len(patch) > MAX_PATCH_BYTES and untracked:
+        left_out += [f"{name} (with it the patch is {len(patch)} bytes, over {MAX_PATCH_BYTES})" for name in untracked]
+        patch = _diff(repository, root, base, changed) if changed else ""
+    if len(patch) > MAX_PATCH_BYTES:
+        left_out.append(f"the whole patch ({len(patch)} bytes, over {MAX_PATCH_BYTES})")
         patch = ""
     return Provenance(commit, branch, bool(patch or left_out), patch, tuple(left_out), remotes)
 
@@ -113,16 +118,29 @@ def _worth_keeping(root: Path, untracked: Sequence[str]) -> tuple[list[str], lis
     kept: list[str] = []
     left_out: list[str] = []
     for name in _without_secrets(untracked, left_out):
-        path = root / name
-        if path.is_symlink() or not path.is_file():
-            left_out.append(f"{name} (no regular file)")
-        elif path.stat().st_size > MAX_FILE_BYTES:
-            left_out.append(f"{name} ({path.stat().st_size} bytes, over {MAX_FILE_BYTES})")
-        elif b"\0" in path.read_bytes():
-            left_out.append(f"{name} (no text)")
+        try:
+            reason = _unfit(root / name)
+        except OSError as error:
+            reason = str(error.strerror)
+        if reason:
+            left_out.append(f"{name} ({reason})")
         else:
             kept.append(name)
     return kept, left_out
+
+
+def _unfit(path: Path) -> str:
+    """Say why a file is not taken into the patch; empty if it is."""
+    if path.is_symlink() or not path.is_file():
+        return "no regular file"
+    if path.stat().st_size > MAX_FILE_BYTES:
+        return f"{path.stat().st_size} bytes, over {MAX_FILE_BYTES}"
+    return "no text" if b"\0" in path.read_bytes() else ""
+
+
+def _is_ours(name: str) -> bool:
+    """Tell what runs leave behind: it is no code, and would make every second run look changed."""
+    return any(part in _GENERATED for part in name.split("/")[:-1]) or name.endswith(_GENERATED_SUFFIXES)
 
 
 def _diff(repository: git.Repo, root: Path, base: str, names: Sequence[str]) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import math
 import re
+import shutil
+import signal
 import tempfile
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -39,6 +42,8 @@ class TrackedRun:
         The run's name.
     parent : str, optional
         The parent run's id.
+    buffered : bool
+        False sends metrics at once: of a run that nobody here will end, nothing would send the last ones.
 
     Attributes
     ----------
@@ -48,16 +53,20 @@ class TrackedRun:
         The newest value of each metric logged.
     """
 
-    def __init__(self, delivery: Delivery, name: str, parent: str | None = None) -> None:
+    def __init__(self, delivery: Delivery, name: str, parent: str | None = None, *, buffered: bool = True) -> None:
         self.delivery = delivery
         self.name = name
         self.parent = parent
         self.metrics: dict[str, float] = {}
         self._points: list[tuple[str, float, int, int]] = []
         self._seen: set[tuple[str, int]] = set()
-        self._lock = threading.RLock()
-        self._ended = threading.Event()
+        self._buffered = buffered
+        self._buffer_lock = threading.Lock()
+        self._send_lock = threading.RLock()
+        self._closing = threading.Event()
+        self._ended = False
         self._flusher: threading.Thread | None = None
+        self._stage: Path | None = None
 
     @property
     def run_id(self) -> str:
@@ -82,7 +91,7 @@ class TrackedRun:
     @property
     def artifact_place(self) -> str:
         """Where the artifacts are: a path if they are on this machine, else a URI."""
-        place = str(self.info.artifact_uri)
+        place = self.delivery.artifact_uri or str(self.info.artifact_uri)
         return str(Path(unquote(urlsplit(place).path))) if place.startswith("file:") else redact(place)
 
     def __repr__(self) -> str:
@@ -107,21 +116,33 @@ class TrackedRun:
         """
         now = now_ms()
         points = [(_metric_name(name), _metric_value(name, value), now, step) for name, value in values.items()]
-        with self._lock:
+        with self._buffer_lock:
             new = [point for point in points if again or (point[0], step) not in self._seen]
             self._seen.update((point[0], step) for point in new)
             self.metrics.update((point[0], point[1]) for point in new)
             self._points.extend(new)
-            if self._flusher is None:
-                self._flusher = threading.Thread(target=self._flush_regularly, name="mlflow-flush", daemon=True)
-                self._flusher.start()
+        if not self._buffered:
+            self.flush()
+        elif self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_regularly, name="mlflow-flush", daemon=True)
+            self._flusher.start()
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
-        params = {
-            re.sub(r"[^\w.\- /:]", "_", key): _cut(_text(value), MAX_PARAM_LENGTH) for key, value in values.items()
-        }
-        self._put("batch", params=params)
+        self._put("batch", params=_param_texts(values))
+
+    def log_batch(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
+        """Write params and tags at once."""
+        self._put("batch", params=_param_texts(params), tags=tag_texts(tags))
+
+    @contextmanager
+    def staging(self, folder: Path) -> Iterator[None]:
+        """Put artifacts into a local folder for the length of a ``with`` block, instead of logging them."""
+        self._stage = folder
+        try:
+            yield
+        finally:
+            self._stage = None
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Write tags as text."""
@@ -129,10 +150,17 @@ class TrackedRun:
 
     def log_artifact(self, file: Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts."""
+        if self._stage is not None:
+            (self._stage / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, self._stage / folder)
+            return
         self._put("artifact", file=str(file), folder=folder)
 
     def log_artifacts(self, directory: Path, folder: str = "") -> None:
         """Copy a directory's content into the run's artifacts."""
+        if self._stage is not None:
+            shutil.copytree(directory, self._stage / folder, dirs_exist_ok=True)
+            return
         self._put("artifacts", file=str(directory), folder=folder)
 
     def log_text(self, text: str, artifact: str) -> None:
@@ -148,11 +176,14 @@ class TrackedRun:
         self._put("input", dataset=dict(dataset), context=context)
 
     def flush(self) -> None:
-        """Send the metrics that are waiting."""
-        with self._lock:
-            points, self._points = self._points, []
+        """Send the metrics that are waiting; those that cannot be sent or kept go on waiting."""
+        with self._send_lock:
+            with self._buffer_lock:
+                points = list(self._points)
             if points:
                 self._put("batch", metrics=points)
+            with self._buffer_lock:
+                del self._points[: len(points)]
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the run: metrics first, then the error if there is one, then the status.
@@ -163,28 +194,52 @@ class TrackedRun:
         error : BaseException, optional
             Kept as the tag ``error`` and the artifact ``error/traceback.txt``.
         """
-        if self._ended.is_set():
+        if self._ended:
             return
-        self._ended.set()
-        self.flush()
-        if error is not None:
-            self.set_tags({"error": f"{type(error).__name__}: {error}"})
-            if not isinstance(error, KeyboardInterrupt):
-                self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
-        self._put("end", status=status, time=now_ms())
+        self._closing.set()
+        with signals_held():
+            self.flush()
+            if error is not None:
+                self.set_tags({"error": f"{type(error).__name__}: {error}"})
+                if not isinstance(error, KeyboardInterrupt):
+                    self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
+            self._put("end", status=status, time=now_ms())
+            self._ended = True
 
     def _put(self, kind: str, **content: Any) -> None:
-        with self._lock:
+        with self._send_lock:
             self.delivery.put(Record(kind, content))
 
     def _flush_regularly(self) -> None:
-        while not self._ended.wait(FLUSH_SECONDS):
+        while not self._closing.wait(FLUSH_SECONDS):
             try:
                 self.flush()
             except TrackingError as error:
-                # The main thread meets the same error at its next write, and stops there.
                 log.error("%s", error)
-                return
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back for the length of a ``with`` block, and deliver the first of them after it.
+
+    A run that is being closed is closed to its end. In other threads than the main one, signals do not arrive
+    anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda received, _frame: came.append(received))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def status_of(error: BaseException | None) -> str:
@@ -192,6 +247,12 @@ def status_of(error: BaseException | None) -> str:
     if error is None:
         return "FINISHED"
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
+
+
+def _param_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        re.sub(r"[^\w.\- /:]", "_", key): _cut(redact(_text(value)), MAX_PARAM_LENGTH) for key, value in values.items()
+    }
 
 
 def tag_texts(values: Mapping[str, Any]) -> dict[str, str]:

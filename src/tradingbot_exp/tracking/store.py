@@ -7,11 +7,12 @@ import logging
 import os
 import re
 import shutil
+import socket
 import sqlite3
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import TRACKING_DATABASE
@@ -30,13 +31,17 @@ _MLFLOW_DEFAULTS = {
     # The address that it would print holds the password, if there is one.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_NETWORK = {
+_SIGNS = {
+    "database or disk is full": "the disk is full",
+    "No space left on device": "the disk is full",
     "Connection refused": "nothing listens there (connection refused)",
     "Name or service not known": "the host name is not known",
     "Failed to resolve": "the host name is not known",
     "timed out": "no answer came in time",
     "No route to host": "there is no route to the host",
 }
+
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -58,12 +63,16 @@ def open_client(uri: str) -> MlflowClient:
     path = sqlite_path(uri)
     if path is not None:
         _check_sqlite(path, uri)
+    elif uri.partition("+")[0].partition(":")[0] in _DATABASE_PORTS:
+        _check_server(uri)
     for name, value in _MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
-    with wrapped(f"The tracking store {redact(uri)} cannot be used"), _migrating_alone(path):
+    with wrapped(f"The tracking store {redact(uri)} cannot be used"):
         from mlflow import MlflowClient
 
         with quiet("alembic", "mlflow.store.db.utils", "urllib3.connectionpool", level=logging.ERROR):
+            if path is not None and not _has_tables(path):
+                _create_sqlite(path)
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
     return client
@@ -113,9 +122,9 @@ def wrapped(what: str) -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """Say in one line, without credentials, why MLflow could not do something."""
     text = redact(str(error)).strip()
-    for sign, meaning in _NETWORK.items():
+    for sign, meaning in _SIGNS.items():
         if sign in text:
-            return f"{meaning}. Is the server running, and is tracking.uri right?"
+            return meaning if "full" in meaning else f"{meaning}. Is the server running, and is tracking.uri right?"
     return text.splitlines()[0] if text else type(error).__name__
 
 
@@ -131,10 +140,25 @@ def _check_sqlite(path: Path, uri: str) -> None:
     try:
         with sqlite3.connect(path, timeout=30) as database:
             database.execute("BEGIN IMMEDIATE")
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             database.rollback()
         database.close()
     except sqlite3.Error as error:
         raise TrackingError(f"tracking.uri={uri} cannot be written to: {error}. {advice}") from error
+
+    if tables and "alembic_version" not in tables:
+        raise TrackingError(
+            f"tracking.uri={uri} is a database of another program (it has the table {min(tables)}). {advice}"
+        )
+
+
+def _check_server(uri: str) -> None:
+    """Find out in seconds whether a database server listens; SQLAlchemy would be asked ten times over two minutes."""
+    address = urlsplit(uri)
+    kind = address.scheme.partition("+")[0]
+    with wrapped(f"The tracking store {redact(uri)} cannot be used"):
+        place = (address.hostname or "localhost", address.port or _DATABASE_PORTS[kind])
+        socket.create_connection(place, timeout=10).close()
 
 
 def check_space(folder: Path) -> None:
@@ -153,16 +177,23 @@ def check_space(folder: Path) -> None:
         )
 
 
-@contextmanager
-def _migrating_alone(path: Path | None) -> Iterator[None]:
-    """Let one process at a time create the tables of a new SQLite store; MLflow's migrations race."""
-    if path is None or _has_tables(path):
-        yield
-        return
-    from filelock import FileLock
+def _create_sqlite(path: Path) -> None:
+    """Create the tables of a SQLite store beside it and move it into place whole.
 
-    with FileLock(path.absolute().with_name(f".{path.name}.lock")):
-        yield
+    MLflow's migrations take seconds; a second process that starts meanwhile would run them too, and a kill in
+    their middle would leave a store that no process can open any more.
+    """
+    from filelock import FileLock
+    from mlflow import MlflowClient
+
+    path = path.absolute()
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if _has_tables(path):
+            return
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)
+        fresh.replace(path)
 
 
 def _has_tables(path: Path) -> bool:

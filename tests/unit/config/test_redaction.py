@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tradingbot_exp.config.redaction import is_secret_file, redact, redact_mapping
+from tradingbot_exp.config.redaction import (
+    is_secret_file,
+    mask_secrets,
+    redact,
+    redact_command,
+    redact_mapping,
+    remember,
+)
 
 
 @pytest.mark.parametrize(
@@ -14,12 +21,41 @@ from tradingbot_exp.config.redaction import is_secret_file, redact, redact_mappi
         ("uri: postgresql+psycopg://me:p%40w@db/x?sslmode=on", "uri: postgresql+psycopg://***@db/x?sslmode=on"),
         ("https://ghp_token@github.com/a/b.git", "https://***@github.com/a/b.git"),
         ("https://host/x?api_key=abc&page=2", "https://host/x?api_key=***&page=2"),
+        ("http://me:p@ss@host/x", "http://***@host/x"),
+        ("http://me:p'w@host", "http://***@host"),
+        ("tracking.uri=http\\://me\\:pw@host", "tracking.uri=http\\://***@host"),
         ("mail me@example.org about http://host/@home", "mail me@example.org about http://host/@home"),
         ("sqlite:////tmp/a@b/mlflow.db", "sqlite:////tmp/a@b/mlflow.db"),
     ],
 )
 def test_credentials_in_uris_are_masked_and_the_rest_stays(text: str, kept: str) -> None:
     assert redact(text) == kept
+
+
+def test_a_password_that_no_pattern_can_tell_is_masked_once_its_address_is_known() -> None:
+    remember("postgresql://me:pa/ss word@host/db")
+    assert redact("could not connect with pa/ss word to host") == "could not connect with *** to host"
+
+
+def test_secret_arguments_of_a_command_are_masked() -> None:
+    assert redact_command("train experiment.tags.api_key=abc seed=1") == "train experiment.tags.api_key=*** seed=1"
+
+
+def test_keys_called_after_a_secret_are_masked_and_tokenizers_are_not() -> None:
+    given = {
+        "db": {"password": "a", "port": 1},
+        "api_key": "b",
+        "tokenizer": "c",
+        "max_tokens": 5,
+        "x": ["http://u:p@h"],
+    }
+    assert mask_secrets(given) == {
+        "db": {"password": "***", "port": 1},
+        "api_key": "***",
+        "tokenizer": "c",
+        "max_tokens": 5,
+        "x": ["http://***@h"],
+    }
 
 
 def test_values_with_secret_names_are_masked() -> None:
@@ -33,7 +69,20 @@ def test_values_with_secret_names_are_masked() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".env", "a/.env.local", "id_rsa", "k/server.pem", "aws_credentials.json", "secrets/db"]
+    "name",
+    [
+        ".env",
+        ".envrc",
+        "prod.env",
+        ".npmrc",
+        "gcp-service-account.json",
+        "api_keys.txt",
+        "a/.env.local",
+        "id_rsa",
+        "k/server.pem",
+        "aws_credentials.json",
+        "secrets/db",
+    ],
 )
 def test_files_that_hold_secrets_are_recognised(name: str) -> None:
     assert is_secret_file(name)

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation import METRICS, validation_metrics
-from tradingbot_exp.evaluation.metrics import BACKTEST_METRICS
+from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.evaluation.names import BACKTEST_METRICS, METRICS
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 NAMES = ERRORS | {"sharpe", "sortino", "max_drawdown", "turnover", "buy_hold_sharpe"}

@@ -31,6 +31,25 @@ def _offline_run(folder: Path) -> TrackedRun:
     return run
 
 
+def test_records_of_a_run_that_is_still_going_on_are_not_sent_away_under_it(workdir: Path) -> None:
+    uri = f"sqlite:///{workdir / 'mlflow.db'}"
+
+    def connect() -> Any:
+        raise ConnectionError("nobody there")
+
+    creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {}, "uri": uri}
+    run = TrackedRun(Delivery(connect, creation, workdir / UNSENT_DIR, "offline"), "r")
+    run.set_tags({"a": 1})
+    with pytest.raises(TrackingError, match="still going on"):
+        _send_all(workdir, uri)
+    run.set_tags({"b": 2})
+    run.end("FINISHED")
+    _send_all(workdir, uri)
+    client = MlflowClient(uri)
+    (sent,) = client.search_runs(["1"])
+    assert (sent.data.tags["a"], sent.data.tags["b"], sent.info.status) == ("1", "2", "FINISHED")
+
+
 def _send_all(folder: Path, uri: str) -> None:
     client = open_client(uri)
     for waiting in unsent_runs(folder):

@@ -95,7 +95,6 @@ def test_inside_a_plain_mlflow_run_the_logger_writes_there(workdir: Path, monkey
         logger.log_predictions(np.zeros(5), np.ones(5))
         logger.log_feature_importance({"a": 0.5, "b": 0.1})
         logger.log_model(model, feature_names=["a", "b", "c"], scaler=StandardScaler().fit(frame.to_numpy()))
-        logger.run.flush()
     run = MlflowClient().get_run(active.info.run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"training.epochs": "2", "uri": "http://***@c/"}
@@ -122,6 +121,19 @@ def test_metrics_reach_the_store_while_the_run_is_open(
         while not client.get_run(run.run_id).data.metrics and time.monotonic() < deadline:
             time.sleep(0.05)
         assert client.get_run(run.run_id).data.metrics == {"m": 1.0}
+
+
+def test_metrics_that_cannot_be_sent_wait_for_the_next_try(
+    organizer: ExperimentOrganizer, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with organizer.start_run() as run:
+        run.log_metrics({"m": 1.0}, 1)
+        client.delete_run(run.run_id)  # a deleted run takes nothing
+        with pytest.raises(TrackingError):
+            run.flush()
+        client.restore_run(run.run_id)
+        run.log_metrics({"m": 2.0}, 2)
+    assert [point.value for point in client.get_metric_history(run.run_id, "m")] == [1.0, 2.0]
 
 
 def test_more_metrics_and_params_than_mlflow_takes_at_once_all_arrive(

@@ -78,9 +78,22 @@ def test_secrets_binaries_and_large_files_are_left_out_and_named(
 def test_a_patch_over_the_limit_is_named_instead_of_kept(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(provenance, "MAX_PATCH_BYTES", 50)
     (repository / "code.py").write_text("x = 3\n" * 50)
+    (repository / "new.py").write_text("x = 3\n")
     found = read_provenance(repository)
     assert found is not None and found.dirty and found.patch == ""
-    assert found.left_out[0].startswith("the whole patch")
+    assert found.left_out[0].startswith("new.py (with it the patch is")
+    assert found.left_out[1].startswith("the whole patch")
+
+
+def test_what_runs_leave_behind_is_no_change_of_the_code(repository: Path) -> None:
+    for name in ("outputs/x/.hydra/config.yaml", "multirun/m.yaml", "mlruns/1/a.txt", ".tradingbot/unsent/r.json"):
+        (repository / name).parent.mkdir(parents=True)
+        (repository / name).write_text("x")
+    for name in ("mlflow.db", ".mlflow.db.lock", "optuna.journal"):
+        (repository / name).write_text("x")
+    found = read_provenance(repository)
+    assert found is not None
+    assert (found.dirty, found.patch, found.left_out) == (False, "", ())
 
 
 def test_credentials_of_a_remote_are_masked(repository: Path) -> None:

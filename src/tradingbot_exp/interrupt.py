@@ -1,0 +1,37 @@
+"""Ctrl-C and SIGTERM: stop the job once, and hear it also where Python would swallow it."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+from tradingbot_exp.errors import Terminated
+
+_received: list[int] = []
+
+
+def install() -> None:
+    """Let SIGINT and SIGTERM stop the job; called by the command line, in the main thread."""
+    _received.clear()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+
+
+def check() -> None:
+    """Stop if a signal came. An exception raised inside a destructor or a weakref callback is lost in there.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        `Terminated` for SIGTERM.
+    """
+    if _received:
+        raise Terminated if _received[0] == signal.SIGTERM else KeyboardInterrupt
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise at the first signal; what comes while runs are being closed changes nothing any more."""
+    _received.append(number)
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    check()
