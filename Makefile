@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LAUNCHERS := $(VENV)/.launchers
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check format bench ui lock clean
+.PHONY: help setup launchers train hpo test check format bench ui lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,11 +22,20 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+launchers: $(LAUNCHERS) ## Add the launchers for Ray and Slurm, and with them their tests
+
+$(LAUNCHERS): $(STAMP) requirements-launchers.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --requirement requirements-launchers.lock
+	@touch $@
+
 train: $(STAMP) ## Train the default network on IBM's daily bars (ARGS="model.learning_rate=0.005")
 	@$(BIN)/python -m tradingbot_exp.train $(ARGS)
 
 test: $(STAMP) ## Run every test (ARGS="-k data")
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+hpo: $(STAMP) ## Search hyperparameters on IBM's daily bars (ARGS="hpo.num_trials=50")
+	@$(BIN)/python -m tradingbot_exp.train --multirun $(ARGS)
 
 check: $(STAMP) ## Lint, format and type checks
 	$(BIN)/ruff check .
@@ -39,6 +49,7 @@ format: $(STAMP) ## Format the code
 bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few minutes)
 	@$(BIN)/python scripts/bench_training.py $(ARGS)
 	@$(BIN)/python scripts/bench_tracking.py $(ARGS)
+	@$(BIN)/python scripts/bench_study.py $(ARGS)
 
 ui: $(STAMP) ## Open MLflow on the runs made here, http://127.0.0.1:5000
 	@$(BIN)/mlflow ui $(ARGS)

@@ -10,16 +10,18 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradingbot_exp.hpo.python import run_hpo_study
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
     from tradingbot_exp.training.loop import train_model
 
 __version__ = _version("tradingbot_exp")
-__all__ = ["EnhancedMLflowLogger", "ExperimentOrganizer", "__version__", "train_model"]
+__all__ = ["EnhancedMLflowLogger", "ExperimentOrganizer", "__version__", "run_hpo_study", "train_model"]
 
 _HOMES = {
     "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
     "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
+    "run_hpo_study": "tradingbot_exp.hpo.python",
     "train_model": "tradingbot_exp.training.loop",
 }
 

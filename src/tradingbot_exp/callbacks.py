@@ -36,7 +36,8 @@ class TrackingCallback(Callback):
     """Gives any Hydra app one MLflow run a job, and a parent run a sweep.
 
     A job's run holds the flattened config as params, the app's overrides, the environment and git state, a
-    numeric return value as the metric ``objective``, and the truthful status. Put it into an app with::
+    numeric return value as the metric ``objective`` (of a list, ``objective_0``, ``objective_1`` and so on), and
+    the truthful status. Put it into an app with::
 
         hydra:
           callbacks:
@@ -142,13 +143,16 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _record_result(self, value: Any) -> None:
-        if self._run is None or isinstance(value, bool | str) or value is None:
+        """Log a number as ``objective``, several as ``objective_0``, ``objective_1`` and so on."""
+        if self._run is None:
             return
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            return
-        self._run.log_metrics({"objective": number})
+        if isinstance(value, list | tuple):
+            found = {f"objective_{position}": _number(each) for position, each in enumerate(value)}
+        else:
+            found = {"objective": _number(value)}
+        numbers = {name: number for name, number in found.items() if number is not None}
+        if numbers:
+            self._run.log_metrics(numbers)
 
     def _hand_over(self, error: Exception) -> None:
         """Stop a job whose run cannot be opened: a foreign task function knows nothing of us."""
@@ -218,6 +222,7 @@ class ExperimentCallback(TrackingCallback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
         self._refusing(lambda: self._check(config))
+        self._refusing(lambda: _start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
             super().on_multirun_start(config, **kwargs)
 
@@ -236,7 +241,6 @@ class ExperimentCallback(TrackingCallback):
 
         if self._run is None:
             return
-        self._run.flush()
         error = _error_of(job_return)
         if error is not None:
             tags = result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
@@ -244,7 +248,7 @@ class ExperimentCallback(TrackingCallback):
             tags = result_tags("pruned")
         else:
             tags = result_tags("complete", job_return.return_value)
-        self._run.set_tags(tags)
+        self._run.flush(tags)
 
     def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.experiment import check_inputs
@@ -332,6 +336,33 @@ def _error_of(job_return: JobReturn) -> BaseException | None:
         return None
     outcome = job_return._return_value
     return outcome if isinstance(outcome, BaseException) else RuntimeError("the job failed without saying why")
+
+
+def _number(value: Any) -> float | None:
+    """Give a job's result as a number, or None if it is none."""
+    if value is None or isinstance(value, bool | str):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _start_ray(config: DictConfig) -> None:
+    """Start Ray, for its launcher, and take SIGTERM back: Ray's own handler ends the process with runs open."""
+    import importlib
+    import signal
+
+    launcher = config.hydra.launcher
+    if not str(launcher._target_).endswith(".RayLauncher"):
+        return
+    ray = importlib.import_module("ray")  # of an extra: a type checker need not know it
+    before = signal.getsignal(signal.SIGTERM)
+    if not ray.is_initialized():
+        settings: Any = OmegaConf.to_container(launcher.ray.init, resolve=True)
+        ray.init(**settings)
+    if before is not None:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _task_name(config: DictConfig) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from tradingbot_exp.training.history import History
 
 log = logging.getLogger(__name__)
+
+_given_data: ContextVar[PreparedData | None] = ContextVar("tradingbot_given_data", default=None)
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,24 @@ def load_data(config: Config) -> PreparedData:
     ConfigError, DataError
         See `tradingbot_exp.data.prepare_data`.
     """
+    given = _given_data.get()
+    if given is not None:
+        return given
     path = launch_dir() / config.data.path if config.data.path else None
     stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path is not None and path.is_file() else None
     dtype = "float64" if config.training.precision == "float64" else "float32"
     described = {**asdict(config.data), "path": None if path is None else str(path)}
     return _load_data(json.dumps(described, sort_keys=True), dtype, stamp)
+
+
+@contextmanager
+def given_data(data: PreparedData) -> Iterator[None]:
+    """Let jobs use data that the caller prepared, for the length of a ``with`` block."""
+    token = _given_data.set(data)
+    try:
+        yield
+    finally:
+        _given_data.reset(token)
 
 
 @lru_cache(maxsize=4)

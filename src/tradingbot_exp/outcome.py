@@ -72,7 +72,7 @@ def evaluate(job: Job, history: History) -> Evaluated:
         horizon=data.horizon,
         lag=config.evaluation.execution_lag,
         cost_bps=config.evaluation.cost_bps,
-        periods_per_year=periods_per_year(config, data),
+        periods_per_year=1.0 if returns is None else periods_per_year(config, data),
         threshold=_threshold(config, data),
     )
     metrics = {

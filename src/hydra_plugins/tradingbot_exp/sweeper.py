@@ -6,7 +6,7 @@ The study itself is `tradingbot_exp.hpo`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -47,13 +47,15 @@ class StudySweeper(Sweeper):
         self._official = {"n_trials": n_trials, "params": params}
         self.config: DictConfig
         self.launcher: Launcher
+        self._make_launcher: Callable[[], Launcher]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
         self.config = config
-        self.launcher = Plugins.instance().instantiate_launcher(
+        self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
+        self.launcher = self._make_launcher()
 
     def sweep(self, arguments: list[str]) -> Any:
         """Bring the study to its end.
@@ -75,11 +77,15 @@ class StudySweeper(Sweeper):
                 raise ConfigError(f"hydra.sweeper.{key}={self._official[key]} is not read here: set {ours} instead.")
         fixed, swept = _split(arguments)
         config = finalize(self.config, fixed)
-        space = SearchSpace.parse(config.hpo.param_space, swept).without(
-            word.lstrip("+").partition("=")[0] for word in fixed
-        )
+        # A sweep string given for an entry of the space is an entry, not a sweep over the space.
+        prefix = "hpo.param_space."
+        entries = dict(word.lstrip("+").removeprefix(prefix).split("=", 1) for word in swept if prefix in word)
+        swept = [word for word in swept if prefix not in word]
+        space = SearchSpace.parse({**config.hpo.param_space, **entries}, swept)
+        space = space.without(word.lstrip("+").partition("=")[0] for word in fixed)
         session = StudySession(config, space, ExperimentOrganizer(config), fixed)
         self._settle_folder(session)
+        self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes into the settled folder
         with StudyDisplay(session) as display:
             result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
         return result.best[0].values if result.best else None
@@ -96,6 +102,7 @@ class StudySweeper(Sweeper):
 
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
         """Launch a batch and give each job's outcome; whatever is told, the losers' artifacts go."""
+        from tradingbot_exp import interrupt
         from tradingbot_exp.hpo.trial import TICKET_VARIABLE
 
         overrides = [
@@ -112,6 +119,7 @@ class StudySweeper(Sweeper):
             returns = self.launcher.launch(overrides, initial_job_idx=jobs[0].ticket.number)
         except KeyboardInterrupt:
             _stop_workers()
+            interrupt.check()  # Ray turns SIGTERM's exception into that of Ctrl-C
             raise
         session.drop_losers()
         return [_outcome(job_return) for job_return in returns]
@@ -135,13 +143,24 @@ def _outcome(job_return: JobReturn) -> Any:
 
 
 def _stop_workers() -> None:
-    """End joblib's workers, which would finish their jobs as orphans."""
+    """End the launcher's workers on this machine, which would finish their jobs as orphans."""
+    import signal
     import sys
+
+    import psutil
 
     if "joblib.externals.loky" in sys.modules:
         from joblib.externals.loky import get_reusable_executor
 
         get_reusable_executor().shutdown(wait=True, kill_workers=True)
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+    if "submitit" in sys.modules:
+        # Each job has a controller, which passes SIGINT on and kills after a second; its job ignores SIGTERM.
+        mine = [child for child in psutil.Process().children() if "submitit.local._local" in child.cmdline()]
+        for controller in mine:
+            controller.send_signal(signal.SIGINT)
+        psutil.wait_procs(mine, timeout=10)
 
 
 def _quoted(text: str) -> str:

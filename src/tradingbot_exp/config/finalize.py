@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,8 +42,11 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         A value is missing, impossible, or at odds with another; the message names the key.
     """
     try:
-        own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
+        if OmegaConf.get_type(composed) is Config and "hydra" not in composed:
+            plain = copy.deepcopy(composed)
+        else:
+            own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+            plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
         unify_learning_rates(plain, overrides)
         missing = sorted(OmegaConf.missing_keys(plain))
         if missing:

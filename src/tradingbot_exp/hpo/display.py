@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from optuna.trial import TrialState
+
+from tradingbot_exp.hpo.job import REFRESH_SECONDS, Progress
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -38,15 +42,29 @@ class StudyDisplay:
         self._started = time.monotonic()
         self._before = 0
         self._bar: Any = None
+        self._lines: dict[int, Any] = {}
+        self._running: list[int] = []
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="study-display", daemon=True)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether each running trial has a line on a terminal."""
+        return bool(self._mode == "bar")
 
     def __enter__(self) -> Self:
         """Start."""
+        if self.is_live:
+            self._watcher.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave the last state on the screen."""
+        self._ended.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
         if self._bar is not None:
             self._bar.close()
 
@@ -100,6 +118,43 @@ class StudyDisplay:
             self._bar = tqdm(
                 total=self._total, initial=len(done), desc="trials", unit="trial", file=self._stream, dynamic_ncols=True
             )
+        self._running = [trial.number for trial in running]
         self._bar.update(len(done) - self._bar.n)
-        now = f"running {', '.join(str(trial.number) for trial in running)}" if running else ""
-        self._bar.set_postfix_str("  ".join(filter(None, [now, self._counts(done) + self._best(done)])))
+        self._bar.set_postfix_str(self._counts(done) + self._best(done))
+
+    def _watch(self) -> None:
+        """Keep a line for each running trial up to date: its epoch and its loss."""
+        from tqdm import tqdm
+
+        while not self._ended.wait(REFRESH_SECONDS):
+            running = self._running
+            for number in [number for number in self._lines if number not in running]:
+                self._lines.pop(number).close()
+            for number in running:
+                state = self._state(number)
+                if state is None:
+                    continue
+                if number not in self._lines:
+                    self._lines[number] = tqdm(
+                        total=state["epochs"],
+                        desc=f"trial {number}",
+                        unit="epoch",
+                        file=self._stream,
+                        leave=False,
+                        dynamic_ncols=True,
+                    )
+                line = self._lines[number]
+                line.set_postfix_str(f"val {state['val_loss']:.6g}", refresh=False)
+                line.update(state["epoch"] - line.n)
+                line.refresh()
+        for line in self._lines.values():
+            line.close()
+
+    def _state(self, number: int) -> dict[str, Any] | None:
+        """Read what a trial has written down; None if it has not begun."""
+        file = self._session.folder / f"trial-{number:04d}" / Progress.FILE
+        try:
+            found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found

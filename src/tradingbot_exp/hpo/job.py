@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 # In a trial's folder: its validation returns, and the artifacts of a winner so far.
 RETURNS_FILE = "validation_returns.npy"
 KEPT_FOLDER = "kept"
+REFRESH_SECONDS = 0.3
 
 
 def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> list[float] | Pruned:
@@ -56,7 +59,8 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     histories: list[History] = []
     for position, job in enumerate(jobs):
         pruned = _Pruning(ticket, config, position)
-        histories.append(fit_model(job, _Curves(run, job.config.seed, len(jobs)), pruned.after_epoch))
+        curves = _Curves(run, job.config.seed, len(jobs), Progress(folder, config) if ticket.watched else None)
+        histories.append(fit_model(job, curves, pruned.after_epoch))
         if pruned.at is not None:
             return pruned.at
     results = [evaluate(job, history) for job, history in zip(jobs, histories, strict=True)]
@@ -98,14 +102,34 @@ def _keep(job: Job, history: History, result: Evaluated, folder: Path, artifacts
                 record_artifacts(job, history, result)
 
 
+class Progress:
+    """How far a trial is, in a file of its folder: from any process to the one that has the terminal."""
+
+    FILE = "progress.json"
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self._file, self._epochs, self._written = folder / self.FILE, config.training.epochs, 0.0
+
+    def write(self, epoch: int, val_loss: float) -> None:
+        """Note an epoch, a few times a second at most."""
+        if epoch < self._epochs and time.monotonic() - self._written < REFRESH_SECONDS:
+            return
+        self._written = time.monotonic()
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps({"epoch": epoch, "epochs": self._epochs, "val_loss": val_loss}), encoding="utf-8")
+        fresh.replace(self._file)
+
+
 class _Curves:
     """Logs the losses of each epoch; of several seeds, under the seed's own name."""
 
-    def __init__(self, run: TrackedRun, seed: int, seeds: int) -> None:
-        self._run, self._prefix = run, "" if seeds == 1 else f"seed_{seed}/"
+    def __init__(self, run: TrackedRun, seed: int, seeds: int, progress: Progress | None) -> None:
+        self._run, self._prefix, self._progress = run, "" if seeds == 1 else f"seed_{seed}/", progress
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Pass an epoch's metrics on."""
+        if self._progress is not None:
+            self._progress.write(step, metrics["val_loss"])
         self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
 
 

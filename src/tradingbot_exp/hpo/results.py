@@ -128,7 +128,9 @@ def result_table(session: StudySession, result: StudyResult) -> str:
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
     own = [word for word in session.overrides if not word.lstrip("+").startswith("hpo")]
-    command = " ".join(shlex.quote(word) for word in [*own, *session.space.overrides(result.best[0].params)])
+    # The other learning rate follows by itself.
+    found = [word for word in session.space.overrides(result.best[0].params) if "training.learning_rate=" not in word]
+    command = " ".join(shlex.quote(word) for word in [*own, *found])
     lines += ["", "  the winner by itself:", f"  python -m tradingbot_exp.train {command}", ""]
     return "\n".join(lines)
 

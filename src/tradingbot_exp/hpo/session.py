@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ import optuna
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.display import StudyDisplay
     from tradingbot_exp.hpo.space import SearchSpace
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 
@@ -96,18 +97,25 @@ class StudySession:
         self.folder = launch_dir() / "multirun" / self.name
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
-    def run(self, launch: Launch, report: Callable[[Sequence[FrozenTrial]], object]) -> StudyResult:
+    def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
         """Bring the study to its end, and record the results on the parent run.
 
         Parameters
         ----------
         launch : callable
             Runs a batch of jobs.
-        report : callable
+        display : StudyDisplay
             Told of each change.
         """
         loop = StudyLoop(
-            self.config, self.space, self.study, self.children, storage=self.address, launch=launch, report=report
+            self.config,
+            self.space,
+            self.study,
+            self.children,
+            storage=self.address,
+            launch=launch,
+            report=display,
+            watched=display.is_live,
         )
         done = len(loop.done())
         if done >= self.config.hpo.num_trials:
@@ -121,6 +129,8 @@ class StudySession:
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
+            if loop.gave_up:
+                raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except BaseException as error:
             self.organizer.close_run(self.parent, error)
             raise

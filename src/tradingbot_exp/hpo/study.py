@@ -59,6 +59,8 @@ class StudyLoop:
         Runs a batch of jobs.
     report : callable, optional
         Told after each change: the study's finished trials and those running.
+    watched : bool
+        Whether jobs write their progress down for a terminal.
     """
 
     def __init__(
@@ -71,11 +73,13 @@ class StudyLoop:
         storage: str,
         launch: Launch,
         report: Callable[[Sequence[FrozenTrial]], object] = lambda trials: None,
+        watched: bool = False,
     ) -> None:
         self.config, self.space, self.study, self.children = config, space, study, children
-        self._storage, self._launch, self._report = storage, launch, report
+        self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
         self._mine: dict[int, str] = {}
         self.stopped_early: str | None = None
+        self.gave_up = False
         study.sampler = make_sampler(config.hpo, space, config.seed)
         study.pruner = make_pruner(config.hpo.pruner)
 
@@ -120,6 +124,7 @@ class StudyLoop:
                 f"{failed} of {len(done)} trials failed, more than hpo.max_failure_rate={hpo.max_failure_rate:g} "
                 f"of hpo.num_trials={hpo.num_trials} allows"
             )
+            self.gave_up = True
             return True
         return len(done) >= hpo.num_trials
 
@@ -177,7 +182,8 @@ class StudyLoop:
             self.children.parent_id,
             self._storage if self.config.hpo.pruner != "none" else "",
             self.config.hpo.pruner,
-            self._best_value(),
+            watched=self._watched,
+            best=self._best_value(),
         )
         return TrialJob(ticket, encoded, self.space.overrides(encoded))
 

@@ -26,7 +26,9 @@ class Ticket:
         Where the study is kept; empty unless the job reports to it for pruning.
     pruner : str
         `hpo.pruner`.
-    best : list of float or None
+    watched : bool
+        Whether somebody looks at the trial's progress on a terminal.
+    best : float or None
         The best value so far, of a study of one objective: the artifacts of a worse trial are not kept.
     """
 
@@ -36,6 +38,7 @@ class Ticket:
     parent_id: str
     storage: str = ""
     pruner: str = "none"
+    watched: bool = False
     best: float | None = None
 
     def dumps(self) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlflow import MlflowClient
-    from mlflow.entities import RunInfo
+    from mlflow.entities import Run, RunInfo
 
 log = logging.getLogger(__name__)
 
@@ -80,8 +80,11 @@ def _send_batch(client: MlflowClient, run_id: str, content: dict[str, Any]) -> N
     params = [Param(*pair) for pair in content.get("params", {}).items()]
     tags = [RunTag(*pair) for pair in content.get("tags", {}).items()]
     while metrics or params or tags:
-        client.log_batch(run_id, metrics[:MAX_METRICS], params[:MAX_PARAMS], tags[:MAX_TAGS], synchronous=True)
-        metrics, params, tags = metrics[MAX_METRICS:], params[MAX_PARAMS:], tags[MAX_TAGS:]
+        # Tags come last: one that says how a run ended stands for all of it.
+        last = len(metrics) <= MAX_METRICS and len(params) <= MAX_PARAMS
+        now = tags[:MAX_TAGS] if last else []
+        client.log_batch(run_id, metrics[:MAX_METRICS], params[:MAX_PARAMS], now, synchronous=True)
+        metrics, params, tags = metrics[MAX_METRICS:], params[MAX_PARAMS:], tags[len(now) :]
 
 
 def create_run(client: MlflowClient, experiment_id: str, content: dict[str, Any]) -> RunInfo:
@@ -112,6 +115,8 @@ class Delivery:
         The store's, with any credentials.
     run_id : str
         The run's id in MLflow, or ``unsent-…`` while MLflow does not know the run.
+    found : Run or None
+        The run as it was when it was attached to.
     failure : str or None
         Why records are kept on disk, once they are.
     """
@@ -126,6 +131,7 @@ class Delivery:
         self.client: MlflowClient | None = None
         self.experiment_id = ""
         self.artifact_uri = ""
+        self.found: Run | None = None
         self.failure: str | None = None
         self._lock: FileLock | None = None
         self._on_error = on_error
@@ -148,8 +154,8 @@ class Delivery:
         """Deliver to a run that somebody else created; failures are raised."""
         self = cls.__new__(cls)
         self.client, self.run_id, self.failure, self._lock = client, run_id, None, None
-        info = client.get_run(run_id).info
-        self.experiment_id, self.artifact_uri = info.experiment_id, info.artifact_uri
+        self.found = client.get_run(run_id)
+        self.experiment_id, self.artifact_uri = self.found.info.experiment_id, self.found.info.artifact_uri
         self._on_error, self._started, self.uri, self._creation = "raise", False, uri, {}
         self._folder = unsent / run_id
         return self

@@ -68,6 +68,14 @@ class EnhancedMLflowLogger:
             )
         return self._attach(active.info.run_id)
 
+    @property
+    def has_run(self) -> bool:
+        """Whether there is a run to write to now."""
+        try:
+            return self.run is not None
+        except TrackingError:
+            return False
+
     def _attach(self, run_id: str) -> TrackedRun:
         if run_id not in self._attached:
             import mlflow

@@ -151,8 +151,11 @@ class ExperimentOrganizer:
         client, _ = self.connect()
         uri = self.config.tracking.uri
         run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri), name, parent)
-        run.set_tags(identity())
-        if client.get_run(run_id).info.status != "RUNNING":
+        found, own = run.delivery.found, identity()
+        if found is not None and not own.items() <= found.data.tags.items():
+            run.set_tags(own)
+            found = client.get_run(run_id)
+        if found is None or found.info.status != "RUNNING":
             raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
         _open_runs.set((*_open_runs.get(), run))
         return run

@@ -175,13 +175,13 @@ class TrackedRun:
         """Record a dataset (MLflow's `name`, `digest`, `source_type`, `source`, `schema`, `profile`) as an input."""
         self._put("input", dataset=dict(dataset), context=context)
 
-    def flush(self) -> None:
-        """Send the metrics that are waiting; those that cannot be sent or kept go on waiting."""
+    def flush(self, tags: Mapping[str, Any] | None = None) -> None:
+        """Send the metrics that are waiting, and then `tags`; metrics that cannot be sent or kept go on waiting."""
         with self._send_lock:
             with self._buffer_lock:
                 points = list(self._points)
-            if points:
-                self._put("batch", metrics=points)
+            if points or tags:
+                self._put("batch", metrics=points, tags=tag_texts(tags or {}))
             with self._buffer_lock:
                 del self._points[: len(points)]
 

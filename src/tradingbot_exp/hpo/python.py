@@ -1,0 +1,159 @@
+"""`run_hpo_study`: a study over a user's own arrays, in this process, without Hydra's command line."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import StandardScaler
+
+from tradingbot_exp.config.checks import check
+from tradingbot_exp.data.dataset import PreparedData
+from tradingbot_exp.data.frequency import Frequency
+from tradingbot_exp.data.splits import Block
+from tradingbot_exp.errors import ConfigError, DataError
+from tradingbot_exp.experiment import given_data
+from tradingbot_exp.hpo.children import result_tags
+from tradingbot_exp.hpo.display import StudyDisplay
+from tradingbot_exp.hpo.job import run_trial
+from tradingbot_exp.hpo.session import StudyResult, StudySession
+from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.trial import Pruned, TrialJob
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+
+
+def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
+    config: Config,
+    X_train: Any,
+    y_train: Any,
+    X_val: Any,
+    y_val: Any,
+    organizer: ExperimentOrganizer,
+    logger: EnhancedMLflowLogger | None = None,
+) -> StudyResult:
+    """Search `hpo.param_space` on arrays: the same study as on the command line, resumed by the same call.
+
+    Parameters
+    ----------
+    config : Config
+        Its `data` block is not read.
+    X_train, X_val : array-like of shape (n, F)
+        Features, used as they are; arrays or tensors.
+    y_train, y_val : array-like of shape (n,) or (n, 1)
+        Targets.
+    organizer : ExperimentOrganizer
+        Opens the parent run and a child for each trial.
+    logger : EnhancedMLflowLogger, optional
+        Each trial logs to its own run; the guide passes one, and it is told the best value if it has a run
+        open.
+
+    Returns
+    -------
+    StudyResult
+        The Optuna study, its best trials, and the parent run's id.
+
+    Raises
+    ------
+    ConfigError
+        The space or the configuration cannot be run, or the study exists with another definition.
+    DataError
+        The arrays do not fit each other.
+    """
+    data = _prepared(X_train, y_train, X_val, y_val)
+    width = len(data.feature_names)
+    if config.model.input_dim not in (None, width):
+        raise ConfigError(f"model.input_dim={config.model.input_dim}, but X_train has {width} columns.")
+    config = copy.deepcopy(config)
+    config.data.name, config.data.source, config.data.path = "arrays", "table", "arrays"
+    config.data.features, config.data.target = list(data.feature_names), "y"
+    check(config)
+    space = SearchSpace.parse(config.hpo.param_space)
+    with given_data(data):
+        session = StudySession(config, space, organizer)
+        with StudyDisplay(session) as display:
+            result = session.run(lambda jobs: [_run(session, job) for job in jobs], display)
+    if logger is not None and result.best and logger.has_run:
+        logger.log_metrics({"best_value": result.best[0].values[0]})
+    return result
+
+
+def _run(session: StudySession, job: TrialJob) -> Any:
+    """Run one trial in this process; give its objectives, `Pruned`, or the exception that it raised."""
+    ticket, organizer = job.ticket, session.organizer
+    config = copy.deepcopy(session.config)
+    for key, value in session.space.decode(job.params).items():
+        block, _, name = key.partition(".")
+        setattr(getattr(config, block), name, value)
+    folder = session.folder / f"trial-{ticket.number:04d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    run = organizer.take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)
+    try:
+        check(config)
+        outcome = run_trial(config, run, ticket, folder)
+    except BaseException as error:
+        run.flush(result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"))
+        organizer.close_run(run, error)
+        if not isinstance(error, Exception):
+            raise
+        return error
+    run.flush(result_tags("pruned") if isinstance(outcome, Pruned) else result_tags("complete", outcome))
+    organizer.close_run(run)
+    session.drop_losers()
+    return outcome
+
+
+def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any) -> PreparedData:
+    """Put arrays into the form that jobs read; features stay as they are."""
+    X = [_array("X_train", X_train), _array("X_val", X_val)]
+    y = [_array("y_train", y_train).reshape(-1), _array("y_val", y_val).reshape(-1)]
+    for name, features, targets in (("train", X[0], y[0]), ("val", X[1], y[1])):
+        if features.ndim != 2:
+            raise DataError(f"X_{name} has the shape {features.shape}; it has to be (n, F).")
+        if len(features) != len(targets) or not len(targets):
+            raise DataError(
+                f"X_{name} has {len(features)} rows and y_{name} {len(targets)}; both need the same, above 0."
+            )
+    if X[0].shape[1] != X[1].shape[1]:
+        raise DataError(f"X_train has {X[0].shape[1]} columns and X_val {X[1].shape[1]}; both need the same.")
+    raw, target = np.concatenate(X), np.concatenate(y)
+    names = tuple(f"x{column}" for column in range(raw.shape[1]))
+    digest = hashlib.sha256(raw.tobytes() + target.tobytes() + str((raw.shape, len(y[0]))).encode()).hexdigest()[:32]
+    blocks = Block("train", 0, len(y[0])), Block("val", len(y[0]), len(target)), Block("test", len(target), len(target))
+    card = {"name": "arrays", "source": "arrays given to run_hpo_study", "rows": len(target), "fingerprint": digest}
+    return PreparedData(
+        name="arrays",
+        symbol="",
+        feature_names=names,
+        index=pd.DatetimeIndex(pd.to_datetime(np.arange(len(target)), unit="D")),
+        raw=raw,
+        scaled=raw.astype(np.float32),
+        target=target,
+        next_return=None,
+        horizon=1,
+        sequence_length=1,
+        scaler=StandardScaler(with_mean=False, with_std=False).fit(raw),
+        train=blocks[0],
+        val=blocks[1],
+        test=blocks[2],
+        fingerprint=digest,
+        frequency=Frequency("rows", None, "arrays have no time"),
+        card=card,
+    )
+
+
+def _array(name: str, values: Any) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = np.asarray(
+        values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64
+    )
+    if not np.isfinite(array).all():
+        raise DataError(f"{name} holds NaN or an infinity; every value has to be a finite number.")
+    return array

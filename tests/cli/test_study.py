@@ -1,0 +1,301 @@
+"""A study by the command line: killed, resumed, pruned, failing, refused, repeated; Optuna and MLflow agree on it."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from support import CI, Finished, artifact_folder, clean_environment, train
+
+from tradingbot_exp.hpo.storage import open_storage
+
+STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
+KILLS = 15 if CI else 5
+
+
+def study_of(folder: Path) -> optuna.Study:
+    storage, _ = open_storage(None, folder)
+    (name,) = optuna.get_all_study_names(storage)
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def family(done: Finished) -> tuple[Run, list[Run]]:
+    """The only parent, and its children by name."""
+    runs = done.runs()
+    (parent,) = [run for run in runs if run.data.tags["run.kind"] == "study"]
+    children = [run for run in runs if run.data.tags["run.kind"] == "trial"]
+    assert all(child.data.tags["mlflow.parentRunId"] == parent.info.run_id for child in children)
+    return parent, sorted(children, key=lambda child: child.info.run_name)
+
+
+def agree(done: Finished, epochs: int) -> collections.Counter[str]:
+    """See that Optuna and MLflow tell the same story, and count MLflow's by state."""
+    _, children = family(done)
+    trials = {trial.number: trial for trial in study_of(done.cwd).trials}
+    states: collections.Counter[str] = collections.Counter()
+    for child in children:
+        trial = trials[int(child.data.tags["trial.number"])]
+        state = child.data.tags["trial.state"]
+        states[state] += 1
+        steps = [point.step for point in done.client.get_metric_history(child.info.run_id, "val_loss")]
+        if state == "complete":
+            assert child.info.status == "FINISHED" and trial.state.name == "COMPLETE"
+            assert json.loads(child.data.tags["trial.values"]) == trial.values
+            assert steps == list(range(1, epochs + 1))
+        elif state == "pruned":
+            assert child.info.status == "FINISHED" and trial.state.name == "PRUNED"
+            assert steps == list(range(1, len(steps) + 1)) and 0 < len(steps) < epochs
+        elif state == "failed":
+            assert child.info.status == "FAILED" and trial.state.name == "FAIL"
+            assert not trial.user_attrs.get("interrupted") and child.data.tags["error"]
+        else:
+            assert (state, child.info.status) == ("interrupted", "KILLED")
+            assert trial.state.name == "FAIL" and trial.user_attrs["interrupted"]
+    counted = [trial for trial in trials.values() if not trial.user_attrs.get("interrupted")]
+    assert sum(trial.state.is_finished() for trial in counted) == states.total() - states["interrupted"]
+    return states
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: Path, launcher: str) -> None:
+    seed = random.SystemRandom().randrange(10**9)
+    print(f"random seed: {seed}")  # noqa: T201
+    chance = random.Random(seed)  # noqa: S311
+    command = [*STUDY, "hpo.num_trials=24", "training.epochs=40"]
+    if launcher == "joblib":
+        command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hpo.n_jobs=2"]
+    for _ in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tradingbot_exp.train", *command],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            process.wait(chance.uniform(1.0, 10.0 if launcher == "basic" else 16.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("multirun/*/trial-*/validation_returns.npy")}
+    done = train(tmp_path, *command)
+    assert done.status == 0, done.err
+    parent, children = family(done)
+    assert parent.info.status == "FINISHED"
+    assert not [run for run in done.runs() if run.info.status in ("RUNNING", "SCHEDULED")]
+    assert agree(done, epochs=40)["complete"] == 24
+    names = [child.info.run_name for child in children]
+    assert len(set(names)) == len(names)
+    for path, stamp in written.items():
+        assert path.stat().st_mtime_ns == stamp
+    folders = {path.name for path in tmp_path.glob("multirun/*/trial-*")}
+    assert folders <= set(names) | {f"trial-{trial.number:04d}" for trial in study_of(tmp_path).trials}
+
+
+def test_a_study_goes_on_where_it_was_and_a_complete_one_says_so(workdir: Path) -> None:
+    first = train(workdir, *STUDY, "hpo.num_trials=2", "training.epochs=3")
+    assert first.status == 0, first.err
+    parent, _ = family(first)
+    second = train(workdir, *STUDY, "hpo.num_trials=4", "training.epochs=3", "hpo.n_jobs=2")
+    assert second.status == 0, second.err
+    again, children = family(second)
+    assert again.info.run_id == parent.info.run_id and again.info.status == "FINISHED"
+    assert [child.info.run_name for child in children] == [f"trial-{number:04d}" for number in range(4)]
+    assert len({tuple(sorted(trial.params.items())) for trial in study_of(workdir).trials}) == 4
+    third = train(workdir, *STUDY, "hpo.num_trials=4", "training.epochs=3")
+    assert third.status == 0
+    assert "is complete, 4 of 4; raise hpo.num_trials or set hpo.resume=false" in third.out
+    assert len(family(third)[1]) == 4
+
+
+def test_a_changed_study_is_another_one_and_refused_under_the_same_name(workdir: Path) -> None:
+    quick = [*STUDY, "hpo.num_trials=1", "hpo.study_name=mine"]
+    assert train(workdir, *quick, "training.epochs=2").status == 0
+    other = train(workdir, *quick, "training.epochs=3", "seed=1")
+    assert other.status == 1
+    for text in ("The study mine is there already", "training.epochs: 2 before, 3 now", "seed: 42 before, 1 now"):
+        assert text in other.err
+    assert "hpo.study_name=NAME" in other.err
+    fresh = train(workdir, *quick, "training.epochs=3", "hpo.resume=false")
+    assert fresh.status == 0, fresh.err
+    assert "Study mine-2 " in fresh.out
+
+
+def test_the_parent_carries_what_the_study_found(workdir: Path) -> None:
+    done = train(workdir, *STUDY, "hpo.num_trials=3", "training.epochs=3")
+    assert done.status == 0, done.err
+    parent, children = family(done)
+    tags = parent.data.tags
+    best = min(children, key=lambda child: child.data.metrics["final_loss"])
+    assert tags["best.run_id"] == best.info.run_id
+    assert parent.data.metrics["best_value"] == best.data.metrics["final_loss"]
+    params = json.loads(tags["best.params"])
+    assert params["model.learning_rate"] == params["training.learning_rate"]
+    assert best.data.params["training.batch_size"] == str(params["training.batch_size"])
+    folder = artifact_folder(parent)
+    space = json.loads((folder / "study" / "search_space.json").read_text())
+    assert space["training.batch_size"] == {"choices": [16, 32, 64]}
+    assert len(pd.read_csv(folder / "study" / "trials.csv")) == 3
+    returns = pd.read_parquet(folder / "evaluation" / "trial_returns.parquet")
+    assert list(returns.columns) == ["0", "1", "2"] and len(returns) > 100
+    for name in ("environment/environment.json", "data/data_card.json", "config/config.yaml"):
+        assert (folder / name).is_file()
+    history = [point.value for point in done.client.get_metric_history(parent.info.run_id, "best_value")]
+    assert len(history) == 3 and history == sorted(history, reverse=True)
+    for child in children:
+        kept = {path.name for path in artifact_folder(child).rglob("*")} if artifact_folder(child).is_dir() else set()
+        assert ("MLmodel" in kept) == (child.info.run_id == best.info.run_id)
+        assert not kept or {"training_history.html", "validation_returns.csv"} <= kept
+    command = next(line for line in done.out.splitlines() if "python -m tradingbot_exp.train" in line)
+    again = train(workdir, *command.split()[3:])
+    assert again.status == 0, again.err
+    (single,) = [run for run in again.runs() if run.data.tags["run.kind"] == "training"]
+    assert single.data.metrics["final_loss"] == best.data.metrics["final_loss"]
+    assert single.data.tags["config.sha256"] == best.data.tags["config.sha256"]
+
+
+def test_failing_trials_are_failed_children_and_too_many_of_them_end_the_study(workdir: Path) -> None:
+    space = ["training.optimizer=SGD", "hpo=guide", "hpo.sampler=grid", "training.epochs=15"]
+    space.append("+hpo.param_space.learning_rate=choice(0.001,0.002,10.0)")
+    done = train(workdir, *STUDY, *space)
+    assert done.status == 0, done.err
+    states = agree(done, epochs=15)
+    assert states == {"complete": 2, "failed": 1}
+    _, children = family(done)
+    (failed,) = [child for child in children if child.info.status == "FAILED"]
+    assert failed.data.tags["error"].startswith("DivergedError")
+    assert (artifact_folder(failed) / "error" / "traceback.txt").is_file()
+    assert "the grid is exhausted after its 3 points" in done.out
+    strict = train(workdir, *STUDY, *space, "hpo.max_failure_rate=0")
+    assert strict.status == 1
+    assert "gave up: 1 of" in strict.err and "hpo.max_failure_rate=0" in strict.err
+    latest = [run for run in strict.runs() if run.data.tags["run.kind"] == "study"][-1]
+    assert latest.info.status == "FAILED" and "max_failure_rate" in latest.data.tags["study.stopped_early"]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: signal.Signals, status: int) -> None:
+    command = [*STUDY, "hpo.num_trials=3", "training.epochs=400"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tradingbot_exp.train", *command],
+        cwd=workdir,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(workdir.glob("multirun/*/trial-0000/*.npy")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(sent)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status, err
+    done = Finished(workdir, out, err, process.returncode)
+    parent, children = family(done)
+    assert parent.info.status == "KILLED"
+    assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
+    resumed = train(workdir, *command)
+    assert resumed.status == 0, resumed.err
+    parent, _ = family(resumed)
+    assert parent.info.status == "FINISHED"
+    assert agree(resumed, epochs=400)["complete"] == 3
+
+
+def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) -> None:
+    found, epochs = {}, {}
+    for pruner in ("none", "median"):
+        folder = workdir / pruner
+        folder.mkdir()
+        (folder / "mlflow.db").write_bytes((workdir / "mlflow.db").read_bytes())
+        done = train(
+            folder,
+            *("--multirun", "training.progress=off", "hpo.num_trials=20", "training.epochs=30"),
+            f"hpo.pruner={pruner}",
+        )
+        assert done.status == 0, done.err
+        states = agree(done, epochs=30)
+        assert (states["pruned"] > 0) == (pruner == "median")
+        parent, children = family(done)
+        found[pruner] = parent.data.metrics["best_value"]
+        epochs[pruner] = sum(len(done.client.get_metric_history(child.info.run_id, "val_loss")) for child in children)
+    assert epochs["median"] < 0.8 * epochs["none"]
+    assert found["median"] <= 1.05 * found["none"]
+
+
+def test_lists_repeats_and_several_objectives(workdir: Path) -> None:
+    done = train(
+        workdir,
+        *STUDY,
+        *("hpo.num_trials=3", "training.epochs=2", "hpo.repeats=2", "hpo.sampler=nsgaii"),
+        *("hpo.metric=[val_loss,val_sharpe]", "hpo.direction=[minimize,maximize]"),
+        "model.hidden_layers=[8],[4,4]",
+    )
+    assert done.status == 0, done.err
+    _, children = family(done)
+    assert {child.data.params["model.hidden_layers"] for child in children} <= {"[8]", "[4, 4]"}
+    for child in children:
+        names = child.data.metrics
+        assert names["val_loss"] == pytest.approx((names["seed_42/val_loss"] + names["seed_43/val_loss"]) / 2)
+        assert len(json.loads(child.data.tags["trial.values"])) == 2
+    assert all(len(trial.values) == 2 for trial in study_of(workdir).trials)
+
+
+def test_a_known_point_takes_its_value_without_training(workdir: Path) -> None:
+    done = train(
+        workdir,
+        *STUDY,
+        *(
+            "hpo=guide",
+            "hpo.num_trials=4",
+            "hpo.sampler=random",
+            "training.epochs=2",
+            "+hpo.param_space.batch_size=[16,32]",
+        ),
+    )
+    assert done.status == 0, done.err
+    assert agree(done, epochs=2)["complete"] == 4
+    _, children = family(done)
+    copies = [child for child in children if "trial.duplicate_of" in child.data.tags]
+    assert len(copies) >= 2
+    for copy in copies:
+        (source,) = [c for c in children if c.data.tags["trial.number"] == copy.data.tags["trial.duplicate_of"]]
+        assert copy.data.metrics == source.data.metrics
+
+
+@pytest.mark.parametrize(
+    ("overrides", "texts"),
+    [
+        (["+hpo.param_space.learnin_rate=[1,2]"], ["hpo.param_space.learnin_rate", "Did you mean"]),
+        (["+hpo.param_space.seed=[1,2]"], ["seed", "hpo.repeats"]),
+        (["hpo=guide"], ["hpo.param_space is empty"]),
+        (["hydra.sweeper.n_trials=5"], ["hydra.sweeper.n_trials=5", "hpo.num_trials"]),
+        (["hpo.storage=mysql://127.0.0.1:9/x"], ["hpo.storage=mysql://"]),
+        (["hpo=grid", "hpo.param_space.learning_rate='interval(0.1,0.2)'"], ["grid", "step"]),
+        (
+            ["hpo.pruner=median", "hpo.metric=[val_loss,val_ic]", "hpo.direction=[minimize,maximize]"],
+            ["hpo.pruner=median"],
+        ),
+    ],
+)
+def test_a_study_that_cannot_be_run_is_refused_before_it_starts(
+    workdir: Path, overrides: list[str], texts: list[str]
+) -> None:
+    done = train(workdir, *STUDY, *overrides)
+    assert done.status == 1
+    for text in texts:
+        assert text in done.err
+    assert "Traceback" not in done.err
+    assert done.runs() == []
+    assert not os.path.exists(workdir / "multirun")  # noqa: PTH110

@@ -1,0 +1,75 @@
+"""`run_hpo_study`: a study over a user's own arrays, resumed by the same call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mlflow import MlflowClient
+
+from tradingbot_exp import ExperimentOrganizer, run_hpo_study
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(workdir)
+    config = Config()
+    config.experiment.name = "arrays"
+    config.model.learning_rate = config.training.learning_rate = 0.001
+    config.training.epochs = 3
+    config.hpo.num_trials = 3
+    config.hpo.param_space = {"learning_rate": [0.001, 0.01, 0.03], "batch_size": [16, 32]}
+    config.tracking.uri = f"sqlite:///{workdir / 'mlflow.db'}"
+    return config
+
+
+def arrays() -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(120, 4, generator=generator)
+    y = X[:, :1] + 0.1 * torch.randn(120, 1, generator=generator)
+    return X[:100], y[:100], X[100:], y[100:]
+
+
+def test_a_study_over_arrays_has_a_parent_children_and_a_winner_that_can_be_loaded(
+    config: Config, workdir: Path
+) -> None:
+    result = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    client = MlflowClient(config.tracking.uri)
+    parent = client.get_run(result.parent_id)
+    assert parent.info.status == "FINISHED" and parent.data.tags["run.kind"] == "study"
+    query = f"tags.`mlflow.parentRunId` = '{result.parent_id}'"
+    children = client.search_runs([parent.info.experiment_id], query)
+    assert {child.info.status for child in children} == {"FINISHED"} and len(children) == 3
+    (best,) = [child for child in children if child.info.run_id == parent.data.tags["best.run_id"]]
+    assert best.data.metrics["final_loss"] == min(child.data.metrics["final_loss"] for child in children)
+    assert result.best[0].values == json.loads(best.data.tags["trial.values"])
+    assert best.data.metrics["val_ic"] > 0.5
+    assert (Path(best.info.artifact_uri.removeprefix("file://")) / "model" / "MLmodel").is_file()
+    config.hpo.num_trials = 4
+    again = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    assert again.parent_id == result.parent_id
+    assert len(client.search_runs([parent.info.experiment_id], query)) == 4
+
+
+def test_other_arrays_are_another_study(config: Config) -> None:
+    first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    X, y, X_val, y_val = arrays()
+    second = run_hpo_study(config, X, y + 1, X_val, y_val, ExperimentOrganizer(config))
+    assert first.name != second.name
+
+
+def test_arrays_that_do_not_fit_are_refused_by_name(config: Config) -> None:
+    X, y, X_val, y_val = arrays()
+    organizer = ExperimentOrganizer(config)
+    with pytest.raises(DataError, match="X_train has 100 rows and y_train 99"):
+        run_hpo_study(config, X, y[1:], X_val, y_val, organizer)
+    with pytest.raises(DataError, match="X_val holds NaN"):
+        run_hpo_study(config, X, y, X_val * np.nan, y_val, organizer)
+    config.model.input_dim = 7
+    with pytest.raises(ConfigError, match=r"model.input_dim=7, but X_train has 4 columns"):
+        run_hpo_study(config, X, y, X_val, y_val, organizer)
