@@ -1,4 +1,8 @@
-"""Write requirements.lock: every package that the project and its development need, at one version each."""
+"""Write the lock files: every package that the project needs, at one version each.
+
+``requirements.lock`` has what the project and its development need; ``requirements-launchers.lock`` what the
+launchers for Ray and Slurm need besides.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,39 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements.lock"
+LAUNCHERS_LOCK = ROOT / "requirements-launchers.lock"
 TORCH = "torch==2.13.0"
-HEADER = "# Made by `make lock` from pyproject.toml; the Makefile installs exactly these.\n"
 
 
 def main() -> None:
+    """Lock the development environment, then the launchers on top of it."""
+    pins = resolve(["dev"], [TORCH])
+    write(LOCK, "Made by `make lock` from pyproject.toml; the Makefile installs exactly these.", pins)
+    lock_launchers()
+
+
+def lock_launchers() -> None:
+    """Lock what the launchers need besides; what is in the main lock stays as it is there."""
+    pins = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    more = [pin for pin in resolve(["dev", "ray", "slurm"], pins) if pin not in pins]
+    write(LAUNCHERS_LOCK, "Made by `make lock`; `make launchers` installs these on top of requirements.lock.", more)
+
+
+def resolve(extras: Sequence[str], constraints: Sequence[str]) -> list[str]:
     """Resolve, then strip what belongs to one machine: index addresses, paths and local version labels."""
     with tempfile.TemporaryDirectory() as scratch:
         constraint = Path(scratch) / "constraints.txt"
-        constraint.write_text(f"{TORCH}\n", encoding="utf-8")
+        constraint.write_text("\n".join(constraints) + "\n", encoding="utf-8")
         resolved = Path(scratch) / "resolved.txt"
         subprocess.run(
             [
-                *(sys.executable, "-m", "piptools", "compile", "pyproject.toml", "--extra", "dev"),
+                *(sys.executable, "-m", "piptools", "compile", "pyproject.toml"),
+                *(word for extra in extras for word in ("--extra", extra)),
                 *("--strip-extras", "--no-header", "--no-annotate", "--no-emit-index-url"),
                 *("--no-emit-find-links", "--no-emit-trusted-host", "--allow-unsafe", "--quiet"),
                 *("--constraint", str(constraint), "--output-file", str(resolved)),
@@ -30,9 +51,13 @@ def main() -> None:
             check=True,
         )
         lines = resolved.read_text(encoding="utf-8").splitlines()
-    pins = [re.sub(r"\+[\w.]+$", "", line) for line in lines if re.match(r"[A-Za-z0-9]", line)]
-    (ROOT / "requirements.lock").write_text(HEADER + "\n".join(pins) + "\n", encoding="utf-8")
-    sys.stdout.write(f"requirements.lock: {len(pins)} packages\n")
+    return [re.sub(r"\+[\w.]+$", "", line) for line in lines if re.match(r"[A-Za-z0-9]", line)]
+
+
+def write(file: Path, header: str, pins: Sequence[str]) -> None:
+    """Write a lock file and say so."""
+    file.write_text(f"# {header}\n" + "\n".join(pins) + "\n", encoding="utf-8")
+    sys.stdout.write(f"{file.name}: {len(pins)} packages\n")
 
 
 if __name__ == "__main__":

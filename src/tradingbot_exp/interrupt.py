@@ -17,6 +17,11 @@ def install() -> None:
         signal.signal(number, _stop)
 
 
+def received() -> int | None:
+    """Give the first signal that came, or None."""
+    return _received[0] if _received else None
+
+
 def check() -> None:
     """Stop if a signal came. An exception raised inside a destructor or a weakref callback is lost in there.
 

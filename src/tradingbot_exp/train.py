@@ -64,7 +64,8 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as stopped:
         _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")
         _unsent_status(started)
-        return 128 + (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT)
+        # A launcher may pass SIGTERM on as a plain KeyboardInterrupt.
+        return 128 + (interrupt.received() or (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT))
     except Refusal as refusal:
         return _fail(refusal.error, wants_traceback)
     except Exception as error:

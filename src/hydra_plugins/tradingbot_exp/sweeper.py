@@ -85,6 +85,7 @@ class StudySweeper(Sweeper):
         space = space.without(word.lstrip("+").partition("=")[0] for word in fixed)
         session = StudySession(config, space, ExperimentOrganizer(config), fixed)
         self._settle_folder(session)
+        _refuse_unreachable(config.hpo.pruner, str(self.config.hydra.launcher._target_), session.address)
         self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes into the settled folder
         with StudyDisplay(session) as display:
             result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
@@ -123,6 +124,18 @@ class StudySweeper(Sweeper):
             raise
         session.drop_losers()
         return [_outcome(job_return) for job_return in returns]
+
+
+def _refuse_unreachable(pruner: str, launcher: str, storage: str) -> None:
+    """Refuse pruning where jobs run on machines that cannot be expected to see the study's file."""
+    from tradingbot_exp.errors import ConfigError
+
+    remote = any(word in launcher.lower() for word in ("slurm", "aws"))
+    if pruner != "none" and remote and not storage.startswith("postgresql"):
+        raise ConfigError(
+            f"hpo.pruner={pruner} needs jobs that reach the study's storage, and those of this launcher run on other "
+            "machines. Give hpo.storage=postgresql://USER@HOST/NAME, or set hpo.pruner=none."
+        )
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

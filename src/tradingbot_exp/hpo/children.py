@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.tracking.delivery import Record, now_ms, send
-from tradingbot_exp.tracking.process import identity, is_alive
+from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import tag_texts
 from tradingbot_exp.tracking.store import wrapped
 
@@ -73,13 +72,12 @@ class Children:
         tags = tag_texts(
             {
                 **self._tags,
-                **identity(),
+                **signature(),
                 "mlflow.parentRunId": self.parent_id,
                 "run.kind": "trial",
                 "study.name": self._study,
                 "trial.number": number,
                 "trial.state": "running",
-                "process.heartbeat": f"{time.time():.0f}",
             }
         )
         with wrapped(f"The run of trial {number} cannot be created"):

@@ -55,14 +55,21 @@ def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) 
 
 
 def _log_best_values(session: StudySession, trials: Sequence[FrozenTrial]) -> None:
-    """Log the optimisation history: the best value so far, a step for each finished trial."""
+    """Log the optimisation history: the best value so far, a step for each finished trial.
+
+    A point carries the time at which its trial ended, so that a resumed study logs the same points again, which
+    MLflow keeps once.
+    """
     better = min if session.study.direction == optuna.study.StudyDirection.MINIMIZE else max
     best: float | None = None
+    points: list[list[object]] = []
     for step, trial in enumerate(trials, start=1):
         if trial.state == TrialState.COMPLETE and trial.value is not None:
             best = trial.value if best is None else better(best, trial.value)
-        if best is not None:
-            session.parent.log_metrics({"best_value": best}, step)
+        if best is not None and trial.datetime_complete is not None:
+            points.append(["best_value", best, int(trial.datetime_complete.timestamp() * 1000), step])
+    client, _ = session.organizer.connect()
+    send(client, session.parent.run_id, Record("batch", {"metrics": points}))
 
 
 def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
 INTERRUPTED = "interrupted"
+# How long a trial of a grid waits for an earlier one to take its point, in seconds.
+DRAWING_SECONDS = 5.0
+_NOT_DRAWN = object()
 
 
 class PerTrialSampler(BaseSampler):
@@ -89,12 +93,31 @@ class ExhaustiveSampler(BaseSampler):
 
     def free(self, study: Study, before: int | None = None) -> list[dict[str, Any]]:
         """Give the points that no counting trial, or none numbered below `before`, has taken."""
-        taken = [
-            trial.params
-            for trial in study.get_trials(deepcopy=False)
+        taken = {
+            self._key(trial.params)
+            for trial in _all_trials(study)
             if not trial.user_attrs.get(INTERRUPTED) and (before is None or trial.number < before)
-        ]
-        return [point for point in self.points if point not in taken]
+        }
+        return [point for point in self.points if self._key(point) not in taken]
+
+    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(params.get(name, _NOT_DRAWN) for name in self.points[0])
+
+    def _drawing(self, study: Study, before: int) -> bool:
+        """Tell whether a trial numbered below `before` has yet to take its point, in this process or another."""
+        return any(
+            trial.number < before
+            and trial.state == TrialState.RUNNING
+            and not trial.user_attrs.get(INTERRUPTED)
+            and len(trial.params) < len(self.points[0])
+            for trial in _all_trials(study)
+        )
+
+    def _wait(self, study: Study, trial: FrozenTrial) -> None:
+        """Wait until all earlier trials have taken their points, but not long for a process that died over it."""
+        deadline = time.monotonic() + DRAWING_SECONDS
+        while self._drawing(study, trial.number) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Give none: points are whole."""
@@ -110,12 +133,22 @@ class ExhaustiveSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Give the parameter's value at the first free point that agrees with those already drawn."""
-        fitting = [
-            point
-            for point in self.free(study, before=trial.number) or self.points
-            if all(point[name] == value for name, value in trial.params.items())
-        ]
+        if not trial.params:
+            self._wait(study, trial)
+        left = self.free(study, before=trial.number) or self._under_way(study, trial.number) or self.points
+        fitting = [point for point in left if all(point[name] == value for name, value in trial.params.items())]
         return (fitting or self.points)[0][param_name]
+
+    def _under_way(self, study: Study, before: int) -> list[dict[str, Any]]:
+        """Give the points of running trials: a trial that comes too late for a grid is better known as a repetition."""
+        running = [trial for trial in _all_trials(study) if trial.state == TrialState.RUNNING and trial.number < before]
+        keys = {self._key(trial.params) for trial in running if not trial.user_attrs.get(INTERRUPTED)}
+        return [point for point in self.points if self._key(point) in keys]
+
+
+def _all_trials(study: Study) -> list[FrozenTrial]:
+    """Give all trials of a study; of one that Hyperband shows to a sampler, `get_trials` gives a bracket's only."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
 
 
 def make_sampler(hpo: HpoConfig, space: SearchSpace, seed: int) -> BaseSampler:

@@ -239,6 +239,11 @@ class StudySession:
 
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
+    if hpo.storage and hpo.storage == config.tracking.uri:
+        raise ConfigError(
+            f"hpo.storage and tracking.uri are both {redact(hpo.storage)}: Optuna and MLflow need a database each. "
+            "Leave hpo.storage out for a local file, or name another database."
+        )
     several = isinstance(hpo.metric, list) and len(hpo.metric) > 1
     if several and hpo.pruner != "none":
         raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")

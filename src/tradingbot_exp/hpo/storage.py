@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +13,19 @@ from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from sqlalchemy import create_engine, inspect
 
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.redaction import redact, remember
 from tradingbot_exp.errors import TrackingError, TradingBotError
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
 JOURNAL_NAME = "optuna.journal"
+# How every journal begins.
+_FIRST_BYTES = b'{"op_code":'
+# Tries to open a database, at growing intervals, while other processes make its tables.
+_TRIES = 6
 
 
 class _RepairingLock(BaseJournalFileLock):
@@ -36,6 +42,14 @@ class _RepairingLock(BaseJournalFileLock):
     def acquire(self) -> bool:
         """Wait for the lock, then cut what a killed writer left half-written."""
         self._lock.acquire()
+        try:
+            self._repair()
+        except BaseException:
+            self._lock.release()
+            raise
+        return True
+
+    def _repair(self) -> None:
         with self._journal.open("rb+") as file:
             end = file.seek(0, 2)
             whole = end
@@ -49,7 +63,6 @@ class _RepairingLock(BaseJournalFileLock):
                 whole = start
             if whole < end:
                 file.truncate(whole)
-        return True
 
     def release(self) -> None:
         """Let the next writer in."""
@@ -78,29 +91,88 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
         It cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    remember(place)
     try:
-        if place and re.match(r"[a-z][\w+]*://", place):
+        if place and re.match(r"[A-Za-z][\w+.-]*://", place):
             address = _absolute_sqlite(place, launch_dir)
-            options = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
-            return RDBStorage(address, engine_kwargs=options), address
+            return _open_database(address), address
         path = (launch_dir / (place or JOURNAL_NAME)).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+        _check_journal(path)
         return JournalStorage(JournalFileBackend(str(path), lock_obj=_RepairingLock(path))), str(path)
     except TradingBotError:
         raise
     except Exception as error:
-        reason = redact(str(error)).strip().splitlines() or [type(error).__name__]
         shown = redact(place or str(launch_dir / JOURNAL_NAME))
         raise TrackingError(
-            f"hpo.storage={shown} cannot be opened: {reason[0]}. Right would be a file (a journal), sqlite:///FILE "
-            "or postgresql://USER@HOST/NAME."
+            f"hpo.storage={shown} cannot be opened: {_reason(error)}. Right would be a file (a journal), "
+            "sqlite:///FILE or postgresql://USER@HOST/NAME."
         ) from error
 
 
+def _open_database(address: str) -> RDBStorage:
+    """Open a database, making its tables; when several processes do so at once, all but one start over."""
+    _check_database(address)
+    options = {"connect_args": {"timeout": 60}} if address.startswith("sqlite") else {"pool_pre_ping": True}
+    for attempt in range(1, _TRIES):
+        try:
+            return RDBStorage(address, engine_kwargs=dict(options))
+        except Exception as error:
+            if not _another_was_first(error):
+                raise
+            time.sleep(0.1 * attempt)
+    return RDBStorage(address, engine_kwargs=dict(options))
+
+
+def _check_database(address: str) -> None:
+    """Refuse MLflow's database: whichever of the two came second would find the other's schema version."""
+    engine = create_engine(address)
+    try:
+        tables = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if "alembic_version" in tables and "studies" not in tables:
+        raise ValueError("the database is MLflow's or another program's, and a study needs one of its own")
+
+
+def _another_was_first(error: Exception) -> bool:
+    texts = [str(cause) for cause in _causes(error)]
+    return any(sign in text for text in texts for sign in ("already exists", "duplicate key", "UNIQUE constraint"))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _reason(error: Exception) -> str:
+    """Say in one line, without passwords, why a storage cannot be opened."""
+    if isinstance(error, ImportError):
+        missing = next((c.name for c in _causes(error) if isinstance(c, ModuleNotFoundError)), None)
+        hint = " (pip install 'tradingbot_exp[postgres]')" if missing == "psycopg" else ""
+        return f"the Python package {missing} is not installed{hint}" if missing else redact(str(error)).rstrip(".")
+    lines = redact(str(error)).strip().splitlines() or [type(error).__name__]
+    return lines[0].rstrip(".")
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a file that is something else, before anything is cut off it."""
+    with path.open("rb") as file:
+        head = file.read(len(_FIRST_BYTES))
+    if head != _FIRST_BYTES[: len(head)]:
+        raise ValueError("the file is there already, and is no journal of Optuna's")
+
+
 def _absolute_sqlite(uri: str, launch_dir: Path) -> str:
-    found = re.fullmatch(r"(sqlite[\w+]*):///([^/].*)", uri)
-    return f"{found[1]}:///{launch_dir / found[2]}" if found else uri
+    found = re.fullmatch(r"(sqlite[\w+]*):///(.+)", uri)
+    if found is None:
+        return uri
+    path = launch_dir / found[2]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"{found[1]}:///{path}"
 
 
 def create_or_load(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[Study, bool]:

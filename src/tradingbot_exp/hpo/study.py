@@ -13,7 +13,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from tradingbot_exp.hpo.children import KNOWN, Child, Children
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler
 from tradingbot_exp.hpo.trial import Pruned, Ticket, TrialJob
-from tradingbot_exp.tracking.process import identity, is_alive
+from tradingbot_exp.tracking.process import is_alive, signature
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -78,6 +78,8 @@ class StudyLoop:
         self.config, self.space, self.study, self.children = config, space, study, children
         self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
         self._mine: dict[int, str] = {}
+        # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
+        self._unsigned: dict[int, float] = {}
         self.stopped_early: str | None = None
         self.gave_up = False
         study.sampler = make_sampler(config.hpo, space, config.seed)
@@ -156,13 +158,27 @@ class StudyLoop:
         """Ask for a trial, sign it, and open its run; None if it needs no training or is one too many."""
         trial = self.study.ask()
         self._mine[trial.number] = ""
-        trial.set_user_attr("owner", identity())
+        try:
+            return self._prepare(trial)
+        except optuna.exceptions.UpdateFinishedTrialError:
+            # Another process took this one for dead, and has seen to the point.
+            run_id = self._mine.pop(trial.number, "")
+            if run_id:
+                self.children.kill(run_id)
+            return None
+
+    def _prepare(self, trial: optuna.Trial) -> TrialJob | None:
+        trial.set_user_attr("owner", signature())
         encoded = self.space.suggest(trial)
-        ranked = [other.number for other in self.trials()]
-        if ranked.index(trial.number) >= self.config.hpo.num_trials:
+        # A waiting trial is one that another process may be about to start.
+        lower = self.study.get_trials(deepcopy=False)[: trial.number]
+        if sum(not other.user_attrs.get(INTERRUPTED) for other in lower) >= self.config.hpo.num_trials:
             self._interrupt(trial.number, "surplus")
             return None
         twin = self._twin(trial.number, encoded)
+        if twin is not None and isinstance(self.study.sampler, ExhaustiveSampler):
+            self._interrupt(trial.number, f"the grid was exhausted meanwhile: the same point as trial {twin.number}")
+            return None
         if twin is not None and twin.state == TrialState.RUNNING:
             self._interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
             return None
@@ -222,7 +238,9 @@ class StudyLoop:
 
     def _finish(self, number: int, state: TrialState, values: list[float] | None) -> None:
         self._mine.pop(number, None)
-        self.study.tell(number, values, state, skip_if_finished=True)
+        # Another process may have adopted the result in this very moment, from the run that has ended.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self.study.tell(number, values, state, skip_if_finished=True)
 
     def _interrupt(self, number: int, why: str) -> None:
         """Take a trial out of the count. Its point is tried again, unless the sampler sees to that itself."""
@@ -230,12 +248,12 @@ class StudyLoop:
         trial = self._frozen(number)
         if trial.state.is_finished():
             return
-        storage = self.study._storage
-        storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-        again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == "killed"
-        if again and len(trial.params) == len(self.space.distributions):
-            self.study.enqueue_trial(trial.params)
-        self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
+            self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
+            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == "killed"
+            if again and len(trial.params) == len(self.space.distributions):
+                self.study.enqueue_trial(trial.params)
+            self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
@@ -244,12 +262,16 @@ class StudyLoop:
 
     def recover(self) -> None:
         """Find trials whose processes are gone: adopt the results that MLflow has, close and retry the others."""
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.user_attrs.get(INTERRUPTED):  # whoever took it out of the count died before it could say so
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         orphans = [trial for trial in self.running() if trial.number not in self._mine]
         for trial in orphans:
             owner = trial.user_attrs.get("owner")
             if owner is None:
-                age = time.time() - (trial.datetime_start.timestamp() if trial.datetime_start else 0.0)
-                if age > UNSIGNED_SECONDS:
+                seen = self._unsigned.setdefault(trial.number, time.monotonic())
+                if time.monotonic() - seen > UNSIGNED_SECONDS:
                     self._interrupt(trial.number, "killed")
                 continue
             child = self.children.find(trial.user_attrs.get("run_id"), trial.number)

@@ -157,6 +157,7 @@ class ExperimentOrganizer:
             found = client.get_run(run_id)
         if found is None or found.info.status != "RUNNING":
             raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
+        run.start_flushing(heartbeat=True)
         _open_runs.set((*_open_runs.get(), run))
         return run
 

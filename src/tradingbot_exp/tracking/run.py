@@ -9,6 +9,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
+HEARTBEAT_SECONDS = 30.0
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
 _NAME = re.compile(r"[\w.\- /:]{1,250}")
@@ -123,9 +125,8 @@ class TrackedRun:
             self._points.extend(new)
         if not self._buffered:
             self.flush()
-        elif self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush_regularly, name="mlflow-flush", daemon=True)
-            self._flusher.start()
+        else:
+            self.start_flushing()
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
@@ -175,6 +176,20 @@ class TrackedRun:
         """Record a dataset (MLflow's `name`, `digest`, `source_type`, `source`, `schema`, `profile`) as an input."""
         self._put("input", dataset=dict(dataset), context=context)
 
+    def start_flushing(self, *, heartbeat: bool = False) -> None:
+        """Send what waits every few seconds from now on.
+
+        Parameters
+        ----------
+        heartbeat : bool
+            Whether to give a sign of life, the tag ``process.heartbeat``, for those who look from another host.
+        """
+        if self._flusher is None:
+            self._flusher = threading.Thread(
+                target=self._flush_regularly, args=(heartbeat,), name="mlflow-flush", daemon=True
+            )
+            self._flusher.start()
+
     def flush(self, tags: Mapping[str, Any] | None = None) -> None:
         """Send the metrics that are waiting, and then `tags`; metrics that cannot be sent or kept go on waiting."""
         with self._send_lock:
@@ -210,10 +225,13 @@ class TrackedRun:
         with self._send_lock:
             self.delivery.put(Record(kind, content))
 
-    def _flush_regularly(self) -> None:
+    def _flush_regularly(self, heartbeat: bool) -> None:
+        beat = time.monotonic()
         while not self._closing.wait(FLUSH_SECONDS):
+            due = heartbeat and time.monotonic() - beat > HEARTBEAT_SECONDS
+            beat = time.monotonic() if due else beat
             try:
-                self.flush()
+                self.flush({"process.heartbeat": f"{time.time():.0f}"} if due else None)
             except TrackingError as error:
                 log.error("%s", error)
 

@@ -1,0 +1,173 @@
+"""Samplers: the same points after a restart, different ones for each trial, and a grid whose points are taken once."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from tradingbot_exp.config.schema import HpoConfig
+from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_sampler
+from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.storage import create_or_load, open_storage
+
+SPACE = SearchSpace.parse(
+    {
+        "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
+        "weight_decay": {"low": 1e-6, "high": 1e-2, "log": True},
+        "batch_size": [16, 32, 64],
+    }
+)
+GRID = SearchSpace.parse({"learning_rate": [0.1, 0.01, 0.001], "batch_size": [16, 32], "epochs": [1, 2]})
+TRIALS = 70  # more than a generation of NSGA-II
+TAKE = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_samplers import GRID, take
+print("ready", flush=True)
+sys.stdin.readline()
+take(Path(sys.argv[1]), GRID.grid())
+"""
+
+
+def value_of(params: dict[str, Any]) -> float:
+    return abs(params["model.learning_rate"] - 0.01) + params["training.weight_decay"] / params["training.batch_size"]
+
+
+def open_study(folder: Path, name: str, seed: int = 42) -> optuna.Study:
+    study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
+    study.sampler = make_sampler(HpoConfig(sampler=name), SPACE, seed)
+    return study
+
+
+def one(study: optuna.Study) -> dict[str, Any]:
+    trial = study.ask()
+    encoded = SPACE.suggest(trial)
+    study.tell(trial, value_of(encoded))
+    return encoded
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "nsgaii"])
+def test_a_study_stopped_and_reopened_proposes_what_an_undisturbed_one_does(tmp_path: Path, name: str) -> None:
+    undisturbed = open_study(tmp_path / "undisturbed", name)
+    expected = [one(undisturbed) for _ in range(TRIALS)]
+    stops = {1, 2, 11, 49, 50, 51, 69}
+    found = []
+    study = open_study(tmp_path / "stopped", name)
+    for number in range(TRIALS):
+        if number in stops:
+            study = open_study(tmp_path / "stopped", name)
+        found.append(one(study))
+    assert found == expected
+    assert len({tuple(sorted(point.items())) for point in found}) > 0.9 * TRIALS
+    other = open_study(tmp_path / "other", name, seed=43)
+    assert one(other) != expected[0]
+
+
+@pytest.mark.parametrize("name", ["tpe", "random"])
+def test_trials_asked_beside_each_other_get_different_points(tmp_path: Path, name: str) -> None:
+    first, second = open_study(tmp_path, name), open_study(tmp_path, name)
+    points = [SPACE.suggest(study.ask()) for _ in range(10) for study in (first, second)]
+    assert len({tuple(sorted(point.items())) for point in points}) == 20
+
+
+def grid_study(folder: Path, points: list[dict[str, Any]]) -> tuple[optuna.Study, ExhaustiveSampler]:
+    study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
+    sampler = ExhaustiveSampler(points)
+    study.sampler = sampler
+    return study, sampler
+
+
+def interrupt(study: optuna.Study, trial: optuna.Trial) -> None:
+    trial.set_user_attr(INTERRUPTED, "killed")
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def take(folder: Path, points: list[dict[str, Any]]) -> None:
+    """Ask for trials until the grid has no free point."""
+    study, sampler = grid_study(folder, points)
+    while sampler.free(study):
+        trial = study.ask()
+        for name in points[0]:
+            GRID.parameters[name].suggest(trial)
+            time.sleep(0.01)
+        study.tell(trial, 1.0)
+
+
+@pytest.mark.parametrize("pruner", [optuna.pruners.NopPruner(), optuna.pruners.HyperbandPruner()])
+def test_a_grid_takes_every_point_once_whatever_is_interrupted(tmp_path: Path, pruner: Any) -> None:
+    points = GRID.grid()
+    results: list[dict[str, Any]] = []
+    for number in itertools.count():
+        study, sampler = grid_study(tmp_path, points)  # as after a restart
+        study.pruner = pruner
+        if not sampler.free(study):
+            break
+        trial = study.ask()
+        encoded = GRID.suggest(trial)
+        if number % 3 == 1:
+            interrupt(study, trial)
+        elif number % 5 == 0:
+            study.tell(trial, state=TrialState.FAIL)  # by itself: it counts
+            results.append(encoded)
+        else:
+            study.tell(trial, 1.0)
+            results.append(encoded)
+    assert results == points
+    assert not sampler.free(study)
+
+
+def test_points_of_running_trials_are_taken_and_of_half_drawn_ones_never_given_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradingbot_exp.hpo.samplers.DRAWING_SECONDS", 0.1)
+    study, sampler = grid_study(tmp_path, GRID.grid())
+    assert GRID.suggest(study.ask()) == sampler.points[0]
+    dead = study.ask()  # its process died in between
+    GRID.parameters["model.learning_rate"].suggest(dead)
+    begun = time.monotonic()
+    assert GRID.suggest(study.ask()) == sampler.points[1]
+    assert 0.1 <= time.monotonic() - begun < 1.0
+    interrupt(study, dead)
+    assert GRID.suggest(study.ask()) == sampler.points[2]
+
+
+def test_a_trial_too_late_for_a_grid_repeats_a_point_that_is_being_tried(tmp_path: Path) -> None:
+    points = GRID.grid()
+    study, sampler = grid_study(tmp_path, points)
+    for point in points[:-1]:
+        trial = study.ask()
+        assert GRID.suggest(trial) == point
+        study.tell(trial, 1.0)
+    GRID.suggest(study.ask())
+    assert not sampler.free(study)
+    assert GRID.suggest(study.ask()) == points[-1]
+
+
+def test_processes_that_ask_at_once_do_not_take_a_point_of_a_grid_twice(tmp_path: Path) -> None:
+    points = GRID.grid()
+    grid_study(tmp_path, points)
+    command = [sys.executable, "-c", TAKE, str(tmp_path), str(Path(__file__).parent)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    study, _ = grid_study(tmp_path, points)
+    taken = [points.index(trial.params) for trial in study.trials]
+    assert taken[: len(points)] == list(range(len(points)))
+    # Trials that come after the last point was taken repeat one; the study's loop sees that.
+    assert len(taken) <= len(points) + len(processes) - 1
