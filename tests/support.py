@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CI = os.environ.get("CI", "").lower() in ("1", "true")
+in_ci = pytest.mark.skipif(not CI, reason="takes long: CI runs it, and so does CI=true make test")
 
 
 @dataclass(frozen=True)

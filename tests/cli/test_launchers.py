@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow.entities import Run
-from support import CI, Finished, clean_environment, train
+from support import CI, Finished, clean_environment, in_ci, train
 
 LAUNCHERS = ["joblib", "ray", "submitit_local"]
 EPOCHS = 3
@@ -97,6 +97,7 @@ def curve(done: Finished, run: Run) -> list[int]:
     return [point.step for point in done.client.get_metric_history(run.info.run_id, "val_loss")]
 
 
+@in_ci
 @pytest.mark.parametrize("launcher", LAUNCHERS, indirect=True)
 def test_a_study_has_one_parent_and_its_trials_as_children(workdir: Path, launcher: Launcher) -> None:
     done = train(
@@ -124,6 +125,7 @@ def test_a_study_has_one_parent_and_its_trials_as_children(workdir: Path, launch
     assert folders - {".submitit"} == set(names)
 
 
+@in_ci
 @pytest.mark.parametrize("launcher", LAUNCHERS, indirect=True)
 def test_a_plain_sweep_has_one_parent_and_its_jobs_as_children(workdir: Path, launcher: Launcher) -> None:
     done = train(
@@ -141,6 +143,7 @@ def test_a_plain_sweep_has_one_parent_and_its_jobs_as_children(workdir: Path, la
     assert len({child.data.metrics["val_loss"] for child in children}) == 2
 
 
+@in_ci
 @pytest.mark.parametrize("launcher", ["joblib"], indirect=True)
 def test_workers_ask_the_pruner_of_the_study(workdir: Path, launcher: Launcher) -> None:
     done = train(
@@ -157,6 +160,7 @@ def test_workers_ask_the_pruner_of_the_study(workdir: Path, launcher: Launcher) 
     assert pruned and min(lengths.values()) > 0
 
 
+@in_ci
 @pytest.mark.parametrize("launcher", ["ray", "submitit_local"], indirect=True)
 def test_a_terminated_study_leaves_no_worker_and_no_open_run(workdir: Path, launcher: Launcher) -> None:
     command = ["--multirun", "data=synthetic", "hpo.num_trials=2", "hpo.n_jobs=2", "training.epochs=20000"]

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from mlflow.entities import Run
 from postgres import Server, postgres
-from support import CI, Finished, clean_environment, train
+from support import CI, Finished, clean_environment, in_ci, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
@@ -106,6 +106,7 @@ def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureReque
     assert len(owners(children)) == 2
 
 
+@in_ci
 def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     workdir: Path, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -128,6 +129,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     shutil.rmtree(elsewhere)
 
 
+@in_ci
 def test_workers_on_one_sqlite_store_lose_no_trial(workdir: Path) -> None:
     trials, workers = (64, 4) if CI else (16, 4)
     done = train(

@@ -16,7 +16,7 @@ import optuna
 import pandas as pd
 import pytest
 from mlflow.entities import Run
-from support import CI, Finished, artifact_folder, clean_environment, train
+from support import CI, Finished, artifact_folder, clean_environment, in_ci, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
@@ -119,6 +119,7 @@ def test_a_study_goes_on_where_it_was_and_a_complete_one_says_so(workdir: Path) 
     assert len(family(third)[1]) == 4
 
 
+@in_ci
 def test_a_changed_study_is_another_one_and_refused_under_the_same_name(workdir: Path) -> None:
     quick = [*STUDY, "hpo.num_trials=1", "hpo.study_name=mine"]
     assert train(workdir, *quick, "training.epochs=2").status == 0
@@ -165,6 +166,7 @@ def test_the_parent_carries_what_the_study_found(workdir: Path) -> None:
     assert single.data.tags["config.sha256"] == best.data.tags["config.sha256"]
 
 
+@in_ci
 def test_failing_trials_are_failed_children_and_too_many_of_them_end_the_study(workdir: Path) -> None:
     space = ["training.optimizer=SGD", "hpo=guide", "hpo.sampler=grid", "training.epochs=15"]
     space.append("+hpo.param_space.learning_rate=choice(0.001,0.002,10.0)")
@@ -184,6 +186,7 @@ def test_failing_trials_are_failed_children_and_too_many_of_them_end_the_study(w
     assert latest.info.status == "FAILED" and "max_failure_rate" in latest.data.tags["study.stopped_early"]
 
 
+@in_ci
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: signal.Signals, status: int) -> None:
     command = [*STUDY, "hpo.num_trials=3", "training.epochs=400"]
@@ -213,6 +216,7 @@ def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: 
     assert agree(resumed, epochs=400)["complete"] == 3
 
 
+@in_ci
 def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) -> None:
     found, epochs = {}, {}
     for pruner in ("none", "median"):
@@ -234,6 +238,7 @@ def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) ->
     assert found["median"] <= 1.05 * found["none"]
 
 
+@in_ci
 def test_lists_repeats_and_several_objectives(workdir: Path) -> None:
     done = train(
         workdir,
@@ -252,6 +257,7 @@ def test_lists_repeats_and_several_objectives(workdir: Path) -> None:
     assert all(len(trial.values) == 2 for trial in study_of(workdir).trials)
 
 
+@in_ci
 def test_a_known_point_takes_its_value_without_training(workdir: Path) -> None:
     done = train(
         workdir,
