@@ -94,9 +94,10 @@ def owners(children: list[Run]) -> set[str]:
     return {run.data.tags["process.pid"] for run in children}
 
 
+@in_ci
 @pytest.mark.parametrize(
     "kind",
-    ["postgresql", "journal", pytest.param("sqlite", marks=pytest.mark.skipif(not CI, reason="runs in CI only"))],
+    ["postgresql", "journal", "sqlite"],
 )
 def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureRequest, kind: str) -> None:
     storage = address_of(kind, request, workdir)

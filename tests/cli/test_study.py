@@ -84,7 +84,7 @@ def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: P
             stderr=subprocess.DEVNULL,
         )
         try:
-            process.wait(chance.uniform(1.0, 10.0 if launcher == "basic" else 16.0))
+            process.wait(chance.uniform(1.0, 8.0 if launcher == "basic" else 11.0))
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -14,7 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from support import REPOSITORY, Finished, clean_environment, python, train
+from support import REPOSITORY, Finished, clean_environment, in_ci, python, train
 
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
@@ -110,6 +110,7 @@ def test_a_sweep_has_one_parent_and_a_child_for_each_job_also_for_one_that_fails
     assert first.data.params["training.learning_rate"] == "0.001"
 
 
+@in_ci
 def test_a_plain_sweep_over_files_is_checked_with_its_first_value_and_keeps_no_password(
     workdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
