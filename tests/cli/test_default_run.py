@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import skops.io
 from omegaconf import OmegaConf
-from support import Finished, train
+from support import Finished, in_ci, train
 
 from tradingbot_exp.config.schema import DEFAULT_FEATURES, DataConfig
 from tradingbot_exp.data import prepare_data
@@ -170,6 +170,7 @@ def test_another_run_with_the_same_seed_has_the_same_metrics_to_the_last_bit(
     assert again.run.data.tags["config.sha256"] == default_run.run.data.tags["config.sha256"]
 
 
+@in_ci
 def test_a_plain_mlflow_ui_shows_the_run(
     default_run: Finished, free_port: int, start_server: Callable[..., object]
 ) -> None:

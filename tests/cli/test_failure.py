@@ -59,7 +59,7 @@ def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent:
     assert _complete(done.client, done.run.info.run_id) > 1
 
 
-@pytest.mark.parametrize("delay", [0.005, 0.1])
+@pytest.mark.parametrize("delay", [0.005, pytest.param(0.1, marks=in_ci)])
 def test_a_second_signal_while_the_run_is_closed_changes_nothing(workdir: Path, delay: float) -> None:
     process = _start(workdir, *LONG)
     _wait_for_epoch_1(process)

@@ -158,6 +158,7 @@ def test_on_a_terminal_there_is_a_bar_with_epoch_losses_and_time_left(workdir: P
     assert "2/2" in text.decode() and "train 0.0" in text.decode() and "100%" in text.decode()
 
 
+@in_ci
 def test_the_wheel_carries_conf_and_runs_from_another_directory(
     workdir: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -187,6 +188,7 @@ def test_shell_completion_offers_groups_and_keys(tmp_path: Path) -> None:
     assert {"model=linear", "model=lstm", "model=mlp"} <= set(done.stdout.split())
 
 
+@in_ci
 def test_without_the_callback_the_job_still_opens_its_run(workdir: Path) -> None:
     done: Finished = train(workdir, *QUICK, "data=synthetic", "~hydra.callbacks.tracking")
     assert done.status == 0, done.err
