@@ -92,7 +92,7 @@ def test_remaining_features_agree_with_their_formulas_row_by_row() -> None:
     assert FROM_BARS["clv"].iloc[t] == pytest.approx(location, rel=1e-12)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(cut=st.integers(min_value=1, max_value=119), factor=st.floats(min_value=0.01, max_value=100))
 def test_changing_future_bars_changes_no_earlier_feature(cut: int, factor: float) -> None:
     changed = BARS.copy()
