@@ -7,7 +7,9 @@
     ├── DataError             a file, a column or a row of market data
     ├── TrainingError         training cannot go on
     │   └── DivergedError     the loss became NaN or infinite
-    └── TrackingError         a record could not be written to, or read from, the tracking store
+    ├── TrackingError         a record could not be written to, or read from, the tracking store
+    │   └── RunError          a run that is asked for: unknown, ambiguous, deleted, or of the wrong kind
+    └── ReportError           a report cannot be made or written
 
 Two more are no `Exception`, since they end a process from places where those are swallowed: `Refusal`
 carries a `TradingBotError` out of a Hydra callback, `Terminated` is SIGTERM as a `KeyboardInterrupt`.
@@ -62,6 +64,14 @@ class DivergedError(TrainingError):
 
 class TrackingError(TradingBotError):
     """A record could not be written to, or read from, the tracking store."""
+
+
+class RunError(TrackingError):
+    """A run that is asked for is unknown, ambiguous, deleted, or of the wrong kind."""
+
+
+class ReportError(TradingBotError):
+    """A report cannot be made of what was asked for, or cannot be written where it was asked for."""
 
 
 class Refusal(SystemExit):

@@ -67,6 +67,32 @@ def agree(done: Finished, epochs: int) -> collections.Counter[str]:
     return states
 
 
+def kill_at_some_moment(folder: Path, command: list[str], chance: random.Random) -> None:
+    """Start the study and kill it: now and then while it starts, else after it went to work on a trial."""
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in folder.glob("optuna.journal"))
+
+    before = size()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tradingbot_exp.train", *command],
+        cwd=folder,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    if chance.random() < 0.2:
+        time.sleep(chance.uniform(0.5, 4.0))
+    else:
+        deadline = time.monotonic() + 60
+        while size() == before and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(chance.uniform(0.0, 1.2))
+    assert process.poll() is None, "the study was over before it was killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
 @pytest.mark.parametrize("launcher", ["basic", "joblib"])
 def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: Path, launcher: str) -> None:
     seed = random.SystemRandom().randrange(10**9)
@@ -75,26 +101,19 @@ def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: P
     command = [*STUDY, "hpo.num_trials=24", "training.epochs=40"]
     if launcher == "joblib":
         command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hpo.n_jobs=2"]
+    written: dict[Path, int] = {}
     for _ in range(KILLS):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tradingbot_exp.train", *command],
-            cwd=tmp_path,
-            env=clean_environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            process.wait(chance.uniform(1.0, 8.0 if launcher == "basic" else 11.0))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    written = {path: path.stat().st_mtime_ns for path in tmp_path.glob("multirun/*/trial-*/validation_returns.npy")}
+        kill_at_some_moment(tmp_path, command, chance)
+        for path in tmp_path.glob("multirun/*/trial-*/validation_returns.npy"):
+            written.setdefault(path, path.stat().st_mtime_ns)
     done = train(tmp_path, *command)
     assert done.status == 0, done.err
     parent, children = family(done)
     assert parent.info.status == "FINISHED"
     assert not [run for run in done.runs() if run.info.status in ("RUNNING", "SCHEDULED")]
-    assert agree(done, epochs=40)["complete"] == 24
+    states = agree(done, epochs=40)
+    assert states["complete"] == 24
+    assert states["interrupted"] > 0, "no kill ever hit a trial"
     names = [child.info.run_name for child in children]
     assert len(set(names)) == len(names)
     for path, stamp in written.items():
@@ -189,7 +208,8 @@ def test_failing_trials_are_failed_children_and_too_many_of_them_end_the_study(w
 @in_ci
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: signal.Signals, status: int) -> None:
-    command = [*STUDY, "hpo.num_trials=3", "training.epochs=400"]
+    # All three are asked for at once, so that the first has ended when the signal comes, and nobody was told.
+    command = [*STUDY, "hpo.num_trials=3", "training.epochs=400", "hpo.n_jobs=3"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tradingbot_exp.train", *command],
         cwd=workdir,
@@ -208,7 +228,8 @@ def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: 
     done = Finished(workdir, out, err, process.returncode)
     parent, children = family(done)
     assert parent.info.status == "KILLED"
-    assert {child.info.status for child in children} <= {"FINISHED", "KILLED"}
+    assert {child.info.status for child in children} == {"FINISHED", "KILLED"}
+    assert agree(done, epochs=400)["complete"] >= 1
     resumed = train(workdir, *command)
     assert resumed.status == 0, resumed.err
     parent, _ = family(resumed)
@@ -305,3 +326,35 @@ def test_a_study_that_cannot_be_run_is_refused_before_it_starts(
     assert "Traceback" not in done.err
     assert done.runs() == []
     assert not os.path.exists(workdir / "multirun")  # noqa: PTH110
+
+
+def test_what_another_study_of_the_same_name_left_is_not_touched(workdir: Path) -> None:
+    command = [*STUDY, "hpo.num_trials=1", "training.epochs=2"]
+    assert train(workdir, *command).status == 0
+    (left,) = workdir.glob("multirun/*/trial-0000/*.npy")
+    stamp = left.stat().st_mtime_ns
+    (workdir / "optuna.journal").unlink()
+    again = train(workdir, *command)
+    assert again.status == 0, again.err
+    assert left.stat().st_mtime_ns == stamp
+    assert len(list(workdir.glob("multirun/*/trial-0000"))) == 2
+
+
+@in_ci
+def test_a_trial_that_cannot_even_start_is_a_failed_child_with_its_error(workdir: Path) -> None:
+    space = ["hpo=guide", "hpo.sampler=grid", "+hpo.param_space.dropout=choice(0.0,1.5)"]
+    for launcher in ((), ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hpo.n_jobs=2", "seed=1")):
+        done = train(workdir, *STUDY, "training.epochs=2", *space, *launcher)
+        assert done.status == 0, done.err
+        latest = [run for run in done.runs() if run.data.tags["run.kind"] == "study"][-1]
+        children = [run for run in done.runs() if run.data.tags.get("mlflow.parentRunId") == latest.info.run_id]
+        (failed,) = [child for child in children if child.info.status == "FAILED"]
+        assert "model.dropout" in failed.data.tags["error"] and failed.data.tags["trial.state"] == "failed"
+        assert (artifact_folder(failed) / "error" / "traceback.txt").is_file()
+
+
+def test_one_database_for_optuna_and_mlflow_is_refused_however_it_is_written(tmp_path: Path) -> None:
+    done = train(tmp_path, *STUDY, "hpo.storage=sqlite:///mlflow.db")
+    assert done.status == 1
+    assert "a database each" in done.err
+    assert not (tmp_path / "mlflow.db").exists()

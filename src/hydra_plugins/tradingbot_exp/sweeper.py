@@ -6,6 +6,7 @@ The study itself is `tradingbot_exp.hpo`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.hpo.session import StudySession
     from tradingbot_exp.hpo.trial import TrialJob
+
+log = logging.getLogger(__name__)
+
+# What joblib raises when a worker was killed, by the kernel for want of memory as a rule.
+_WORKER_DIED = ("TerminatedWorkerError", "BrokenProcessPool")
 
 
 @dataclass
@@ -83,10 +89,21 @@ class StudySweeper(Sweeper):
         swept = [word for word in swept if prefix not in word]
         space = SearchSpace.parse({**config.hpo.param_space, **entries}, swept)
         space = space.without(word.lstrip("+").partition("=")[0] for word in fixed)
+        launcher = str(self.config.hydra.launcher._target_)
+        _refuse_unreachable(config.hpo.pruner, launcher, config.hpo.storage or "")
+        if config.hpo.n_jobs > 1 and launcher.endswith(".BasicLauncher"):
+            log.warning(
+                "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
+                "it knows the first one's value. Add hydra/launcher=joblib to run them at once.",
+                config.hpo.n_jobs,
+            )
         session = StudySession(config, space, ExperimentOrganizer(config), fixed)
-        self._settle_folder(session)
-        _refuse_unreachable(config.hpo.pruner, str(self.config.hydra.launcher._target_), session.address)
-        self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes into the settled folder
+        try:
+            self._settle_folder(session)
+            self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes there too
+        except BaseException as error:
+            session.close(error)
+            raise
         with StudyDisplay(session) as display:
             result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
         return result.best[0].values if result.best else None
@@ -102,9 +119,9 @@ class StudySweeper(Sweeper):
                 self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(str(session.folder))}")
 
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
-        """Launch a batch and give each job's outcome; whatever is told, the losers' artifacts go."""
+        """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
         from tradingbot_exp import interrupt
-        from tradingbot_exp.hpo.trial import TICKET_VARIABLE
+        from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
 
         overrides = [
             [
@@ -122,6 +139,10 @@ class StudySweeper(Sweeper):
             _stop_workers()
             interrupt.check()  # Ray turns SIGTERM's exception into that of Ctrl-C
             raise
+        except Exception as error:
+            if type(error).__name__ not in _WORKER_DIED:
+                raise
+            return [Lost(str(error).partition("\n")[0]) for _ in jobs]
         session.drop_losers()
         return [_outcome(job_return) for job_return in returns]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.tracking.delivery import Record, now_ms, send
 from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import tag_texts
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 ENDED = ("FINISHED", "FAILED", "KILLED")
 # A result that is in the run: the job wrote the tag after all its metrics.
 KNOWN = ("complete", "pruned", "failed")
+TRACEBACK = "error/traceback.txt"
 
 
 @dataclass(frozen=True)
@@ -105,19 +109,33 @@ class Children:
             self._client.set_tag(run_id, "trial.state", "interrupted")
             self._client.set_terminated(run_id, "KILLED", now_ms())
 
-    def kill_strays(self, at_work: Sequence[str]) -> None:
-        """Close runs that no trial knows: their process died before it could sign them.
+    def fail(self, run_id: str, error: BaseException) -> None:
+        """Close a run as FAILED with its error, unless its job has: one that could not start leaves it open."""
+        with wrapped(f"The run {run_id} cannot be closed"):
+            if self._client.get_run(run_id).info.status in ENDED:
+                return
+            tags = tag_texts({"error": f"{type(error).__name__}: {error}", **result_tags("failed")})
+            send(self._client, run_id, Record("batch", {"tags": tags}))
+            self._client.log_text(run_id, redact("".join(traceback.format_exception(error))), TRACEBACK)
+            self._client.set_terminated(run_id, "FAILED", now_ms())
+
+    def kill_strays(self, at_work: Sequence[str], failed: Sequence[str] = ()) -> None:
+        """Close runs that no trial under way has: their process died before it could sign or close them.
 
         Parameters
         ----------
-        at_work : sequence of str
-            Ids of runs that a trial has.
+        at_work, failed : sequence of str
+            Ids of the runs of trials that are under way, and that failed.
         """
         query = f"tags.`mlflow.parentRunId` = '{self.parent_id}' and attributes.status = 'RUNNING'"
         with wrapped("The runs of the study cannot be read"):
             for run in self._client.search_runs([self._experiment_id], query, max_results=1000):
                 child = _child(run)
-                if child.run_id not in at_work and not is_alive(child.owner):
+                if child.run_id in at_work or is_alive(child.owner):
+                    continue
+                if child.run_id in failed:
+                    self.fail(child.run_id, TrainingError("its process ended before it could say why"))
+                else:
                     self.kill(child.run_id)
 
     def copy_result(self, run_id: str, source_id: str, source_number: int, values: Sequence[float]) -> None:

@@ -24,9 +24,9 @@ from tradingbot_exp.hpo.results import record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.process import identity, is_alive
+from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.run import TrackedRun
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.store import sqlite_path, wrapped
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 
 log = logging.getLogger(__name__)
+
+# What an earlier start's end left on the parent run, and a new start makes untrue.
+_STALE_TAGS = {"error", "study.stopped_early"}
 
 
 @dataclass(frozen=True)
@@ -81,20 +84,22 @@ class StudySession:
         _check(config, space)
         data = load_data(config)
         self.definition = define(config, space.describe(), data.fingerprint)
+        # MLflow first: it cannot make its tables in a database that Optuna has stamped.
+        client, experiment_id = organizer.connect()
         storage, self.address = open_storage(config.hpo.storage, launch_dir())
         self.shown_address = redact(self.address)
         self.name = self._choose_name(storage)
-        client, experiment_id = organizer.connect()
         directions = config.hpo.direction if isinstance(config.hpo.direction, list) else [config.hpo.direction]
         self.study, created = create_or_load(storage, self.name, directions)
         if created:
-            self.study.set_user_attr("owner", identity())
+            self.study.set_user_attr("owner", signature())
+            self.study.set_user_attr("folder", _free_folder(self.name))
             self.study.set_user_attr("definition", self.definition)
         else:
             self._check_definition()
         self.parent = self._open_parent(created)
         # Where the trials' folders are, the same for each start of the study.
-        self.folder = launch_dir() / "multirun" / self.name
+        self.folder = launch_dir() / "multirun" / self.study.user_attrs.get("folder", self.name)
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
     def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
@@ -125,29 +130,38 @@ class StudySession:
             )
         try:
             loop.recover()
-            self.children.kill_strays([str(trial.user_attrs.get("run_id")) for trial in loop.running()])
+            self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
-        except BaseException as error:
-            self.organizer.close_run(self.parent, error)
+        except KeyboardInterrupt as error:
+            if loop.others_at_work():
+                self.parent.flush()  # theirs to close
+            else:
+                self.close(error)
             raise
-        self.organizer.close_run(self.parent)
+        except BaseException as error:
+            self.close(error)
+            raise
+        self.close()
         sys.stdout.write(result_table(self, result))
         sys.stdout.flush()
         return result
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the parent run, by the kind of `error`; once is enough."""
+        self.organizer.close_run(self.parent, error)
 
     def drop_losers(self) -> None:
         """Remove the artifacts of trials that were the best for a while."""
         if self.config.hpo.keep != "best" or len(self.study.directions) > 1:
             return
         winner = next((trial.number for trial in best_trials(self.study)), None)
+        over = {trial.number for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()} - {winner}
         for folder in self.folder.glob(f"trial-*/{KEPT_FOLDER}"):
-            number = int(folder.parent.name.removeprefix("trial-"))
-            state = self.study.get_trials(deepcopy=False)[number].state
-            if number != winner and state.is_finished():
+            if int(folder.parent.name.removeprefix("trial-")) in over:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _choose_name(self, storage: optuna.storages.BaseStorage) -> str:
@@ -190,9 +204,15 @@ class StudySession:
             run = self.organizer.open_run(f"hpo-{self.name}", kind="study", study__name=self.name)
         else:
             run = self._resume_parent(parent_id)
-        self._record_once(run)
-        if self.study.user_attrs.get("parent_run_id") is None:
-            self.study.set_user_attr("parent_run_id", run.run_id)
+        try:
+            if self.study.user_attrs.get("parent_run_id") is None:
+                self.study.set_user_attr("parent_run_id", run.run_id)
+            if created or not self._wait_for("recorded"):
+                self._record_once(run)
+                self.study.set_user_attr("recorded", True)
+        except BaseException as error:
+            self.organizer.close_run(run, error)
+            raise
         return run
 
     def _lost_parent(self) -> str | None:
@@ -221,6 +241,10 @@ class StudySession:
                 f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
             )
         client.update_run(parent_id, status="RUNNING")
+        for name in _STALE_TAGS & set(found.data.tags):
+            client.delete_tag(parent_id, name)
+        for name, value in identity().items():
+            client.set_tag(parent_id, name, value)
         return TrackedRun(Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri), f"hpo-{self.name}")
 
     def _record_once(self, run: TrackedRun) -> None:
@@ -237,12 +261,33 @@ class StudySession:
         run.set_tags({"study.sampler": sampler, "study.storage": storage, "study.recorded": True})
 
 
+def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
+    return [str(trial.user_attrs.get("run_id")) for trial in trials]
+
+
+def _free_folder(name: str) -> str:
+    """Give a name of a folder that nothing has written into: another storage may have had a study of this name."""
+    taken = launch_dir() / "multirun"
+    candidates = (name, *(f"{name}.{number}" for number in range(2, 10_000)))
+    return next(candidate for candidate in candidates if not (taken / candidate).exists())
+
+
+def _same_database(first: str | None, second: str) -> bool:
+    """Tell whether two addresses mean one database, however they are written."""
+    if not first:
+        return False
+    paths = [sqlite_path(address) for address in (first, second)]
+    if paths[0] is not None and paths[1] is not None:
+        return (launch_dir() / paths[0]).resolve() == (launch_dir() / paths[1]).resolve()
+    return first == second
+
+
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
-    if hpo.storage and hpo.storage == config.tracking.uri:
+    if _same_database(hpo.storage, config.tracking.uri):
         raise ConfigError(
-            f"hpo.storage and tracking.uri are both {redact(hpo.storage)}: Optuna and MLflow need a database each. "
-            "Leave hpo.storage out for a local file, or name another database."
+            f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "
+            "each. Leave hpo.storage out for a local file, or name another database."
         )
     several = isinstance(hpo.metric, list) and len(hpo.metric) > 1
     if several and hpo.pruner != "none":

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
+from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.children import KNOWN, Child, Children
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler
-from tradingbot_exp.hpo.trial import Pruned, Ticket, TrialJob
+from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
 from tradingbot_exp.tracking.process import is_alive, signature
+from tradingbot_exp.tracking.run import signals_held
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -34,8 +36,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+# Why a trial was interrupted, where its point is to be tried again.
+KILLED = "killed"
 # A trial that nobody has signed yet was asked for just now, or its process died in that moment.
 UNSIGNED_SECONDS = 3.0
+# A point whose trial took its process with it so often is told as failed: it would never let the study end.
+MAX_DEATHS = 10
 
 # Runs jobs, gives for each its objective, `Pruned`, or the exception that it raised.
 Launch = Callable[[Sequence[TrialJob]], Sequence[Any]]
@@ -80,6 +86,8 @@ class StudyLoop:
         self._mine: dict[int, str] = {}
         # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
         self._unsigned: dict[int, float] = {}
+        # The trial whose point was proposed again while it runs: until it ends, the sampler knows no better.
+        self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
         study.sampler = make_sampler(config.hpo, space, config.seed)
@@ -120,7 +128,7 @@ class StudyLoop:
 
     def _finished(self) -> bool:
         hpo, done = self.config.hpo, self.done()
-        failed = sum(trial.state == TrialState.FAIL for trial in done)
+        failed = len(self.failed())
         if failed > hpo.max_failure_rate * hpo.num_trials:
             self.stopped_early = (
                 f"{failed} of {len(done)} trials failed, more than hpo.max_failure_rate={hpo.max_failure_rate:g} "
@@ -141,13 +149,22 @@ class StudyLoop:
         """Give the trials that are under way, here or elsewhere."""
         return [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
 
+    def failed(self) -> list[FrozenTrial]:
+        """Give the trials that count as failed."""
+        return [trial for trial in self.trials() if trial.state == TrialState.FAIL]
+
     # Asking.
 
     def _ask_batch(self) -> list[TrialJob]:
         jobs: list[TrialJob] = []
+        if self._awaited is not None and self._frozen(self._awaited).state == TrialState.RUNNING:
+            return jobs
+        self._awaited = None
         free = self.config.hpo.num_trials - len(self.trials())
         for _ in range(min(free, self.config.hpo.n_jobs)):
             if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
+                break
+            if self._awaited is not None:
                 break
             job = self._ask()
             if job is not None:
@@ -181,6 +198,7 @@ class StudyLoop:
             return None
         if twin is not None and twin.state == TrialState.RUNNING:
             self._interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
+            self._awaited = twin.number
             return None
         run_id = self.children.create(trial.number)
         self._mine[trial.number] = run_id
@@ -225,8 +243,13 @@ class StudyLoop:
         if isinstance(outcome, Pruned):
             self._finish(number, TrialState.PRUNED, None)
             return
+        if isinstance(outcome, Lost):
+            log.warning("trial %d: its worker died: %s", number, outcome.why)
+            self._settle(number)
+            return
         if isinstance(outcome, BaseException):
             log.warning("trial %d failed: %s: %s", number, type(outcome).__name__, outcome)
+            self.children.fail(job.ticket.run_id, outcome)
             self._finish(number, TrialState.FAIL, None)
             return
         values = [float(value) for value in (outcome if isinstance(outcome, list | tuple) else [outcome])]
@@ -248,12 +271,21 @@ class StudyLoop:
         trial = self._frozen(number)
         if trial.state.is_finished():
             return
+        if why == KILLED and self._deaths(trial) >= MAX_DEATHS:
+            log.warning("trial %d failed: its process died at this point %d times", number, MAX_DEATHS + 1)
+            self._finish(number, TrialState.FAIL, None)
+            return
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == "killed"
+            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == KILLED
             if again and len(trial.params) == len(self.space.distributions):
                 self.study.enqueue_trial(trial.params)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _deaths(self, trial: FrozenTrial) -> int:
+        """Count the earlier trials at the same point whose processes died."""
+        found = self.study.get_trials(deepcopy=False)
+        return sum(other.user_attrs.get(INTERRUPTED) == KILLED and other.params == trial.params for other in found)
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]
@@ -272,7 +304,7 @@ class StudyLoop:
             if owner is None:
                 seen = self._unsigned.setdefault(trial.number, time.monotonic())
                 if time.monotonic() - seen > UNSIGNED_SECONDS:
-                    self._interrupt(trial.number, "killed")
+                    self._interrupt(trial.number, KILLED)
                 continue
             child = self.children.find(trial.user_attrs.get("run_id"), trial.number)
             if child is not None and child.has_ended:
@@ -290,7 +322,7 @@ class StudyLoop:
             return
         if child is not None:
             self.children.kill(child.run_id)
-        self._interrupt(trial.number, "killed")
+        self._interrupt(trial.number, KILLED)
 
     def _adopt(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
         """Tell Optuna what MLflow knows already."""
@@ -298,20 +330,37 @@ class StudyLoop:
             self._finish(trial.number, TrialState.COMPLETE, values)
         elif state == "pruned":
             self._finish(trial.number, TrialState.PRUNED, None)
-        elif state == "interrupted":
-            self._interrupt(trial.number, "killed")
-        else:
+        elif state in {"failed", "complete"}:  # complete without a finite value
             self._finish(trial.number, TrialState.FAIL, None)
+        else:  # closed by somebody before it had a result
+            self._interrupt(trial.number, KILLED)
+
+    def _settle(self, number: int) -> None:
+        """Take the result of a trial whose job is over, if its run has one; else close it as interrupted."""
+        trial = self._frozen(number)
+        child = self.children.find(self._mine.get(number) or trial.user_attrs.get("run_id"), number)
+        if child is not None and child.has_ended:
+            self._adopt(trial, child.state, child.values)
+        else:
+            self._bury(trial, child)
+
+    def others_at_work(self) -> bool:
+        """Tell whether another process is working on a trial of this study."""
+        return any(
+            trial.number not in self._mine and is_alive(trial.user_attrs.get("owner") or {}) for trial in self.running()
+        )
 
     @contextmanager
     def _closing_what_is_under_way(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            for number, run_id in list(self._mine.items()):
-                if run_id:
-                    self.children.kill(run_id)
-                self._interrupt(number, "killed")
+            with signals_held():
+                for number in list(self._mine):
+                    try:
+                        self._settle(number)
+                    except TrackingError as error:  # the next start settles it
+                        log.error("trial %d is left open: %s", number, error)
             raise
 
 

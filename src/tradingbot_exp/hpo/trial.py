@@ -74,3 +74,16 @@ class TrialJob:
     ticket: Ticket
     params: dict[str, Any]
     overrides: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a launcher gives for a job whose worker died; whether it had a result, its run says.
+
+    Attributes
+    ----------
+    why : str
+        The launcher's words.
+    """
+
+    why: str
