@@ -70,10 +70,10 @@ def agree(done: Finished, epochs: int) -> collections.Counter[str]:
 def kill_at_some_moment(folder: Path, command: list[str], chance: random.Random) -> None:
     """Start the study and kill it: now and then while it starts, else after it went to work on a trial."""
 
-    def size() -> int:
-        return sum(path.stat().st_size for path in folder.glob("optuna.journal"))
+    def asked() -> int:
+        return sum(path.read_bytes().count(b'"op_code":4,') for path in folder.glob("optuna.journal"))
 
-    before = size()
+    before = asked()
     process = subprocess.Popen(
         [sys.executable, "-m", "tradingbot_exp.train", *command],
         cwd=folder,
@@ -85,7 +85,7 @@ def kill_at_some_moment(folder: Path, command: list[str], chance: random.Random)
         time.sleep(chance.uniform(0.5, 4.0))
     else:
         deadline = time.monotonic() + 60
-        while size() == before and time.monotonic() < deadline:
+        while asked() == before and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(chance.uniform(0.0, 1.2))
     assert process.poll() is None, "the study was over before it was killed"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +15,7 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.tracking.delivery import Record, now_ms, send
 from tradingbot_exp.tracking.process import is_alive, signature
-from tradingbot_exp.tracking.run import tag_texts
+from tradingbot_exp.tracking.run import HEARTBEAT_SECONDS, tag_texts
 from tradingbot_exp.tracking.store import wrapped
 
 if TYPE_CHECKING:
@@ -87,6 +90,28 @@ class Children:
         with wrapped(f"The run of trial {number} cannot be created"):
             run = self._client.create_run(self._experiment_id, now_ms(), tags, f"trial-{number:04d}")
         return str(run.info.run_id)
+
+    @contextmanager
+    def beating(self, run_ids: Sequence[str]) -> Iterator[None]:
+        """Give a sign of life for runs whose jobs wait for their turn, for the length of a ``with`` block.
+
+        A job beats for itself once it has started; until then another host would take its process for dead.
+        """
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(HEARTBEAT_SECONDS):
+                for run_id in run_ids:
+                    with suppress(Exception):  # the next beat comes soon
+                        self._client.set_tag(run_id, "process.heartbeat", f"{time.time():.0f}")
+
+        beater = threading.Thread(target=beat, name="study-heartbeat", daemon=True)
+        beater.start()
+        try:
+            yield
+        finally:
+            over.set()
+            beater.join()
 
     def find(self, run_id: str | None, number: int) -> Child | None:
         """Look a trial's run up, by its id or, where the trial does not know it, by the trial's number."""

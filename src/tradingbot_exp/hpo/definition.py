@@ -12,6 +12,7 @@ from typing import Any
 import tradingbot_exp
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.hpo.objectives import objectives_of
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (
@@ -19,8 +20,13 @@ _NOT_DEFINING = (
     *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
     *("data.name", "data.path", "data.symbol"),
 )
-# What a trial's numbers come from.
-_CODE = ("data", "models", "training", "evaluation", "hpo", "experiment.py")
+# Source that no trial's numbers come from: what is shown, recorded or typed.
+_NOT_DECIDING = (
+    *("reporting", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py", "summary.py"),
+    *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
+)
+# The source on a data card of arrays that `run_hpo_study` was given.
+GIVEN_ARRAYS = "arrays given to run_hpo_study"
 
 
 def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
@@ -40,6 +46,10 @@ def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict
         if not any(key == name or key.startswith(f"{name}.") for name in _NOT_DEFINING)
     }
     flat.update({f"hpo.param_space.{name}": value for name, value in space.items()})
+    # A list of one means the one.
+    objectives = objectives_of(config.hpo)
+    if len(objectives) == 1:
+        flat["hpo.metric"], flat["hpo.direction"] = objectives[0]
     flat["data.fingerprint"] = data_fingerprint
     flat["code.sha256"] = code_sha256()
     # Through JSON, so that a stored definition compares equal with a fresh one.
@@ -62,13 +72,18 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return said
 
 
-@lru_cache(maxsize=1)
-def code_sha256() -> str:
-    """Hash the source that a trial's numbers come from; twelve hexadecimal digits."""
-    package = Path(tradingbot_exp.__file__).parent
+@lru_cache(maxsize=2)
+def code_sha256(package: Path = Path(tradingbot_exp.__file__).parent) -> str:
+    """Hash the source that a trial's numbers may come from: all of the package but what only shows or records.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
     digest = hashlib.sha256()
-    for part in _CODE:
-        path = package / part
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package).as_posix()
+        if not any(name == part or name.startswith(f"{part}/") for part in _NOT_DECIDING):
+            digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,20 @@ import numpy as np
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.experiment import Job, build, fit_model, identifying_tags
+from tradingbot_exp.hpo.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.hpo.trial import Pruned, Ticket
 from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
 
 if TYPE_CHECKING:
+    from optuna.study import Study
+
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.tracking.run import TrackedRun
     from tradingbot_exp.training.history import History
 
-# In a trial's folder: its validation returns, and the artifacts of a winner so far.
+# In a trial's folder: its validation returns with their dates, and the artifacts of a winner so far.
 RETURNS_FILE = "validation_returns.npy"
+RETURNS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("return", "float64")])
 KEPT_FOLDER = "kept"
 REFRESH_SECONDS = 0.3
 
@@ -50,7 +55,7 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     Raises
     ------
     TrainingError
-        An objective is not finite.
+        An objective is not finite; the message says why.
     """
     config = replace(config, training=replace(config.training, progress="off"))
     jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
@@ -62,16 +67,20 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
         curves = _Curves(run, job.config.seed, len(jobs), Progress(folder, config) if ticket.watched else None)
         histories.append(fit_model(job, curves, pruned.after_epoch))
         if pruned.at is not None:
+            if len(jobs) > 1:
+                _log_mean_curves(run, histories)
             return pruned.at
     results = [evaluate(job, history) for job, history in zip(jobs, histories, strict=True)]
     if len(jobs) > 1:
         _log_mean_curves(run, histories)
     metrics = _mean([result.metrics for result in results])
     run.log_metrics(metrics)
-    report_undefined(run, results[0].undefined)
+    undefined = {name: reason for result in reversed(results) for name, reason in result.undefined.items()}
+    report_undefined(run, undefined)
     values = objectives(config, _mean([result.objective for result in results]))
     if not all(math.isfinite(value) for value in values):
-        raise TrainingError(f"The objective {config.hpo.metric} is {values}, which is not finite.")
+        why = why_not_finite(config.hpo, values, undefined)
+        raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
     _keep(first, histories[0], results[0], folder, _worth_keeping(config, ticket, values))
     return values
 
@@ -85,15 +94,19 @@ def _params(config: Config) -> dict[str, Any]:
 def _worth_keeping(config: Config, ticket: Ticket, values: list[float]) -> bool:
     if config.hpo.keep != "best":
         return config.hpo.keep == "all"
-    if len(values) > 1 or ticket.best is None:
-        return True
-    return values[0] < ticket.best if config.hpo.direction == "minimize" else values[0] > ticket.best
+    if len(values) > 1:
+        return not any(dominates(config.hpo, other, values) for other in ticket.front or [])
+    return ticket.best is None or dominates(config.hpo, values, [ticket.best])
 
 
 def _keep(job: Job, history: History, result: Evaluated, folder: Path, artifacts: bool) -> None:
     """Leave the validation returns, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
     if "strategy_return" in result.columns:
-        np.save(folder / RETURNS_FILE, result.columns["strategy_return"])
+        found = np.empty(len(result.actual), RETURNS_DTYPE)
+        # In UTC, as numpy knows no time zones.
+        found["date"] = job.data.dates(job.data.val).to_numpy(dtype="datetime64[ns]")
+        found["return"] = result.columns["strategy_return"]
+        np.save(folder / RETURNS_FILE, found)
     if artifacts:
         if job.config.hpo.keep == "all":
             record_artifacts(job, history, result)
@@ -140,7 +153,7 @@ class _Pruning:
         self.at: Pruned | None = None
         self._epochs, self._position = config.training.epochs, position
         # A pruner compares in the study's direction, and a loss is better when it is lower.
-        self._sign = -1.0 if config.hpo.direction == "maximize" else 1.0
+        self._sign = objectives_of(config.hpo)[0].sign
         self._ask: Callable[[int, float], bool] | None = None
         if ticket.storage and ticket.pruner != "none":
             self._ask = _pruner(ticket)
@@ -156,21 +169,30 @@ class _Pruning:
 
 
 def _pruner(ticket: Ticket) -> Callable[[int, float], bool]:
-    """Open the study from wherever this job runs, and give the question to ask after each epoch."""
-    import optuna
-
-    from tradingbot_exp.hpo.samplers import make_pruner
-    from tradingbot_exp.hpo.storage import open_storage
-
-    storage, _ = open_storage(ticket.storage, Path.cwd())
-    study = optuna.load_study(study_name=ticket.study, storage=storage, pruner=make_pruner(ticket.pruner))
-    trial_id = study.get_trials(deepcopy=False)[ticket.number]._trial_id
+    """Give the question to ask after each epoch, from wherever this job runs."""
+    study = _open_study(ticket.storage, ticket.study, ticket.pruner)
+    storage = study._storage
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, ticket.number)
 
     def ask(step: int, value: float) -> bool:
         storage.set_trial_intermediate_value(trial_id, step, value)
         return bool(study.pruner.prune(study, storage.get_trial(trial_id)))
 
     return ask
+
+
+@lru_cache(maxsize=4)
+def _open_study(address: str, name: str, pruner: str) -> Study:
+    """Open a study once a process: a journal is read from its start each time that it is opened."""
+    import optuna
+
+    from tradingbot_exp.hpo.samplers import make_pruner, most_steps
+    from tradingbot_exp.hpo.storage import open_storage
+
+    storage, _ = open_storage(address, Path.cwd())
+    study = optuna.load_study(study_name=name, storage=storage)
+    study.pruner = make_pruner(pruner, most_steps(study.user_attrs["definition"]))
+    return study
 
 
 def _mean(records: list[dict[str, float]]) -> dict[str, float]:

@@ -24,6 +24,8 @@ _REFUSED = {
     "data.source": _SAME_TASK,
     "data.path": _SAME_TASK,
     "data.symbol": _SAME_TASK,
+    "data.target": _SAME_TASK,
+    "data.horizon": _SAME_TASK,
     "data.returns": _SAME_TASK,
     "data.split": _SAME_TASK,
     "data.synthetic": _SAME_TASK,

@@ -11,12 +11,14 @@ import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.config.checks import check
+from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
 from tradingbot_exp.experiment import given_data
 from tradingbot_exp.hpo.children import result_tags
+from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
@@ -42,10 +44,12 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
 ) -> StudyResult:
     """Search `hpo.param_space` on arrays: the same study as on the command line, resumed by the same call.
 
+    Arrays come without one-bar returns, so `hpo.metric` is a loss or a measure of the forecast, such as ``val_ic``.
+
     Parameters
     ----------
     config : Config
-        Its `data` block is not read.
+        Its `data` block is not read, and no key of it can be searched.
     X_train, X_val : array-like of shape (n, F)
         Features, used as they are; arrays or tensors.
     y_train, y_val : array-like of shape (n,) or (n, 1)
@@ -68,15 +72,20 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     DataError
         The arrays do not fit each other.
     """
-    data = _prepared(X_train, y_train, X_val, y_val)
+    space = SearchSpace.parse(config.hpo.param_space)
+    for name in space.parameters:
+        if name.startswith("data."):
+            raise ConfigError(
+                f"{space.parameters[name].label}: {name} cannot be searched by run_hpo_study, which trains on the "
+                "arrays that it is given. Run one study for each set of arrays."
+            )
+    data = _prepared(X_train, y_train, X_val, y_val, _dtype(config, space))
     width = len(data.feature_names)
     if config.model.input_dim not in (None, width):
         raise ConfigError(f"model.input_dim={config.model.input_dim}, but X_train has {width} columns.")
     config = copy.deepcopy(config)
-    config.data.name, config.data.source, config.data.path = "arrays", "table", "arrays"
-    config.data.features, config.data.target = list(data.feature_names), "y"
-    check(config)
-    space = SearchSpace.parse(config.hpo.param_space)
+    config.data = DataConfig("arrays", "table", "arrays", features=list(data.feature_names), target="y")
+    check(config, own_data=False)
     with given_data(data):
         session = StudySession(config, space, organizer)
         with StudyDisplay(session) as display:
@@ -97,7 +106,7 @@ def _run(session: StudySession, job: TrialJob) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     run = organizer.take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)
     try:
-        check(config)
+        check(config, own_data=False)
         outcome = run_trial(config, run, ticket, folder)
     except BaseException as error:
         run.flush(result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"))
@@ -111,8 +120,15 @@ def _run(session: StudySession, job: TrialJob) -> Any:
     return outcome
 
 
-def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any) -> PreparedData:
-    """Put arrays into the form that jobs read; features stay as they are."""
+def _dtype(config: Config, space: SearchSpace) -> type[np.floating[Any]]:
+    """Give the precision that features have to keep: float64 if any trial trains in it."""
+    searched = space.parameters.get("training.precision")
+    precisions = [config.training.precision] if searched is None else searched.choices
+    return np.float64 if "float64" in precisions else np.float32
+
+
+def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np.floating[Any]]) -> PreparedData:
+    """Put arrays into the form that jobs read; features stay as they are, in `dtype`."""
     X = [_array("X_train", X_train), _array("X_val", X_val)]
     y = [_array("y_train", y_train).reshape(-1), _array("y_val", y_val).reshape(-1)]
     for name, features, targets in (("train", X[0], y[0]), ("val", X[1], y[1])):
@@ -128,14 +144,14 @@ def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any) -> PreparedDat
     names = tuple(f"x{column}" for column in range(raw.shape[1]))
     digest = hashlib.sha256(raw.tobytes() + target.tobytes() + str((raw.shape, len(y[0]))).encode()).hexdigest()[:32]
     blocks = Block("train", 0, len(y[0])), Block("val", len(y[0]), len(target)), Block("test", len(target), len(target))
-    card = {"name": "arrays", "source": "arrays given to run_hpo_study", "rows": len(target), "fingerprint": digest}
+    card = {"name": "arrays", "source": GIVEN_ARRAYS, "rows": len(target), "fingerprint": digest}
     return PreparedData(
         name="arrays",
         symbol="",
         feature_names=names,
         index=pd.DatetimeIndex(pd.to_datetime(np.arange(len(target)), unit="D")),
         raw=raw,
-        scaled=raw.astype(np.float32),
+        scaled=raw.astype(dtype),
         target=target,
         next_return=None,
         horizon=1,

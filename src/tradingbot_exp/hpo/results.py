@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,27 +13,44 @@ from typing import TYPE_CHECKING
 import numpy as np
 import optuna
 import pandas as pd
+from filelock import FileLock
 from optuna.trial import TrialState
 
 from tradingbot_exp.experiment import load_data
+from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_FILE
+from tradingbot_exp.hpo.objectives import objectives_of
+from tradingbot_exp.hpo.study import best_trials
 from tradingbot_exp.tracking.delivery import Record, send
+from tradingbot_exp.tracking.store import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
+    from mlflow import MlflowClient
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.hpo.session import StudyResult, StudySession
     from tradingbot_exp.hpo.study import StudyLoop
 
+log = logging.getLogger(__name__)
+
 TABLE_ROWS = 5
+# Among the parent run's artifacts.
+_RETURNS_FOLDER, _RETURNS_NAME = "evaluation", "trial_returns.parquet"
+# What a trial's run has once its artifacts were kept: see `EnhancedMLflowLogger.log_model`.
+_MODEL = "model"
 
 
 def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) -> None:
     """Record the best value, the best child, the optimisation history, all trials and the matrix of returns."""
     parent, trials = session.parent, loop.done()
-    tags: dict[str, object] = {"study.stopped_early": result.stopped_early, "study.trials": len(trials)}
+    tags: dict[str, object] = {
+        "study.stopped_early": result.stopped_early,
+        "study.trials": len(trials),
+        "study.configurations": len({json.dumps(trial.params, sort_keys=True) for trial in trials}),
+    }
     if result.best:
         winner = result.best[0]
         run_id = winner.user_attrs.get("run_id")
@@ -47,10 +66,12 @@ def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) 
         table = Path(scratch) / "trials.csv"
         trial_frame(trials).to_csv(table, index=False)
         parent.log_artifact(table, "study")
-        returns = Path(scratch) / "trial_returns.parquet"
-        if _write_returns(session, trials, returns):
-            parent.log_artifact(returns, "evaluation")
-    _log_winner(session, result)
+        matrix = _returns(session, trials)
+        if not matrix.empty:
+            returns = Path(scratch) / _RETURNS_NAME
+            matrix.to_parquet(returns)
+            parent.log_artifact(returns, _RETURNS_FOLDER)
+    _log_winners(session, result)
     parent.flush()
 
 
@@ -73,45 +94,132 @@ def _log_best_values(session: StudySession, trials: Sequence[FrozenTrial]) -> No
 
 
 def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Lay trials out as a table: number, state, values, duration in seconds, and a column for each parameter."""
+    """Lay trials out as a table.
+
+    Returns
+    -------
+    DataFrame
+        Of each trial number, state, values, the trial at the same point whose values it took if any, duration in
+        seconds, and a column for each parameter.
+    """
     rows = []
     for trial in trials:
         values = {f"value_{position}" if position else "value": v for position, v in enumerate(trial.values or [])}
         seconds = trial.duration.total_seconds() if trial.duration else None
         state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
-        rows.append({"number": trial.number, "state": state, **values, "seconds": seconds, **trial.params})
-    return pd.DataFrame(rows)
+        known = {"number": trial.number, "state": state, **values, "duplicate_of": trial.user_attrs.get("duplicate_of")}
+        rows.append({**known, "seconds": seconds, **trial.params})
+    return pd.DataFrame(rows).astype({"duplicate_of": "Int64"}) if rows else pd.DataFrame()
 
 
-def _write_returns(session: StudySession, trials: Sequence[FrozenTrial], file: Path) -> bool:
-    """Write the bars × trials matrix of validation returns: a column a complete trial, named by its number."""
-    data = load_data(session.config)
-    columns = {}
-    for trial in trials:
-        source = trial.user_attrs.get("duplicate_of", trial.number)
-        saved = session.folder / f"trial-{source:04d}" / RETURNS_FILE
-        if trial.state == TrialState.COMPLETE and saved.is_file():
-            columns[str(trial.number)] = np.load(saved)
-    if columns:
-        pd.DataFrame(columns, index=data.dates(data.val)).to_parquet(file)
-    return bool(columns)
+def _returns(session: StudySession, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
+    """Give the bars × trials matrix of validation returns.
+
+    Returns
+    -------
+    DataFrame of shape (bars, trials)
+        Simple returns, a row a date on which any trial has one, and a column a configuration: a complete trial that
+        is no duplicate, named by its number. NaN where a trial has no return. Trials whose folders are not on this
+        machine are taken from what an earlier start, or another machine, has put on the parent run.
+    """
+    wanted = [
+        trial.number
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and "duplicate_of" not in trial.user_attrs
+    ]
+    columns: dict[str, pd.Series] = {}
+    for number in wanted:
+        saved = session.folder / f"trial-{number:04d}" / RETURNS_FILE
+        if saved.is_file():
+            columns[str(number)] = _dated(np.load(saved), load_data(session.config).index)
+    missing = [str(number) for number in wanted if str(number) not in columns]
+    if missing:
+        recorded = _recorded_returns(session)
+        columns |= {name: recorded[name].dropna() for name in missing if name in recorded}
+    matrix = pd.DataFrame(columns)
+    return matrix[[str(number) for number in wanted if str(number) in columns]].sort_index()
 
 
-def _log_winner(session: StudySession, result: StudyResult) -> None:
-    """Move the kept artifacts of the winner, or of each of a Pareto front, into its run."""
+def _dated(saved: np.ndarray, index: pd.DatetimeIndex) -> pd.Series:
+    """Give a trial's returns the dates that they were saved with, in the data's time zone."""
+    dates = pd.DatetimeIndex(saved["date"]).as_unit(index.unit)
+    if index.tz is not None:
+        dates = dates.tz_localize("UTC").tz_convert(index.tz)
+    return pd.Series(saved["return"], dates.rename(index.name))
+
+
+def _recorded_returns(session: StudySession) -> pd.DataFrame:
+    """Read the matrix that is on the parent run already; an empty one if there is none."""
+    client, run_id = session.organizer.connect()[0], session.parent.run_id
+    path = f"{_RETURNS_FOLDER}/{_RETURNS_NAME}"
+    with wrapped("The returns of earlier trials cannot be read"):
+        if path not in [found.path for found in client.list_artifacts(run_id, _RETURNS_FOLDER)]:
+            return pd.DataFrame()
+        with tempfile.TemporaryDirectory() as scratch:
+            return pd.read_parquet(client.download_artifacts(run_id, path, scratch))
+
+
+def losers(study: Study) -> set[int]:
+    """Give the numbers of the trials that are over and whose artifacts nobody wants.
+
+    These are all but the best one or, of several objectives, those on the Pareto front. Of trials at one point,
+    the first has the artifacts.
+    """
+    best = best_trials(study)
+    winners = {trial.number for trial in (best if len(study.directions) > 1 else best[:1])}
+    over = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+    return over - winners
+
+
+def drop_staged(folder: Path, numbers: Collection[int]) -> None:
+    """Remove the artifacts that trials have staged below a study's folder."""
+    for kept in folder.glob(f"trial-*/{KEPT_FOLDER}"):
+        if int(kept.parent.name.removeprefix("trial-")) in numbers:
+            shutil.rmtree(kept, ignore_errors=True)
+
+
+def _log_winners(session: StudySession, result: StudyResult) -> None:
+    """Move the staged artifacts of the winner, or of each of a Pareto front, into its run; the losers' go."""
+    if session.config.hpo.keep == "none" or not result.best:
+        return
+    several = len(session.study.directions) > 1
+    winners = [trial for trial in result.best if "duplicate_of" not in trial.user_attrs] if several else result.best[:1]
     client, _ = session.organizer.connect()
-    winners = result.best if len(session.study.directions) > 1 else result.best[:1]
-    for trial in winners:
-        number = trial.user_attrs.get("duplicate_of", trial.number)
-        kept = session.folder / f"trial-{number:04d}" / KEPT_FOLDER
-        if kept.is_dir():
-            send(client, trial.user_attrs["run_id"], Record("artifacts", {"file": str(kept), "folder": ""}))
+    session.folder.mkdir(parents=True, exist_ok=True)
+    # Of several processes on one study, the second finds them moved.
+    with FileLock(session.folder / ".artifacts.lock"):
+        missing = [trial for trial in winners if not _log_winner(session, client, trial)]
+        if session.config.hpo.keep == "best":
+            drop_staged(session.folder, losers(session.study))
+    session.parent.set_tags({"best.artifacts": "missing" if missing else "kept"})
+    for trial in missing:
+        log.warning(
+            "The model and plots of trial %d are not on this machine, and not in its run %s. To make them again: %s",
+            trial.number,
+            trial.user_attrs.get("run_id"),
+            _command(session, trial) or "give its parameters to train_model",
+        )
+
+
+def _log_winner(session: StudySession, client: MlflowClient, trial: FrozenTrial) -> bool:
+    """Move the staged artifacts of one trial into its run; False if neither place has them."""
+    run_id = str(trial.user_attrs.get("run_id"))
+    number = trial.user_attrs.get("duplicate_of", trial.number)
+    kept = session.folder / f"trial-{number:04d}" / KEPT_FOLDER
+    with wrapped(f"The artifacts of trial {trial.number} cannot be recorded"):
+        if (kept / _MODEL).is_dir():
+            send(client, run_id, Record("artifacts", {"file": str(kept), "folder": ""}))
+            shutil.rmtree(kept, ignore_errors=True)
+            return True
+        return _MODEL in [found.path for found in client.list_artifacts(run_id)]
 
 
 def result_table(session: StudySession, result: StudyResult) -> str:
     """Say how a study ended: its best trials, and the command that trains the winner again by itself."""
     hpo = session.config.hpo
-    metric = hpo.metric if isinstance(hpo.metric, str) else ", ".join(hpo.metric)
+    metric = ", ".join(objective.metric for objective in objectives_of(hpo))
+    if hpo.repeats > 1:
+        metric += f" (mean of {hpo.repeats} seeds)"
     counts = [trial for trial in session.study.get_trials(deepcopy=False) if not trial.user_attrs.get("interrupted")]
     complete, pruned, failed = (sum(t.state.name == name for t in counts) for name in ("COMPLETE", "PRUNED", "FAIL"))
     lines = [
@@ -134,12 +242,26 @@ def result_table(session: StudySession, result: StudyResult) -> str:
         "",
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
+    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), ""])
+
+
+def _winner_alone(session: StudySession, trial: FrozenTrial) -> list[str]:
+    """Say how the winner is trained by itself; of given arrays no command knows, so that its parameters have to do."""
+    command = _command(session, trial)
+    if command:
+        return ["  the winner by itself:", f"  {command}"]
+    found = session.space.decode(trial.params).items()
+    return ["  the winner's parameters:", *(f"  config.{key} = {value!r}" for key, value in found)]
+
+
+def _command(session: StudySession, trial: FrozenTrial) -> str:
+    """Give the command that trains a trial by itself; empty for arrays that `run_hpo_study` was given."""
+    if load_data(session.config).card.get("source") == GIVEN_ARRAYS:
+        return ""
     own = [word for word in session.overrides if not word.lstrip("+").startswith("hpo")]
     # The other learning rate follows by itself.
-    found = [word for word in session.space.overrides(result.best[0].params) if "training.learning_rate=" not in word]
-    command = " ".join(shlex.quote(word) for word in [*own, *found])
-    lines += ["", "  the winner by itself:", f"  python -m tradingbot_exp.train {command}", ""]
-    return "\n".join(lines)
+    found = [word for word in session.space.overrides(trial.params) if "training.learning_rate=" not in word]
+    return " ".join(["python -m tradingbot_exp.train", *(shlex.quote(word) for word in [*own, *found])])
 
 
 def _shown(value: object) -> str:

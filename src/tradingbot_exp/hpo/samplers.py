@@ -25,6 +25,12 @@ INTERRUPTED = "interrupted"
 # How long a trial of a grid waits for an earlier one to take its point, in seconds.
 DRAWING_SECONDS = 5.0
 _NOT_DRAWN = object()
+# Random trials before TPE models anything: half of Optuna's ten, so that a study of ten is searched and not only
+# drawn. No share of `hpo.num_trials`, which may grow when a study is resumed.
+TPE_STARTUP_TRIALS = 5
+# Finished trials before the median and percentile pruners compare, and the epoch of a trial from which they do.
+PRUNER_STARTUP_TRIALS = 5
+PRUNER_WARMUP_EPOCHS = 5
 
 
 class PerTrialSampler(BaseSampler):
@@ -163,7 +169,9 @@ def make_sampler(hpo: HpoConfig, space: SearchSpace, seed: int) -> BaseSampler:
         return ExhaustiveSampler(space.grid())
     makers: dict[str, Callable[[int], BaseSampler]] = {
         # Trials that run beside each other must not be drawn as if the others were not there.
-        "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, constant_liar=True),
+        "tpe": lambda seed: optuna.samplers.TPESampler(
+            n_startup_trials=TPE_STARTUP_TRIALS, seed=seed, constant_liar=True
+        ),
         "random": lambda seed: RandomSampler(seed=seed),
         "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
         "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
@@ -171,12 +179,36 @@ def make_sampler(hpo: HpoConfig, space: SearchSpace, seed: int) -> BaseSampler:
     return PerTrialSampler(makers[hpo.sampler], seed)
 
 
-def make_pruner(name: str) -> BasePruner:
-    """Build the pruner that `hpo.pruner` names; ``percentile`` keeps the better quarter."""
+def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:
+    """Build the pruner that `hpo.pruner` names; ``percentile`` keeps the better quarter.
+
+    Parameters
+    ----------
+    name : str
+    most_steps : int, optional
+        See `most_steps`; Hyperband divides them among its brackets, and else guesses at them from the trial that
+        happens to finish first.
+    """
+    late = {"n_startup_trials": PRUNER_STARTUP_TRIALS, "n_warmup_steps": PRUNER_WARMUP_EPOCHS}
     makers: Mapping[str, Callable[[], BasePruner]] = {
         "none": optuna.pruners.NopPruner,
-        "median": lambda: optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=5),
-        "hyperband": optuna.pruners.HyperbandPruner,
-        "percentile": lambda: optuna.pruners.PercentilePruner(25.0, n_startup_trials=5, n_warmup_steps=5),
+        "median": lambda: optuna.pruners.MedianPruner(**late),
+        "hyperband": lambda: optuna.pruners.HyperbandPruner(max_resource=most_steps or "auto"),
+        "percentile": lambda: optuna.pruners.PercentilePruner(25.0, **late),
     }
     return makers[name]()
+
+
+def most_steps(definition: Mapping[str, Any]) -> int:
+    """Give the most epochs that a trial of a study can report, over all its seeds.
+
+    Parameters
+    ----------
+    definition : mapping
+        See `tradingbot_exp.hpo.definition.define`.
+    """
+    searched = definition.get("hpo.param_space.training.epochs")
+    epochs = definition["training.epochs"]
+    if searched is not None:
+        epochs = max(searched["choices"]) if "choices" in searched else searched["high"]
+    return int(epochs) * int(definition["hpo.repeats"])

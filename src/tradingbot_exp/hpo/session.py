@@ -284,6 +284,10 @@ def _same_database(first: str | None, second: str) -> bool:
 
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
+    if hpo.null_replays:
+        raise ConfigError(
+            f"hpo.null_replays={hpo.null_replays}: searches on permuted targets are not made yet; leave it 0."
+        )
     if _same_database(hpo.storage, config.tracking.uri):
         raise ConfigError(
             f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "

@@ -113,7 +113,9 @@ class StudyLoop:
                     time.sleep(POLL_SECONDS)
                     continue
                 self._report(self.trials())
-                for job, outcome in zip(jobs, self._launch(jobs), strict=True):
+                with self.children.beating([job.ticket.run_id for job in jobs]):
+                    outcomes = self._launch(jobs)
+                for job, outcome in zip(jobs, outcomes, strict=True):
                     self._tell(job, outcome)
                 self._report(self.trials())
 

@@ -30,6 +30,8 @@ class Ticket:
         Whether somebody looks at the trial's progress on a terminal.
     best : float or None
         The best value so far, of a study of one objective: the artifacts of a worse trial are not kept.
+    front : list of list of float, or None
+        The Pareto front so far, of a study of several: the artifacts of a trial that it dominates are not kept.
     """
 
     study: str
@@ -40,6 +42,7 @@ class Ticket:
     pruner: str = "none"
     watched: bool = False
     best: float | None = None
+    front: list[list[float]] | None = None
 
     def dumps(self) -> str:
         """Write the ticket as JSON."""

@@ -1,0 +1,90 @@
+"""What a study searches for: its metrics with their directions, and what these ask of space and data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.evaluation.names import BACKTEST_METRICS
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config, HpoConfig
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.hpo.space import SearchSpace
+
+# Metrics in the unit of `training.loss`.
+_LOSSES = ("val_loss", "best_val_loss", "final_loss", "train_loss")
+_NEEDING_RETURNS = tuple(f"val_{name}" for name in BACKTEST_METRICS)
+
+
+class Objective(NamedTuple):
+    """One metric that a study searches for, and ``minimize`` or ``maximize``."""
+
+    metric: str
+    direction: str
+
+    @property
+    def sign(self) -> float:
+        """What a value is multiplied by so that lower is better."""
+        return -1.0 if self.direction == "maximize" else 1.0
+
+
+def objectives_of(hpo: HpoConfig) -> tuple[Objective, ...]:
+    """Pair the metrics with their directions; a list of one is the same as the one."""
+    metrics, directions = (given if isinstance(given, list) else [given] for given in (hpo.metric, hpo.direction))
+    return tuple(Objective(str(metric), str(way)) for metric, way in zip(metrics, directions, strict=True))
+
+
+def dominates(hpo: HpoConfig, values: Sequence[float], others: Sequence[float]) -> bool:
+    """Say whether `values` are nowhere worse than `others`, and somewhere better."""
+    signs = [objective.sign for objective in objectives_of(hpo)]
+    pairs = [(sign * a, sign * b) for sign, a, b in zip(signs, values, others, strict=True)]
+    return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
+
+
+def why_not_finite(hpo: HpoConfig, values: Sequence[float], undefined: dict[str, str]) -> str:
+    """Name each objective without a finite value, and why it has none where that is known."""
+    missing = [o.metric for o, value in zip(objectives_of(hpo), values, strict=True) if not math.isfinite(value)]
+    return "; ".join(f"{name} is {undefined.get(name, 'not a finite number')}" for name in missing)
+
+
+def check_space(config: Config, space: SearchSpace) -> None:
+    """Refuse to search over `training.loss` where losses are compared.
+
+    Raises
+    ------
+    ConfigError
+        `hpo.metric` or `hpo.pruner` goes by a loss that each trial would count in another unit.
+    """
+    if "training.loss" not in space.parameters:
+        return
+    label = space.parameters["training.loss"].label
+    for objective in objectives_of(config.hpo):
+        if objective.metric in _LOSSES:
+            raise ConfigError(
+                f"{label}: training.loss cannot be searched with hpo.metric={objective.metric}, which each trial would "
+                "count in its own unit. Search for a metric that all share, such as hpo.metric=val_mse or val_ic."
+            )
+    if config.hpo.pruner != "none":
+        raise ConfigError(
+            f"{label}: training.loss cannot be searched with hpo.pruner={config.hpo.pruner}, which compares trials by "
+            "val_loss, and each would count that in its own unit. Set hpo.pruner=none."
+        )
+
+
+def check_metrics(config: Config, data: PreparedData) -> None:
+    """Refuse to search for a metric that the data cannot give.
+
+    Raises
+    ------
+    ConfigError
+        `hpo.metric` names one that needs one-bar returns, and there are none.
+    """
+    for objective in objectives_of(config.hpo):
+        if objective.metric in _NEEDING_RETURNS and data.next_return is None:
+            raise ConfigError(
+                f"hpo.metric={objective.metric} needs one-bar returns, and the data {data.name} have none. With "
+                "data=table, name their column in data.returns (arrays have none); or search for val_loss or val_ic."
+            )

@@ -1,0 +1,223 @@
+"""Finding what is there: the store that a person means, and the run behind an id, a prefix or ``latest``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
+from tradingbot_exp.errors import RunError, TrackingError
+from tradingbot_exp.tracking.store import open_client, sqlite_path, wrapped
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+LATEST = "latest"
+# Never what somebody means by "the latest run".
+HIDDEN_KINDS = ("trial", "null_study", "test_evaluation")
+_STUDY_KINDS = ("study", "sweep", "null_study")
+_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Store:
+    """A tracking store that is open for reading.
+
+    Attributes
+    ----------
+    client : MlflowClient
+    uri : str
+        With any credentials.
+    """
+
+    client: MlflowClient
+    uri: str
+
+    @property
+    def shown(self) -> str:
+        """The URI as it may be shown."""
+        return redact(self.uri)
+
+    def experiments(self, name: str | None = None) -> dict[str, str]:
+        """Give the names of all experiments that are not deleted, or of the named one, by id.
+
+        Raises
+        ------
+        RunError
+            There is none of that name.
+        """
+        with wrapped(f"The experiments in {self.shown} cannot be read"):
+            found = {str(each.experiment_id): str(each.name) for each in self.client.search_experiments()}
+        if name is None:
+            return found
+        named = {number: each for number, each in found.items() if each == name}
+        if not named:
+            there = ", ".join(sorted(found.values())) or "none"
+            raise RunError(f"There is no experiment '{name}' in {self.shown}; there are: {there}.")
+        return named
+
+
+def default_uri() -> str:
+    """Give the store that a command means when none is named: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` here."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
+
+
+def open_store(uri: str | Path | None = None) -> Store:
+    """Open a store that is there already; nothing is created.
+
+    Parameters
+    ----------
+    uri : str or Path, optional
+        A URI; or a directory: the database in it or beside it, or an old file store. `default_uri` if not given.
+
+    Raises
+    ------
+    TrackingError
+        There is no store, or it cannot be read.
+    """
+    given = str(uri) if uri is not None else default_uri()
+    address = given if "://" in given or given.startswith("sqlite:") else _directory_store(given)
+    path = sqlite_path(address)
+    if path is not None and not path.is_file():
+        raise TrackingError(
+            f"There is no tracking store at {path}. Give the folder in which the runs were started, or the store's "
+            "address with --tracking-uri (MLFLOW_TRACKING_URI)."
+        )
+    return Store(open_client(address), address)
+
+
+def _directory_store(given: str) -> str:
+    """Give the URI of the store that a bare path means."""
+    place = Path(given.removeprefix("file:")).expanduser()
+    place = place if place.is_absolute() else launch_dir() / place
+    if place.is_file():
+        return f"sqlite:///{place}"
+    for database in (place / TRACKING_DATABASE, place.parent / TRACKING_DATABASE):
+        if database.is_file():
+            return f"sqlite:///{database}"
+    if place.is_dir() and any(place.glob("*/meta.yaml")):
+        # MLflow 3 opens its old file store only for those who ask for it.
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        return place.as_uri()
+    raise TrackingError(
+        f"There is no tracking store in {place}: no {TRACKING_DATABASE} in it or beside it, and no MLflow file store."
+    )
+
+
+def find_run(
+    store: Store,
+    text: str,
+    kinds: Sequence[str] | None = None,
+    experiment: str | None = None,
+) -> Run:
+    """Find the run that `text` means.
+
+    Parameters
+    ----------
+    store : Store
+    text : str
+        A run id, the beginning of one, or ``latest``: the one that started last.
+    kinds : sequence of str, optional
+        Of which kinds ``latest`` may be; any that is not hidden by default. An id is found whatever its kind.
+    experiment : str, optional
+        Where to look; else `MLFLOW_EXPERIMENT_NAME` for ``latest``, else everywhere.
+
+    Raises
+    ------
+    RunError
+        None, or several, or a deleted one.
+    """
+    word = text.strip()
+    if word == LATEST:
+        return _latest(store, kinds, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
+    if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", word):
+        raise RunError(f"'{text}' is no run id: expected an id, the first letters of one, or '{LATEST}'.")
+    found = _by_prefix(store, word, experiment)
+    exact = [run for run in found if run.info.run_id == word]
+    alive = exact or [run for run in found if run.info.lifecycle_stage == "active"]
+    if len(alive) > 1:
+        ids = ", ".join(f"{run.info.run_id[:12]} ({run.info.run_name})" for run in alive[:4])
+        raise RunError(f"'{word}' is the beginning of {len(alive)} run ids: {ids}, … Give more of its letters.")
+    if not alive and not found:
+        raise RunError(
+            f"There is no run '{word}' in {store.shown}. Give the id of one that is there, the first letters of it, or "
+            f"'{LATEST}'."
+        )
+    run = (alive or found)[0]
+    if run.info.lifecycle_stage != "active":
+        raise RunError(
+            f"The run {run.info.run_id} ({run.info.run_name}) was deleted. Restore it with `mlflow runs restore "
+            f"--run-id {run.info.run_id}`."
+        )
+    return run
+
+
+def _by_prefix(store: Store, word: str, experiment: str | None) -> list[Run]:
+    from mlflow.entities import ViewType
+
+    with wrapped(f"The runs in {store.shown} cannot be read"):
+        where = list(store.experiments(experiment))
+        literal = word.replace("_", "\\_")
+        found = store.client.search_runs(where, f"attributes.run_id LIKE '{literal}%'", ViewType.ALL, max_results=50)
+        return [run for run in found if run.info.run_id.startswith(word)]
+
+
+def _latest(store: Store, kinds: Sequence[str] | None, experiment: str | None) -> Run:
+    """Give the run that started last among those that may be meant, page by page."""
+    where = list(store.experiments(experiment))
+    filters = " and ".join(f"tags.`run.kind` != '{kind}'" for kind in HIDDEN_KINDS)
+    if kinds and len(kinds) == 1:
+        filters = f"tags.`run.kind` = '{kinds[0]}'"
+    with wrapped(f"The runs in {store.shown} cannot be read"):
+        token = None
+        while where:
+            page = store.client.search_runs(
+                where, filters, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+            )
+            for run in page:
+                if kinds is None or run.data.tags.get("run.kind", "") in kinds:
+                    return run
+            token = page.token
+            if not token:
+                break
+    what = " or ".join(kinds) if kinds else "run"
+    raise RunError(f"There is no {what} in {store.shown} yet{f', experiment {experiment}' if experiment else ''}.")
+
+
+def require_kind(run: Run, kinds: Sequence[str], what: str) -> None:
+    """Refuse a run of the wrong kind, and say which one is right.
+
+    Parameters
+    ----------
+    run : Run
+    kinds : sequence of str
+        Of ``run.kind``; a run without that tag, which something else logged, counts as ``training``.
+    what : str
+        The command's word for what it needs, such as ``a study``.
+
+    Raises
+    ------
+    RunError
+        It is of another kind.
+    """
+    kind = run.data.tags.get("run.kind") or "training"
+    if kind in kinds:
+        return
+    parent = run.data.tags.get("mlflow.parentRunId")
+    named = f"The run {run.info.run_id} ({run.info.run_name}) is a {kind.replace('_', ' ')}, not {what}."
+    if kind == "trial" and parent:
+        named += f" The study that it belongs to is {parent}."
+    elif kind in _STUDY_KINDS and "training" in kinds:
+        best = run.data.tags.get("best.run_id")
+        named += f" `report hpo {run.info.run_id[:12]}` reports on it" + (
+            f"; its best trial is {best}." if best else "."
+        )
+    elif kind == "training":
+        named += f" `report training {run.info.run_id[:12]}` reports on it."
+    raise RunError(named)

@@ -1,0 +1,309 @@
+"""Reads runs and studies out of MLflow into `tradingbot_exp.tracking.records`, in few queries."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from tradingbot_exp.tracking.lookup import Store
+from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
+from tradingbot_exp.tracking.store import reason, wrapped
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+LOSSES = ("train_loss", "val_loss", "learning_rate")
+_INFINITE = 1.7976931348623157e308  # what MLflow makes of an infinity
+_PAGE = 1000
+# What a server gives in one answer about the histories of several runs.
+_SERVER_RUNS, _SERVER_POINTS = 100, 25_000
+
+
+def run_record(store: Store, run: Run, curves: Sequence[str] = ()) -> RunRecord:
+    """Turn MLflow's run into a record, with the curves that are named, as far as it has them."""
+    info, data = run.info, run.data
+    found = {name: read_curves(store, [info.run_id], name) for name in curves if name in data.metrics}
+    return RunRecord(
+        run_id=info.run_id,
+        name=info.run_name or info.run_id[:8],
+        experiment_id=str(info.experiment_id),
+        experiment=store.experiments().get(str(info.experiment_id), ""),
+        kind=data.tags.get("run.kind", ""),
+        status=str(info.status),
+        started=_moment(info.start_time) or datetime.fromtimestamp(0, UTC),
+        ended=_moment(info.end_time),
+        params=dict(data.params),
+        tags=dict(data.tags),
+        metrics={name: _number(value) for name, value in data.metrics.items()},
+        curves={name: each[info.run_id] for name, each in found.items() if info.run_id in each},
+    )
+
+
+def training_record(store: Store, run: Run) -> TrainingRecord:
+    """Read all that a report about one run needs."""
+    record = run_record(store, run, LOSSES)
+    return TrainingRecord(
+        run=record,
+        artifacts=read_artifacts(store, run),
+        previous=_previous(store, run),
+        openings=tuple(run_record(store, each) for each in _openings(store, run)),
+    )
+
+
+def study_record(store: Store, run: Run) -> StudyRecord:
+    """Read a study and all its trials: the runs in pages, their curves in one query a page of runs."""
+    parent = run_record(store, run)
+    artifacts = read_artifacts(store, run)
+    space = read_artifact(store, run, "study/search_space.json", _json) or {}
+    metrics, directions = _objectives(parent.params)
+    children = _search(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
+    curves = read_curves(store, [child.info.run_id for child in children], "val_loss")
+    trials = sorted(
+        (_trial(child, space, metrics, curves.get(child.info.run_id, Curve())) for child in children),
+        key=lambda trial: (trial.number, trial.started),
+    )
+    best = _best(trials, directions)
+    by_id = {child.info.run_id: child for child in children}
+    winner = read_artifacts(store, by_id[best[0].run_id]) if best else Artifacts()
+    returns = read_artifact(store, run, "evaluation/trial_returns.parquet", _parquet)
+    return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, winner, returns)
+
+
+def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Curve]:
+    """Read one metric's history of many runs, in as few queries as the store allows.
+
+    Returns
+    -------
+    dict of str to Curve
+        By run id; runs that do not have the metric are left out.
+    """
+    with wrapped(f"The metric {name} cannot be read from {store.shown}"):
+        points = _bulk_points(store, run_ids, name)
+    by_run: dict[str, dict[int, tuple[int, float]]] = {}
+    for run_id, step, time, value in points:
+        steps = by_run.setdefault(run_id, {})
+        if step not in steps or steps[step][0] <= time:  # logged again: the newest counts
+            steps[step] = (time, _number(value))
+    curves = {}
+    for run_id, steps in by_run.items():
+        order = sorted(steps)
+        curves[run_id] = Curve(tuple(order), tuple(steps[step][1] for step in order))
+    return curves
+
+
+def _bulk_points(store: Store, run_ids: Sequence[str], name: str) -> Iterable[tuple[str, int, int, float]]:
+    if not run_ids:
+        return []
+    backend: Any = getattr(getattr(store.client, "_tracking_client", None), "store", None)
+    if len(run_ids) > 1 and hasattr(backend, "get_metric_history_bulk"):  # MLflow's SQL store
+        found = []
+        for start in range(0, len(run_ids), _PAGE):
+            ids = list(run_ids[start : start + _PAGE])
+            found += backend.get_metric_history_bulk(ids, name, 10**9)
+        return [(each.run_id, each.step, each.timestamp, each.value) for each in found]
+    if len(run_ids) > 1 and hasattr(backend, "get_host_creds"):  # a server
+        return _server_points(backend, run_ids, name)
+    return [
+        (run_id, point.step, point.timestamp, point.value)
+        for run_id in run_ids
+        for point in store.client.get_metric_history(run_id, name)
+    ]
+
+
+def _server_points(backend: Any, run_ids: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
+    """Ask a server for the histories of many runs at once, as its own pages do.
+
+    An answer that is as long as a server's answers may be is asked for again in halves, so that nothing is cut.
+    """
+    from mlflow.utils.rest_utils import http_request, verify_rest_response
+
+    endpoint = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
+    found: list[tuple[str, int, int, float]] = []
+    waiting = [list(run_ids[start : start + _SERVER_RUNS]) for start in range(0, len(run_ids), _SERVER_RUNS)]
+    while waiting:
+        ids = waiting.pop()
+        query = {"run_id": ids, "metric_key": name, "max_results": _SERVER_POINTS}
+        answer = verify_rest_response(http_request(backend.get_host_creds(), endpoint, "GET", params=query), endpoint)
+        points = answer.json()["metrics"]
+        if len(points) >= _SERVER_POINTS and len(ids) > 1:
+            waiting += [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
+            continue
+        found += [(each["run_id"], int(each["step"]), int(each["timestamp"]), float(each["value"])) for each in points]
+    return found
+
+
+def read_artifacts(store: Store, run: Run) -> Artifacts:
+    """Read what the artifacts say; what is not there is None, what cannot be read is named in `problems`."""
+    problems: list[str] = []
+
+    def read(path: str, parse: Callable[[Path], Any]) -> Any:
+        try:
+            return read_artifact(store, run, path, parse)
+        except Exception as error:
+            problems.append(f"{path}: {reason(error)}")
+            return None
+
+    overrides = read("config/overrides.yaml", _yaml)
+    return Artifacts(
+        predictions=read("evaluation/validation_returns.csv", _predictions),
+        card=read("data/data_card.json", _json),
+        environment=read("environment/environment.json", _json),
+        overrides=None if overrides is None else tuple(str(word) for word in overrides),
+        importance=read("evaluation/feature_importance.csv", _csv),
+        histograms=read("data/feature_histograms.json", _json),
+        traceback=read("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
+        problems=tuple(problems),
+    )
+
+
+def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
+    """Read one artifact; None if it is not there."""
+    place = urlsplit(run.info.artifact_uri)
+    if place.scheme in ("", "file"):
+        file = Path(unquote(place.path)) / path
+        return parse(file) if file.is_file() else None
+    import tempfile
+
+    folder = str(Path(path).parent)
+    listed = store.client.list_artifacts(run.info.run_id, "" if folder == "." else folder)
+    if path not in {each.path for each in listed}:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return parse(Path(store.client.download_artifacts(run.info.run_id, path, scratch)))
+
+
+def _search(store: Store, experiments: Sequence[str], query: str) -> list[Run]:
+    found: list[Run] = []
+    with wrapped(f"The runs in {store.shown} cannot be read"):
+        token = None
+        while True:
+            page = store.client.search_runs(
+                list(experiments), query, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+
+def _previous(store: Store, run: Run) -> RunRecord | None:
+    """Give the training run of the same experiment that started last before `run`."""
+    query = f"tags.`run.kind` = 'training' and attributes.start_time < {run.info.start_time}"
+    with wrapped(f"The runs in {store.shown} cannot be read"):
+        found = store.client.search_runs(
+            [run.info.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"]
+        )
+    return run_record(store, found[0]) if found else None
+
+
+def _openings(store: Store, run: Run) -> list[Run]:
+    query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.info.run_id}'"
+    return _search(store, [run.info.experiment_id], query)
+
+
+def _trial(run: Run, space: Mapping[str, Any], metrics: Sequence[str], curve: Curve) -> TrialRecord:
+    tags, params = run.data.tags, run.data.params
+    state = tags.get("trial.state", "")
+    if not state:  # of a plain sweep, or of something else
+        state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted"}.get(run.info.status, "running")
+    values = tuple(json.loads(tags["trial.values"])) if "trial.values" in tags else ()
+    if not values and state == "complete" and all(name in run.data.metrics for name in metrics):
+        values = tuple(_number(run.data.metrics[name]) for name in metrics)
+    started, ended = _moment(run.info.start_time), _moment(run.info.end_time)
+    number = tags.get("trial.number", "")
+    duplicate = tags.get("trial.duplicate_of")
+    return TrialRecord(
+        number=int(number) if number.isdigit() else -1,
+        run_id=run.info.run_id,
+        state=state,
+        values=values,
+        params={key: _plain(params[key]) for key in space if key in params},
+        started=started or datetime.fromtimestamp(0, UTC),
+        seconds=(ended - started).total_seconds() if started and ended else None,
+        error=tags.get("error"),
+        duplicate_of=int(duplicate) if duplicate is not None else None,
+        curve=curve,
+        metrics={name: _number(value) for name, value in run.data.metrics.items()},
+    )
+
+
+def _objectives(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Give the study's metrics and directions from its params."""
+    metrics = _several(params.get("hpo.metric", "val_loss"))
+    directions = _several(params.get("hpo.direction", "minimize"))
+    return metrics, directions if len(directions) == len(metrics) else directions[:1] * len(metrics)
+
+
+def _several(text: str) -> tuple[str, ...]:
+    return tuple(part.strip(" '\"") for part in text.strip("[]").split(","))
+
+
+def _best(trials: Sequence[TrialRecord], directions: Sequence[str]) -> tuple[TrialRecord, ...]:
+    """Rank complete trials, the best first; of several objectives, keep those that no other dominates."""
+    signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
+    ranked = [
+        ([sign * value for sign, value in zip(signs, trial.values, strict=True)], trial.number, trial)
+        for trial in trials
+        if trial.state == "complete" and len(trial.values) == len(signs)
+    ]
+    if len(signs) == 1:
+        return tuple(trial for *_, trial in sorted(ranked, key=lambda each: each[:2]))
+
+    def dominated(cost: list[float]) -> bool:
+        return any(other != cost and all(a <= b for a, b in zip(other, cost, strict=True)) for other, *_ in ranked)
+
+    return tuple(trial for cost, _, trial in ranked if not dominated(cost))
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _number(value: float) -> float:
+    return math.copysign(math.inf, value) if abs(value) >= _INFINITE else float(value)
+
+
+def _plain(text: str) -> float | int | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _json(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _yaml(file: Path) -> Any:
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def _csv(file: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(file)
+
+
+def _predictions(file: Path) -> Any:
+    import pandas as pd
+
+    table = pd.read_csv(file)
+    if "date" in table and not pd.api.types.is_numeric_dtype(table["date"]):
+        table["date"] = pd.to_datetime(
+            table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())
+        )
+    return table
+
+
+def _parquet(file: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_parquet(file)

@@ -1,0 +1,210 @@
+"""What MLflow holds of runs and studies, as frozen records: all that a report is made from.
+
+`tradingbot_exp.tracking.reading` fills them in. Times are in UTC; params are text, as MLflow keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over its steps, in their order.
+
+    Attributes
+    ----------
+    steps : tuple of int
+        Epochs, counted from 1, of a metric of each epoch.
+    values : tuple of float
+        NaN where the metric was; as long as `steps`.
+    """
+
+    steps: tuple[int, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One run.
+
+    Attributes
+    ----------
+    run_id, name, experiment_id, experiment : str
+    kind : str
+        Tag ``run.kind``; empty for a run that something else logged.
+    status : str
+        ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``.
+    started : datetime
+    ended : datetime or None
+    params, tags : mapping of str to str
+    metrics : mapping of str to float
+        The newest value of each.
+    curves : mapping of str to Curve
+        Metrics with more than one step; those that the reader asked for.
+    """
+
+    run_id: str
+    name: str
+    experiment_id: str
+    experiment: str
+    kind: str
+    status: str
+    started: datetime
+    ended: datetime | None
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it ran; None while it does."""
+        return None if self.ended is None else (self.ended - self.started).total_seconds()
+
+    @property
+    def parent_id(self) -> str | None:
+        """The parent run's id, if there is one."""
+        return self.tags.get("mlflow.parentRunId")
+
+
+@dataclass(frozen=True, eq=False)
+class Artifacts:
+    """What a run's artifacts say; None for each that is not there or cannot be read.
+
+    Attributes
+    ----------
+    predictions : DataFrame or None
+        ``evaluation/validation_returns.csv``: columns `date`, `actual`, `forecast`, `position` and, where the data
+        have returns, `next_log_return`, `strategy_return` (net of costs), `buy_hold_return`.
+    card : mapping or None
+        ``data/data_card.json``: source, period, split, fingerprint, statistics.
+    environment : mapping or None
+        ``environment/environment.json``: machine, packages, git.
+    overrides : tuple of str or None
+        ``config/overrides.yaml``.
+    importance : DataFrame or None
+        ``evaluation/feature_importance.csv``: columns `feature`, `mean`, `std`.
+    histograms : list of mappings or None
+        ``data/feature_histograms.json``: a feature: `name`, `edges`, densities `train` and `val`, and `ks`.
+    traceback : str or None
+        ``error/traceback.txt``.
+    problems : tuple of str
+        Artifacts that are listed and cannot be read, each with the reason.
+    patch_sha256 : str or None
+        Hash of ``code/uncommitted.patch``, which tells whether two runs had the same changes.
+    """
+
+    predictions: pd.DataFrame | None = None
+    card: Mapping[str, Any] | None = None
+    environment: Mapping[str, Any] | None = None
+    overrides: tuple[str, ...] | None = None
+    importance: pd.DataFrame | None = None
+    histograms: list[Mapping[str, Any]] | None = None
+    traceback: str | None = None
+    problems: tuple[str, ...] = ()
+    patch_sha256: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRecord:
+    """A training run, or a trial, with what a report about it needs.
+
+    Attributes
+    ----------
+    run : RunRecord
+        With the curves `train_loss`, `val_loss` and `learning_rate`, as far as it has them.
+    artifacts : Artifacts
+    previous : RunRecord or None
+        The training run of the same experiment that started last before this one.
+    openings : tuple of RunRecord
+        Runs of kind ``test_evaluation`` that opened the test set for this run, oldest first.
+    """
+
+    run: RunRecord
+    artifacts: Artifacts
+    previous: RunRecord | None = None
+    openings: tuple[RunRecord, ...] = ()
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study.
+
+    Attributes
+    ----------
+    number : int
+    run_id : str
+    state : str
+        ``complete``, ``pruned``, ``failed``, ``interrupted`` or ``running``.
+    values : tuple of float
+        The study's metrics, in its order; empty if there are none.
+    params : mapping of str to (float, int, str)
+        Searched keys and their values: numbers where the text is one.
+    started : datetime
+    seconds : float or None
+    error : str or None
+    duplicate_of : int or None
+        The trial that had been at the same point before, whose result this one took.
+    curve : Curve
+        `val_loss` of each epoch.
+    metrics : mapping of str to float
+    """
+
+    number: int
+    run_id: str
+    state: str
+    values: tuple[float, ...]
+    params: Mapping[str, Any]
+    started: datetime
+    seconds: float | None
+    error: str | None
+    duplicate_of: int | None
+    curve: Curve
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyRecord:
+    """A study with all its trials.
+
+    Attributes
+    ----------
+    run : RunRecord
+        The parent.
+    artifacts : Artifacts
+        The parent's: card, environment and overrides.
+    metrics : tuple of str
+        What was searched for, `hpo.metric`; one or several.
+    directions : tuple of str
+        ``minimize`` or ``maximize``, one a metric.
+    space : mapping of str to Any
+        ``study/search_space.json``: each searched key and how it is described there.
+    trials : tuple of TrialRecord
+        By number; of a number tried again after an interruption, each attempt.
+    best : tuple of TrialRecord
+        The best complete trial first, then by value; of several metrics, the Pareto front.
+    winner : Artifacts
+        Of the best trial's run.
+    returns : DataFrame or None
+        ``evaluation/trial_returns.parquet``: net validation returns, a row a bar, a column a complete trial.
+    """
+
+    run: RunRecord
+    artifacts: Artifacts
+    metrics: tuple[str, ...]
+    directions: tuple[str, ...]
+    space: Mapping[str, Any]
+    trials: tuple[TrialRecord, ...]
+    best: tuple[TrialRecord, ...]
+    winner: Artifacts
+    returns: pd.DataFrame | None = None

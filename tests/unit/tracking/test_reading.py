@@ -1,0 +1,201 @@
+"""Runs and studies read back out of a real store, by id, prefix and latest; by SQL and from a server."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from tradingbot_exp.errors import RunError, TrackingError
+from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
+from tradingbot_exp.tracking.reading import read_artifacts, read_curves, run_record, study_record
+
+SPACE = '{"model.learning_rate": {"low": 0.0001, "high": 0.01}}'
+
+
+def make_run(client: MlflowClient, experiment: str, kind: str, start: int, **tags: str) -> str:
+    named = {"run.kind": kind} | {name.replace("__", "."): value for name, value in tags.items()}
+    run_id = client.create_run(experiment, start, {name: value for name, value in named.items() if value}).info.run_id
+    client.set_terminated(run_id, "FINISHED", start + 2500)
+    return str(run_id)
+
+
+def make_study(client: MlflowClient, experiment: str, values: list[float | None]) -> tuple[str, list[str]]:
+    parent = make_run(client, experiment, "study", 1000)
+    client.log_batch(parent, params=[Param("hpo.metric", "val_ic"), Param("hpo.direction", "maximize")])
+    client.log_text(parent, SPACE, "study/search_space.json")
+    children = []
+    for number, value in enumerate(values):
+        state = "failed" if value is None else "complete"
+        child = make_run(
+            client,
+            experiment,
+            "trial",
+            2000 + number,
+            mlflow__parentRunId=parent,
+            trial__number=str(number),
+            trial__state=state,
+            trial__values="" if value is None else f"[{value}]",
+        )
+        points = [Metric("val_loss", 1.0 / (step + number), step, step) for step in range(1, 4)]
+        client.log_batch(child, points, [Param("model.learning_rate", "0.001"), Param("model.name", "mlp")])
+        children.append(child)
+    return parent, children
+
+
+@pytest.fixture
+def store(workdir: Path) -> Store:
+    return open_store(f"sqlite:///{workdir / 'mlflow.db'}")
+
+
+@pytest.fixture
+def experiment(store: Store, workdir: Path) -> str:
+    return str(store.client.create_experiment("here", (workdir / "mlruns").as_uri()))
+
+
+def test_a_run_is_found_by_id_prefix_and_latest(store: Store, experiment: str) -> None:
+    old = make_run(store.client, experiment, "training", 1000)
+    new = make_run(store.client, experiment, "training", 2000)
+    for kind in ("trial", "null_study", "test_evaluation"):
+        make_run(store.client, experiment, kind, 3000)
+    foreign = make_run(store.client, experiment, "", 500)
+    assert find_run(store, old).info.run_id == old
+    assert find_run(store, old[:12]).info.run_id == old
+    assert find_run(store, "latest").info.run_id == new
+    assert find_run(store, foreign[:10]).info.run_id == foreign
+    store.client.delete_run(new)
+    assert find_run(store, "latest").info.run_id == old
+    with pytest.raises(RunError, match=rf"was deleted. Restore it with `mlflow runs restore --run-id {new}`"):
+        find_run(store, new[:12])
+
+
+def test_what_is_no_run_is_named_with_what_would_be_right(store: Store, experiment: str) -> None:
+    with pytest.raises(RunError, match="There is no study in"):
+        find_run(store, "latest", ["study"])
+    first = make_run(store.client, experiment, "training", 1000)
+    for _ in range(40):  # of 41 ids, two begin alike
+        make_run(store.client, experiment, "training", 1000)
+    with pytest.raises(RunError, match="There is no run 'zzz' in"):
+        find_run(store, "zzz")
+    with pytest.raises(RunError, match="is no run id"):
+        find_run(store, "100%")
+    ids = [run.info.run_id for run in store.client.search_runs([experiment])]
+    letter = next(letter for letter in "0123456789abcdef" if sum(each.startswith(letter) for each in ids) > 1)
+    with pytest.raises(RunError, match=f"'{letter}' is the beginning of .* run ids"):
+        find_run(store, letter)
+    with pytest.raises(RunError, match=r"no experiment 'nowhere' in .*; there are: Default, here"):
+        find_run(store, first, experiment="nowhere")
+
+
+def test_a_run_of_the_wrong_kind_says_which_one_is_right(store: Store, experiment: str) -> None:
+    parent, (child,) = make_study(store.client, experiment, [0.1])
+    with pytest.raises(RunError, match=f"is a trial, not a study. The study that it belongs to is {parent}"):
+        require_kind(find_run(store, child), ["study"], "a study")
+    with pytest.raises(RunError, match=r"is a study, not a training run\. `report hpo"):
+        require_kind(find_run(store, parent), ["training", "trial"], "a training run")
+
+
+def test_a_directory_means_the_database_in_it_or_beside_it(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (workdir / "mlruns").mkdir()
+    assert open_store(workdir).uri == f"sqlite:///{workdir / 'mlflow.db'}"
+    assert open_store(str(workdir / "mlruns")).uri == f"sqlite:///{workdir / 'mlflow.db'}"
+    empty = tmp_path_factory.mktemp("empty")
+    with pytest.raises(TrackingError, match="There is no tracking store in"):
+        open_store(empty)
+    with pytest.raises(TrackingError, match="There is no tracking store at"):
+        open_store(f"sqlite:///{empty / 'mlflow.db'}")
+    assert not list(empty.iterdir())
+
+
+def test_an_old_file_store_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient(tmp_path.as_uri())
+    parent, children = make_study(client, client.create_experiment("old"), [0.1, 0.3])
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    record = study_record(open_store(tmp_path), find_run(open_store(tmp_path), parent))
+    assert [trial.run_id for trial in record.trials] == children
+    assert record.trials[1].curve.values == (1 / 2, 1 / 3, 1 / 4)
+    os.environ.pop("MLFLOW_ALLOW_FILE_STORE", None)
+
+
+def test_a_study_is_read_with_its_trials_in_their_order(store: Store, experiment: str) -> None:
+    parent, children = make_study(store.client, experiment, [0.1, None, 0.3, 0.2])
+    record = study_record(store, find_run(store, parent))
+    assert (record.metrics, record.directions) == (("val_ic",), ("maximize",))
+    assert [trial.run_id for trial in record.trials] == children
+    assert [trial.state for trial in record.trials] == ["complete", "failed", "complete", "complete"]
+    assert [trial.number for trial in record.best] == [2, 3, 0]
+    assert record.trials[0].params == {"model.learning_rate": 0.001}
+    assert record.trials[0].curve.steps == (1, 2, 3)
+    assert record.trials[0].curve.values == (1.0, 1 / 2, 1 / 3)
+    assert record.trials[0].seconds == 2.5
+
+
+def test_of_several_objectives_the_front_is_best(store: Store, experiment: str) -> None:
+    parent, children = make_study(store.client, experiment, [0.0] * 4)
+    other = make_run(store.client, experiment, "study", 1000)
+    store.client.log_batch(
+        other, params=[Param("hpo.metric", "['val_mse', 'val_ic']"), Param("hpo.direction", "['minimize', 'maximize']")]
+    )
+    for child, values in zip(children, ("[1.0, 1.0]", "[2.0, 2.0]", "[2.0, 1.0]", "[1.0, 1.0]"), strict=True):
+        store.client.log_batch(child, tags=[RunTag("trial.values", values), RunTag("mlflow.parentRunId", other)])
+    record = study_record(store, find_run(store, other))
+    assert record.metrics == ("val_mse", "val_ic")
+    assert [trial.number for trial in record.best] == [0, 1, 3]
+    assert parent != other
+
+
+def test_curves_are_the_same_from_sql_and_one_by_one(store: Store, experiment: str) -> None:
+    _, children = make_study(store.client, experiment, [0.1, 0.2, 0.3])
+    store.client.log_metric(children[0], "val_loss", 9.0, timestamp=99, step=2)  # logged again: the newest counts
+    store.client.log_metric(children[1], "val_loss", math.nan, timestamp=99, step=4)
+    store.client.log_metric(children[2], "val_loss", math.inf, timestamp=99, step=4)
+    together = read_curves(store, children, "val_loss")
+    single = {child: read_curves(store, [child], "val_loss")[child] for child in children}
+    assert {key: repr(curve) for key, curve in together.items()} == {key: repr(each) for key, each in single.items()}
+    assert together[children[0]].values == (1.0, 9.0, 1 / 3)
+    assert math.isnan(together[children[1]].values[3]) and together[children[2]].values[3] == math.inf
+    assert read_curves(store, children, "nothing") == {}
+
+
+def test_a_server_gives_the_same_as_the_database_behind_it(
+    store: Store,
+    experiment: str,
+    workdir: Path,
+    free_port: int,
+    start_server: Callable[[list[str], Path, int], subprocess.Popen[bytes]],
+) -> None:
+    parent, children = make_study(store.client, experiment, [0.1] * 101)  # more than one answer may hold
+    command = ["mlflow", "server", "--backend-store-uri", store.uri, "--port", str(free_port), "--workers", "1"]
+    start_server(command, workdir, free_port)
+    remote = open_store(f"http://127.0.0.1:{free_port}")
+    assert read_curves(remote, children, "val_loss") == read_curves(store, children, "val_loss")
+    far, near = (study_record(each, find_run(each, parent[:14])) for each in (remote, store))
+    assert far.trials == near.trials and far.run == near.run and far.space == near.space
+
+
+def test_artifacts_that_are_missing_or_broken_are_told_apart(store: Store, experiment: str) -> None:
+    run_id = make_run(store.client, experiment, "training", 1000)
+    store.client.log_text(run_id, "{", "data/data_card.json")
+    store.client.log_text(run_id, "- model.name=lstm\n", "config/overrides.yaml")
+    store.client.log_text(run_id, "date,actual,forecast\n2020-01-02,0.1,0.2\n", "evaluation/validation_returns.csv")
+    artifacts = read_artifacts(store, find_run(store, run_id))
+    assert artifacts.card is None and artifacts.environment is None
+    assert artifacts.problems and artifacts.problems[0].startswith("data/data_card.json: ")
+    assert artifacts.overrides == ("model.name=lstm",)
+    assert artifacts.predictions is not None and artifacts.predictions["date"].dtype.kind == "M"
+
+
+def test_a_run_of_something_else_is_read_as_far_as_it_goes(store: Store, experiment: str) -> None:
+    run_id = store.client.create_run(experiment, 1000).info.run_id
+    record = run_record(store, find_run(store, run_id), ["val_loss"])
+    assert (record.kind, record.status, record.ended, record.seconds) == ("", "RUNNING", None, None)
+    assert record.experiment == "here" and record.curves == {} and record.metrics == {}
