@@ -40,8 +40,8 @@ POLL_SECONDS = 0.5
 KILLED = "killed"
 # A trial that nobody has signed yet was asked for just now, or its process died in that moment.
 UNSIGNED_SECONDS = 3.0
-# A point whose trial took its process with it so often is told as failed: it would never let the study end.
-MAX_DEATHS = 10
+# A point at which so many processes died is not tried again, or it might never let the study go on.
+MAX_DEATHS = 5
 
 # Runs jobs, gives for each its objective, `Pruned`, or the exception that it raised.
 Launch = Callable[[Sequence[TrialJob]], Sequence[Any]]
@@ -273,19 +273,18 @@ class StudyLoop:
         trial = self._frozen(number)
         if trial.state.is_finished():
             return
-        if why == KILLED and self._deaths(trial) >= MAX_DEATHS:
-            log.warning("trial %d failed: its process died at this point %d times", number, MAX_DEATHS + 1)
-            self._finish(number, TrialState.FAIL, None)
-            return
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
             again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == KILLED
             if again and len(trial.params) == len(self.space.distributions):
-                self.study.enqueue_trial(trial.params)
+                if self._deaths(trial) < MAX_DEATHS:
+                    self.study.enqueue_trial(trial.params)
+                else:
+                    log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, number)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
     def _deaths(self, trial: FrozenTrial) -> int:
-        """Count the earlier trials at the same point whose processes died."""
+        """Count the trials at the same point whose processes died, this one included."""
         found = self.study.get_trials(deepcopy=False)
         return sum(other.user_attrs.get(INTERRUPTED) == KILLED and other.params == trial.params for other in found)
 

@@ -15,6 +15,7 @@ from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.session import StudyResult
+from tradingbot_exp.hpo.study import MAX_DEATHS
 from tradingbot_exp.tracking import process
 from tradingbot_exp.tracking.delivery import now_ms
 from tradingbot_exp.tracking.process import identity, is_alive
@@ -82,6 +83,21 @@ def test_a_trial_whose_process_died_is_killed_and_its_point_tried_again(config: 
     *_, dead, again = second.study.trials
     assert dead.user_attrs["interrupted"] == "killed" and dead.params == again.params
     assert again.state.name == "COMPLETE"
+
+
+def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) -> None:  # noqa: F811
+    first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    point = {"model.learning_rate": 0.03, "training.batch_size": 32}
+    for _ in range(MAX_DEATHS):
+        first.study.enqueue_trial(point)
+        orphan(config, first, DEAD, {})
+    config.hpo.num_trials = 4
+    second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    tries = [trial for trial in second.study.trials[3:] if trial.params == point]
+    dead = [trial for trial in tries if trial.user_attrs.get("interrupted") == "killed"]
+    assert len(dead) == MAX_DEATHS
+    counted = [trial for trial in second.study.trials if not trial.user_attrs.get("interrupted")]
+    assert [trial.state.name for trial in counted] == ["COMPLETE"] * 4
 
 
 def test_a_trial_whose_worker_lives_is_left_alone(config: Config, other_process: dict[str, str]) -> None:  # noqa: F811
