@@ -96,9 +96,10 @@ def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) ->
     tries = [trial for trial in second.study.trials[3:] if trial.params == point]
     dead = [trial for trial in tries if trial.user_attrs.get("interrupted") == "killed"]
     assert len(dead) == MAX_DEATHS
-    assert len(tries) == 2 * MAX_DEATHS - 1, "each death but the last is followed by a retry"
     states = [trial.state.name for trial in second.study.trials if not trial.user_attrs.get("interrupted")]
-    assert states.count("COMPLETE") == 4 and set(states) <= {"COMPLETE", "WAITING"}
+    assert states.count("COMPLETE") == 4 and set(states) == {"COMPLETE", "WAITING"}
+    # Each death but the last was followed by a retry, of which one was needed.
+    assert states.count("WAITING") == MAX_DEATHS - 2
 
 
 def test_a_trial_whose_worker_lives_is_left_alone(config: Config, other_process: dict[str, str]) -> None:  # noqa: F811
