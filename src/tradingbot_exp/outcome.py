@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.evaluation.names import neutral_forecast, target_unit
+from tradingbot_exp.hpo.objectives import objectives_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,31 +61,30 @@ def periods_per_year(config: Config, data: PreparedData) -> float:
 
 def evaluate(job: Job, history: History) -> Evaluated:
     """Judge a trained model on the validation rows; nothing is recorded."""
+    from tradingbot_exp.evaluation.baselines import baseline_metrics
     from tradingbot_exp.evaluation.metrics import validation_metrics
 
     config, data = job.config, job.data
     actual, returns = data.targets(data.val), data.returns(data.val)
     forecast = _forecast(job, data.inputs(data.val))
-    evaluation = validation_metrics(
-        actual,
-        forecast,
-        returns,
-        float(data.targets(data.train).mean()),
-        horizon=data.horizon,
-        lag=config.evaluation.execution_lag,
-        cost_bps=config.evaluation.cost_bps,
-        periods_per_year=1.0 if returns is None else periods_per_year(config, data),
-        threshold=_threshold(config, data),
-    )
+    rules: Any = {
+        "lag": config.evaluation.execution_lag,
+        "cost_bps": config.evaluation.cost_bps,
+        "periods_per_year": 1.0 if returns is None else periods_per_year(config, data),
+        "threshold": neutral_forecast(config.training.loss, config.data.target),
+    }
+    level = float(data.targets(data.train).mean())
+    evaluation = validation_metrics(actual, forecast, returns, level, horizon=data.horizon, **rules)
+    rivals, without = baseline_metrics(data, data.val, **rules)
     metrics = {
         "final_loss": history["val_loss"][-1],
         "best_val_loss": history.best_val_loss,
         "best_epoch": float(history.best_epoch),
-        **{f"val_{name}": value for name, value in evaluation.metrics.items()},
+        **{f"val_{name}": value for name, value in (evaluation.metrics | rivals).items()},
     }
     kept = history.best_val_loss if config.training.early_stopping else history["val_loss"][-1]
     last = {"train_loss": history["train_loss"][-1], "val_loss": kept}
-    undefined = {f"val_{name}": reason for name, reason in evaluation.undefined.items()}
+    undefined = {f"val_{name}": reason for name, reason in (evaluation.undefined | without).items()}
     columns = _bar_columns(returns, evaluation)
     return Evaluated(metrics, undefined, {**metrics, **last}, actual, forecast, columns)
 
@@ -98,8 +99,7 @@ def report_undefined(run: TrackedRun, undefined: Mapping[str, str]) -> None:
 
 def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
     """Give the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
-    names = config.hpo.metric if isinstance(config.hpo.metric, list) else [config.hpo.metric]
-    return [metrics.get(name, math.nan) for name in names]
+    return [metrics.get(objective.metric, math.nan) for objective in objectives_of(config.hpo)]
 
 
 def record_artifacts(job: Job, history: History, evaluated: Evaluated) -> None:
@@ -113,7 +113,7 @@ def record_artifacts(job: Job, history: History, evaluated: Evaluated) -> None:
         evaluated.forecast,
         dates=data.dates(data.val),
         columns=evaluated.columns,
-        unit=_unit(config, data),
+        unit=target_unit(config.data.source, config.data.target, data.horizon),
     )
     job.logger.log_model(
         job.model,
@@ -156,17 +156,3 @@ def _forecast(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
 
     output = predict(job.model, inputs)
     return 1.0 / (1.0 + np.exp(-output)) if job.config.training.loss == "bce" else output
-
-
-def _threshold(config: Config, data: PreparedData) -> float:
-    """Give the forecast that takes no side: halfway for 0/1 targets, else zero."""
-    return 0.5 if config.training.loss == "bce" or config.data.target == "direction" else 0.0
-
-
-def _unit(config: Config, data: PreparedData) -> str:
-    if config.data.source == "table":
-        return config.data.target
-    if config.data.target == "direction":
-        return "probability of a rise"
-    bars = "the next bar" if data.horizon == 1 else f"the next {data.horizon} bars"
-    return f"log return over {bars}"

@@ -18,7 +18,7 @@ _ROWS = (
     ("MSE", "val_mse", ".4e", "zero forecast", "val_zero_mse"),
     ("MAE", "val_mae", ".4e", "", ""),
     ("R2 against the train mean", "val_r2", ".4f", "", ""),
-    ("IC (Pearson)", "val_ic", ".4f", "", ""),
+    ("IC (Pearson)", "val_ic", ".4f", "linear model", "val_linear_ic"),
     ("rank IC (Spearman)", "val_rank_ic", ".4f", "", ""),
     ("hit rate", "val_hit_rate", ".1%", "", ""),
     ("Sharpe ratio a year, net", "val_sharpe", ".2f", "buy and hold", "val_buy_hold_sharpe"),

@@ -59,8 +59,11 @@ _NUMBERS = (
 )
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, own_data: bool = True) -> None:
     """Refuse a configuration that cannot run.
+
+    With `own_data` false, as for a user's own arrays, the block `data` does not say what is trained on, and
+    nothing is checked against it.
 
     Raises
     ------
@@ -91,6 +94,8 @@ def check(config: Config) -> None:
     _check_data(config)
     _check_model(config)
     _check_training(config)
+    if own_data:
+        _check_against_data(config)
     _check_evaluation(config)
     _check_hpo(config)
     _check_names(config)
@@ -132,15 +137,6 @@ def _check_model(config: Config) -> None:
         raise _wrong("model.hidden_layers", model.hidden_layers, "[] with model=linear; model=mlp has layers")
     if model.name == "lstm" and not model.hidden_layers:
         raise _wrong("model.hidden_layers", model.hidden_layers, "the size of at least one LSTM layer")
-    if model.input_dim is not None:
-        steps = 1 if model.name == "lstm" else config.data.sequence_length
-        derived = len(config.data.features) * steps
-        if model.input_dim != derived:
-            bars = "" if steps == 1 else f" x {steps} bars (data.sequence_length)"
-            raise ConfigError(
-                f"model.input_dim={model.input_dim}, but data.features names {len(config.data.features)} "
-                f"features{bars}, which makes {derived}. Leave model.input_dim out, or set it to {derived}."
-            )
 
 
 def _check_training(config: Config) -> None:
@@ -150,15 +146,28 @@ def _check_training(config: Config) -> None:
         raise _wrong("training.gradient_clip", clip, "a number above 0, or null for no clipping")
     if patience is not None and not (_is_whole(patience) and patience >= 1):
         raise _wrong("training.early_stopping", patience, "a whole number of epochs, 1 or more, or null for off")
+    if training.precision == "bf16-mixed" and training.device == "mps":
+        raise ConfigError("training.precision=bf16-mixed is not there on mps: use float32.")
+    if training.precision == "float64" and training.device == "mps":
+        raise ConfigError("training.precision=float64 is not there on mps: use float32, or training.device=cpu.")
+
+
+def _check_against_data(config: Config) -> None:
+    model, training = config.model, config.training
     if training.loss == "bce" and config.data.source != "table" and config.data.target != "direction":
         raise ConfigError(
             f"training.loss=bce is for 0/1 targets, but data.target={config.data.target}. Use "
             "data.target=direction, or training.loss=mse, mae or huber."
         )
-    if training.precision == "bf16-mixed" and training.device == "mps":
-        raise ConfigError("training.precision=bf16-mixed is not there on mps: use float32.")
-    if training.precision == "float64" and training.device == "mps":
-        raise ConfigError("training.precision=float64 is not there on mps: use float32, or training.device=cpu.")
+    if model.input_dim is not None:
+        steps = 1 if model.name == "lstm" else config.data.sequence_length
+        derived = len(config.data.features) * steps
+        if model.input_dim != derived:
+            bars = "" if steps == 1 else f" x {steps} bars (data.sequence_length)"
+            raise ConfigError(
+                f"model.input_dim={model.input_dim}, but data.features names {len(config.data.features)} "
+                f"features{bars}, which makes {derived}. Leave model.input_dim out, or set it to {derived}."
+            )
 
 
 def _check_evaluation(config: Config) -> None:

@@ -59,12 +59,17 @@ def explain(error: Exception) -> str:
     return f"{key}: {message}" if key and key not in message else message
 
 
+def unknown_key(key: str) -> str:
+    """Say that a key is none, and which one is near."""
+    added = f" To add it, write +{key}=VALUE." if re.match(r"(experiment\.tags|hpo\.param_space)\.", key) else ""
+    return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
+
+
 def _unknown_key(key: str, found: re.Match[str]) -> str:
     key = key or found[0]
     if key in set(known_keys()):
         return f"{key} cannot be given a whole mapping here. Set its keys one by one, new ones as +{key}.NAME=VALUE."
-    added = f" To add it, write +{key}=VALUE." if re.match(r"(experiment\.tags|hpo\.param_space)\.", key) else ""
-    return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
+    return unknown_key(key)
 
 
 def _wrong_type(key: str, found: re.Match[str]) -> str:
@@ -84,6 +89,18 @@ def _unresolved(key: str, found: re.Match[str]) -> str:
     return f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], known_keys())}"
 
 
+def _no_list(key: str, found: re.Match[str]) -> str:
+    return f"{key} takes a list, such as [64, 32], also of one."
+
+
+def _circular(key: str, found: re.Match[str]) -> str:
+    return f"{key or 'A value'} refers to itself, directly or through other keys. Give it a value."
+
+
+def _unreadable(key: str, found: re.Match[str]) -> str:
+    return f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
+
+
 _NOISE = re.compile(r"\s*(object_type|reference_type|full_key)[:=]|Config search path:|\s*provider=|See https?:")
 _TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "String": "a text"}
 _EXPLAINERS = (
@@ -92,7 +109,18 @@ _EXPLAINERS = (
         re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<wanted>\w+)"),
         _wrong_type,
     ),
-    (re.compile(r"is not Optional|[Ii]nvalid value.*None|Non optional field cannot be assigned None"), _not_null),
+    (
+        re.compile(
+            r"is not Optional|[Ii]nvalid value.*None|Non optional field cannot be assigned None|value 'None' for field"
+        ),
+        _not_null,
+    ),
+    (re.compile(r"Invalid value assigned: .* is not a ListConfig"), _no_list),
+    (re.compile(r"Recursive interpolation detected|maximum recursion depth"), _circular),
+    (
+        re.compile(r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error"),
+        _unreadable,
+    ),
     (re.compile(r"Error parsing override '(.*)'\nmissing EQUAL"), _no_override),
     (re.compile(r"Interpolation key '([^']*)' not found"), _unresolved),
 )

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.checks import check
-from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.explain import explain, known_keys, unknown_key
 from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
@@ -21,7 +21,7 @@ from tradingbot_exp.errors import ConfigError
 LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
 
 
-def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
+def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: bool = True) -> Config:
     """Resolve and check a composed configuration.
 
     Parameters
@@ -30,6 +30,8 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         What Hydra composed, with or without its ``hydra`` node.
     overrides : sequence of str
         The overrides of the command line, in order: they decide which learning rate was set last.
+    own_data : bool
+        Whether the block `data` says what is trained on; if not, nothing is checked against it.
 
     Returns
     -------
@@ -47,6 +49,7 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
         else:
             own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
+        _refuse_unknown(plain, set(known_keys()))
         unify_learning_rates(plain, overrides)
         missing = sorted(OmegaConf.missing_keys(plain))
         if missing:
@@ -61,8 +64,18 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = ()) -> Config:
             setattr(config.training, switch, None)
     remember(config.tracking.uri)
     remember(config.hpo.storage)
-    check(config)
+    check(config, own_data=own_data)
     return config
+
+
+def _refuse_unknown(block: DictConfig, known: set[str], prefix: str = "") -> None:
+    """Refuse keys that the schema does not have: a plus sign, ``+model.droput=0.1``, puts them even there."""
+    for name in map(str, block):
+        key = f"{prefix}{name}"
+        if key not in known:
+            raise ConfigError(unknown_key(key))
+        if any(other.startswith(f"{key}.") for other in known) and not OmegaConf.is_interpolation(block, name):
+            _refuse_unknown(cast(DictConfig, block[name]), known, f"{key}.")
 
 
 def unify_learning_rates(config: DictConfig, overrides: Sequence[str]) -> None:
@@ -119,5 +132,14 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
         del covered["data"][name]
     del covered["training"]["progress"]
     covered["data"]["fingerprint"] = data_fingerprint
-    canonical = json.dumps(covered, sort_keys=True, separators=(",", ":"), default=str)
+    canonical = json.dumps(_whole(covered), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _whole(tree: Any) -> Any:
+    """Turn numbers such as 252.0 into 252: they are the same, and both can be written for a key of any type."""
+    if isinstance(tree, dict):
+        return {key: _whole(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [_whole(value) for value in tree]
+    return int(tree) if isinstance(tree, float) and tree.is_integer() else tree

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -19,8 +18,8 @@ from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
-from tradingbot_exp.hpo.job import KEPT_FOLDER
-from tradingbot_exp.hpo.results import record_results, result_table
+from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
+from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
@@ -83,13 +82,14 @@ class StudySession:
         self.config, self.space, self.organizer, self.overrides = config, space, organizer, list(overrides)
         _check(config, space)
         data = load_data(config)
+        check_metrics(config, data)
         self.definition = define(config, space.describe(), data.fingerprint)
         # MLflow first: it cannot make its tables in a database that Optuna has stamped.
         client, experiment_id = organizer.connect()
         storage, self.address = open_storage(config.hpo.storage, launch_dir())
         self.shown_address = redact(self.address)
         self.name = self._choose_name(storage)
-        directions = config.hpo.direction if isinstance(config.hpo.direction, list) else [config.hpo.direction]
+        directions = [objective.direction for objective in objectives_of(config.hpo)]
         self.study, created = create_or_load(storage, self.name, directions)
         if created:
             self.study.set_user_attr("owner", signature())
@@ -156,13 +156,8 @@ class StudySession:
 
     def drop_losers(self) -> None:
         """Remove the artifacts of trials that were the best for a while."""
-        if self.config.hpo.keep != "best" or len(self.study.directions) > 1:
-            return
-        winner = next((trial.number for trial in best_trials(self.study)), None)
-        over = {trial.number for trial in self.study.get_trials(deepcopy=False) if trial.state.is_finished()} - {winner}
-        for folder in self.folder.glob(f"trial-*/{KEPT_FOLDER}"):
-            if int(folder.parent.name.removeprefix("trial-")) in over:
-                shutil.rmtree(folder, ignore_errors=True)
+        if self.config.hpo.keep == "best":
+            drop_staged(self.folder, losers(self.study))
 
     def _choose_name(self, storage: optuna.storages.BaseStorage) -> str:
         hpo = self.config.hpo
@@ -293,7 +288,8 @@ def _check(config: Config, space: SearchSpace) -> None:
             f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "
             "each. Leave hpo.storage out for a local file, or name another database."
         )
-    several = isinstance(hpo.metric, list) and len(hpo.metric) > 1
+    check_space(config, space)
+    several = len(objectives_of(hpo)) > 1
     if several and hpo.pruner != "none":
         raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")
     if several and hpo.sampler == "cmaes":

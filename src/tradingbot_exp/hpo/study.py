@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.children import KNOWN, Child, Children
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler
+from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
 from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import signals_held
@@ -91,7 +91,7 @@ class StudyLoop:
         self.stopped_early: str | None = None
         self.gave_up = False
         study.sampler = make_sampler(config.hpo, space, config.seed)
-        study.pruner = make_pruner(config.hpo.pruner)
+        study.pruner = make_pruner(config.hpo.pruner, most_steps(study.user_attrs["definition"]))
 
     def run(self) -> None:
         """Ask, launch and tell until the study is complete, its grid exhausted, or too many trials failed.
@@ -220,6 +220,7 @@ class StudyLoop:
             self.config.hpo.pruner,
             watched=self._watched,
             best=self._best_value(),
+            front=self._front(),
         )
         return TrialJob(ticket, encoded, self.space.overrides(encoded))
 
@@ -237,6 +238,10 @@ class StudyLoop:
         if not complete or len(self.study.directions) > 1:
             return None
         return float(self.study.best_value)
+
+    def _front(self) -> list[list[float]]:
+        """Give the values of the Pareto front so far; empty with one objective."""
+        return [list(trial.values) for trial in best_trials(self.study)] if len(self.study.directions) > 1 else []
 
     # Telling.
 

@@ -14,6 +14,8 @@ from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, DataError
 
+FINE = 1 + 1e-12  # float32 cannot tell it from 1
+
 
 @pytest.fixture
 def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
@@ -73,3 +75,58 @@ def test_arrays_that_do_not_fit_are_refused_by_name(config: Config) -> None:
     config.model.input_dim = 7
     with pytest.raises(ConfigError, match=r"model.input_dim=7, but X_train has 4 columns"):
         run_hpo_study(config, X, y, X_val, y_val, organizer)
+
+
+def test_no_key_of_the_data_is_searched_on_given_arrays(config: Config) -> None:
+    config.hpo.param_space = {"data.sequence_length": [1, 5], "batch_size": [16, 32]}
+    with pytest.raises(ConfigError, match=r"data.sequence_length cannot be searched by run_hpo_study"):
+        run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+
+
+def test_the_data_block_of_the_configuration_is_not_read(config: Config) -> None:
+    config.hpo.num_trials = 1
+    first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    config.data.sequence_length, config.data.horizon, config.model.input_dim = 20, 5, 4
+    config.training.loss, config.hpo.metric = "mse", "val_mse"
+    second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    assert second.best[0].value == pytest.approx(first.best[0].value)
+
+
+def test_the_winner_on_given_arrays_is_told_by_its_parameters_and_a_mean_as_one(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.hpo.repeats = 2
+    result = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    said = capsys.readouterr().out
+    assert "python -m tradingbot_exp.train" not in said
+    assert f"config.training.batch_size = {result.best[0].params['training.batch_size']}" in said
+    assert f"config.training.learning_rate = {result.best[0].params['model.learning_rate']}" in said
+    assert "val_loss (mean of 2 seeds)" in said
+
+
+@pytest.mark.parametrize("searched", [False, True])
+def test_double_precision_is_that_of_the_arrays(config: Config, searched: bool) -> None:
+    config.hpo.num_trials = 1
+    config.hpo.param_space = {"batch_size": [16]}
+    if searched:
+        config.hpo.param_space["training.precision"] = ["float64"]
+    values = {}
+    for precision in ("float32", "float64"):
+        if not searched:
+            config.training.precision = precision
+        X, y, X_val, y_val = (array.double() for array in arrays())
+        runs = [run_hpo_study(config, X * scale, y, X_val, y_val, ExperimentOrganizer(config)) for scale in (1, FINE)]
+        values[precision] = [run.best[0].value for run in runs]
+    # A change too small for float32 is seen in float64 alone.
+    assert (values["float32"][0] == values["float32"][1]) != searched
+    assert values["float64"][0] != values["float64"][1]
+
+
+def test_a_trial_without_a_value_says_why(config: Config) -> None:
+    config.hpo.metric, config.hpo.direction, config.hpo.num_trials = "val_ic", "maximize", 1
+    config.hpo.max_failure_rate = 1.0
+    X, y, X_val, y_val = arrays()
+    result = run_hpo_study(config, X, y, torch.ones_like(X_val), y_val, ExperimentOrganizer(config))
+    (trial,) = result.study.trials
+    error = MlflowClient(config.tracking.uri).get_run(trial.user_attrs["run_id"]).data.tags["error"]
+    assert "val_ic is not defined, because the forecast is constant" in error

@@ -13,8 +13,18 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.schema import HpoConfig
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_sampler
+from tradingbot_exp.hpo.samplers import (
+    INTERRUPTED,
+    PRUNER_STARTUP_TRIALS,
+    PRUNER_WARMUP_EPOCHS,
+    TPE_STARTUP_TRIALS,
+    ExhaustiveSampler,
+    make_pruner,
+    make_sampler,
+    most_steps,
+)
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 
@@ -77,6 +87,55 @@ def test_trials_asked_beside_each_other_get_different_points(tmp_path: Path, nam
     first, second = open_study(tmp_path, name), open_study(tmp_path, name)
     points = [SPACE.suggest(study.ask()) for _ in range(10) for study in (first, second)]
     assert len({tuple(sorted(point.items())) for point in points}) == 20
+
+
+def test_tpe_models_its_trials_from_the_sixth_on_however_many_follow(tmp_path: Path) -> None:
+    drawn = []
+    for name, sign in (("low", 1.0), ("high", -1.0)):
+        study = open_study(tmp_path / name, "tpe")
+        points = []
+        for _ in range(10):
+            trial = study.ask()
+            points.append(SPACE.suggest(trial))
+            study.tell(trial, sign * points[-1]["model.learning_rate"])
+        drawn.append(points)
+    low, high = drawn
+    assert low[:TPE_STARTUP_TRIALS] == high[:TPE_STARTUP_TRIALS]
+    assert all(a != b for a, b in zip(low[TPE_STARTUP_TRIALS:], high[TPE_STARTUP_TRIALS:], strict=True))
+
+
+@pytest.mark.parametrize("name", ["median", "percentile"])
+def test_a_pruner_waits_for_as_many_trials_and_epochs_as_the_configuration_says(tmp_path: Path, name: str) -> None:
+    study = open_study(tmp_path, "random")
+    study.pruner = make_pruner(name)
+    stopped = {}
+    for number in range(PRUNER_STARTUP_TRIALS + 1):
+        trial = study.ask()
+        for epoch in range(1, 2 * PRUNER_WARMUP_EPOCHS):
+            trial.report(float(number), epoch)  # each is worse than all before
+            if trial.should_prune():
+                stopped.setdefault(number, epoch)
+        study.tell(trial, float(number))
+    assert stopped == {PRUNER_STARTUP_TRIALS: PRUNER_WARMUP_EPOCHS}
+    told = (conf_dir() / "hpo" / "base.yaml").read_text(encoding="utf-8")
+    assert f"need {PRUNER_STARTUP_TRIALS} finished trials first" in told
+    assert f"before its {PRUNER_WARMUP_EPOCHS}th epoch" in told
+    assert f"The first {TPE_STARTUP_TRIALS} trials of tpe are random" in told
+
+
+@pytest.mark.parametrize(
+    ("searched", "expected"),
+    [
+        ({}, 30),
+        ({"hpo.param_space.training.epochs": {"choices": [5, 40, 7]}}, 120),
+        ({"hpo.param_space.training.epochs": {"low": 5, "high": 20, "log": False, "step": 1}}, 60),
+    ],
+)
+def test_hyperband_divides_the_most_epochs_that_a_trial_can_report(searched: dict[str, Any], expected: int) -> None:
+    steps = most_steps({"training.epochs": 10, "hpo.repeats": 3, **searched})
+    assert steps == expected
+    pruner: Any = make_pruner("hyperband", steps)
+    assert pruner._max_resource == expected
 
 
 def grid_study(folder: Path, points: list[dict[str, Any]]) -> tuple[optuna.Study, ExhaustiveSampler]:

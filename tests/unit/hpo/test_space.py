@@ -138,8 +138,8 @@ def test_a_shuffled_choice_keeps_one_order_so_that_a_study_can_be_resumed() -> N
 
 
 def test_bare_names_are_looked_up_in_model_and_training() -> None:
-    space = SearchSpace.parse({"batch_size": [16, 32], "dropout": [0.0, 0.1], "data.horizon": [1, 5]})
-    assert list(space.distributions) == ["training.batch_size", "model.dropout", "data.horizon"]
+    space = SearchSpace.parse({"batch_size": [16, 32], "dropout": [0.0, 0.1], "data.sequence_length": [1, 5]})
+    assert list(space.distributions) == ["training.batch_size", "model.dropout", "data.sequence_length"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_keys_that_the_command_line_fixes_leave_the_space() -> None:
         ({"batchsize": [1]}, ["hpo.param_space.batchsize is no key", "Did you mean 'batch_size'?"]),
         ({"modle.dropout": [0.1]}, ["hpo.param_space.modle.dropout is no key", "Did you mean 'model.dropout'?"]),
         ({"training.dropout": [0.1]}, ["hpo.param_space.training.dropout", "Did you mean 'model.dropout'?"]),
-        ({"horizon": [1, 2]}, ["hpo.param_space.horizon is no key", "Did you mean 'data.horizon'?"]),
+        ({"sequence_length": [1, 2]}, ["sequence_length is no key", "Did you mean 'data.sequence_length'?"]),
         ({"seed": [1, 2]}, ["hpo.param_space.seed", "set hpo.repeats"]),
         ({"hpo.num_trials": [1]}, ["hpo.param_space.hpo.num_trials", "describes the search itself"]),
         ({"tracking.uri": ["a"]}, ["hpo.param_space.tracking.uri", "decides no result"]),
@@ -208,6 +208,8 @@ def test_keys_that_the_command_line_fixes_leave_the_space() -> None:
         ({"progress": ["off"]}, ["hpo.param_space.progress: training.progress", "does not decide a result"]),
         ({"data.path": ["a.csv"]}, ["data.path cannot be searched", "could not be compared"]),
         ({"data.name": ["ibm", "msft"]}, ["data.name cannot be searched", "Run one study for each"]),
+        ({"data.horizon": [1, 5]}, ["data.horizon cannot be searched", "could not be compared"]),
+        ({"data.target": ["return", "direction"]}, ["data.target cannot be searched", "Run one study for each"]),
         ({"data.split.train": [0.5]}, ["data.split.train cannot be searched", "could not be compared"]),
         ({"evaluation.cost_bps": [0, 5]}, ["evaluation.cost_bps cannot be searched", "could not be compared"]),
         ({"model.input_dim": [10]}, ["model.input_dim cannot be searched", "derived"]),
@@ -327,7 +329,7 @@ def test_an_override_that_is_no_sweep_is_refused(override: str, phrases: list[st
 
 def test_the_keys_that_may_be_searched_are_those_that_decide_a_result_on_one_task() -> None:
     assert set(searchable()) == {
-        *("data.features", "data.target", "data.horizon", "data.sequence_length"),
+        *("data.features", "data.sequence_length"),
         *("model.name", "model.hidden_layers", "model.activation", "model.dropout", "model.learning_rate"),
         *("training.epochs", "training.batch_size", "training.optimizer", "training.learning_rate"),
         *("training.weight_decay", "training.gradient_clip", "training.early_stopping", "training.loss"),

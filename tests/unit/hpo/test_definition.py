@@ -1,0 +1,51 @@
+"""What defines a study: its source but not what only shows or records, and a list of one as the one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tradingbot_exp
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.hpo.definition import code_sha256, define
+
+PACKAGE = Path(tradingbot_exp.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("file", "matters"),
+    [
+        ("outcome.py", True),
+        ("experiment.py", True),
+        ("config/finalize.py", True),
+        ("training/loop.py", True),
+        ("hpo/job.py", True),
+        ("brand_new.py", True),
+        ("reporting/figures.py", False),
+        ("reporting/brand_new.py", False),
+        ("tracking/run.py", False),
+        ("hpo/display.py", False),
+        ("cli.py", False),
+    ],
+)
+def test_source_that_may_decide_a_number_defines_a_study(tmp_path: Path, file: str, matters: bool) -> None:
+    copy = tmp_path / "tradingbot_exp"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__", "*.csv"))
+    before = code_sha256.__wrapped__(copy)
+    assert before == code_sha256.__wrapped__(PACKAGE)
+    with (copy / file).open("a", encoding="utf-8") as source:
+        source.write("\n# changed\n")
+    assert (code_sha256.__wrapped__(copy) != before) == matters
+
+
+def test_a_list_of_one_metric_defines_the_same_study_as_the_metric() -> None:
+    config = Config()
+    plain = define(config, {}, "data")
+    config.hpo.metric, config.hpo.direction = ["val_loss"], ["minimize"]
+    assert define(config, {}, "data") == plain
+    config.hpo.direction = ["maximize"]
+    assert define(config, {}, "data") != plain
+    config.hpo.metric, config.hpo.direction = ["val_loss", "val_ic"], ["minimize", "maximize"]
+    assert define(config, {}, "data")["hpo.metric"] == ["val_loss", "val_ic"]

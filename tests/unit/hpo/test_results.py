@@ -1,0 +1,194 @@
+"""What a study leaves on its parent run: returns, trials, the winners' artifacts; also of trials of another machine."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from support import artifact_folder
+from test_recovery import DEAD, orphan
+
+from tradingbot_exp import ExperimentOrganizer
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.hpo.children import result_tags
+from tradingbot_exp.hpo.display import StudyDisplay
+from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_DTYPE, RETURNS_FILE, _open_study
+from tradingbot_exp.hpo.python import _run
+from tradingbot_exp.hpo.results import _dated, losers
+from tradingbot_exp.hpo.session import StudyResult, StudySession
+from tradingbot_exp.hpo.space import SearchSpace
+
+
+@pytest.fixture
+def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(workdir)
+    config = Config()
+    config.experiment.name = "results"
+    config.data.name = config.data.source = "synthetic"
+    config.model.learning_rate = config.training.learning_rate = 0.001
+    config.training.epochs = 3
+    config.training.progress = "off"
+    config.hpo.num_trials = 3
+    config.hpo.sampler = "random"
+    config.hpo.param_space = {"learning_rate": [0.001, 0.01, 0.03], "batch_size": [16, 32]}
+    config.tracking.uri = f"sqlite:///{workdir / 'mlflow.db'}"
+    return config
+
+
+def study(config: Config) -> StudyResult:
+    """Bring a study to its end in this process, on the data of its configuration."""
+    session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
+    with StudyDisplay(session) as display:
+        return session.run(lambda jobs: [_run(session, job) for job in jobs], display)
+
+
+def parent_of(config: Config, result: StudyResult) -> Run:
+    return MlflowClient(config.tracking.uri).get_run(result.parent_id)
+
+
+def matrix(config: Config, result: StudyResult) -> pd.DataFrame:
+    return pd.read_parquet(artifact_folder(parent_of(config, result)) / "evaluation" / "trial_returns.parquet")
+
+
+def with_models(config: Config, result: StudyResult) -> set[int]:
+    """The trials whose runs have a model."""
+    client = MlflowClient(config.tracking.uri)
+    runs = {trial.number: client.get_run(trial.user_attrs["run_id"]) for trial in result.study.trials}
+    return {number for number, run in runs.items() if (artifact_folder(run) / "model" / "MLmodel").is_file()}
+
+
+def staged() -> list[Path]:
+    return list(Path("multirun").glob(f"*/trial-*/{KEPT_FOLDER}"))
+
+
+def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config) -> None:
+    first = study(config)
+    before = matrix(config, first)
+    assert not staged()
+    shutil.rmtree("multirun")
+    config.hpo.num_trials = 4
+    second = study(config)
+    after = matrix(config, second)
+    assert second.parent_id == first.parent_id and set(before.columns) < set(after.columns)
+    pd.testing.assert_frame_equal(after[before.columns], before)
+    assert not after.isna().any(axis=None)
+    assert parent_of(config, second).data.tags["best.artifacts"] == "kept"
+    assert second.best[0].number in with_models(config, second)
+
+
+def test_a_trial_with_returns_on_other_dates_is_put_where_they_are(config: Config) -> None:
+    first = study(config)
+    before = matrix(config, first)
+    file = Path("multirun") / first.name / "trial-0002" / RETURNS_FILE
+    np.save(file, np.load(file)[5:])
+    after = matrix(config, study(config))
+    assert after["2"].isna().sum() == 5 and after["2"].iloc[:5].isna().all()
+    pd.testing.assert_frame_equal(after.iloc[5:], before.iloc[5:])
+    pd.testing.assert_series_equal(after["0"], before["0"])
+
+
+def test_dates_come_back_in_the_time_zone_of_the_data() -> None:
+    index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
+    saved = np.empty(5, RETURNS_DTYPE)
+    saved["date"], saved["return"] = index.to_numpy(dtype="datetime64[ns]"), np.arange(5.0)
+    pd.testing.assert_series_equal(_dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
+
+
+def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train_it_again(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = study(config)
+    assert parent_of(config, first).data.tags["best.artifacts"] == "kept"
+    run_id = orphan(config, first, DEAD, result_tags("complete", [0.0]))
+    MlflowClient(config.tracking.uri).set_terminated(run_id, "FINISHED")
+    config.hpo.num_trials = 4
+    with caplog.at_level(logging.WARNING):
+        second = study(config)
+    assert second.best[0].user_attrs["run_id"] == run_id
+    assert parent_of(config, second).data.tags["best.artifacts"] == "missing"
+    assert second.best[0].number == 3
+    (said,) = [record.getMessage() for record in caplog.records if "again:" in record.getMessage()]
+    assert "trial 3 " in said and "python -m tradingbot_exp.train model.learning_rate=" in said
+
+
+def test_duplicates_are_told_apart_and_counted_once(config: Config) -> None:
+    config.hpo.param_space = {"learning_rate": [0.001, 0.01]}
+    config.hpo.num_trials = 5
+    result = study(config)
+    copies = {t.number: t.user_attrs["duplicate_of"] for t in result.study.trials if "duplicate_of" in t.user_attrs}
+    assert len(copies) >= 3
+    parent = parent_of(config, result)
+    assert parent.data.tags["study.trials"] == "5"
+    assert parent.data.tags["study.configurations"] == str(5 - len(copies))
+    table = pd.read_csv(artifact_folder(parent) / "study" / "trials.csv", index_col="number")
+    assert table["duplicate_of"].dropna().astype(int).to_dict() == copies
+    assert list(matrix(config, result).columns) == [str(n) for n in range(5) if n not in copies]
+
+
+def test_the_artifacts_of_a_pareto_front_are_kept_and_no_others(config: Config) -> None:
+    config.hpo.metric, config.hpo.direction = ["val_loss", "val_ic"], ["minimize", "maximize"]
+    config.hpo.num_trials = 6
+    result = study(config)
+    front = {trial.number for trial in result.best if "duplicate_of" not in trial.user_attrs}
+    assert 0 < len(front) < 6
+    assert with_models(config, result) == front and not staged()
+
+
+def test_metric_and_direction_as_lists_of_one_make_the_same_study(config: Config) -> None:
+    config.hpo.metric, config.hpo.direction = ["val_loss"], ["minimize"]
+    config.hpo.num_trials = 4
+    result = study(config)
+    assert with_models(config, result) == {result.best[0].number} and not staged()
+    assert result.best[0].value == min(trial.value for trial in result.study.trials)
+    config.hpo.metric, config.hpo.direction = "val_loss", "minimize"
+    assert study(config).parent_id == result.parent_id
+
+
+@pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
+def test_losers_are_all_that_are_over_but_the_best_or_the_front(directions: list[str]) -> None:
+    found = optuna.create_study(directions=directions)
+    values: list[Any] = [[2.0, 0.1], [1.0, 0.2], [3.0, 0.9], [3.0, 0.8]]
+    for each in values:
+        found.tell(found.ask(), each[: len(directions)])
+    found.tell(found.ask(), state=optuna.trial.TrialState.FAIL)
+    found.ask()  # still running
+    assert losers(found) == ({0, 2, 3, 4} if len(directions) == 1 else {0, 3, 4})
+
+
+def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_opened_once(config: Config) -> None:
+    _open_study.cache_clear()
+    config.hpo.param_space = {"learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
+    config.hpo.pruner, config.hpo.repeats = "percentile", 2
+    config.hpo.num_trials, config.training.epochs = 12, 7
+    result = study(config)
+    assert _open_study.cache_info().misses == 1
+    client = MlflowClient(config.tracking.uri)
+    pruned = [trial for trial in result.study.trials if trial.state.name == "PRUNED"]
+    assert pruned
+    for trial in pruned:
+        names = ("val_loss", "seed_42/val_loss", "seed_43/val_loss")
+        plain, first, second = (
+            {point.step: point.value for point in client.get_metric_history(trial.user_attrs["run_id"], name)}
+            for name in names
+        )
+        assert list(plain) == list(second or first)
+        assert plain == {
+            step: pytest.approx((first[step] + second[step]) / 2 if second else first[step]) for step in plain
+        }
+
+
+def test_hyperband_knows_the_epochs_of_all_seeds(config: Config) -> None:
+    _open_study.cache_clear()
+    config.hpo.pruner, config.hpo.repeats, config.hpo.num_trials = "hyperband", 2, 2
+    result = study(config)
+    pruner: Any = _open_study(str(Path("optuna.journal").absolute()), result.name, "hyperband").pruner
+    assert _open_study.cache_info().misses == 1  # the same as the trials'
+    assert pruner._max_resource == 6
