@@ -10,27 +10,43 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradingbot_exp.config.manager import ConfigurationManager
     from tradingbot_exp.hpo.python import run_hpo_study
+    from tradingbot_exp.notebook import load_run, train
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
     from tradingbot_exp.training.loop import train_model
 
 __version__ = _version("tradingbot_exp")
-__all__ = ["EnhancedMLflowLogger", "ExperimentOrganizer", "__version__", "run_hpo_study", "train_model"]
+__all__ = [
+    "ConfigurationManager",
+    "EnhancedMLflowLogger",
+    "ExperimentOrganizer",
+    "__version__",
+    "load_run",
+    "run_hpo_study",
+    "train",
+    "train_model",
+]
 
 _HOMES = {
+    "ConfigurationManager": "tradingbot_exp.config.manager",
     "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
     "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
+    "load_run": "tradingbot_exp.notebook",
     "run_hpo_study": "tradingbot_exp.hpo.python",
     "train_model": "tradingbot_exp.training.loop",
 }
 
 
 def __getattr__(name: str) -> Any:
+    if name == "train":
+        # The submodule of that name, which can be called: importing it would hide a function.
+        return import_module("tradingbot_exp.train")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,7 @@
-"""The command that trains: ``python -m tradingbot_exp.train [KEY=VALUE ...]``, also as ``tradingbot-train``."""
+"""The command that trains: ``python -m tradingbot_exp.train [KEY=VALUE ...]``, also as ``tradingbot-train``.
+
+In Python, the module itself can be called, ``from tradingbot_exp import train``: see `tradingbot_exp.notebook.train`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
@@ -20,6 +26,9 @@ from tradingbot_exp.config.help import commented_help
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
+
+if TYPE_CHECKING:
+    from tradingbot_exp.loaded_run import LoadedRun
 
 # What configuration files may instantiate; anything else is refused.
 TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
@@ -116,5 +125,17 @@ def _say(text: str) -> None:
     sys.stderr.write(text.rstrip("\n") + "\n")
 
 
+class _CallableModule(ModuleType):
+    """Makes `tradingbot_exp.train` the function that it is documented as, also once this module is imported."""
+
+    def __call__(self, overrides: Sequence[str] = ()) -> LoadedRun:
+        """Train once, in this process: `tradingbot_exp.notebook.train`."""
+        from tradingbot_exp.notebook import train
+
+        return train(overrides)
+
+
 if __name__ == "__main__":
     main()
+else:
+    sys.modules[__name__].__class__ = _CallableModule

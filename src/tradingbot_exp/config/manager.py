@@ -1,0 +1,80 @@
+"""The ConfigurationManager: a YAML file and overrides, over this package's defaults, to one checked configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.compose import compose_config, located
+from tradingbot_exp.config.yaml_file import YamlFile, read_yaml
+from tradingbot_exp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config
+
+
+class ConfigurationManager:
+    """Loads a configuration.
+
+    Parameters
+    ----------
+    config_path : str or path, optional
+        A YAML file with any of the blocks `experiment`, `data`, `model`, `training`, `evaluation`, `hpo`,
+        `tracking` and the key `seed`. What it leaves out has its default. A run's own ``config/config.yaml`` is
+        such a file too. Without it, all is default.
+    overrides : sequence of str
+        As on the command line: ``["training.epochs=5", "model=lstm"]``. They come after the file.
+
+    Examples
+    --------
+    >>> config = ConfigurationManager(overrides=["training.epochs=5"]).get_config()
+    >>> config.training.epochs, config.model.hidden_layers[0]
+    (5, 64)
+    """
+
+    def __init__(self, config_path: str | os.PathLike[str] | None = None, overrides: Sequence[str] = ()) -> None:
+        self.config_path = None if config_path is None else Path(config_path).expanduser().absolute()
+        self.overrides = overrides if isinstance(overrides, str) else list(overrides)
+
+    def __repr__(self) -> str:
+        path = None if self.config_path is None else str(self.config_path)
+        return f"ConfigurationManager(config_path={path!r}, overrides={self.overrides!r})"
+
+    def get_config(self) -> Config:
+        """Compose, resolve and check the configuration; the file is read anew at each call.
+
+        Returns
+        -------
+        Config
+            Its values are attributes: ``config.model.hidden_layers[0]``. `ExperimentOrganizer`, `run_hpo_study` and
+            `EnhancedMLflowLogger.log_config` take it.
+
+        Raises
+        ------
+        ConfigError
+            A key or the file is wrong; the message says where, what was given, and what would be right.
+        """
+        return compose_config(self.overrides, self._file())
+
+    def validate(self) -> None:
+        """Check all that can be checked without data: what `get_config` does, and the search space too.
+
+        Raises
+        ------
+        ConfigError
+            See `get_config`.
+        """
+        from tradingbot_exp.hpo.space import SearchSpace
+
+        file = self._file()
+        space = compose_config(self.overrides, file).hpo.param_space
+        if space:
+            try:
+                SearchSpace.parse(space)
+            except ConfigError as error:
+                raise located(str(error), self.overrides, file) from error
+
+    def _file(self) -> YamlFile | None:
+        return None if self.config_path is None else read_yaml(self.config_path)

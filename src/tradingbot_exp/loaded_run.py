@@ -1,0 +1,187 @@
+"""A recorded run as Python objects: configuration, metrics, history, predictions, and the model."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from tradingbot_exp.errors import RunError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.entities import Run
+    from mlflow.pyfunc import PyFuncModel
+
+    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.records import RunRecord
+
+_SHOWN_METRICS = 24
+_SHOWN_TAGS = (("model", "model.name"), ("data", "data.name"), ("config.sha256", "config.sha256"), ("error", "error"))
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class LoadedRun:
+    """A recorded run. What is large is read when it is first asked for.
+
+    Attributes
+    ----------
+    record : RunRecord
+        What MLflow says about the run.
+    """
+
+    record: RunRecord
+    _store: Store
+    _run: Run
+
+    @property
+    def run_id(self) -> str:
+        """The id, 32 hexadecimal digits."""
+        return self.record.run_id
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.record.name
+
+    @property
+    def status(self) -> str:
+        """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``, as it was when the run was loaded."""
+        return self.record.status
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags by name."""
+        return dict(self.record.tags)
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Every key of the configuration, dotted, with its value as text."""
+        return dict(self.record.params)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The newest value of each metric."""
+        return dict(self.record.metrics)
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration, by attribute: ``run.config.model.hidden_layers[0]``.
+
+        A `Config`; of a run that another program logged, whatever it logged, as a DictConfig.
+        """
+        from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+
+        from tradingbot_exp.config.schema import Config
+
+        tree = self._config_tree()
+        try:
+            return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), tree))
+        except OmegaConfBaseException:
+            return tree
+
+    def _config_tree(self) -> Any:
+        """Read the configuration; of a trial, the study's with the values that the trial was given."""
+        from omegaconf import OmegaConf
+
+        if self.record.parent_id is None or "study.name" not in self.record.tags:
+            return self._artifact("config/config.yaml", OmegaConf.load)
+        from tradingbot_exp.tracking.lookup import find_run
+        from tradingbot_exp.tracking.reading import run_record
+
+        parent = find_run(self._store, self.record.parent_id)
+        tree = LoadedRun(run_record(self._store, parent), self._store, parent)._config_tree()
+        for key, text in self.record.params.items():
+            if text != parent.data.params.get(key):
+                is_text = isinstance(OmegaConf.select(tree, key), str)  # such as a version, 21e4, that is no number
+                value = text if is_text else OmegaConf.create(f"value: {text}").value
+                OmegaConf.update(tree, key, value, force_add=True)
+        return tree
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A row an epoch, from 1: `train_loss`, `val_loss` and, with a scheduler, `learning_rate`."""
+        import pandas as pd
+
+        columns = {name: pd.Series(curve.values, curve.steps) for name, curve in self.record.curves.items()}
+        return pd.DataFrame(columns).rename_axis("epoch")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """A row a validation bar: `date`, `actual`, `forecast`, `position`, and returns where the data have them."""
+        import pandas as pd
+
+        def read(file: Path) -> pd.DataFrame:
+            frame = pd.read_csv(file)
+            if not pd.api.types.is_numeric_dtype(frame["date"]):
+                frame["date"] = pd.to_datetime(
+                    frame["date"], utc=bool(frame["date"].str.contains(r"[+-]\d\d:\d\d$").any())
+                )
+            return frame
+
+        return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", read))
+
+    @cached_property
+    def model(self) -> PyFuncModel:
+        """The model: ``run.model.predict(features)`` forecasts from unscaled features, a row a bar in time order."""
+        import mlflow
+
+        from tradingbot_exp.tracking.store import quiet, wrapped
+
+        folder = self._model_folder()
+        with wrapped(f"The model of the run {self.name} cannot be loaded"), quiet("mlflow"):
+            return cast("PyFuncModel", mlflow.pyfunc.load_model(folder))
+
+    def _model_folder(self) -> str:
+        place = urlsplit(self._run.info.artifact_uri)
+        folder = Path(unquote(place.path)) / "model"
+        if place.scheme in ("", "file") and (folder / "MLmodel").is_file():
+            return str(folder)
+        from mlflow.artifacts import download_artifacts
+
+        try:
+            return str(download_artifacts(artifact_uri=f"runs:/{self.run_id}/model", tracking_uri=self._store.uri))
+        except Exception as error:
+            raise self._missing("model") from error
+
+    def _artifact(self, path: str, parse: Any) -> Any:
+        from tradingbot_exp.tracking.reading import read_artifact
+        from tradingbot_exp.tracking.store import wrapped
+
+        with wrapped(f"{path} of the run {self.name} cannot be read"):
+            found = read_artifact(self._store, self._run, path, parse)
+        if found is None:
+            raise self._missing(path)
+        return found
+
+    def _missing(self, path: str) -> RunError:
+        best = self.tags.get("best.run_id")
+        hint = f" It is a study; its best trial has it: load_run('{best}')." if best else ""
+        return RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no artifact {path}.{hint}")
+
+    def __repr__(self) -> str:
+        return f"LoadedRun({self.name!r}, run_id={self.run_id!r}, status={self.status!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: what it is, and its metrics."""
+        record = self.record
+        rows = [
+            ("run", f"{record.name} ({record.run_id})"),
+            ("kind, status", f"{record.kind or 'not of this package'}, {record.status}"),
+            ("started", f"{record.started:%Y-%m-%d %H:%M:%S} UTC" + _duration(record.seconds)),
+            *((label, record.tags[tag]) for label, tag in _SHOWN_TAGS if tag in record.tags),
+            *((name, f"{value:.6g}") for name, value in sorted(record.metrics.items())[:_SHOWN_METRICS]),
+        ]
+        left_out = len(record.metrics) - _SHOWN_METRICS
+        if left_out > 0:
+            rows.append(("…", f"{left_out} more in .metrics"))
+        cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>"
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else f", {seconds:.1f} s"

@@ -1,0 +1,85 @@
+"""For notebooks: `train` runs the main job in this process, `load_run` gives a recorded run as Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.loaded_run import LoadedRun
+
+
+def train(overrides: Sequence[str] = ()) -> LoadedRun:
+    """Run the main job in this process: the checks, records and numbers of ``python -m tradingbot_exp.train``.
+
+    The store is where the command would have it: `tracking.uri`, else `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in
+    the current directory.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        As on the command line: ``["model.learning_rate=0.005", "data=msft"]``.
+
+    Returns
+    -------
+    LoadedRun
+        The finished run, read back from the store.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Before anything is written.
+    TrainingError
+        The run is FAILED. A KeyboardInterrupt leaves it KILLED.
+    TrackingError
+        Records could not be written; those that are kept on disk are named.
+    """
+    from tradingbot_exp.config.compose import compose_config
+    from tradingbot_exp.config.resolvers import launch_dir
+    from tradingbot_exp.experiment import check_inputs, finish, fit, prepare
+    from tradingbot_exp.tracking.delivery import SEND_COMMAND
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.store import check_space
+
+    config = compose_config(overrides)
+    check_inputs(config)
+    check_space(launch_dir())
+    organizer = ExperimentOrganizer(config)
+    if config.tracking.on_error == "raise":
+        organizer.connect()
+    with organizer.start_run() as run:
+        job = prepare(config, run, overrides)
+        (history,) = fit([job])
+        finish(job, history)
+    if run.delivery.failure is not None:
+        raise TrackingError(
+            f"The run {run.name} is trained, but MLflow could not take its records: they wait in "
+            f"{run.delivery.unsent_folder}. Send them with `{SEND_COMMAND}`, then load_run()."
+        )
+    return load_run(run.run_id, config.tracking.uri)
+
+
+def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> LoadedRun:
+    """Find a recorded run.
+
+    Parameters
+    ----------
+    run : str
+        Its id, a unique beginning of one, or ``latest``: the newest that is no trial.
+    tracking_uri : str or Path, optional
+        The store, or the folder in which it is; else `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the current
+        directory. None is created.
+
+    Raises
+    ------
+    RunError
+        There is none, or there are several.
+    TrackingError
+        There is no store, or it cannot be read.
+    """
+    from tradingbot_exp.tracking.lookup import find_run, open_store
+    from tradingbot_exp.tracking.reading import LOSSES, run_record
+
+    store = open_store(tracking_uri)
+    found = find_run(store, run)
+    return LoadedRun(run_record(store, found, LOSSES), store, found)
