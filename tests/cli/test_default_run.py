@@ -41,9 +41,11 @@ METRICS = {
     *("train_loss", "val_loss", "final_loss", "best_val_loss", "best_epoch"),
     *("val_mse", "val_mae", "val_r2", "val_ic", "val_rank_ic", "val_hit_rate", "val_sharpe", "val_sortino"),
     *("val_max_drawdown", "val_turnover", "val_zero_mse", "val_buy_hold_sharpe"),
+    *("val_linear_mse", "val_linear_ic", "val_linear_sharpe", "val_train_mean_mse"),
 }
 TAGS = {
     *("run.kind", "model.name", "model.version", "data.name", "data.fingerprint", "config.sha256", "engine"),
+    "periods_per_year",
     *("project", "process.host", "process.pid", "process.started", "mlflow.user", "mlflow.source.name"),
 }
 
