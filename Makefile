@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LAUNCHERS := $(VENV)/.launchers
 ARGS ?=
+RUN ?= latest
+RUNS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launchers train hpo test check format bench ui lock clean
+.PHONY: help setup launchers train hpo report hpo-report compare test check format bench ui lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,6 +38,15 @@ test: $(STAMP) ## Run every test (ARGS="-k data")
 
 hpo: $(STAMP) ## Search hyperparameters on IBM's daily bars (ARGS="hpo.num_trials=50")
 	@$(BIN)/python -m tradingbot_exp.train --multirun $(ARGS)
+
+report: $(STAMP) ## Write the report of a training run (RUN=latest, or an id)
+	@$(BIN)/python -m tradingbot_exp report training $(RUN) $(ARGS)
+
+hpo-report: $(STAMP) ## Write the report of a study (RUN=latest, or an id)
+	@$(BIN)/python -m tradingbot_exp report hpo $(RUN) $(ARGS)
+
+compare: $(STAMP) ## Write the report of several runs side by side (RUNS="A B")
+	@$(BIN)/python -m tradingbot_exp report compare $(RUNS) $(ARGS)
 
 check: $(STAMP) ## Lint, format and type checks
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What tests share: a migrated store, one finished default run, and servers that end with their test."""
+"""What tests share: a migrated store, one default run, one study, their reports, and servers that end in time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 from mlflow import MlflowClient
-from support import Finished, clean_environment, stop_server, train
+from mlflow.entities import Run
+from support import Finished, clean_environment, once, stop_server, train
+
+from tradingbot_exp import ExperimentReporter
 
 settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")
@@ -27,18 +29,6 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all worker processes of this test session."""
     base = tmp_path_factory.getbasetemp()
     return base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-
-
-def once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """Let the first worker make `folder`, and the others wait for it."""
-    with FileLock(folder.with_suffix(".lock")):
-        done = folder / ".done"
-        if not done.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            done.touch()
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +61,47 @@ def default_run(shared_folder: Path) -> Finished:
     folder = once(shared_folder / "default-run", make)
     texts = [(folder / name).read_text() for name in ("out.txt", "err.txt", "status.txt")]
     return Finished(folder, texts[0], texts[1], int(texts[2]))
+
+
+@pytest.fixture(scope="session")
+def study_run(default_run: Finished, shared_folder: Path) -> Finished:
+    """A small study in a copy of the default run's store."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(default_run.cwd, folder, dirs_exist_ok=True)
+        overrides = ["hpo.num_trials=5", "training.epochs=4", "experiment.name=searched", "training.progress=off"]
+        done = train(folder, "--multirun", *overrides)
+        assert done.status == 0, done.err
+
+    return Finished(once(shared_folder / "study-run", make), "", "", 0)
+
+
+@pytest.fixture(scope="session")
+def compared(study_run: Finished) -> list[Run]:
+    """The default run, the study's best trial, and another one."""
+    runs = study_run.runs()
+    (study,) = (run for run in runs if run.data.tags["run.kind"] == "study")
+    (training,) = (run for run in runs if run.data.tags["run.kind"] == "training")
+    trials = [run for run in runs if run.data.tags["run.kind"] == "trial"]
+    best = study.data.tags["best.run_id"]
+    trials.sort(key=lambda run: run.info.run_id != best)
+    return [training, *trials[:2]]
+
+
+@pytest.fixture(scope="session")
+def reports(default_run: Finished, study_run: Finished, compared: list[Run], shared_folder: Path) -> dict[str, Path]:
+    """The report of each kind: of the default run, of the study, and of `compared`."""
+
+    def make(folder: Path) -> None:
+        (training,) = (default_run.cwd / "reports").glob("*.html")
+        shutil.copy(training, folder / "training.html")
+        (study,) = (study_run.cwd / "reports").glob("hpo-*.html")
+        shutil.copy(study, folder / "study.html")
+        reporter = ExperimentReporter(f"sqlite:///{study_run.cwd / 'mlflow.db'}")
+        reporter.generate_model_comparison_report([run.info.run_id for run in compared], folder / "comparison.html")
+
+    folder = once(shared_folder / "reports", make)
+    return {kind: folder / f"{kind}.html" for kind in ("training", "study", "comparison")}
 
 
 @pytest.fixture(autouse=True)

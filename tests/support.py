@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -84,3 +88,25 @@ def stop_server(server: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()
+
+
+def once(folder: Path, make: Callable[[Path], None]) -> Path:
+    """Let the first worker make `folder`, and the others wait for it."""
+    with FileLock(folder.with_suffix(".lock")):
+        done = folder / ".done"
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
+def wait_until(page: Any, condition: str) -> None:
+    """Poll a browser's page: Playwright's own `wait_for_function` needs `eval`, which our pages' policy forbids."""
+    deadline = time.monotonic() + 60  # a busy machine is no failure
+    while time.monotonic() < deadline:
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    pytest.fail(f"not true within a minute: {condition}")

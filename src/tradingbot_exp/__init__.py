@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.manager import ConfigurationManager
     from tradingbot_exp.hpo.python import run_hpo_study
     from tradingbot_exp.notebook import load_run, train
+    from tradingbot_exp.reporting.reporter import ExperimentReporter
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
     from tradingbot_exp.training.loop import train_model
@@ -22,6 +23,7 @@ __all__ = [
     "ConfigurationManager",
     "EnhancedMLflowLogger",
     "ExperimentOrganizer",
+    "ExperimentReporter",
     "__version__",
     "load_run",
     "run_hpo_study",
@@ -33,6 +35,7 @@ _HOMES = {
     "ConfigurationManager": "tradingbot_exp.config.manager",
     "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
     "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
+    "ExperimentReporter": "tradingbot_exp.reporting.reporter",
     "load_run": "tradingbot_exp.notebook",
     "run_hpo_study": "tradingbot_exp.hpo.python",
     "train_model": "tradingbot_exp.training.loop",

@@ -285,10 +285,28 @@ class ExperimentCallback(TrackingCallback):
         job_return.overrides = [redact(override) for override in job_return.overrides or []]
         super().on_job_end(config, job_return, **kwargs)
         error = _error_of(job_return)
+        report = None
+        if run is not None and parent is None and config.tracking.report and not isinstance(error, KeyboardInterrupt):
+            from tradingbot_exp.reporting.automatic import report_at_end
+
+            report = report_at_end("training", run)
         if error is None and run is not None:
-            self._refusing(lambda: print_summary(run))
+            self._refusing(lambda: print_summary(run, report))
         elif isinstance(error, Exception) and parent is None:
             raise Refusal(error)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Close a plain sweep's parent run and report on it; a study does both itself."""
+        import sys
+
+        run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        super().on_multirun_end(config, **kwargs)
+        if run is not None and config.tracking.report and not interrupted:
+            from tradingbot_exp.reporting.automatic import report_at_end
+
+            report = report_at_end("hpo", run)
+            if report is not None:
+                sys.stdout.write(f"report  {report}\n")
 
 
 def _first_job(config: DictConfig) -> DictConfig:

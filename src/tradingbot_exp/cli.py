@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
@@ -37,10 +38,46 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="find records that were not sent to MLflow; --fix sends them")
     doctor.add_argument("--fix", action="store_true", help="mend what is found")
     doctor.set_defaults(command=_doctor)
-    for command in (doctor,):
-        command.add_argument("--tracking-uri", help="else the store that the records were meant for")
-        command.add_argument("--json", action="store_true", help="print the result as JSON")
+    _common(doctor, "else the store that the records were meant for")
+    report = commands.add_parser(
+        "report", help="write an HTML report of a run, of a study, or of several runs compared"
+    )
+    kinds = report.add_subparsers(required=True, metavar="KIND")
+    for name, what, arguments in _REPORTS:
+        kind = kinds.add_parser(name, help=what, description=f"Write the report of {what}; print its path.")
+        kind.add_argument("runs", help="id, the first letters of one, or latest", **arguments)
+        kind.add_argument("-o", "--output", metavar="PATH", help="where to write it; else into reports/")
+        kind.set_defaults(command=_report, kind=name)
+        _common(kind, "else MLFLOW_TRACKING_URI, else mlflow.db in this directory")
     return parser
+
+
+_REPORTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("training", "one training run", {"metavar": "RUN", "nargs": 1}),
+    ("hpo", "one study", {"metavar": "RUN", "nargs": 1}),
+    ("compare", "several runs side by side, the first being the reference", {"metavar": "RUN", "nargs": "+"}),
+)
+
+
+def _common(command: argparse.ArgumentParser, store: str) -> None:
+    """Add what all commands take; `store` says which store is meant if none is named."""
+    command.add_argument("--tracking-uri", metavar="URI", help=store)
+    command.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write a report and print its path."""
+    from tradingbot_exp.reporting.reporter import ExperimentReporter
+
+    reporter = ExperimentReporter(options.tracking_uri)
+    if options.kind == "training":
+        path = reporter.generate_training_report(options.runs[0], options.output)
+    elif options.kind == "hpo":
+        path = reporter.generate_hpo_report(options.runs[0], options.output)
+    else:
+        path = reporter.generate_model_comparison_report(options.runs, options.output)
+    sys.stdout.write(json.dumps({"report": str(path)}) + "\n" if options.json else f"{path}\n")
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -56,6 +56,10 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
             f"The run {run.name} is trained, but MLflow could not take its records: they wait in "
             f"{run.delivery.unsent_folder}. Send them with `{SEND_COMMAND}`, then load_run()."
         )
+    if config.tracking.report:
+        from tradingbot_exp.reporting.automatic import report_at_end
+
+        report_at_end("training", run)
     return load_run(run.run_id, config.tracking.uri)
 
 

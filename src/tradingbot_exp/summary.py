@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.tracking.store import run_page, ui_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from tradingbot_exp.tracking.run import TrackedRun
 
@@ -49,9 +50,9 @@ def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
     return format(metrics[name], form) if name in metrics else "-"
 
 
-def print_summary(run: TrackedRun, stream: TextIO | None = None) -> None:
-    """Print the end of a run; a trial of a sweep gets one line."""
-    out = sys.stdout if stream is None else stream
+def print_summary(run: TrackedRun, report: Path | None = None) -> None:
+    """Print the end of a run, and where its report is; a trial of a sweep gets one line."""
+    out = sys.stdout
     metrics = run.metrics
     epochs = (
         f"best epoch {metrics.get('best_epoch', 0):.0f}, best validation loss {metrics.get('best_val_loss', 0):.4e}"
@@ -63,6 +64,7 @@ def print_summary(run: TrackedRun, stream: TextIO | None = None) -> None:
     lines = ["", f"Run {run.name}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics), ""]
     if run.delivery.failure is None:
         lines += [
+            *([] if report is None else [f"  report     {report}"]),
             f"  artifacts  {run.artifact_place}",
             f"  show them  {ui_command(run.uri, launch_dir())}",
             f"  then open  {run_page(run.uri, run.delivery.experiment_id, run.run_id)}",

@@ -1,24 +1,15 @@
 """Each figure's page, opened by a real browser from a file, with the network cut."""
 
 import html
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from support import wait_until
 
 from tradingbot_exp.reporting import figures
 from tradingbot_exp.reporting.html import figure_html, write_figure
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 NAMES = [
     "training_history",
     "prediction_vs_actual",
@@ -26,35 +17,6 @@ NAMES = [
     "feature_importance",
     "feature_distributions",
 ]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if not CHROMIUM.exists():
-        why = f"{CHROMIUM} is missing; install it with: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture
-def page(browser):
-    """Return an offline page which fails the test if it logs an error or asks for anything but a file."""
-    context = browser.new_context(viewport={"width": 1200, "height": 800})
-    context.set_offline(True)
-    opened = context.new_page()
-    problems = []
-    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("request", lambda asked: None if asked.url.startswith("file:") else problems.append(asked.url))
-    yield opened
-    context.close()
-    assert problems == []
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +38,6 @@ def drawn():
             features, rng.normal(size=(2264, 10)), rng.normal(size=(484, 10))
         ),
     }
-
-
-def wait_until(page, condition):
-    """Poll: Playwright's own `wait_for_function` needs `eval`, which the page's policy forbids."""
-    for _ in range(100):
-        if page.evaluate(condition):
-            return
-        page.wait_for_timeout(50)
-    pytest.fail(f"not true within 5 s: {condition}")
 
 
 @pytest.mark.parametrize("name", NAMES)

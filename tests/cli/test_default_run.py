@@ -29,11 +29,13 @@ ARTIFACTS = {
     "data/scaler.json",
     "data/scaler.skops",
     "data/feature_distributions.html",
+    "data/feature_histograms.json",
     "plots/training_history.html",
     "plots/prediction_vs_actual.html",
     "plots/prediction_distribution.html",
     "plots/feature_importance.html",
     "evaluation/validation_returns.csv",
+    "evaluation/feature_importance.csv",
     "model/MLmodel",
     "model/input_example.json",
 }

@@ -113,6 +113,26 @@ def test_the_study_and_its_best_trial_can_be_loaded(hpo: Finished) -> None:
     assert load_run("latest", hpo.cwd).tags["run.kind"] != "trial"
 
 
+def test_the_report_program_writes_its_three_reports(basic: Finished, hpo: Finished, checkout: Path) -> None:
+    (training,) = runs_of(basic, "basic_training_example")
+    runs = runs_of(hpo, "hpo_example")
+    (study,) = [run for run in runs if run.data.tags["run.kind"] == "study"]
+    done = python(
+        checkout, "examples/reports.py", training.info.run_id, study.info.run_id, study.data.tags["best.run_id"]
+    )
+    assert done.status == 0, done.err
+    for name, run in (("training", training), ("hpo", study), ("comparison", training)):
+        text = (checkout / "reports" / f"{name}_report.html").read_text(encoding="utf-8")
+        assert text.rstrip().endswith("</html>") and run.info.run_id in text
+
+
+def test_the_report_program_says_which_run_is_not_there(basic: Finished, checkout: Path) -> None:
+    unknown = "0" * 32
+    done = python(checkout, "examples/reports.py", unknown, unknown)
+    last = done.err.strip().splitlines()[-1]
+    assert done.status == 1 and f"There is no run '{unknown}'" in last
+
+
 @pytest.mark.parametrize("name", ["basic_training", "hpo", "reports"])
 def test_the_programs_import_nothing_of_ours_but_public_names(name: str) -> None:
     tree = ast.parse((EXAMPLES / f"{name}.py").read_text())

@@ -218,10 +218,10 @@ def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: 
         stderr=subprocess.PIPE,
         text=True,
     )
+    started = Finished(workdir, "", "", 0)
     deadline = time.monotonic() + 60
-    while not list(workdir.glob("multirun/*/trial-0000/*.npy")) and time.monotonic() < deadline:
+    while "FINISHED" not in {run.info.status for run in started.runs()} and time.monotonic() < deadline:
         time.sleep(0.1)
-    time.sleep(0.5)
     process.send_signal(sent)
     out, err = process.communicate(timeout=60)
     assert process.returncode == status, err

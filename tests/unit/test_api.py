@@ -19,6 +19,7 @@ NAMES = [
     "ConfigurationManager",
     "EnhancedMLflowLogger",
     "ExperimentOrganizer",
+    "ExperimentReporter",
     "__version__",
     "load_run",
     "run_hpo_study",
@@ -41,6 +42,10 @@ SIGNATURES = {
     "run_hpo_study": ["config", "X_train", "y_train", "X_val", "y_val", "organizer", "logger"],
     "train": ["overrides"],
     "load_run": ["run", "tracking_uri"],
+    "ExperimentReporter": ["mlflow_tracking_uri"],
+    "ExperimentReporter.generate_training_report": ["self", "run_id", "output_path"],
+    "ExperimentReporter.generate_hpo_report": ["self", "parent_run_id", "output_path"],
+    "ExperimentReporter.generate_model_comparison_report": ["self", "run_ids", "output_path"],
 }
 TRAIN_MODEL = ["model", "X_train", "y_train", "X_val", "y_val", "optimizer", "criterion", "epochs", "logger"]
 HEAVY = "('torch', 'mlflow', 'optuna', 'plotly', 'hydra', 'omegaconf', 'pandas', 'numpy')"

@@ -143,10 +143,11 @@ class HpoConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow keeps its records, and what to do when it cannot."""
+    """Where MLflow keeps its records, what to do when it cannot, and whether a report is made of them."""
 
     uri: str = "${tradingbot.tracking_uri:}"
     on_error: str = "raise"
+    report: bool = True
 
 
 @dataclass

@@ -146,7 +146,14 @@ class StudySession:
             self.close(error)
             raise
         self.close()
+        report = None
+        if self.config.tracking.report:
+            from tradingbot_exp.reporting.automatic import report_at_end
+
+            report = report_at_end("hpo", self.parent)
         sys.stdout.write(result_table(self, result))
+        if report is not None:
+            sys.stdout.write(f"  the report:\n  {report}\n")
         sys.stdout.flush()
         return result
 

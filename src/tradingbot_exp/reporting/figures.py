@@ -1,4 +1,4 @@
-"""The five figures of a training run: numbers in, a Plotly figure out.
+"""The figures of a training run's losses and features, and the names of all five that it keeps.
 
 Nothing here reads a run or writes a file. Values that are not finite are left out, and the subtitle counts
 them; where nothing is left the figure says so. `tradingbot_exp.reporting.html` makes a page of a figure.
@@ -30,10 +30,13 @@ from tradingbot_exp.reporting.style import (
     rounded,
     short,
 )
+from tradingbot_exp.tracking.records import Curve
 
 __all__ = [
     "feature_distributions",
     "feature_importance",
+    "learning_rate",
+    "loss_curves",
     "prediction_distribution",
     "prediction_vs_actual",
     "training_history",
@@ -57,22 +60,31 @@ def training_history(
     loss_name : str
         What the vertical axis holds, such as ``mse``.
     """
+    train, val = (Curve(tuple(range(1, len(losses) + 1)), tuple(losses)) for losses in (train_loss, val_loss))
+    return loss_curves(train, val, best_epoch, loss_name)
+
+
+def loss_curves(train: Curve, val: Curve, best_epoch: int | None, loss_name: str) -> go.Figure:
+    """Draw `training_history` of curves that need not start at epoch 1 or have every epoch."""
     title = "Training history"
-    series = {"train": rounded(train_loss), "validation": rounded(val_loss)}
-    drawn = [value for losses in series.values() for value in losses if value is not None]
+    series = {
+        name: (list(curve.steps), rounded(curve.values)) for name, curve in (("train", train), ("validation", val))
+    }
+    drawn = [value for _, losses in series.values() for value in losses if value is not None]
     if not drawn:
         return nothing_to_draw(title, "no epoch has a finite loss")
-    missing = sum(map(len, series.values())) - len(drawn)
-    epochs = max(map(len, series.values()))
+    missing = len(train) + len(val) - len(drawn)
+    steps = {*train.steps, *val.steps}
+    epochs = len(steps)
     notes = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
     if best_epoch is not None:
         notes += f" · best {best_epoch:,}"
-        if best_epoch <= len(val_loss):
-            notes += f", validation {val_loss[best_epoch - 1]:.4g}"
+        if best_epoch in val.steps:
+            notes += f", validation {val.values[val.steps.index(best_epoch)]:.4g}"
     fig = new_figure(title, notes + left_out(missing, "losses"))
-    for (name, losses), color in zip(series.items(), (TRAIN, VALIDATION), strict=True):
+    for (name, (at, losses)), color in zip(series.items(), (TRAIN, VALIDATION), strict=True):
         fig.add_scatter(
-            x=list(range(1, len(losses) + 1)),
+            x=at,
             y=losses,
             name=name,
             mode="lines+markers" if epochs <= 60 else "lines",
@@ -81,7 +93,7 @@ def training_history(
             hovertemplate="%{y:.5g}",
         )
     if best_epoch is not None:
-        late = best_epoch > epochs / 2
+        late = best_epoch > (min(steps) + max(steps)) / 2
         fig.add_vline(
             x=best_epoch,
             line={"color": MARK, "width": 1.5, "dash": "dash"},
@@ -99,12 +111,27 @@ def training_history(
         unifiedhovertitle_text="epoch %{x}",
         tickformat="d",
         dtick=1 if epochs <= 10 else None,
-        range=[0.5, epochs + 0.5],
+        range=[min(steps) - 0.5, max(steps) + 0.5],
         showgrid=False,
     )
     fig.update_yaxes(title_text=f"loss ({plain(loss_name)})", tickformat="~g")
     if min(drawn) > 0:
         fig.update_layout(updatemenus=[_scale_switch()])
+    return fig
+
+
+def learning_rate(curve: Curve) -> go.Figure:
+    """Draw the learning rate of each epoch, which steps where a scheduler changed it."""
+    title = "Learning rate"
+    values = rounded(curve.values)
+    if not any(value is not None for value in values):
+        return nothing_to_draw(title, "no epoch has a finite learning rate")
+    fig = new_figure(title, f"from {curve.values[0]:.4g} to {curve.values[-1]:.4g}")
+    line = {"color": TRAIN, "width": 2, "shape": "hv"}
+    fig.add_scatter(x=list(curve.steps), y=values, name="learning rate", line=line, hovertemplate="%{x}: %{y:.4g}")
+    fig.update_layout(height=320, showlegend=False)
+    fig.update_xaxes(title_text="epoch", tickformat="d", showgrid=False)
+    fig.update_yaxes(title_text="learning rate", rangemode="tozero")
     return fig
 
 

@@ -1,8 +1,9 @@
-"""Small multiples: one histogram panel for each feature, train against validation."""
+"""Small multiples: one histogram panel for each feature, train against validation; numbers first, then a figure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,36 +21,98 @@ from tradingbot_exp.reporting.style import (
     short,
 )
 
+TITLE = "Feature distributions"
 MAX_PANELS = 50
 BINS = 30
 _TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, below them all
 
 
-def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:
-    """Draw each feature's distribution in train and in validation, as densities.
+@dataclass(frozen=True)
+class FeatureHistogram:
+    """How one feature is spread in train and in validation.
 
-    A panel's title carries the Kolmogorov-Smirnov distance between the two, max |F_train − F_validation|: 0
-    for the same distribution, 1 for no overlap. Panels show the middle 99 % of the pooled values; densities
-    count all of them.
+    Attributes
+    ----------
+    name : str
+    edges : tuple of float
+        Of the bins, ascending, over the middle 99 % of the pooled values; a single one where they are all the same
+        number, none where there is no finite value.
+    train, val : tuple of float
+        Densities, one a bin: their integral is the share of values within the edges.
+    ks : float
+        Kolmogorov-Smirnov distance of the two, max |F_train − F_validation|: 0 for the same distribution, 1 for no
+        overlap; NaN if either is empty.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    train: tuple[float, ...]
+    val: tuple[float, ...]
+    ks: float
+
+
+def feature_histograms(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> list[FeatureHistogram]:
+    """Count each feature's values, as far as they are finite.
 
     Parameters
     ----------
     names : sequence of str, length F
-        Features; the first 50 are drawn.
     train, val : array_like, shape (rows, F)
-        Scaled features, in standard deviations of train. What is not finite is left out.
     """
-    title = "Feature distributions"
     a, b = np.asarray(train, dtype=np.float64), np.asarray(val, dtype=np.float64)
-    count = min(len(names), MAX_PANELS)
-    if not count or not (a.size or b.size):
-        return nothing_to_draw(title, "there are no features" if not count else "there are no rows")
+    return [_histogram(str(name), finite(a[:, i]), finite(b[:, i])) for i, name in enumerate(names)]
+
+
+def histograms_record(histograms: Sequence[FeatureHistogram]) -> list[dict[str, Any]]:
+    """Turn histograms into plain JSON types, rounded to five digits; NaN becomes None."""
+    return [
+        {
+            "name": each.name,
+            "edges": rounded(each.edges),
+            "train": rounded(each.train),
+            "val": rounded(each.val),
+            "ks": rounded([each.ks])[0],
+        }
+        for each in histograms
+    ]
+
+
+def histograms_from(record: Sequence[Mapping[str, Any]]) -> list[FeatureHistogram]:
+    """Read what `histograms_record` gave."""
+    return [
+        FeatureHistogram(
+            name=str(each["name"]),
+            edges=tuple(each["edges"]),
+            train=tuple(each["train"]),
+            val=tuple(each["val"]),
+            ks=float("nan") if each["ks"] is None else float(each["ks"]),
+        )
+        for each in record
+    ]
+
+
+def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:
+    """Draw each feature's distribution in train and in validation: `feature_histograms`, then `histogram_figure`."""
+    a, b = np.asarray(train), np.asarray(val)
+    if len(names) and not (a.size or b.size):
+        return nothing_to_draw(TITLE, "there are no rows")
+    return histogram_figure(feature_histograms(names, a, b))
+
+
+def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
+    """Draw a panel a feature, with the distance of train and validation in its title; the first 50 features.
+
+    Values are in standard deviations of train.
+    """
+    count = min(len(histograms), MAX_PANELS)
+    if not count:
+        return nothing_to_draw(TITLE, "there are no features")
     subtitle = "middle 99 % of values · KS: distance of train and validation, 0 to 1"
-    if count < len(names):
-        subtitle += f" · first {count} of {len(names):,} features"
-    fig = new_figure(title, subtitle, narrow=_grid(count, min(2, count)))
+    if count < len(histograms):
+        subtitle += f" · first {count} of {len(histograms):,} features"
+    fig = new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
     for i in range(count):
-        _panel(fig, i, str(names[i]), finite(a[:, i]), finite(b[:, i]))
+        _panel(fig, i, histograms[i])
     layout = _grid(count, min(5, count))
     fig.update_layout({path.replace(".", "_"): value for path, value in layout.items()})
     axis_titles: list[dict[str, Any]] = [
@@ -62,20 +125,29 @@ def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike
     return fig
 
 
-def _panel(fig: go.Figure, i: int, name: str, train: NDArray[np.float64], val: NDArray[np.float64]) -> None:
+def _histogram(name: str, train: NDArray[np.float64], val: NDArray[np.float64]) -> FeatureHistogram:
+    pooled, ks = np.concatenate([train, val]), _ks(train, val)
+    if not pooled.size:
+        return FeatureHistogram(name, (), (), (), ks)
+    if pooled.min() == pooled.max():
+        return FeatureHistogram(name, (float(pooled[0]),), (), (), ks)
+    edges = np.linspace(*_middle(pooled), BINS + 1)
+    densities = [np.histogram(part, edges)[0] / (max(part.size, 1) * np.diff(edges)) for part in (train, val)]
+    first, second = (tuple(density.tolist()) for density in densities)
+    return FeatureHistogram(name, tuple(edges.tolist()), first, second, ks)
+
+
+def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     """Add panel `i`: two outlined histograms, a title, and the axes that belong to them."""
     suffix = "" if i == 0 else str(i + 1)
     x, y = f"x{suffix}", f"y{suffix}"
-    pooled = np.concatenate([train, val])
-    note = ""
-    if not pooled.size:
+    edges, note = np.asarray(histogram.edges), ""
+    if not edges.size:
         note = "no finite values"
-    elif pooled.min() == pooled.max():
-        note = f"constant, {pooled[0]:.3g}"
+    elif edges.size == 1:
+        note = f"constant, {edges[0]:.3g}"
     else:
-        edges = np.linspace(*_middle(pooled), BINS + 1)
-        for part, values, color in (("train", train, TRAIN), ("validation", val, VALIDATION)):
-            height = np.histogram(values, edges)[0] / (max(values.size, 1) * np.diff(edges))
+        for part, height, color in (("train", histogram.train, TRAIN), ("validation", histogram.val, VALIDATION)):
             fig.add_scatter(
                 x=rounded(np.repeat(edges, 2), 4),
                 y=[0, *rounded(np.repeat(height, 2), 4), 0],
@@ -89,7 +161,6 @@ def _panel(fig: go.Figure, i: int, name: str, train: NDArray[np.float64], val: N
                 yaxis=y,
                 hovertemplate="%{x:.3g}: %{y:.3g}",
             )
-    ks = _ks(train, val)
     fig.update_layout(
         {
             f"xaxis{suffix}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
@@ -103,8 +174,8 @@ def _panel(fig: go.Figure, i: int, name: str, train: NDArray[np.float64], val: N
         }
     )
     place = {"xref": f"{x} domain", "yref": f"{y} domain", "showarrow": False}
-    distance = f"  KS {ks:.2f}" if np.isfinite(ks) and not note else ""
-    text, brief = (f"<b>{short(name, width)}</b>{distance}" for width in (20, 14))
+    distance = f"  KS {histogram.ks:.2f}" if np.isfinite(histogram.ks) and not note else ""
+    text, brief = (f"<b>{short(histogram.name, width)}</b>{distance}" for width in (20, 14))
     fig.layout.meta["narrow"][f"annotations.{len(fig.layout.annotations)}.text"] = brief
     fig.add_annotation(text=text, x=0, y=1, xanchor="left", yanchor="bottom", font={"size": 12}, **place)
     if note:

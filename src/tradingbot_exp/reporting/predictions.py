@@ -42,7 +42,7 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     keep = np.isfinite(a) & np.isfinite(f)
     if not keep.any():
         return nothing_to_draw(title, "no bar has both a forecast and an actual value")
-    when, a, f = np.asarray(_times(dates))[keep], a[keep], f[keep]
+    when, a, f = np.asarray(iso_times(dates))[keep], a[keep], f[keep]
     correlation = ic(a, f)
     notes = [
         f"{len(a):,} bars",
@@ -178,7 +178,7 @@ def _edges(values: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
     return np.linspace(low, high, int(np.clip(np.ceil(bins), 10, 80)) + 1)
 
 
-def _times(dates: Any) -> list[Any]:
+def iso_times(dates: Any) -> list[Any]:
     """Write times as short ISO strings, and leave row numbers as they are."""
     array = np.asarray(dates)
     if array.dtype.kind == "M":

@@ -12,10 +12,11 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-# Okabe & Ito's palette (2008), which colour-blind readers can tell apart; grey is what the market gave.
+# Okabe & Ito's palette (2008), which colour-blind readers can tell apart; grey is what the market gave. Vermilion and
+# green are darker than theirs, so that text can wear them too: a contrast of 4.5 to white.
 ACTUAL, FORECAST = "#8a94a0", "#0072b2"
-TRAIN, VALIDATION = "#8a94a0", "#d55e00"
-GOOD, MARK = "#0072b2", "#009e73"
+TRAIN, VALIDATION = "#8a94a0", "#c35500"
+GOOD, MARK = "#0072b2", "#00805c"
 WHISKER = "#5f6b78"
 GRID = "rgba(128,140,155,0.22)"
 RULE = "rgba(128,140,155,0.75)"
@@ -41,7 +42,7 @@ TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 12, "color": "#27313b"},
         "title": {
-            "font": {"size": 18},
+            "font": {"size": 17, "weight": 600},
             "subtitle": {"font": {"size": 12.5, "color": "#6b7785"}},
             "x": 0,
             "xref": "container",
@@ -51,7 +52,7 @@ TEMPLATE = go.layout.Template(
             "yanchor": "top",
             "pad": {"t": 16, "l": 20},
         },
-        "colorway": [FORECAST, VALIDATION, MARK, "#cc79a7", "#e69f00", "#56b4e9", ACTUAL],
+        "colorway": [FORECAST, VALIDATION, MARK, "#cc79a7", "#b07700", "#56b4e9", ACTUAL],
         # Opaque, for images saved from the page; a dark page repaints it.
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -81,6 +82,7 @@ def new_figure(title: str, subtitle: str = "", *, narrow: Mapping[str, Any] | No
     broken = {
         "title.subtitle.text": "<br>".join(lines),
         "margin.t": TOP_PX + _LINE_PX * (max(len(lines), 1) - 1),
+        "title.font.size": 15,
     }
     figure = go.Figure()
     figure.update_layout(

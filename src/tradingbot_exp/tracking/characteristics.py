@@ -31,6 +31,21 @@ def two_dimensional(values: Any) -> NDArray[np.float64]:
     return array
 
 
+def in_train_deviations(
+    train: NDArray[np.float64], val: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale the columns of two (n, F) arrays to train's mean 0 and standard deviation (ddof 0) 1.
+
+    Values that are not finite stay as they are and count for nothing; a constant column is only shifted.
+    """
+    there = np.isfinite(train)
+    rows = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, train, 0.0).sum(axis=0) / rows
+    std = np.sqrt((np.where(there, train - mean, 0.0) ** 2).sum(axis=0) / rows)
+    scale = np.where(std > 1e-12 * np.abs(mean), std, 1.0)  # rounding alone is no spread
+    return (train - mean) / scale, (val - mean) / scale
+
+
 def summary(values: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
     """Summarise each column of an (n, F) array: rows, missing values, mean, std (ddof 1), minimum and maximum."""
     columns = {}

@@ -189,6 +189,9 @@ class EnhancedMLflowLogger:
     ) -> None:
         """Log what the data look like: card, scaler, and each feature's distribution in train and validation.
 
+        The distributions are in standard deviations of train: a figure, and ``data/feature_histograms.json`` with the
+        numbers to draw it again (see `tradingbot_exp.reporting.panels.FeatureHistogram`).
+
         Parameters
         ----------
         train, val : array-like of shape (n, F), or (n, L, F)
@@ -200,8 +203,13 @@ class EnhancedMLflowLogger:
         scaler : scikit-learn transformer, optional
             Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
         """
-        from tradingbot_exp.reporting.panels import feature_distributions
-        from tradingbot_exp.tracking.characteristics import scaler_record, summary, two_dimensional
+        from tradingbot_exp.reporting.panels import feature_histograms, histogram_figure, histograms_record
+        from tradingbot_exp.tracking.characteristics import (
+            in_train_deviations,
+            scaler_record,
+            summary,
+            two_dimensional,
+        )
 
         names = [str(name) for name in (feature_names if feature_names is not None else getattr(train, "columns", ()))]
         first = two_dimensional(train)
@@ -217,7 +225,9 @@ class EnhancedMLflowLogger:
             with _scratch_file("scaler.skops") as file:
                 skops.io.dump(scaler, file)
                 run.log_artifact(file, "data")
-        figure = feature_distributions(names, first, second)
+        histograms = feature_histograms(names, *in_train_deviations(first, second))
+        run.log_text(_json(histograms_record(histograms)), "data/feature_histograms.json")
+        figure = histogram_figure(histograms)
         self._log_figure(figure, "data/feature_distributions.html", "Feature distributions")
 
     def log_predictions(
@@ -260,14 +270,26 @@ class EnhancedMLflowLogger:
         self._log_figure(figure, "plots/prediction_distribution.html", "Distribution of predictions")
 
     def log_feature_importance(self, importance: Importance | Mapping[str, float]) -> None:
-        """Log how much each feature matters, as a figure with the spread over repeats where there is one."""
+        """Log how much each feature matters: a figure, and ``evaluation/feature_importance.csv``.
+
+        Parameters
+        ----------
+        importance : Importance, or mapping of str to float
+            The file's columns are `feature`, `mean` and `std`; the last is empty where there is no spread.
+        """
+        import pandas as pd
+
         from tradingbot_exp.reporting.figures import feature_importance
 
         if isinstance(importance, Mapping):
-            names, mean = list(importance), list(importance.values())
-            figure = feature_importance(names, mean, [float("nan")] * len(names))
+            columns: dict[str, Any] = {"feature": list(importance), "mean": list(importance.values())}
+            columns["std"] = [float("nan")] * len(importance)
         else:
-            figure = feature_importance(importance.names, importance.mean, importance.std)
+            columns = {"feature": list(importance.names), "mean": importance.mean, "std": importance.std}
+        with _scratch_file("feature_importance.csv") as file:
+            pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")
+            self.run.log_artifact(file, "evaluation")
+        figure = feature_importance(columns["feature"], columns["mean"], columns["std"])
         self._log_figure(figure, "plots/feature_importance.html", "Feature importance")
 
     def log_model(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,16 +58,35 @@ def training_record(store: Store, run: Run) -> TrainingRecord:
     )
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from its rounds: over what MLflow makes of 1,000 runs they take twice the reading."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_uncollected()
 def study_record(store: Store, run: Run) -> StudyRecord:
-    """Read a study and all its trials: the runs in pages, their curves in one query a page of runs."""
+    """Read a study and all its trials: the runs in pages, their curves in one query a page of runs.
+
+    The parent of a plain sweep says neither what was searched nor for what: there the params that differ among its
+    children are the trials' params, and the children say which metric counts.
+    """
     parent = run_record(store, run)
     artifacts = read_artifacts(store, run)
     space = read_artifact(store, run, "study/search_space.json", _json) or {}
-    metrics, directions = _objectives(parent.params)
     children = _search(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
+    saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
+    metrics, directions = _objectives(parent.params if "hpo.metric" in parent.params else saying)
+    keys = list(space) or _varying([child.data.params for child in children])
     curves = read_curves(store, [child.info.run_id for child in children], "val_loss")
     trials = sorted(
-        (_trial(child, space, metrics, curves.get(child.info.run_id, Curve())) for child in children),
+        (_trial(child, keys, metrics, curves.get(child.info.run_id, Curve())) for child in children),
         key=lambda trial: (trial.number, trial.started),
     )
     best = _best(trials, directions)
@@ -207,7 +228,7 @@ def _openings(store: Store, run: Run) -> list[Run]:
     return _search(store, [run.info.experiment_id], query)
 
 
-def _trial(run: Run, space: Mapping[str, Any], metrics: Sequence[str], curve: Curve) -> TrialRecord:
+def _trial(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
     tags, params = run.data.tags, run.data.params
     state = tags.get("trial.state", "")
     if not state:  # of a plain sweep, or of something else
@@ -223,7 +244,7 @@ def _trial(run: Run, space: Mapping[str, Any], metrics: Sequence[str], curve: Cu
         run_id=run.info.run_id,
         state=state,
         values=values,
-        params={key: _plain(params[key]) for key in space if key in params},
+        params={key: _plain(params[key]) for key in keys if key in params},
         started=started or datetime.fromtimestamp(0, UTC),
         seconds=(ended - started).total_seconds() if started and ended else None,
         error=tags.get("error"),
@@ -231,6 +252,15 @@ def _trial(run: Run, space: Mapping[str, Any], metrics: Sequence[str], curve: Cu
         curve=curve,
         metrics={name: _number(value) for name, value in run.data.metrics.items()},
     )
+
+
+def _varying(params: Sequence[Mapping[str, str]]) -> list[str]:
+    """Name the params that do not have one value throughout, in their order."""
+    found: dict[str, set[str]] = {}
+    for each in params:
+        for key, value in each.items():
+            found.setdefault(key, set()).add(value)
+    return [key for key, values in found.items() if len(values) > 1]
 
 
 def _objectives(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The numbers within the figures, and what a figure says when there are none."""
 
 import datetime
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,13 @@ from scipy import stats
 from tradingbot_exp.reporting.figures import (
     feature_distributions,
     feature_importance,
+    loss_curves,
     prediction_distribution,
     prediction_vs_actual,
     training_history,
 )
+from tradingbot_exp.reporting.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
+from tradingbot_exp.tracking.records import Curve
 
 NAN = float("nan")
 DATES = pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"])
@@ -51,6 +55,14 @@ def test_history_leaves_a_gap_for_a_loss_that_is_not_finite_and_says_so():
     assert trace(fig, "train").y == (0.3, None, None)
     assert "2 losses left out: not finite" in subtitle(fig)
     assert not fig.layout.shapes
+
+
+def test_curves_keep_the_epochs_that_they_were_logged_at():
+    fig = loss_curves(Curve((0, 5, 10), (0.3, 0.2, 0.1)), Curve((5, 10), (0.4, 0.5)), 5, "mse")
+    assert trace(fig, "train").x == (0, 5, 10)
+    assert trace(fig, "validation").x == (5, 10)
+    assert subtitle(fig) == "3 epochs · best 5, validation 0.4"
+    assert fig.layout.xaxis.range == (-0.5, 10.5)
 
 
 def test_history_offers_a_log_scale_only_where_all_losses_are_positive():
@@ -156,6 +168,20 @@ def test_feature_panels_hold_densities_and_the_distance_of_the_two_samples():
         ks = stats.ks_2samp(train[:, i], val[:, i]).statistic
         assert f"<b>{('same', 'moved')[i]}</b>  KS {ks:.2f}" in texts(fig)
     assert sum(bool(t.showlegend) for t in fig.data) == 2
+
+
+def test_feature_panels_are_drawn_again_from_json():
+    rng = np.random.default_rng(0)
+    train, val = rng.normal(size=(300, 3)), rng.normal(1, 1, size=(60, 3))
+    train[:, 1] = val[:, 1] = 2.0
+    val[:, 2] = train[:, 2] = NAN
+    found = feature_histograms(["a", "b", "c"], train, val)
+    again = histograms_from(json.loads(json.dumps(histograms_record(found), allow_nan=False)))
+    np.testing.assert_allclose(again[0].train, found[0].train, rtol=1e-4)
+    assert again[0].ks == pytest.approx(stats.ks_2samp(train[:, 0], val[:, 0]).statistic, rel=1e-4)
+    assert (again[1].edges, again[1].train) == ((2.0,), ())
+    assert (again[2].edges, np.isnan(again[2].ks)) == ((), True)
+    assert texts(histogram_figure(again)) == texts(feature_distributions(["a", "b", "c"], train, val))
 
 
 def test_feature_panels_say_what_is_constant_or_missing():

@@ -19,7 +19,7 @@ from torch import nn
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking import run as run_module
-from tradingbot_exp.tracking.characteristics import scaler_record
+from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
 from tradingbot_exp.tracking.organizer import current_run
 
 
@@ -102,6 +102,11 @@ def test_inside_a_plain_mlflow_run_the_logger_writes_there(workdir: Path, monkey
     folder = artifact_folder(run)
     card = json.loads((folder / "data" / "data_card.json").read_text())
     assert card["statistics"]["train"]["features"]["b"]["mean"] == pytest.approx(frame["b"].mean())
+    (histogram, *_) = json.loads((folder / "data" / "feature_histograms.json").read_text())
+    assert (histogram["name"], len(histogram["train"]), histogram["ks"]) == ("a", 30, None)
+    assert -4 < histogram["edges"][0] < histogram["edges"][-1] < 4
+    importance = pd.read_csv(folder / "evaluation" / "feature_importance.csv")
+    assert importance.to_dict("list")["mean"] == [0.5, 0.1] and importance["std"].isna().all()
     assert "Linear" in (folder / "model_architecture.txt").read_text()
     loaded = mlflow.pyfunc.load_model(str(folder / "model"))
     scaled = torch.tensor(StandardScaler().fit_transform(frame.to_numpy()), dtype=torch.float32)
@@ -164,6 +169,15 @@ def test_a_deleted_experiment_is_refused_with_what_to_do(organizer: ExperimentOr
     fresh = ExperimentOrganizer(organizer.config)
     with pytest.raises(TrackingError, match="'unit' was deleted"):
         fresh.connect()
+
+
+def test_features_are_scaled_to_the_deviations_of_train_alone() -> None:
+    train, val = np.array([[1.0, 5.0], [3.0, 5.0], [np.nan, 5.0]]), np.array([[4.0, 6.0]])
+    scaled = in_train_deviations(train, val)
+    np.testing.assert_allclose(scaled[0], [[-1.0, 0.0], [1.0, 0.0], [np.nan, 0.0]])
+    np.testing.assert_allclose(scaled[1], [[2.0, 1.0]])
+    tenths = np.full((3, 1), 0.1)
+    np.testing.assert_allclose(in_train_deviations(tenths, tenths)[0], 0.0, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", [StandardScaler, RobustScaler, MinMaxScaler])

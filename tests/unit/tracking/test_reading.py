@@ -139,6 +139,24 @@ def test_a_study_is_read_with_its_trials_in_their_order(store: Store, experiment
     assert record.trials[0].seconds == 2.5
 
 
+def test_the_trials_of_a_plain_sweep_have_the_params_that_differ_and_say_what_counts(
+    store: Store, experiment: str
+) -> None:
+    parent = make_run(store.client, experiment, "sweep", 1000)
+    for number, rate in enumerate(("0.1", "0.2")):
+        child = make_run(
+            store.client, experiment, "trial", 2000 + number, mlflow__parentRunId=parent, trial__number=str(number)
+        )
+        params = {"model.learning_rate": rate, "model.name": "mlp", "hpo.metric": "val_ic", "hpo.direction": "maximize"}
+        store.client.log_batch(
+            child, [Metric("val_ic", 0.01 * number, 1, 0)], [Param(*pair) for pair in params.items()]
+        )
+    record = study_record(store, find_run(store, parent))
+    assert (record.metrics, record.directions) == (("val_ic",), ("maximize",))
+    assert [trial.params for trial in record.trials] == [{"model.learning_rate": 0.1}, {"model.learning_rate": 0.2}]
+    assert [trial.number for trial in record.best] == [1, 0]
+
+
 def test_of_several_objectives_the_front_is_best(store: Store, experiment: str) -> None:
     parent, children = make_study(store.client, experiment, [0.0] * 4)
     other = make_run(store.client, experiment, "study", 1000)

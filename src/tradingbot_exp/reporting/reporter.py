@@ -1,0 +1,149 @@
+"""The ExperimentReporter: three HTML reports, each made from what MLflow holds and from nothing else."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.errors import ReportError
+from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
+from tradingbot_exp.tracking.reading import study_record, training_record
+from tradingbot_exp.tracking.store import reason
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tradingbot_exp.reporting.page import Page
+
+log = logging.getLogger(__name__)
+
+REPORTS_DIR = "reports"
+ARTIFACT_FOLDER = "report"
+MAX_COMPARED = 20
+
+
+class ExperimentReporter:
+    """Makes reports of what a tracking store holds.
+
+    Parameters
+    ----------
+    mlflow_tracking_uri : str or Path, optional
+        A URI, or a directory such as ``"mlruns"``: the database in it or beside it, or an old file store. Else
+        ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` in the current directory.
+
+    Notes
+    -----
+    A run is named by its id, by the first letters of it, or as ``latest``. Every method gives the path written,
+    and raises `RunError` for a run that is not there or of the wrong kind, and `ReportError` where the report
+    cannot be written; nothing is left half-written. The report of a run that this package has made is put among
+    its artifacts too, as ``report/training_report.html`` or ``report/hpo_report.html``.
+
+    Examples
+    --------
+    >>> reporter = ExperimentReporter(mlflow_tracking_uri="mlruns")  # doctest: +SKIP
+    >>> reporter.generate_training_report("latest", "reports/training.html")  # doctest: +SKIP
+    """
+
+    def __init__(self, mlflow_tracking_uri: str | Path | None = None) -> None:
+        self._given = mlflow_tracking_uri
+        self._opened: Store | None = None
+
+    @property
+    def store(self) -> Store:
+        """The store, opened when it is first needed."""
+        if self._opened is None:
+            self._opened = open_store(self._given)
+        return self._opened
+
+    def generate_training_report(self, run_id: str, output_path: str | Path | None = None) -> Path:
+        """Report on one training run, or one trial of a study.
+
+        Parameters
+        ----------
+        run_id : str
+        output_path : str or Path, optional
+            Else ``reports/<run's name>-<first letters of its id>.html``.
+        """
+        from tradingbot_exp.reporting.training_report import training_page
+
+        run = find_run(self.store, run_id, ["training", ""])
+        require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
+        path = _write(training_page(training_record(self.store, run)), output_path, _file_name(run))
+        self._keep(run, path, "training_report.html")
+        return path
+
+    def generate_hpo_report(self, parent_run_id: str, output_path: str | Path | None = None) -> Path:
+        """Report on a study, named by its parent run.
+
+        Parameters
+        ----------
+        parent_run_id : str
+        output_path : str or Path, optional
+            Else ``reports/<study's name>-<first letters of its run's id>.html``.
+        """
+        from tradingbot_exp.reporting.study_report import study_page
+
+        run = find_run(self.store, parent_run_id, ["study", "sweep"])
+        require_kind(run, ["study", "sweep", "null_study"], "a study")
+        path = _write(study_page(study_record(self.store, run)), output_path, _file_name(run))
+        self._keep(run, path, "hpo_report.html")
+        return path
+
+    def generate_model_comparison_report(self, run_ids: Sequence[str], output_path: str | Path | None = None) -> Path:
+        """Report on several runs side by side; the first is what the others are compared with.
+
+        Parameters
+        ----------
+        run_ids : sequence of str
+            2 to 20 different runs.
+        output_path : str or Path, optional
+            Else ``reports/comparison-<first run's name>-<first letters of its id>.html``.
+        """
+        from tradingbot_exp.reporting.comparison_report import comparison_page
+
+        if isinstance(run_ids, str) or not 2 <= len(run_ids) <= MAX_COMPARED:
+            given = repr(run_ids) if isinstance(run_ids, str) else f"{len(run_ids)}"
+            raise ReportError(f"A comparison takes a list of 2 to {MAX_COMPARED} runs; given: {given}.")
+        runs = [find_run(self.store, run_id) for run_id in run_ids]
+        for run in runs:
+            require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
+        ids = [run.info.run_id for run in runs]
+        twice = next((run_id for run_id in ids if ids.count(run_id) > 1), None)
+        if twice:
+            raise ReportError(f"The run {twice} is named twice: a comparison takes different runs.")
+        page = comparison_page([training_record(self.store, run) for run in runs])
+        return _write(page, output_path, f"comparison-{_file_name(runs[0])}")
+
+    def _keep(self, run: Run, path: Path, name: str) -> None:
+        """Put a report among the artifacts of its run, unless that is another program's."""
+        if "run.kind" not in run.data.tags:
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            copy = Path(scratch) / name
+            try:
+                shutil.copyfile(path, copy)
+                self.store.client.log_artifact(run.info.run_id, str(copy), ARTIFACT_FOLDER)
+            except Exception as error:
+                log.warning("The report is in %s, but not among the artifacts of its run: %s", path, reason(error))
+
+
+def _file_name(run: Run) -> str:
+    return f"{run.info.run_name}-{run.info.run_id[:8]}.html"
+
+
+def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
+    from tradingbot_exp.reporting.html import write_page
+
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
+    path = Path(output_path) if output_path is not None else Path(REPORTS_DIR) / plain
+    path = path if path.is_absolute() else launch_dir() / path
+    try:
+        return write_page(page, path)
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise ReportError(f"The report cannot be written to {path}: {why}. Give another place with -o PATH.") from error

@@ -1,0 +1,208 @@
+"""The parts that reports share: how a run ended, how to get it again, and its configuration as tables."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tradingbot_exp.reporting.common import (
+    again_blocks,
+    code_cell,
+    command_of,
+    ending_blocks,
+    header_facts,
+    made_line,
+    number_cell,
+    problem_notices,
+)
+from tradingbot_exp.reporting.configuration import changes, configuration_blocks, data_blocks, shown
+from tradingbot_exp.reporting.numbers import percent
+from tradingbot_exp.reporting.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.tracking.records import Artifacts, Curve
+
+NAN = float("nan")
+COMMIT = "0123456789012345678901234567890123456789"
+
+
+def of_kind(blocks, kind):
+    return [block for block in blocks if isinstance(block, kind)]
+
+
+def facts_of(blocks):
+    return {name: cell for block in of_kind(blocks, Facts) for name, cell in block.facts}
+
+
+def losses(*values):
+    return {"val_loss": Curve(tuple(range(1, len(values) + 1)), values)}
+
+
+def test_a_number_sorts_by_itself_and_a_missing_one_last():
+    assert number_cell(0.1234, percent) == Cell("12.3\u00a0%", sort=0.1234)
+    assert number_cell(NAN, percent) == number_cell(None, percent) == Cell("–", tone="muted")
+
+
+def test_the_header_tells_status_and_time(make_run):
+    facts = dict(header_facts(make_run()))
+    assert (facts["Status"].text, facts["Status"].tone) == ("finished", "good")
+    assert facts["Started"].text == "2026-11-24 12:00:00 UTC"
+    assert facts["Took"].text.replace("\u00a0", " ") == "1 min 15 s"
+    facts = dict(header_facts(make_run(status="RUNNING", ended=None)))
+    assert (facts["Status"].text, facts["Took"].text) == ("running", "still running")
+    assert dict(header_facts(make_run(status="KILLED", ended=None)))["Took"].text == "–"
+
+
+def test_a_finished_run_needs_no_word_about_its_end(make_run):
+    assert ending_blocks(make_run(), None) == []
+
+
+@pytest.mark.parametrize(
+    ("curves", "metrics", "where"),
+    [
+        ({}, {}, "before its first epoch was over"),
+        (losses(0.3, 0.2), {}, "at epoch 3 of 50"),
+        (losses(0.3, 0.2, NAN), {}, "at epoch 3 of 50"),
+        (losses(*[0.1] * 50), {}, "after training"),
+        (losses(0.3), {"final_loss": 0.3}, "after training"),
+    ],
+)
+def test_a_failed_run_says_where_and_why_and_folds_its_traceback(make_run, curves, metrics, where):
+    params, tags = {"training.epochs": "50"}, {"error": "ValueError: <b>no</b>"}
+    run = make_run(status="FAILED", params=params, tags=tags, curves=curves, metrics=metrics)
+    notice, folded = ending_blocks(run, "Traceback (most recent call last):\n  …\nValueError: <b>no</b>\n")
+    assert notice.tone == "bad"
+    assert where in notice.text
+    assert "failed" in notice.text
+    assert "ValueError: <b>no</b>" in notice.text
+    (code,) = folded.blocks
+    assert code.text.startswith("Traceback")
+
+
+def test_without_an_error_on_record_the_report_says_so(make_run):
+    notice, paragraph = ending_blocks(make_run(status="KILLED"), None)
+    assert "was interrupted" in notice.text
+    assert paragraph == Paragraph("No error is on record.")
+
+
+def test_a_running_run_is_marked_with_how_far_it_is(make_run):
+    run = make_run(status="RUNNING", ended=None, params={"training.epochs": "50"}, curves=losses(0.3, 0.2))
+    (notice,) = ending_blocks(run, None)
+    assert "still running" in notice.text
+    assert "2\u00a0epochs of 50 done" in notice.text
+
+
+def test_an_artifact_that_cannot_be_read_is_named():
+    (notice,) = problem_notices(Artifacts(problems=("data/data_card.json: not JSON",)))
+    assert "data/data_card.json: not JSON" in notice.text
+
+
+def test_the_command_survives_a_shell():
+    assert command_of(["a=1", "b=it's [1, 2]"]) == "python -m tradingbot_exp.train a=1 'b=it'\"'\"'s [1, 2]'"
+
+
+def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
+    run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "false"})
+    codes = [code.text for code in of_kind(again_blocks(run, Artifacts(overrides=("seed=1",))), Code)]
+    assert codes == [
+        f"git checkout {COMMIT}",
+        "python -m tradingbot_exp.train seed=1",
+        f"python -m tradingbot_exp reproduce {run.run_id} --verify",
+    ]
+
+
+def test_a_dirty_run_also_takes_its_patch(make_run):
+    run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "true", "data.fingerprint": "f" * 32})
+    blocks = again_blocks(run, Artifacts(overrides=()))
+    assert f"mlflow artifacts download -r {run.run_id} -a code/uncommitted.patch" in of_kind(blocks, Code)[0].text
+    facts = facts_of(blocks)
+    assert facts["Commit"].tone == "warning"
+    assert "uncommitted changes" in facts["Commit"].text
+    assert facts["Patch"].text == "code/uncommitted.patch, in this run's artifacts"
+    assert facts["Data fingerprint"].text == "f" * 32
+
+
+def test_what_is_not_recorded_is_said_to_be_so(make_run):
+    blocks = again_blocks(make_run(), Artifacts())
+    assert of_kind(blocks, Notice)[0].text == "The command of this run is not recorded."
+    assert facts_of(blocks)["Seed"].text == "not recorded"
+    assert "Patch" not in facts_of(blocks)
+    assert code_cell(make_run()).tone == "muted"
+
+
+def test_the_last_line_says_when_and_by_which_version():
+    from tradingbot_exp import __version__
+
+    line = made_line(datetime(2026, 11, 24, 12, tzinfo=UTC))
+    assert line == f"Made 2026-11-24 12:00:00 UTC by tradingbot_exp {__version__}"
+
+
+def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run):
+    old = {"seed": "1", "training.epochs": "50", "model.learning_rate": "0.001", "hpo.num_trials": "10"}
+    new = old | {"training.epochs": "20", "model.learning_rate": "1e-3", "training.loss": "mae"}
+    del new["seed"]
+    run, previous = make_run(params=new), make_run(name="before", params=old)
+    assert changes(run, previous) == {"seed": "1", "training.epochs": "50", "training.loss": None}
+    blocks = configuration_blocks(run, previous)
+    (changed,) = of_kind(blocks, Table)
+    assert "before" in changed.caption
+    rows = [[cell.text for cell in row] for row in changed.rows]
+    assert rows == [
+        ["seed", "not there", "1"],
+        ["training.epochs", "20", "50"],
+        ["training.loss", "mae", "not there"],
+    ]
+    main, rest = of_kind(blocks, Details)
+    assert [table.caption for table in main.blocks] == ["model", "training"]
+    assert [cell.text for cell in main.blocks[1].rows[0]] == ["epochs", "20 (was 50)"]
+    assert main.blocks[1].rows[0][1].tone == "warning"
+    assert main.blocks[0].rows[0][1] == Cell("1e-3")
+    assert [table.caption for table in rest.blocks] == ["hpo"]
+
+
+def test_the_first_run_the_same_run_and_the_run_without_params_each_have_a_sentence(make_run):
+    run = make_run(params={"seed": "1"})
+    assert "first training run" in of_kind(configuration_blocks(run, None), Paragraph)[0].text
+    assert "exactly as the previous run" in of_kind(configuration_blocks(run, run), Paragraph)[0].text
+    assert "No parameters" in configuration_blocks(make_run(), None)[0].text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("None", "not set"),
+        (None, "not there"),
+        ("['a', 'b']", "a, b"),
+        ("[]", "none"),
+        ("[64, 32]", "64, 32"),
+        ("x", "x"),
+    ],
+)
+def test_params_are_shown_as_people_write_them(value, text):
+    assert shown(value) == text
+
+
+def test_the_data_card_gives_period_split_and_fingerprint(make_run):
+    card = {
+        "name": "ibm",
+        "symbol": "IBM",
+        "rows": 3270,
+        "usable_rows": 3236,
+        "period": ["2000-03-01T00:00:00", "2013-03-01T15:30:00"],
+        "target": "return",
+        "horizon": 5,
+        "sequence_length": 20,
+        "features": ["a", "b"],
+        "fingerprint": "abc",
+        "split": {"train": {"rows": 2264, "start": "2000-04-17T00:00:00", "end": "2009-04-20T00:00:00"}},
+    }
+    facts, table = data_blocks(card, make_run())
+    texts = {name: cell.text.replace("\u00a0", " ") for name, cell in facts.facts}
+    assert texts["Period"] == "2000-03-01 to 2013-03-01 15:30:00"
+    assert texts["Bars"] == "3,270, of which 3,236 have features and a target"
+    assert texts["Target"] == "return, 5 bars ahead, from the last 20 bars"
+    assert texts["Features"] == "2: a, b"
+    assert texts["Fingerprint"] == "abc"
+    assert [cell.text for cell in table.rows[0]] == ["train", "2,264", "2000-04-17", "2009-04-20"]
+
+
+@pytest.mark.parametrize("card", [None, {}, {"split": "odd", "period": 3, "rows": "many", "features": 1}])
+def test_a_card_that_is_missing_or_odd_is_no_failure(make_run, card):
+    assert data_blocks(card, make_run(tags={"data.fingerprint": "abc"}))

@@ -1,0 +1,172 @@
+"""What the compared runs do not share, and what is said about it."""
+
+from dataclasses import replace
+
+import pytest
+from comparison_records import PARAMS, forecasts, foreign, made, with_artifacts
+
+from tradingbot_exp.reporting.comparison_context import (
+    code_differences,
+    config_differences,
+    environment_differences,
+    grouped,
+    listed,
+    only_seed_differs,
+)
+from tradingbot_exp.reporting.comparison_notices import code_notices, data_notices, status_notices
+
+TABLE = forecasts()
+
+
+def text_of(notices):
+    return " ".join(notice.text for notice in notices)
+
+
+def test_params_that_differ_are_split_into_those_that_decide_and_those_that_do_not():
+    other = {"model.name": "lstm", "tracking.uri": "http://server", "data.name": "mine", "model.dropout": "0.1"}
+    deciding, harmless = config_differences([made("a"), made("b", params=other)])
+    assert {row.name: row.values for row in deciding} == {"model.name": ("mlp", "lstm"), "model.dropout": (None, "0.1")}
+    assert {row.name for row in harmless} == {"tracking.uri", "data.name"}
+
+
+def test_numbers_count_by_value_and_nan_is_itself():
+    same = {"model.learning_rate": "1e-3", "training.learning_rate": "0.0010", "model.dropout": "nan"}
+    assert config_differences([made("a", params={"model.dropout": "nan"}), made("b", params=same)]) == ([], [])
+
+
+def test_the_two_learning_rates_are_one_row():
+    rates = {"model.learning_rate": "0.01", "training.learning_rate": "0.01"}
+    deciding, _ = config_differences([made("a"), made("b", params=rates)])
+    assert [row.name for row in deciding] == ["model.learning_rate"]
+    deciding, _ = config_differences([made("a"), made("b", params={"training.learning_rate": "0.01"})])
+    assert [row.name for row in deciding] == ["training.learning_rate"]
+
+
+def test_other_data_are_a_difference_that_decides_even_under_the_same_name():
+    deciding, _ = config_differences([made("a"), made("b", tags={"data.fingerprint": "f" * 32})])
+    assert [(row.name, row.values) for row in deciding] == [("data.fingerprint", ("3513f4f719e9", "f" * 12))]
+
+
+def test_a_foreign_run_does_not_make_every_param_a_difference():
+    assert config_differences([made("a"), foreign()]) == ([], [])
+    deciding, _ = config_differences([made("a"), made("b", params={"seed": "7"}), foreign()])
+    assert [(row.name, row.values) for row in deciding] == [("seed", ("42", "7", None))]
+
+
+def test_only_the_seed_differs_if_data_code_and_all_other_keys_are_the_same():
+    first, seed = made("a", TABLE), {"seed": "7"}
+    assert only_seed_differs([first, made("b", TABLE, seed)])
+    assert not only_seed_differs([first, made("b", TABLE)])
+    assert not only_seed_differs([first, made("b", TABLE, seed | {"model.name": "lstm"})])
+    assert not only_seed_differs([first, made("b", TABLE, seed, {"data.fingerprint": "another"})])
+    assert not only_seed_differs([first, made("b", TABLE, seed, {"mlflow.source.git.commit": "another"})])
+    assert not only_seed_differs([first, made("b", TABLE.iloc[5:], seed)])
+
+
+def test_different_data_are_said_to_make_metrics_incomparable():
+    other = made("b", TABLE, tags={"data.fingerprint": "ffffffffffff", "data.name": "msft"})
+    (notice,) = data_notices([made("a", TABLE), other, made("c", TABLE)])
+    assert notice.tone == "bad"
+    assert notice.text.startswith("These runs saw different data: their metrics are not comparable (")
+    assert "A, C: ibm 3513f4f7; B: msft ffffffff" in notice.text
+
+
+def test_data_that_are_not_recorded_are_said_to_be_unknown():
+    text = text_of(data_notices([made("a", TABLE), foreign()]))
+    assert text.startswith("Which data B saw is not recorded")
+    assert "different" not in text
+
+
+def test_other_validation_bars_are_named():
+    text = text_of(data_notices([made("a", TABLE), made("b", TABLE.iloc[10:])]))
+    assert "validated on different bars (A: 2020-01-01 to 2021-02-23; B: 2020-01-15 to 2021-02-23)" in text
+
+
+def test_dates_of_a_run_without_forecasts_come_from_its_data_card():
+    card = {"split": {"val": {"start": "2020-01-15T00:00:00", "end": "2021-02-23T00:00:00"}}}
+    text = text_of(data_notices([made("a", TABLE), with_artifacts(made("b"), card=card)]))
+    assert "B: 2020-01-15 to 2021-02-23" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("evaluation.cost_bps", "20", "were judged by different rules"),
+        ("data.horizon", "5", "forecast different things"),
+        ("training.loss", "mae", "were trained on different losses"),
+    ],
+)
+def test_what_makes_some_metrics_incomparable_is_said(key, value, said):
+    (notice,) = data_notices([made("a", TABLE), made("b", TABLE, {key: value})])
+    assert said in notice.text
+    assert f"{key}: A: {PARAMS[key]}; B: {value}" in notice.text
+
+
+def test_runs_that_share_all_that_matters_need_no_notice():
+    records = [made("a", TABLE), made("b", TABLE, {"seed": "7"})]
+    assert data_notices(records) == status_notices(records) == code_notices(records) == []
+
+
+def test_another_commit_is_a_warning():
+    other = made("b", tags={"mlflow.source.git.commit": "fedcba9876543210"})
+    (notice,) = code_notices([made("a"), other])
+    assert notice.tone == "warning"
+    assert "different commits (A: 0123456789; B: fedcba9876)" in notice.text
+
+
+@pytest.mark.parametrize(
+    ("patches", "said", "tone"),
+    [
+        (("p", "p"), "All runs came from the same uncommitted changes.", "muted"),
+        (("p", "q"), "their patches differ", "warning"),
+        ((None, "p"), "whether the code was the same cannot be told", "muted"),
+        ((None, None), "whether the code was the same cannot be told", "muted"),
+    ],
+)
+def test_uncommitted_changes_are_told_apart_by_their_patches(patches, said, tone):
+    dirty = {"git.dirty": "true"}
+    records = [with_artifacts(made(patch or "x", tags=dirty), patch_sha256=patch) for patch in patches]
+    (notice,) = code_notices(records)
+    assert said in notice.text
+    assert notice.tone == tone
+
+
+def test_one_dirty_tree_among_clean_ones_is_named():
+    (notice,) = code_notices([made("a"), made("b", tags={"git.dirty": "true"})])
+    assert notice.text.startswith("B came from a work tree with uncommitted changes")
+    (row,) = code_differences([made("a"), made("b", tags={"git.dirty": "true"})])
+    assert row.values == ("false", "true")
+
+
+def test_environments_differ_by_what_can_change_numbers():
+    first = {"python": {"version": "3.11.7"}, "torch": {"version": "2.13.0", "cuda": None}, "host": "a"}
+    second = {"python": {"version": "3.11.7"}, "torch": {"version": "2.12.0", "cuda": None}, "host": "b"}
+    records = [with_artifacts(made(name), environment=each) for name, each in (("a", first), ("b", second))]
+    (row,) = environment_differences(records)
+    assert (row.name, row.values) == ("torch", ("2.13.0", "2.12.0"))
+    assert "different environments (torch)" in text_of(code_notices(records))
+
+
+def test_runs_that_are_not_finished_are_named_with_their_error():
+    running, failed = made("b", TABLE, status="RUNNING", ended=None), made("c", TABLE, {}, {"error": "loss is NaN"})
+    failed = replace(failed, run=replace(failed.run, status="FAILED"))
+    text = text_of(status_notices([made("a", TABLE), running, failed]))
+    assert "B is still running" in text
+    assert "C failed: its numbers are those until then (loss is NaN)" in text
+
+
+def test_runs_without_forecasts_are_named_and_a_trial_says_how_to_keep_them():
+    text = text_of(status_notices([made("a", TABLE), made("b"), foreign()]))
+    assert "C was logged by something else" in text
+    assert "B has no forecasts on record" in text and "hpo.keep" not in text
+    assert "hpo.keep=all" in text_of(status_notices([made("a", TABLE), made("b", kind="trial")]))
+
+
+def test_artifacts_that_cannot_be_read_are_named_with_their_run():
+    broken = with_artifacts(made("b", TABLE), problems=("data/data_card.json: no JSON",))
+    assert "B: not readable: data/data_card.json: no JSON" in text_of(status_notices([made("a", TABLE), broken]))
+
+
+def test_lists_and_groups_read_as_sentences():
+    assert [listed(words) for words in ([], ["A"], ["A", "B"], ["A", "B", "C"])] == ["", "A", "A and B", "A, B and C"]
+    assert grouped(["x", None, "x"]) == "A, C: x; B: not recorded"

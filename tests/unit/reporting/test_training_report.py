@@ -1,0 +1,336 @@
+"""The training report: its sections and cells, that its numbers are MLflow's, and what it says of those missing."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.panels import feature_histograms, histograms_record
+from tradingbot_exp.reporting.quality import Headline, reading_of
+from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.tracking.lookup import find_run, open_store
+from tradingbot_exp.tracking.reading import training_record
+from tradingbot_exp.tracking.records import Artifacts, Curve, TrainingRecord
+
+NAN, INF = float("nan"), float("inf")
+FIGURES = [
+    "Training history",
+    "Forecast against actual",
+    "Distribution of actuals and forecasts",
+    "Does the forecast keep its skill?",
+    "What came after low and high forecasts",
+    "What 1 became",
+    "Did it earn all along?",
+    "Net return by month",
+    "How much cost can it bear?",
+    "Feature importance",
+    "Feature distributions",
+]
+
+
+def blocks_of(page, kind, anchor=None):
+    def walk(blocks):
+        for block in blocks:
+            yield block
+            if isinstance(block, Details):
+                yield from walk(block.blocks)
+
+    sections = [section for section in page.sections if anchor in (None, section.anchor)]
+    return [block for section in sections for block in walk(section.blocks) if isinstance(block, kind)]
+
+
+def titles(page):
+    return [block.figure.layout.title.text for block in blocks_of(page, Figure)]
+
+
+def table_of(page, words):
+    (found,) = [table for table in blocks_of(page, Table) if words in table.caption]
+    return found
+
+
+def rows_of(table):
+    return {row[0].text: row[1:] for row in table.rows}
+
+
+def said(page):
+    return " ".join(block.text for block in blocks_of(page, Notice) + blocks_of(page, Paragraph))
+
+
+@pytest.fixture
+def record(make_run):
+    """A finished run on 300 bars whose metrics are those of its forecasts."""
+    rng = np.random.default_rng(0)
+    actual, forecast = rng.normal(0, 0.01, 300), rng.normal(0, 0.002, 300)
+    judged = validation_metrics(
+        actual, forecast, actual, 0.0, horizon=1, lag=1, cost_bps=5.0, periods_per_year=252.0, threshold=0.0
+    )
+    linear = {"linear_mse": 9.9e-5, "linear_ic": 0.05, "linear_sharpe": 0.4, "train_mean_mse": 1.01e-4}
+    metrics = {f"val_{name}": value for name, value in (judged.metrics | linear).items()}
+    predictions = pd.DataFrame(
+        {
+            "date": pd.bdate_range("2010-01-01", periods=300),
+            "actual": actual,
+            "forecast": forecast,
+            "position": judged.position,
+            "next_log_return": actual,
+        }
+    )
+    params = {"data.source": "bundled", "data.target": "return", "training.loss": "mse", "training.epochs": "3"}
+    steps = (1, 2, 3)
+    curves = {"train_loss": Curve(steps, (0.3, 0.2, 0.1)), "val_loss": Curve(steps, (0.4, 0.25, 0.3))}
+    features = rng.normal(size=(50, 2))
+    artifacts = Artifacts(
+        predictions=predictions,
+        overrides=("training.epochs=3",),
+        importance=pd.DataFrame({"feature": ["a", "b"], "mean": [1e-5, 1e-6], "std": [1e-6, 1e-6]}),
+        histograms=histograms_record(feature_histograms(["a", "b"], features, features + 1)),
+    )
+    run = make_run(
+        params=params, metrics=metrics | {"final_loss": 0.3}, curves=curves, tags={"desk": "<script>x</script>"}
+    )
+    return TrainingRecord(run, artifacts)
+
+
+def changed(record, **run):
+    return replace(record, run=replace(record.run, **run))
+
+
+def test_a_finished_run_answers_every_question_in_order(record):
+    page = training_page(record)
+    assert [section.title for section in page.sections] == [
+        "What was run",
+        "How it went",
+        "How good it is",
+        "Why",
+        "How to get it again",
+        "Test set",
+    ]
+    assert titles(page) == FIGURES
+    assert page.title == record.run.name
+    assert page.kind == "Training report"
+    anchors = [section.anchor for section in page.sections]
+    assert len(set(anchors)) == len(anchors)
+
+
+def test_text_from_the_store_stays_as_it_is_for_the_template_to_escape(record):
+    facts = {name: cell.text for block in blocks_of(training_page(record), Facts) for name, cell in block.facts}
+    assert facts["Tags"] == "desk: <script>x</script>"
+
+
+def test_the_table_holds_the_run_s_metrics_and_its_rivals(record):
+    rows, metrics = rows_of(table_of(training_page(record), "beside naive rivals")), record.run.metrics
+    assert [cell.sort for cell in rows["MSE"]] == [
+        metrics["val_mse"],
+        metrics["val_zero_mse"],
+        metrics["val_train_mean_mse"],
+        metrics["val_linear_mse"],
+        None,
+    ]
+    for label, name in (("IC", "val_ic"), ("hit rate", "val_hit_rate"), ("maximum drawdown", "val_max_drawdown")):
+        assert rows[label][0].sort == metrics[name]
+    assert rows["Sharpe ratio, net"][0].sort == metrics["val_sharpe"]
+    assert rows["Sharpe ratio, net"][4].sort == metrics["val_buy_hold_sharpe"]
+    actual = record.artifacts.predictions["actual"]
+    assert rows["MAE"][1].sort == pytest.approx(np.abs(actual).mean())
+    assert rows["hit rate"][4].sort == pytest.approx((actual > 0).mean())
+    assert rows["R² against the train mean"][2].sort == 0
+    growth = np.exp(actual.cumsum())
+    fall = (growth / np.maximum.accumulate(np.maximum(growth, 1))).min() - 1
+    assert rows["maximum drawdown"][4].sort == pytest.approx(fall)
+
+
+def test_the_best_of_each_row_is_marked(record):
+    rows = rows_of(table_of(training_page(record), "beside naive rivals"))
+    for label, cells in rows.items():
+        there = [cell.sort for cell in cells if cell.sort is not None]
+        best = {"MSE": min, "MAE": min}.get(label, max)(there)
+        marked = [cell.text for cell in cells if cell.tone == "good"]
+        wanted = label not in ("turnover a bar", "rank IC")  # neither way is better; there is no rival
+        assert bool(marked) == wanted, label
+        assert all(text == next(cell.text for cell in cells if cell.sort == best) for text in marked)
+
+
+def test_all_metrics_of_the_run_are_listed_as_they_are(record):
+    rows = rows_of(table_of(training_page(record), "as MLflow has them"))
+    assert {name: cells[0].sort for name, cells in rows.items()} == record.run.metrics
+
+
+def test_best_epoch_and_early_stop_are_told(record):
+    record = changed(record, params={**record.run.params, "training.epochs": "9", "training.early_stopping": "1"})
+    (facts,) = blocks_of(training_page(record), Facts, "training")
+    texts = {name: cell.text.replace("\u00a0", " ") for name, cell in facts.facts}
+    assert texts["Epochs"] == "3 of 9"
+    assert texts["Best epoch"] == "2"
+    assert texts["Best validation loss"] == "0.25"
+    assert texts["Early stop"] == "after 1 epoch without a better validation loss: stopped at epoch 3"
+
+
+def test_a_learning_rate_that_changes_is_drawn_and_one_that_does_not_is_told(record):
+    rates = Curve((1, 2, 3), (0.01, 0.005, 0.001))
+    page = training_page(changed(record, curves={**record.run.curves, "learning_rate": rates}))
+    assert titles(page)[1] == "Learning rate"
+    record = changed(record, params={**record.run.params, "training.learning_rate": "0.001"})
+    facts = dict(blocks_of(training_page(record), Facts, "training")[0].facts)
+    assert facts["Learning rate"].text == "0.001 throughout"
+
+
+def test_a_run_that_failed_at_epoch_three_shows_its_error_and_what_there_was(record):
+    failed = changed(
+        record,
+        status="FAILED",
+        metrics={},
+        tags={"error": "DivergedError: train_loss is nan"},
+        params={"training.epochs": "50"},
+        curves={"train_loss": Curve((1, 2, 3), (0.3, 0.2, NAN)), "val_loss": Curve((1, 2, 3), (0.4, 0.3, NAN))},
+    )
+    page = training_page(
+        replace(failed, artifacts=Artifacts(traceback="Traceback …\nDivergedError: train_loss is nan"))
+    )
+    first = page.sections[0].blocks[0]
+    assert (first.tone, first.text) == (
+        "bad",
+        "This run failed at epoch 3 of 50: DivergedError: train_loss is nan",
+    )
+    assert "Traceback" in blocks_of(page, Code, "run")[0].text
+    assert titles(page) == ["Training history"]
+    assert "No metrics are on record" in said(page)
+
+
+def test_a_running_run_is_marked_and_shows_what_there_is(record):
+    running = changed(record, status="RUNNING", ended=None, metrics={"train_loss": 0.1, "val_loss": 0.3})
+    page = training_page(replace(running, artifacts=Artifacts()))
+    assert dict(page.facts)["Status"].text == "running"
+    assert "still running" in page.sections[0].blocks[0].text
+    assert titles(page) == ["Training history"]
+
+
+def test_a_run_of_something_else_shows_what_is_there(make_run):
+    page = training_page(TrainingRecord(make_run(kind="", metrics={"accuracy": 0.5}), Artifacts()))
+    assert "Something else than tradingbot_exp" in said(page)
+    assert rows_of(table_of(page, "as MLflow has them"))["accuracy"][0].sort == 0.5
+    assert titles(page) == []
+    assert not blocks_of(page, Tiles)
+
+
+def test_a_run_with_nothing_at_all_is_still_a_report(make_run):
+    page = training_page(TrainingRecord(make_run(kind="", params={}), Artifacts()))
+    assert len(page.sections) == 6
+    assert "No losses are on record" in said(page)
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF])
+def test_metrics_that_are_not_finite_are_words_and_no_tile(record, value):
+    metrics = dict.fromkeys(record.run.metrics, value)
+    page = training_page(changed(record, metrics=metrics, tags={"undefined.val_sharpe": "not defined, because so"}))
+    assert not blocks_of(page, Tiles) or len(blocks_of(page, Tiles)[0].tiles) == 1  # the break-even cost is no metric
+    assert "val_sharpe is not defined, because so." in said(page)
+    assert titles(page) == FIGURES
+
+
+@pytest.mark.parametrize(
+    "predictions",
+    [
+        pd.DataFrame({"date": [], "actual": [], "forecast": [], "next_log_return": []}),
+        pd.DataFrame({"actual": [0.1], "forecast": [0.2], "next_log_return": [0.1]}),
+        pd.DataFrame({"actual": ["a"] * 40, "forecast": ["b"] * 40, "next_log_return": ["c"] * 40}),
+        pd.DataFrame({"actual": np.ones(40), "forecast": np.zeros(40), "next_log_return": np.zeros(40)}),
+        pd.DataFrame({"something": [1]}),
+    ],
+    ids=["empty", "one", "text", "constant", "foreign"],
+)
+def test_odd_predictions_make_a_report_too(record, predictions):
+    page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
+    assert page.sections[2].blocks
+
+
+def test_predictions_without_returns_leave_the_backtest_out(record):
+    predictions = record.artifacts.predictions.drop(columns=["next_log_return"])
+    page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
+    assert "no backtest" in said(page)
+    assert "What 1 became" not in titles(page)
+    assert "Forecast against actual" in titles(page)
+
+
+@pytest.mark.parametrize("histograms", [None, [], [{"odd": 1}], "text", [3]])
+def test_histograms_that_are_missing_or_odd_are_no_failure(record, histograms):
+    page = training_page(replace(record, artifacts=replace(record.artifacts, histograms=histograms)))
+    assert blocks_of(page, Figure, "why")
+
+
+def test_a_sealed_test_set_is_said_to_be_and_an_opened_one_shows_each_time(record, make_run):
+    sealed = training_page(record)
+    assert "Sealed, never opened" in blocks_of(sealed, Paragraph, "test")[0].text
+    openings = tuple(
+        make_run(kind="test_evaluation", metrics={"test_mse": mse, "test_ic": 0.1}) for mse in (1e-4, 2e-4)
+    )
+    page = training_page(replace(record, openings=openings))
+    assert blocks_of(page, Paragraph, "test")[0].text == "Opened 2 times."
+    assert "Only the first opening" in blocks_of(page, Notice, "test")[0].text
+    (table,) = blocks_of(page, Table, "test")
+    assert [cell.sort for cell in rows_of(table)["MSE"]] == [record.run.metrics["val_mse"], 1e-4, 2e-4]
+    once = training_page(replace(record, openings=openings[:1]))
+    assert blocks_of(once, Paragraph, "test")[0].text == "Opened once."
+    assert not blocks_of(once, Notice, "test")
+
+
+def headline(**given):
+    usual = {"bars": 400, "mse": 1e-4, "zero": 1.1e-4, "linear": 1.2e-4, "ic": 0.2, "luck": 0.098, "sharpe": 2.0}
+    rest = {"error": 1.5, "hold": 1.0, "per": "a year", "cost": 5.0, "break_even": 9.0}
+    return Headline(**{**usual, **rest, **given})
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ("9.1 % less than the zero forecast", "more than luck gives", "above the 1.00", "beats its naive rivals")),
+        ({"ic": 0.05}, ("no more than luck gives", "The evidence is mixed")),
+        ({"linear": 0.9e-4}, ("more than a linear model of the same inputs", "The evidence is mixed")),
+        ({"mse": 2e-4, "ic": -0.2, "sharpe": -1.0}, ("more than", "wrong side up", "below", "Nothing here speaks")),
+        ({"sharpe": -1.0, "hold": -2.0, "ic": 0.0, "mse": 2e-4}, ("above the −2.00", "Nothing here speaks")),
+    ],
+)
+def test_the_reading_is_no_better_than_the_numbers(given, words):
+    sentence = reading_of(headline(**given)).replace("\u00a0", " ")
+    assert sentence.startswith("On 400 validation bars, ")
+    for word in words:
+        assert word in sentence
+
+
+def test_without_numbers_there_is_nothing_to_read():
+    assert reading_of(headline(mse=NAN, ic=NAN, sharpe=NAN)) == ""
+
+
+def test_of_a_real_run_the_report_s_numbers_are_those_in_mlflow(default_run):
+    store = open_store(f"sqlite:///{default_run.cwd / 'mlflow.db'}")
+    record = training_record(store, find_run(store, "latest"))
+    page = training_page(record)
+    metrics = default_run.run.data.metrics
+    assert titles(page) == FIGURES
+    rows = rows_of(table_of(page, "beside naive rivals"))
+    assert rows["Sharpe ratio, net"][0].sort == metrics["val_sharpe"]
+    assert [cell.sort for cell in rows["MSE"]][:4] == [
+        metrics[f"val_{name}"] for name in ("mse", "zero_mse", "train_mean_mse", "linear_mse")
+    ]
+    drawn = {block.figure.layout.title.text: block.figure for block in blocks_of(page, Figure)}
+    (fall,) = [trace for trace in drawn["What 1 became"].data if trace.name == "net, fall"]
+    assert min(fall.y) == pytest.approx(100 * metrics["val_max_drawdown"], rel=1e-3)
+    (charged,) = [trace for trace in drawn["How much cost can it bear?"].data if trace.name == "as charged"]
+    assert charged.x == (5.0,)
+    assert charged.y[0] == pytest.approx(metrics["val_sharpe"], rel=1e-4)
+    (hold,) = [trace for trace in drawn["How much cost can it bear?"].data if trace.name == "buy and hold"]
+    assert hold.y[0] == pytest.approx(metrics["val_buy_hold_sharpe"], rel=1e-4)
+    assert f"correlation {metrics['val_ic']:.3f}" in drawn["Forecast against actual"].layout.title.subtitle.text
+    assert rows["R² against the train mean"][0].sort == metrics["val_r2"]
+    assert math.isclose(metrics["val_r2"], 1 - metrics["val_mse"] / metrics["val_train_mean_mse"])
+    importance = pd.read_csv(default_run.artifacts() / "evaluation" / "feature_importance.csv")
+    assert list(importance.columns) == ["feature", "mean", "std"]
+    assert max(drawn["Feature importance"].data[0].x) == pytest.approx(importance["mean"].max(), rel=1e-4)
+    histograms = json.loads((default_run.artifacts() / "data" / "feature_histograms.json").read_text())
+    assert [each["name"] for each in histograms] == list(importance["feature"])
