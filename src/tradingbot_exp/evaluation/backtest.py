@@ -119,6 +119,14 @@ def sharpe(returns: ArrayLike, periods_per_year: float) -> float:
     return float(r.mean() / r.std(ddof=1) * year)
 
 
+def sharpe_ratios(returns: Floats, periods_per_year: float) -> Floats:
+    """Compute `sharpe` of many series at once: shape (..., n) to shape (...), NaN for a constant series."""
+    flat = returns.max(axis=-1) == returns.min(axis=-1)
+    scaled = returns / np.where(flat, 1.0, np.abs(returns).max(axis=-1))[..., None]
+    std = np.where(flat, np.nan, scaled.std(axis=-1, ddof=1))
+    return np.asarray(scaled.mean(axis=-1) / std * _root(periods_per_year))
+
+
 def sortino(returns: ArrayLike, periods_per_year: float) -> float:
     """Annualised Sortino ratio against a target of 0: mean / √mean(min(r, 0)²) · √periods.
 

@@ -1,0 +1,116 @@
+"""The stationary bootstrap: its blocks, their length, and how often its intervals hold what is true."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tradingbot_exp.evaluation.backtest import sharpe, sharpe_ratios
+from tradingbot_exp.evaluation.bootstrap import (
+    block_length,
+    bootstrap_interval,
+    paired_difference,
+    stationary_indices,
+)
+
+
+def mean(values):
+    return values.mean(axis=-1)
+
+
+def autoregressive(n, rho, seed=0):
+    rng = np.random.default_rng(seed)
+    x = np.empty(n)
+    x[0] = rng.normal() / math.sqrt(1 - rho**2)
+    for t in range(1, n):
+        x[t] = rho * x[t - 1] + rng.normal()
+    return x
+
+
+def test_blocks_are_runs_of_the_series_of_the_length_that_was_asked_for():
+    drawn = stationary_indices(500, 10.0, 200, np.random.default_rng(0))
+    assert drawn.shape == (200, 500)
+    assert drawn.min() == 0 and drawn.max() == 499
+    breaks = (np.diff(drawn, axis=1) % 500 != 1).sum()
+    assert drawn.size / breaks == pytest.approx(10, rel=0.1)
+    # each bar is drawn as often as any other
+    assert np.bincount(drawn.ravel(), minlength=500).std() < 50
+
+
+def test_blocks_of_one_bar_are_the_plain_bootstrap():
+    drawn = stationary_indices(100, 1.0, 500, np.random.default_rng(0))
+    follows = (np.diff(drawn, axis=1) % 100 == 1).mean()
+    assert follows == pytest.approx(0.01, abs=0.005)
+
+
+def test_the_block_length_grows_with_the_memory_of_a_series_and_is_short_for_noise():
+    lengths = [np.mean([block_length(autoregressive(1000, rho, seed)) for seed in range(10)]) for rho in (0, 0.5, 0.9)]
+    assert lengths[0] < 5 < lengths[1] < lengths[2] <= 3 * math.sqrt(1000)
+
+
+def test_the_block_length_of_an_autoregression_is_the_theoretical_one():
+    # b = (G²/g²)^(1/3) n^(1/3) with g = Σ R(k) and G = Σ |k| R(k): for AR(1), G/g = 2ρ/(1−ρ²).
+    rho, n = 0.6, 20_000
+    wanted = ((2 * rho / (1 - rho**2)) ** 2 * n) ** (1 / 3)
+    assert np.median([block_length(autoregressive(n, rho, seed)) for seed in range(9)]) == pytest.approx(
+        wanted, rel=0.1
+    )
+
+
+@pytest.mark.parametrize("series", [np.zeros(100), np.full(100, 0.3), np.arange(5.0), np.empty(0)])
+def test_the_block_length_of_nothing_to_measure_is_one(series):
+    assert block_length(series) == 1.0
+
+
+def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(200):
+        found = bootstrap_interval(autoregressive(300, 0.4, seed), mean, draws=300, seed=seed)
+        hits += found.low <= 0.0 <= found.high
+    assert 0.86 <= hits / 200 <= 0.98
+
+
+def test_a_paired_difference_sees_what_two_separate_intervals_would_not():
+    rng = np.random.default_rng(0)
+    market = rng.normal(0, 1, 400)
+    first, second = market + 0.05, market + rng.normal(0, 0.1, 400)
+    found = paired_difference(first, second, mean)
+    assert 0 < found.low < found.estimate < found.high
+    assert found.p_value == pytest.approx(1 / 2001)
+    alone = bootstrap_interval(first, mean)
+    assert alone.low < 0 < alone.high
+
+
+def test_noise_against_noise_has_p_values_that_are_spread_evenly():
+    values = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        first, second = rng.normal(size=(2, 200))
+        values.append(paired_difference(first, second, mean, draws=300, seed=seed).p_value)
+    assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.1
+    assert np.mean(values) == pytest.approx(0.5, abs=0.07)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    series = autoregressive(200, 0.3)
+    first, again, other = (bootstrap_interval(series, mean, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_what_is_not_defined_is_nan_and_draws_where_it_is_not_are_left_out():
+    def ratio(values):
+        return sharpe_ratios(values, 252)
+
+    assert math.isnan(bootstrap_interval(np.zeros(50), ratio).low)
+    rare = np.zeros(50)
+    rare[3] = 1.0
+    found = bootstrap_interval(rare, ratio, block=1.0)
+    assert found.low < found.estimate < found.high
+
+
+def test_sharpe_ratios_of_many_series_are_those_of_each():
+    series = np.random.default_rng(0).normal(0.001, 0.01, (3, 4, 100))
+    series[1, 2] = 0.1
+    found = sharpe_ratios(series, 252)
+    assert found.shape == (3, 4) and math.isnan(found[1, 2])
+    assert found[0, 0] == pytest.approx(sharpe(series[0, 0], 252), rel=1e-12)
