@@ -93,13 +93,13 @@ def stationary_indices(n: int, block: float, draws: int, seed: int | np.random.G
     # One uniform number a bar: whether a block starts there and, independently of that, where it comes from.
     u = np.random.default_rng(seed).random((draws, n))
     starts = u < share
-    with np.errstate(divide="ignore", invalid="ignore"):
-        origin = np.where(starts, u / share, (u - share) / (1.0 - share))
     starts[:, 0] = True
-    place = np.arange(n)
-    latest = np.maximum.accumulate(np.where(starts, place, 0), axis=1)
-    first = np.minimum(np.nan_to_num(origin * n).astype(np.int64), n - 1)
-    return np.asarray((np.take_along_axis(first, latest, axis=1) + place - latest) % n, dtype=np.int64)
+    drawn = u[starts]
+    part = np.where(drawn < share, drawn / share, (drawn - share) / max(1.0 - share, np.finfo(np.float64).tiny))
+    begun = np.nonzero(starts)[1]
+    shift = np.minimum((part * n).astype(np.int64), n - 1) - begun
+    rows = shift[np.cumsum(starts).reshape(draws, n) - 1] + np.arange(n)
+    return np.asarray(np.where(rows >= n, rows - n, rows), dtype=np.int64)
 
 
 def resample_counts(n: int, block: float, draws: int, seed: int, width: int = 1) -> Iterator[Floats]:

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -133,9 +134,7 @@ def overfitting(
     starts = np.linspace(0, bars, count + 1).astype(int)
     sums = tuple(np.add.reduceat(term, starts[:-1], axis=0) for term in rule.terms(x))
     sizes = np.diff(starts)[:, None].astype(np.float64)
-    halves = np.zeros((math.comb(count, count // 2), count))
-    for row, chosen in enumerate(itertools.combinations(range(count), count // 2)):
-        halves[row, list(chosen)] = 1.0
+    halves = _halves(count)
     at_once = max(1, _CHUNK_VALUES // trials)
     ranks = []
     for start in range(0, len(halves), at_once):
@@ -147,6 +146,16 @@ def overfitting(
     relative = np.concatenate(ranks) / (trials + 1)
     logits = np.log(relative / (1 - relative))
     return Overfitting(float(np.mean(logits <= 1e-12)), logits, count, bars, trials)
+
+
+@cache
+def _halves(blocks: int) -> Floats:
+    """Give every way to take half of the blocks, a row each: 1 where a block is taken."""
+    chosen = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
+    halves = np.zeros((len(chosen), blocks))
+    np.put_along_axis(halves, chosen, 1.0, axis=1)
+    halves.setflags(write=False)
+    return halves
 
 
 def _rank_of_best(one: Floats, other: Floats) -> Floats:

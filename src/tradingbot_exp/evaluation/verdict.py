@@ -101,6 +101,31 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class WinnerTest:
+    """The test that the verdict's word rests on.
+
+    Attributes
+    ----------
+    p_value : Estimate
+        Of the winner, corrected for all configurations tried.
+    part : Complete or None
+        What was tested; None if there was nothing.
+    superiority : Superiority or None
+    """
+
+    p_value: Estimate
+    part: Complete | None
+    superiority: Superiority | None
+
+    @property
+    def word(self) -> Word:
+        """``real`` for a p-value below `LEVEL`."""
+        if self.p_value.value is None:
+            return "cannot be told"
+        return "real" if self.p_value.value < LEVEL else "not shown"
+
+
 def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verdict:
     """Judge a study.
 
@@ -122,21 +147,22 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
     Hansen (2005), see `superiority`; Bailey & López de Prado (2012, 2014), see `deflated_sharpe`; Bailey, Borwein,
     López de Prado & Zhu (2015), see `overfitting`.
     """
+    test = winner_test(evidence, draws=draws, seed=seed)
+    support, cscv = sharpe_support(evidence), _overfitting(evidence, test.part)
+    headline, reasons = words(
+        evidence, test.word, test.p_value, test.part, spa=test.superiority, support=support, cscv=cscv
+    )
+    tested = 0 if test.part is None else test.part.columns.size
+    counts = evidence.count, evidence.tried, evidence.ever, evidence.planned
+    return Verdict(test.word, headline, reasons, test.p_value, *counts, tested, test.superiority, support, cscv)
+
+
+def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> WinnerTest:
+    """Make the test alone that the verdict's word rests on; see `judge`."""
     gains = evidence.gains if evidence.family == "loss" else evidence.excess
     part = None if gains is None or evidence.winner is None else complete(gains, evidence.winner)
     spa = None if part is None else _tested(evidence, part, draws, seed)
-    p_value = _p_value(evidence, part, spa)
-    word: Word = "not shown"
-    if p_value.value is None:
-        word = "cannot be told"
-    elif p_value.value < LEVEL:
-        word = "real"
-    support = sharpe_support(evidence)
-    cscv = _overfitting(evidence, part)
-    headline, reasons = words(evidence, word, p_value, part, spa=spa, support=support, cscv=cscv)
-    tested = 0 if part is None else part.columns.size
-    counts = evidence.count, evidence.tried, evidence.ever, evidence.planned
-    return Verdict(word, headline, reasons, p_value, *counts, tested, spa, support, cscv)
+    return WinnerTest(_p_value(evidence, part, spa), part, spa)
 
 
 def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> Superiority:

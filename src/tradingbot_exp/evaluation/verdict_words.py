@@ -34,10 +34,10 @@ def words(
 
 
 def shown_p(p: float) -> str:
-    """Write a p-value as far as it is known."""
+    """Write a p-value as far as it is known, with its sign of equality."""
     if p < 0.001:
-        return "below 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+        return "< 0.001"
+    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
 def _against(evidence: StudyEvidence) -> str:
@@ -50,17 +50,19 @@ def _headline(evidence: StudyEvidence, word: Word, p_value: Estimate, part: Comp
         return f"Cannot be told: {p_value.problem.removeprefix('not defined, because ')}."
     counted = f"with all {evidence.count:,} configurations tried counted" if evidence.count > 1 else "in its only trial"
     if word == "real":
-        return f"Real: the winner beats {rival} by more than luck explains, {counted} (p = {shown_p(p_value.value)})."
+        return f"Real: the winner beats {rival} by more than luck explains, {counted} (p {shown_p(p_value.value)})."
     gains = part.values[:, part.winner]
     if not np.ptp(gains):
         return f"Not shown: the winner does the same as {rival} on every bar, or worse by the same amount."
     if gains.mean() <= 0:
         return f"Not shown: the winner does not beat {rival} at all."
-    share = "nearly every search" if p_value.value > 0.95 else f"{100 * p_value.value:.0f} % of searches"
+    # The correction for trials outside the test gives an upper bound.
+    bound = "up to " if evidence.count > part.columns.size else ""
+    share = "almost any search" if p_value.value > 0.95 else f"{bound}{100 * p_value.value:.0f} % of searches"
     chance = f"{share} without any skill would show as good a winner"
     if p_value.value < 0.1:
         chance = f"the winner's lead over {rival} is not beyond what luck shows now and then"
-    return f"Not shown: luck suffices; {counted}, {chance} (p = {shown_p(p_value.value)})."
+    return f"Not shown: luck suffices; {counted}, {chance} (p {shown_p(p_value.value)})."
 
 
 def _test(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> list[str]:
@@ -69,14 +71,15 @@ def _test(evidence: StudyEvidence, part: Complete | None, spa: Superiority | Non
     trials = f"{spa.rivals:,} trial{'s' * (spa.rivals != 1)}"
     if spa.problem:
         return []
+    bounds = f"its lower bound {shown_p(spa.p_lower)}, its upper {shown_p(spa.p_upper)}"
     sentences = [
         f"Hansen's test for superior predictive ability of {trials} on {spa.bars:,} validation bars against "
-        f"{_against(evidence)} gives p = {shown_p(spa.p_consistent)} "
-        f"(bounds {shown_p(spa.p_lower)} and {shown_p(spa.p_upper)})."
+        f"{_against(evidence)} gives p {shown_p(spa.p_consistent)} "
+        f"({bounds})."
     ]
     if spa.best is not None and spa.best != part.winner:
         own = shown_p(float(spa.p_each[part.winner]))
-        sentences.append(f"The trial that stands out most in that test is not the winner, whose own p-value is {own}.")
+        sentences.append(f"The trial that stands out most in that test is not the winner, whose own p {own}.")
     return sentences
 
 
