@@ -30,6 +30,8 @@ from tradingbot_exp.evaluation.verdict_words import Word, words
 
 LEVEL = 0.025
 MOST_DRAWS = 50_000
+MOST_RATIO = LEVEL * MOST_DRAWS
+"""Configurations tried for each that is tested, above which the smallest possible p-value would not be enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +170,9 @@ def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -
 def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> Superiority:
     """Test the trials that are complete, with as many resamples as the correction of the p-value asks for."""
     ratio = evidence.count / part.columns.size
-    draws = min(max(draws, math.ceil(5 * ratio / LEVEL)), max(draws, MOST_DRAWS))
+    if ratio <= MOST_RATIO:
+        draws = max(draws, math.ceil(5 * ratio / LEVEL))
+    draws = min(draws, MOST_DRAWS)
     if evidence.family == "loss":
         return superiority(part.values, draws=draws, seed=seed, horizon=evidence.horizon)
     # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
@@ -187,9 +191,9 @@ def _p_value(evidence: StudyEvidence, part: Complete | None, spa: Superiority | 
         return Estimate(1.0)
     if spa.problem:
         return Estimate(None, spa.problem)
-    if count / tested / (spa.draws + 1) > LEVEL:
+    if count / tested > MOST_RATIO:
         return undefined(
-            f"{tested:,} of {count:,} configurations tried can be tested, and {spa.draws:,} resamples resolve no "
+            f"{tested:,} of {count:,} configurations tried can be tested, and {MOST_DRAWS:,} resamples resolve no "
             "p-value that would stand the correction for the rest"
         )
     return Estimate(min(float(spa.p_each[part.winner]) * count / tested, 1.0))
