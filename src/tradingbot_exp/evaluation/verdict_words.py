@@ -71,7 +71,7 @@ def _test(evidence: StudyEvidence, part: Complete | None, spa: Superiority | Non
     trials = f"{spa.rivals:,} trial{'s' * (spa.rivals != 1)}"
     if spa.problem:
         return []
-    bounds = f"its lower bound {shown_p(spa.p_lower)}, its upper {shown_p(spa.p_upper)}"
+    bounds = f"bounds: p {shown_p(spa.p_lower)} and p {shown_p(spa.p_upper)}"
     sentences = [
         f"Hansen's test for superior predictive ability of {trials} on {spa.bars:,} validation bars against "
         f"{_against(evidence)} gives p {shown_p(spa.p_consistent)} "
@@ -113,7 +113,7 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
             also = f" ({effective:.2f} if they count as {support.effective.value:.0f} independent ones)"
         sentences.append(
             f"The probability that this is more than the luck of the best is {support.dsr.value:.2f}{also}: the "
-            "deflated Sharpe ratio, which should be 0.95."
+            "deflated Sharpe ratio, which should be at least 0.95."
         )
     elif support.psr.value is not None:
         sentences.append(f"The probability that this Sharpe ratio is above 0 is {support.psr.value:.2f}.")

@@ -7,10 +7,11 @@ from support import REPOSITORY, in_ci
 
 BENCH = runpy.run_path(str(REPOSITORY / "scripts" / "bench_verdict.py"))
 REPETITIONS, DRAWS = 400, 400
+KINDS = ["noise_returns", "pruned_returns", "ibm_returns", "noise_loss", "overlapping_loss"]
 
 
 @in_ci
-@pytest.mark.parametrize("kind", ["noise_returns", "ibm_returns", "noise_loss", "overlapping_loss"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_called_real_in_fewer_than_five_percent(kind):
     count, _, _ = BENCH["share_real"](BENCH[kind], REPETITIONS, draws=DRAWS)
     assert count < 0.05 * REPETITIONS

@@ -66,7 +66,7 @@ def test_the_reasons_give_the_numbers():
     assert "p counts 16 times" in text
     assert f"Sharpe ratio is {verdict.support.sharpe.value:.2f} a year" in text
     assert f"{verdict.support.noise.expected:.2f} on average" in text
-    assert "the deflated Sharpe ratio, which should be 0.95" in text
+    assert "the deflated Sharpe ratio, which should be at least 0.95" in text
     assert "of 12,870 splits (probability of backtest overfitting)" in text
     assert verdict.count == 400 and verdict.tested == TRIALS
 
