@@ -1,0 +1,139 @@
+"""A verdict in sentences: the headline, and the reasons with the weightiest first."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from tradingbot_exp.evaluation.estimate import Estimate
+from tradingbot_exp.evaluation.evidence import Complete, StudyEvidence
+from tradingbot_exp.evaluation.overfitting import Overfitting
+from tradingbot_exp.evaluation.superiority import Superiority
+from tradingbot_exp.evaluation.support import Support
+
+Word = Literal["real", "not shown", "cannot be told"]
+
+
+def words(
+    evidence: StudyEvidence,
+    word: Word,
+    p_value: Estimate,
+    part: Complete | None,
+    *,
+    spa: Superiority | None,
+    support: Support,
+    cscv: Overfitting | None,
+) -> tuple[str, tuple[str, ...]]:
+    """Give the headline and the reasons of a verdict; see `judge` for what they are made of."""
+    reasons = [*_test(evidence, part, spa), *_correction(evidence, part)]
+    reasons += [*_sharpe(evidence, support), *_choice(word, cscv)]
+    if word == "cannot be told":
+        reasons = [f"The verdict is {p_value.problem}.", *reasons]
+    return _headline(evidence, word, p_value, part), tuple(reasons)
+
+
+def shown_p(p: float) -> str:
+    """Write a p-value as far as it is known, with its sign of equality."""
+    if p < 0.001:
+        return "< 0.001"
+    return f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+def _against(evidence: StudyEvidence) -> str:
+    return "the train-mean forecast" if evidence.family == "loss" else "buy and hold"
+
+
+def _headline(evidence: StudyEvidence, word: Word, p_value: Estimate, part: Complete | None) -> str:
+    rival = _against(evidence)
+    if p_value.value is None or part is None:
+        return f"Cannot be told: {p_value.problem.removeprefix('not defined, because ')}."
+    counted = f"with all {evidence.count:,} configurations tried counted" if evidence.count > 1 else "in its only trial"
+    if word == "real":
+        return f"Real: the winner beats {rival} by more than luck explains, {counted} (p {shown_p(p_value.value)})."
+    gains = part.values[:, part.winner]
+    if not np.ptp(gains):
+        return f"Not shown: the winner does the same as {rival} on every bar, or worse by the same amount."
+    if gains.mean() <= 0:
+        return f"Not shown: the winner does not beat {rival} at all."
+    # The correction for trials outside the test gives an upper bound.
+    bound = "up to " if evidence.count > part.columns.size else ""
+    share = "almost any search" if p_value.value > 0.95 else f"{bound}{100 * p_value.value:.0f} % of searches"
+    chance = f"{share} without any skill would show as good a winner"
+    if p_value.value < 0.1:
+        chance = f"the winner's lead over {rival} is not beyond what luck shows now and then"
+    return f"Not shown: luck suffices; {counted}, {chance} (p {shown_p(p_value.value)})."
+
+
+def _test(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> list[str]:
+    if part is None or spa is None:
+        return []
+    trials = f"{spa.rivals:,} trial{'s' * (spa.rivals != 1)}"
+    if spa.problem:
+        return []
+    bounds = f"bounds: p {shown_p(spa.p_lower)} and p {shown_p(spa.p_upper)}"
+    sentences = [
+        f"Hansen's test for superior predictive ability of {trials} on {spa.bars:,} validation bars against "
+        f"{_against(evidence)} gives p {shown_p(spa.p_consistent)} "
+        f"({bounds})."
+    ]
+    if spa.best is not None and spa.best != part.winner:
+        own = shown_p(float(spa.p_each[part.winner]))
+        sentences.append(f"The trial that stands out most in that test is not the winner, whose own p {own}.")
+    return sentences
+
+
+def _correction(evidence: StudyEvidence, part: Complete | None) -> list[str]:
+    if part is None:
+        return []
+    tested, count = part.columns.size, evidence.count
+    if count == tested:
+        return []
+    counts = f"{evidence.tried:,} in this study" + (f", {evidence.ever:,} ever on these bars" if evidence.ever else "")
+    return [
+        f"{count - tested:,} more configurations were tried than can be tested ({counts}): pruned, failed or in "
+        f"earlier studies. So p counts {count / tested:.3g} times."
+    ]
+
+
+def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
+    sentences = []
+    if support.sharpe.value is not None and support.noise is not None:
+        others, noise = f"{evidence.count:,} trials" if evidence.count > 1 else "one trial", support.noise
+        sentences.append(
+            f"In excess of buy and hold the winner's Sharpe ratio is {support.sharpe.value:.2f} a year; the best "
+            f"of {others} of noise reaches {noise.expected:.2f} on average, and {noise.high:.2f} in one search of 20."
+        )
+    elif support.sharpe.problem:
+        sentences.append(f"The Sharpe ratio in excess of buy and hold is {support.sharpe.problem}.")
+    if support.dsr.value is not None:
+        effective = support.dsr_effective.value
+        also = ""
+        if effective is not None and support.effective.value is not None:
+            also = f" ({effective:.2f} if they count as {support.effective.value:.0f} independent ones)"
+        sentences.append(
+            f"The probability that this is more than the luck of the best is {support.dsr.value:.2f}{also}: the "
+            "deflated Sharpe ratio, which should be at least 0.95."
+        )
+    elif support.psr.value is not None:
+        sentences.append(f"The probability that this Sharpe ratio is above 0 is {support.psr.value:.2f}.")
+    if support.min_track.value is not None and support.min_track.value > support.bars:
+        sentences.append(
+            f"A single trial with this Sharpe ratio would need {support.min_track.value:,.0f} bars to be above 0 with "
+            f"95 % probability; there are {support.bars:,}."
+        )
+    return sentences
+
+
+def _choice(word: Word, cscv: Overfitting | None) -> list[str]:
+    if cscv is None:
+        return []
+    if cscv.problem:
+        return [f"The probability of backtest overfitting is {cscv.problem}."]
+    sentence = (
+        f"The best on one half of the bars is in the lower half of the trials on the other half in "
+        f"{100 * cscv.probability:.0f} % of {cscv.logits.size:,} splits (probability of backtest overfitting)"
+    )
+    if word == "real" and cscv.probability > 0.5:
+        return [f"{sentence}: this contradicts the verdict; the trials may be too alike to be ranked."]
+    return [f"{sentence}."]
