@@ -89,10 +89,10 @@ def _lines(found: ExperimentHistory) -> Iterator[str]:
     for position, use in enumerate(found.uses):
         oldest = position == len(found.uses) - 1
         yield ""
-        yield f"{use.config_sha256[:_SHORT]}  {_when(use)}"
+        yield wrapped_line(use.config_sha256[:_SHORT], _when(use), 0, _SHORT + 2)
         yield wrapped_line("used by", _runs(use))
         yield wrapped_line("commit", _commits(use.code))
-        yield wrapped_line("changed", "nothing is older than this one" if oldest else _changes(use.changes))
+        yield wrapped_line("changed", "nothing: the first configuration" if oldest else _changes(use.changes))
         yield wrapped_line("result", _result(use))
     if found.without_config:
         yield ""

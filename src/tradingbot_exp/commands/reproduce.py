@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.reproduction.verdict import Verdict
     from tradingbot_exp.tracking.lookup import Store
 
-MAX_PACKAGES = 8
-
 
 def run(options: argparse.Namespace) -> int:
     """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
@@ -114,7 +112,7 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
-    from tradingbot_exp.tracking.differences import Row, numeric_first, touched
+    from tradingbot_exp.tracking.differences import NUMERIC, touched
     from tradingbot_exp.tracking.surroundings import PATCH
 
     made, run = recipe.made, recipe.made.run
@@ -135,9 +133,9 @@ def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
     source = recipe.data_path or run.tags.get("data.name") or "not recorded"
     yield wrapped_line("data", f"{source}, fingerprint {made.fingerprint or 'not recorded'}")
     packages = made.requirements or {}
-    first = numeric_first([Row(name, (version,)) for name, version in packages.items()])[:MAX_PACKAGES]
+    first = [name for name in NUMERIC if name in packages]
     python = made.recorded("python", "version")
-    words = [*([f"python {python}"] if python else []), *(f"{row.name} {row.values[0]}" for row in first)]
+    words = [*([f"python {python}"] if python else []), *(f"{name} {packages[name]}" for name in first)]
     more = f", and {len(packages) - len(first)} more in environment/requirements.txt" if packages else ""
     yield wrapped_line("packages", ", ".join(words) + more if words else "not recorded")
     if made.run.tags.get("reproduced.result"):
@@ -146,8 +144,11 @@ def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
     if recipe.launch_dir is not None:
         yield f"{'':12}cd {recipe.launch_dir}"
     yield f"{'':12}{recipe.command}"
-    yield "  verify"
-    yield f"{'':12}python -m tradingbot_exp reproduce {run.run_id} --verify"
+    if recipe.own_program is None:
+        yield "  verify"
+        yield f"{'':12}python -m tradingbot_exp reproduce {run.run_id} --verify"
+    else:
+        yield wrapped_line("verify", "not from here: MLflow holds neither that program nor its arrays")
     for text in made.problems:
         yield wrapped_line("unread", text)
 

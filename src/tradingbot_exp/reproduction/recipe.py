@@ -14,7 +14,7 @@ from tradingbot_exp.errors import RunError
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.tracking.differences import canonical
 from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH
-from tradingbot_exp.tracking.surroundings import Surroundings, read_surroundings
+from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS, Surroundings, read_surroundings
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -59,12 +59,17 @@ class Recipe:
             return shlex.join(["python", "-m", "tradingbot_exp.train", *map(str, words)])
         if self.own_program is not None:
             return f"{self.own_program} (a program of its own)"
+        swept = self.made.run.tags.get("sweep.overrides")
+        if swept is not None:
+            return f"python -m tradingbot_exp.train --multirun hydra/sweeper=basic {swept}"
         return shlex.join(["python", "-m", "tradingbot_exp.train", *self.overrides])
 
     @property
     def own_program(self) -> str | None:
         """The program, if it was another one than the main job."""
         card = self.made.card or {}
+        if self.made.run.kind == "sweep" and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
+            return None
         if "config.sha256" in self.made.run.tags and card.get("source") != GIVEN_ARRAYS:
             return None
         return self.made.recorded("command") or self.made.tag("mlflow.source.name") or "unknown"

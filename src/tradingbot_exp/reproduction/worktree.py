@@ -1,4 +1,4 @@
-"""A clean checkout of a run's code in a temporary git worktree: the user's tree, index and branches stay as they are."""
+"""A clean checkout of a run's code in a temporary git worktree: the user's tree, index and branches stay untouched."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _HARMLESS = ("experiment.", "tracking.", "hpo.")
 _HARMLESS_KEYS = ("data.name", "data.path", "data.symbol", "training.progress")
 # Packages that numbers come from; they are named first.
-_NUMERIC = ("python", "torch", "numpy", "pandas", "scikit-learn", "scipy", "optuna", "tradingbot_exp")
+NUMERIC = ("python", "torch", "numpy", "pandas", "scikit-learn", "scipy", "optuna", "tradingbot_exp")
 
 
 @dataclass(frozen=True)
@@ -110,13 +110,16 @@ def compare(a: Surroundings, b: Surroundings) -> RunDifferences:
     config, names = config_rows([each.run.params for each in runs], [bool(each.run.kind) for each in runs])
     if not all(each.run.params for each in runs):
         config, names = list(both("configuration", [each.run.params for each in runs])), []
-    patches = ["" if each.patch is None else each.patch.decode("utf-8", "replace") for each in runs]
+    elif not set(a.run.params) & set(b.run.params):
+        missing.append("configuration: the two runs have no key in common")
+    code = [code_facts(each) for each in runs]
+    patches = ["" if each.patch is None or not all(code) else each.patch.decode("utf-8", "replace") for each in runs]
     return RunDifferences(
         a=a.run,
         b=b.run,
         config=tuple(config),
         names=tuple(names),
-        code=both("code", [code_facts(each) for each in runs]),
+        code=_without_branch(both("code", code)),
         patch=patch_diff(*patches),
         patch_files=(touched(patches[0]), touched(patches[1])),
         data=both("data", [data_facts(each) for each in runs]),
@@ -135,6 +138,13 @@ def differing(described: Sequence[Mapping[str, str]]) -> list[Row]:
     keys = dict.fromkeys(key for each in described for key in each)
     rows = [Row(key, tuple(each.get(key) for each in described)) for key in keys]
     return [row for row in rows if len({canonical(value) for value in row.values}) > 1]
+
+
+def _without_branch(rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Leave the branch out where both are at the same commit: its name is no code."""
+    if any(row.name == "commit" for row in rows):
+        return rows
+    return tuple(row for row in rows if row.name != "branch")
 
 
 def config_rows(params: Sequence[Mapping[str, str]], ours: Sequence[bool]) -> tuple[list[Row], list[Row]]:
@@ -257,7 +267,7 @@ def same(a: float | None, b: float | None) -> bool:
 
 def numeric_first(rows: Sequence[Row]) -> list[Row]:
     """Put packages that numbers come from before all others."""
-    rank = {name: position for position, name in enumerate(_NUMERIC)}
+    rank = {name: position for position, name in enumerate(NUMERIC)}
     return sorted(rows, key=lambda row: (rank.get(row.name, len(rank)), row.name.lower()))
 
 

@@ -15,6 +15,7 @@ from tradingbot_exp.tracking.delivery import now_ms
 from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.reading import json_file, read_artifact, search_runs, yaml_file
 from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +30,6 @@ _KEY_ARTIFACTS = {
     "study": ("config/config.yaml", "environment/environment.json", "study/search_space.json"),
 }
 _COUNTED = ("complete", "pruned", "failed")
-_OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def resume_command(store: Store, study: Run) -> str:
     arguments = environment.get("arguments")
     place = environment.get("launch_dir")
     where = f"cd {shlex.quote(place)} && " if place else ""
-    if Path(program).name not in _OUR_PROGRAMS:
+    if Path(program).name not in OUR_PROGRAMS:
         return f"{where}python {program} (the program that called run_hpo_study, with the same data)"
     if arguments is None:
         arguments = ["--multirun", *(read_artifact(store, study, "config/overrides.yaml", yaml_file) or [])]

@@ -275,6 +275,6 @@ def _changes(before: ConfigurationUse, use: ConfigurationUse) -> tuple[Row, ...]
         rows += [row for row in harmless if row.name in _LABELS]
     if before.kind == use.kind == "study":
         rows += [row for row in harmless if row.name.startswith(_STUDY_KEYS)]
-    elif not rows and "study" in (before.kind, use.kind):
+    elif not rows and before.kind != use.kind:
         rows += differing([{"kind": each.kind} for each in (before, use)])
     return tuple(rows)

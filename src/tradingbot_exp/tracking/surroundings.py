@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PATCH = "code/uncommitted.patch"
 REQUIREMENTS = "environment/requirements.txt"
+# The main job, as the tag ``mlflow.source.name`` has it.
+OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
 # What only the run that opened the others knows.
 _SHARED_TAGS = ("mlflow.source.git.commit", "mlflow.source.git.branch", "git.dirty", "mlflow.source.name")
 
