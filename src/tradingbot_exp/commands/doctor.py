@@ -179,9 +179,8 @@ class Visit:
         for found in self.left:
             lines.append(wrapped_line("found", found.what, 0, 10))
             mendable = "doctor --fix mends this." if found.mend is not None and not self.fix else ""
-            advice = mendable or found.advice
-            if advice:
-                lines.append(f"{'':10}{advice}")  # on one line, to be copied
+            # Each on one line, to be copied.
+            lines += [f"{'':10}{text}" for text in (found.advice, mendable) if text]
         if not (self.sent or self.unsent):
             lines.append("No records are waiting to be sent.")
         if self.looked_into is None:

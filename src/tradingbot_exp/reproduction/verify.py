@@ -34,6 +34,8 @@ _REPLAY = Path(__file__).with_name("replay.py")
 _DERIVED_VERSION = re.compile(r"[0-9a-f]{8,16}")
 _STEERING = ("GIT_", "MLFLOW_", "HYDRA_", "TRADINGBOT_")
 _END_SECONDS = 10.0
+# Metrics that a run may have besides those of its training: of the test set, opened later, and of the machine.
+_NOT_OF_TRAINING = ("test_", "system/")
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,10 @@ def judge(recipe: Recipe, result: Mapping[str, Any], words: str = "") -> Verdict
     run = recipe.made.run
     then = {(metric, step): number for metric, curve in run.curves.items() for step, number in _points(curve)}
     now = {(metric, int(step)): float(number) for metric, step, number in result["points"]}
+    then, now = (
+        {key: number for key, number in points.items() if not key[0].startswith(_NOT_OF_TRAINING)}
+        for points in (then, now)
+    )
     bound = bound_of(run.tags.get("engine", ""), run.params.get("training.precision", "float32"))
     found = compare_points(then, now, bound, is_whole=_is_whole(recipe))
     notes = [words] if words else []
@@ -138,6 +144,17 @@ def _points(curve: Any) -> Iterator[tuple[int, float]]:
 def _is_whole(recipe: Recipe) -> bool:
     run = recipe.made.run
     return run.status == "FINISHED" and run.tags.get("trial.state", "complete") == "complete"
+
+
+def _last_epoch(recipe: Recipe) -> int:
+    """Give the epoch after which a run ended early; 1 if it has metrics of the whole run only."""
+    curves = recipe.made.run.curves.items()
+    return (
+        max(
+            (step for name, curve in curves if not name.startswith(_NOT_OF_TRAINING) for step in curve.steps), default=0
+        )
+        or 1
+    )
 
 
 def _package_check(recipe: Recipe) -> list[Cause]:
@@ -201,12 +218,11 @@ def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
     if _DERIVED_VERSION.fullmatch(str(tree["model"].get("version"))):
         tree["model"]["version"] = None
     (scratch / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
-    run = recipe.made.run
     spec = {
         "fingerprint": recipe.made.fingerprint,
         "trial": recipe.made.is_trial,
         "overrides": list(recipe.overrides),
-        "stop_after": None if _is_whole(recipe) else max(step for each in run.curves.values() for step in each.steps),
+        "stop_after": None if _is_whole(recipe) else _last_epoch(recipe),
     }
     (scratch / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
 

@@ -25,18 +25,21 @@ def find_repository(commit: str, places: Sequence[Path]) -> Path:
         None has it, or git is not installed.
     """
     roots: dict[Path, None] = {}
+    refused = ""
     for place in places:
         if place.is_dir():
             found = _git(place, "rev-parse", "--show-toplevel")
             if found.returncode == 0:
                 roots[Path(os.fsdecode(found.stdout).rstrip("\n"))] = None
+            elif b"dubious ownership" in found.stderr:
+                refused = f" Git does not read {place}, which belongs to another user (see safe.directory)."
     for root in roots:
         if _git(root, "cat-file", "-e", f"{commit}^{{commit}}").returncode == 0:
             return root
     where = f"It is not in {', '.join(map(str, roots))}." if roots else "No git repository is here."
     raise RunError(
-        f"code: the commit {commit} of the run is gone. {where} Fetch it (`git fetch origin {commit}`), or give the "
-        "command in a clone that has it."
+        f"code: the commit {commit} of the run is gone. {where}{refused} Fetch it (`git fetch origin "
+        f"{commit}`), or give the command in a clone that has it."
     )
 
 

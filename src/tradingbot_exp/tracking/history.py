@@ -151,7 +151,7 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
         if kind == "trial" and parent in children:
             children[parent].append(run)
         elif kind not in {"study", "sweep", "null_study", "test_evaluation"}:
-            record = run_record(store, run)
+            record = run_record(store, run, experiment=experiment)
             if record.params:
                 label = {"training": "single", "trial": "sweep"}.get(kind, "other")
                 groups.setdefault((label, _hash(record)), []).append(record)

@@ -25,15 +25,18 @@ _PAGE = 1000
 _SERVER_RUNS, _SERVER_POINTS = 100, 25_000
 
 
-def run_record(store: Store, run: Run, curves: Sequence[str] = ()) -> RunRecord:
-    """Turn MLflow's run into a record, with the curves that are named, as far as it has them."""
+def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: str | None = None) -> RunRecord:
+    """Turn MLflow's run into a record, with the curves that are named, as far as it has them.
+
+    The store is asked for the name of the experiment, unless it is given.
+    """
     info, data = run.info, run.data
     found = {name: read_curves(store, [info.run_id], name) for name in curves if name in data.metrics}
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or info.run_id[:8],
         experiment_id=str(info.experiment_id),
-        experiment=store.experiments().get(str(info.experiment_id), ""),
+        experiment=store.experiments().get(str(info.experiment_id), "") if experiment is None else experiment,
         kind=data.tags.get("run.kind", ""),
         status=str(info.status),
         started=_moment(info.start_time) or datetime.fromtimestamp(0, UTC),

@@ -1,4 +1,4 @@
-"""What can be verified is trained again and compared; what cannot be is refused with the reason, and nothing changes."""
+"""What can be verified is trained again and compared; what cannot be is refused with its reason, and left as it is."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric
-from support import artifact_folder
+from support import artifact_folder, in_ci
 
 from tradingbot_exp import train
 from tradingbot_exp.cli import run
-from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.config.schema import DataConfig
+from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.recipe import Recipe, read_recipe
 from tradingbot_exp.reproduction.verify import judge, verify
@@ -145,6 +145,7 @@ def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_p
         moved.rename(bars)
 
 
+@in_ci
 def test_one_changed_bar_is_found_before_anything_is_trained(
     made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,3 +199,26 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     made.client.log_batch(theirs, [Metric("val_loss", 1.0, 1, 1)])
     with pytest.raises(RunError, match=r"made outside git, with tradingbot_exp unknown, and .* is installed"):
         verify(recipe(made, theirs))
+
+
+def test_a_trial_of_a_stack_is_held_to_its_bound(made: Any) -> None:
+    near = [[name, step, value * 1.001] for name, step, value in result_of(made)["points"]]
+    made.client.set_tag(made.run.run_id, "engine", "stacked")
+    try:
+        verdict = judge(recipe(made), result_of(made, points=near))
+        assert verdict.result == "equal within 0.005" and verdict.is_reproduced
+    finally:
+        made.client.set_tag(made.run.run_id, "engine", "single")
+    assert judge(recipe(made), result_of(made, points=near)).result == "different"
+
+
+@in_ci
+def test_a_run_that_was_killed_is_compared_as_far_as_it_went(made: Any) -> None:
+    made.client.set_terminated(made.run.run_id, "KILLED")
+    try:
+        verdict = verify(recipe(made))
+    finally:
+        made.client.set_terminated(made.run.run_id, "FINISHED")
+    # The metrics of the whole run, which a killed run would not have, are those that the new one lacks.
+    assert any("compared as far as it went" in note for note in verdict.notes)
+    assert verdict.first is not None and verdict.first.step == 0 and verdict.first.now is None
