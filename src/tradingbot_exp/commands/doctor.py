@@ -55,7 +55,8 @@ class Visit:
         self.sent: list[dict[str, object]] = []
         self.unsent: list[Path] = []
         self.errors: list[str] = []
-        self.looked_into: str | None = None
+        self.looked_into: list[str] = []
+        self._sent_to: list[str] = []
 
     @property
     def is_something_left(self) -> bool:
@@ -100,29 +101,32 @@ class Visit:
         for folder in waiting:
             if self.fix:
                 try:
-                    self.sent.append(_send(folder, self.given))
+                    uri, sent = _send(folder, self.given)
+                    self._sent_to.append(uri)
+                    self.sent.append(sent)
                 except TradingBotError as error:
                     self.errors.append(str(error))
             if (folder / "run.json").exists():
                 self.unsent.append(folder)
 
     def see_runs(self) -> None:
-        """Look through the store's runs."""
+        """Look through the runs of the store, and of those that records were just sent to."""
+        from tradingbot_exp.tracking.delivery import waiting_run_id
         from tradingbot_exp.tracking.health import examine
         from tradingbot_exp.tracking.lookup import open_store
 
-        uri = self._uri()
-        if uri is None:
-            return
-        try:
-            store = open_store(uri)
-            self.looked_into = store.shown
-            found = examine(store, _waiting_ids(self.unsent))
-            if self.fix and [each for each in found if each.mend is not None and self._mend(each)]:
-                found = examine(store, _waiting_ids(self.unsent))
-            self.left += found
-        except TradingBotError as error:
-            self.errors.append(str(error))
+        waiting = {str(waiting_run_id(folder)) for folder in self.unsent}
+        own = self._uri()
+        for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
+            try:
+                store = open_store(uri)
+                found = examine(store, waiting)
+                if self.fix and [each for each in found if each.mend is not None and self._mend(each)]:
+                    found = examine(store, waiting)
+                self.left += found
+                self.looked_into.append(store.shown)
+            except TradingBotError as error:
+                self.errors.append(str(error))
 
     def _mend(self, finding: Finding) -> bool:
         """Mend a finding; give whether that went well."""
@@ -164,7 +168,7 @@ class Visit:
             for each in self.left
         ]
         return {
-            "store": self.looked_into,
+            "stores": self.looked_into,
             "sent": self.sent,
             "unsent": [str(folder) for folder in self.unsent],
             "mended": [redact(text) for text in self.mended],
@@ -183,21 +187,16 @@ class Visit:
             lines += [f"{'':10}{text}" for text in (found.advice, mendable) if text]
         if not (self.sent or self.unsent):
             lines.append("No records are waiting to be sent.")
-        if self.looked_into is None:
+        if not self.looked_into:
             if not (self.left or self.errors or self.sent or self.unsent):
                 lines.append("There is no tracking store here to look into; name one with --tracking-uri.")
         elif not any(found.is_problem for found in self.left):
-            lines.append(f"The runs in {self.looked_into} are in order.")
+            lines.append(f"The runs in {' and in '.join(self.looked_into)} are in order.")
         return redact("\n".join(lines) + "\n")
 
 
-def _waiting_ids(folders: Sequence[Path]) -> set[str]:
-    found = (json.loads((folder / "run.json").read_text(encoding="utf-8")).get("run_id") for folder in folders)
-    return {str(run_id) for run_id in found if run_id}
-
-
-def _send(folder: Path, given: str | None) -> dict[str, object]:
-    """Send what waits in a folder to `given`, else to the store that it was meant for."""
+def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
+    """Send what waits in a folder to `given`, else to the store that it was meant for; give that, and what was sent."""
     from tradingbot_exp.tracking.delivery import send_unsent, stored_uri
     from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
 
@@ -210,4 +209,4 @@ def _send(folder: Path, given: str | None) -> dict[str, object]:
     client = open_client(uri)
     with wrapped(f"The records in {folder} were not all sent, and stay there"):
         run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
-    return {"run_id": run_id, "records": records, "uri": redact(uri)}
+    return uri, {"run_id": run_id, "records": records, "uri": redact(uri)}

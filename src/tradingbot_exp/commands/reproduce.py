@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -65,14 +67,19 @@ def _best(store: Store, recipe: Recipe) -> Recipe:
 
 
 def _verify(recipe: Recipe, options: argparse.Namespace) -> Verdict:
-    import threading
-
     from tradingbot_exp import interrupt
     from tradingbot_exp.reproduction.verify import verify
 
-    if threading.current_thread() is threading.main_thread():
-        interrupt.install()  # SIGTERM too leaves no worktree behind
-    return verify(recipe, options.data, _note)
+    if threading.current_thread() is not threading.main_thread():
+        return verify(recipe, options.data, _note)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupt.install()  # SIGTERM too leaves no worktree behind
+    try:
+        return verify(recipe, options.data, _note)
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not Python's
+                signal.signal(number, handler)
 
 
 def _note(text: str) -> None:

@@ -11,18 +11,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tradingbot_exp
-from tradingbot_exp.config.redaction import MASK, redact
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
+from tradingbot_exp.reproduction.place import Place, environment_of, prepared_place
 from tradingbot_exp.reproduction.verdict import Cause, Verdict, bound_of, causes_of, compare_points, package_causes
-from tradingbot_exp.reproduction.worktree import checkout, find_repository
 from tradingbot_exp.tracking.differences import day
-from tradingbot_exp.tracking.environment import VARIABLES, packages
+from tradingbot_exp.tracking.environment import packages
 from tradingbot_exp.tracking.store import wrapped
 
 if TYPE_CHECKING:
@@ -32,19 +31,9 @@ if TYPE_CHECKING:
 _REPLAY = Path(__file__).with_name("replay.py")
 # What `model_version` derives; a version that a user gave looks otherwise.
 _DERIVED_VERSION = re.compile(r"[0-9a-f]{8,16}")
-_STEERING = ("GIT_", "MLFLOW_", "HYDRA_", "TRADINGBOT_")
 _END_SECONDS = 10.0
 # Metrics that a run may have besides those of its training: of the test set, opened later, and of the machine.
 _NOT_OF_TRAINING = ("test_", "system/")
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the run is made again: the directory to start in, what is put before the import path, and in words."""
-
-    cwd: Path
-    path: tuple[Path, ...]
-    words: str
 
 
 def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object] = lambda text: None) -> Verdict:
@@ -68,15 +57,15 @@ def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object]
         program, or the code at its commit cannot be run.
     """
     recipe.require_verifiable()
-    file = recipe.data_file(data)
     for cause in _package_check(recipe):
         say(f"{cause}")
     with tempfile.TemporaryDirectory(prefix="tradingbot-reproduce-") as name:
         scratch = Path(name).resolve()
-        with _place(recipe, scratch) as place:
+        with prepared_place(recipe, scratch) as place:
+            file = _data_file(recipe, data, place)
             say(f"training again {place.words}")
             _write_spec(recipe, scratch, file)
-            result = _run(scratch, place, _environment(recipe, place))
+            result = _run(scratch, place, environment_of(recipe, place))
     _require_result(recipe, result, file)
     return judge(recipe, result, place.words)
 
@@ -163,40 +152,13 @@ def _package_check(recipe: Recipe) -> list[Cause]:
     return package_causes(recipe.made, packages() | {"python": platform.python_version()})
 
 
-@contextmanager
-def _place(recipe: Recipe, scratch: Path) -> Iterator[Place]:
-    """Check the run's code out; of a run made outside git, take the installed code if it is of the same version."""
-    made, launch = recipe.made, recipe.launch_dir
-    work = scratch / "work"
-    work.mkdir()
-    own = tuple(path for path in (launch,) if path is not None and path.is_dir())
-    if made.commit is None:
-        then, now = _recorded_version(recipe), tradingbot_exp.__version__
-        if then != now:
-            raise RunError(
-                f"code: the run {made.run.run_id} was made outside git, with tradingbot_exp {then or 'unknown'}, and "
-                f"{now} is installed. Install that version, and give the command again."
-            )
-        yield Place(work, own, f"with the installed tradingbot_exp {now}, as the run was made outside git")
-        return
-    package, root = Path(tradingbot_exp.__file__).parent, made.recorded("git", "root")
-    places = [Path.cwd(), *([Path(root)] if root else []), *([launch] if launch else []), package]
-    repository = find_repository(made.commit, places)
-    with checkout(repository, made.commit, made.patch) as tree:
-        inside = launch is not None and root is not None and launch.is_relative_to(root)
-        cwd = tree / launch.relative_to(root) if inside and launch is not None and root is not None else work
-        cwd.mkdir(parents=True, exist_ok=True)
-        ours = [folder for folder in (tree / "src", tree) if (folder / "tradingbot_exp" / "__init__.py").is_file()]
-        changes = " and its uncommitted changes" if made.patch else ""
-        words = f"at commit {made.commit[:12]}{changes}, in a temporary worktree"
-        if not ours:
-            words += ", with the installed tradingbot_exp"
-        yield Place(cwd, (*ours[:1], cwd, *(() if inside else own)), words)
-
-
-def _recorded_version(recipe: Recipe) -> str | None:
-    found = recipe.made.recorded("code", "version") or (recipe.made.requirements or {}).get("tradingbot_exp")
-    return None if found is None else str(found)
+def _data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
+    """Find the data file: one that is in the run's commit is taken from there, as the run saw it."""
+    if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
+        kept = place.cwd / recipe.data_path
+        if kept.is_file() and kept.resolve().is_relative_to(place.root):
+            return kept
+    return recipe.data_file(given)
 
 
 def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
@@ -225,17 +187,6 @@ def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
         "stop_after": None if _is_whole(recipe) else _last_epoch(recipe),
     }
     (scratch / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-
-
-def _environment(recipe: Recipe, place: Place) -> dict[str, str]:
-    """Give the environment of the process: as it was, where the run says so, and nothing that steers the command."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(_STEERING)}
-    recorded = recipe.made.recorded("variables")
-    if isinstance(recorded, Mapping):
-        kept = {name: text for name, text in kept.items() if not name.startswith(VARIABLES)}
-        kept |= {str(name): str(text) for name, text in recorded.items() if MASK not in str(text)}
-    path = [*map(str, place.path), *filter(None, [kept.get("PYTHONPATH")])]
-    return kept | {"PYTHONPATH": os.pathsep.join(path), "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
 def _run(scratch: Path, place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -288,7 +239,9 @@ def _require_result(recipe: Recipe, result: Mapping[str, Any], file: Path | None
     """
     run = recipe.made.run
     if result.get("error"):
-        raise RunError(f"The run {run.run_id} could not be trained again: {redact(str(result['error']))}")
+        why = redact(str(result["error"]))
+        kind = "data" if why.startswith("DataError") else "code"
+        raise RunError(f"{kind}: the run {run.run_id} could not be trained again: {why}")
     then, now = recipe.made.fingerprint, result["fingerprint"]
     if then == now:
         return
