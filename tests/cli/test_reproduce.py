@@ -184,6 +184,11 @@ def test_a_studys_trial_is_made_again_alone_and_all_commands_know_the_study(
     assert single.client.get_run(best).data.tags["reproduced.result"] == "identical"
     assert "reproduced.result" not in single.client.get_run(parent.info.run_id).data.tags
 
+    command = json.loads(said("reproduce", best, "--json"))["command"]
+    params = single.client.get_run(best).data.params
+    assert command.startswith(f"python -m tradingbot_exp.train {' '.join(small)} ")
+    assert f"model.learning_rate={params['model.learning_rate']}" in command
+
     history = json.loads(said("history", "--json"))["configurations"]
     assert [entry["kind"] for entry in history] == ["single", "study"]
     assert history[1]["trials"] == {"complete": 2} and history[1]["result"]["run_id"] == best

@@ -98,5 +98,7 @@ def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
     if isinstance(recorded, Mapping):
         kept = {name: text for name, text in kept.items() if not name.startswith(VARIABLES)}
         kept |= {str(name): str(text) for name, text in recorded.items() if MASK not in str(text)}
-    path = [*map(str, place.path), *filter(None, [kept.get("PYTHONPATH")])]
+    # A relative entry starts from where this process is.
+    before = [str(Path(entry).absolute()) for entry in kept.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    path = [*map(str, place.path), *before]
     return kept | {"PYTHONPATH": os.pathsep.join(path), "MLFLOW_ALLOW_FILE_STORE": "true"}

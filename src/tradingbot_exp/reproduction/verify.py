@@ -19,7 +19,15 @@ import tradingbot_exp
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.place import Place, environment_of, prepared_place
-from tradingbot_exp.reproduction.verdict import Cause, Verdict, bound_of, causes_of, compare_points, package_causes
+from tradingbot_exp.reproduction.verdict import (
+    Cause,
+    Verdict,
+    bound_of,
+    causes_of,
+    code_causes,
+    compare_points,
+    package_causes,
+)
 from tradingbot_exp.tracking.differences import day
 from tradingbot_exp.tracking.environment import packages
 from tradingbot_exp.tracking.store import wrapped
@@ -62,7 +70,7 @@ def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object]
     with tempfile.TemporaryDirectory(prefix="tradingbot-reproduce-") as name:
         scratch = Path(name).resolve()
         with prepared_place(recipe, scratch) as place:
-            file = _data_file(recipe, data, place)
+            file = chosen_data_file(recipe, data, place)
             say(f"training again {place.words}")
             _write_spec(recipe, scratch, file)
             result = _run(scratch, place, environment_of(recipe, place))
@@ -137,13 +145,8 @@ def _is_whole(recipe: Recipe) -> bool:
 
 def _last_epoch(recipe: Recipe) -> int:
     """Give the epoch after which a run ended early; 1 if it has metrics of the whole run only."""
-    curves = recipe.made.run.curves.items()
-    return (
-        max(
-            (step for name, curve in curves if not name.startswith(_NOT_OF_TRAINING) for step in curve.steps), default=0
-        )
-        or 1
-    )
+    curves = [each for name, each in recipe.made.run.curves.items() if not name.startswith(_NOT_OF_TRAINING)]
+    return max((step for each in curves for step in each.steps), default=0) or 1
 
 
 def _package_check(recipe: Recipe) -> list[Cause]:
@@ -152,8 +155,14 @@ def _package_check(recipe: Recipe) -> list[Cause]:
     return package_causes(recipe.made, packages() | {"python": platform.python_version()})
 
 
-def _data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
-    """Find the data file: one that is in the run's commit is taken from there, as the run saw it."""
+def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
+    """Find the data file: one that is in the run's commit is taken from there, as the run saw it.
+
+    Raises
+    ------
+    RunError
+        It is nowhere.
+    """
     if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
         kept = place.cwd / recipe.data_path
         if kept.is_file() and kept.resolve().is_relative_to(place.root):
@@ -177,7 +186,8 @@ def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
         tree["training"].pop(key, None)
     # Derived anew, so that other code gives another version.
     tree["model"]["input_dim"] = None
-    if _DERIVED_VERSION.fullmatch(str(tree["model"].get("version"))):
+    is_given = any(word.startswith("model.version=") for word in recipe.overrides)
+    if not is_given and _DERIVED_VERSION.fullmatch(str(tree["model"].get("version"))):
         tree["model"]["version"] = None
     (scratch / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
     spec = {
@@ -249,8 +259,9 @@ def _require_result(recipe: Recipe, result: Mapping[str, Any], file: Path | None
     what = f"the file {file}" if file is not None else f"the data {run.params.get('data.name')}"
     said = [f"{card.get('rows')} rows", *(f"to {day(each)}" for each in (card.get("period") or [])[1:])]
     before = [f"{old.get('rows')} rows", *(f"to {day(each)}" for each in (old.get("period") or [])[1:])]
+    also = "".join(f" Also not the same: {cause}." for cause in code_causes(recipe.made, {}, None))
     raise RunError(
         f"data: {what} is not what the run {run.run_id} was made with: its fingerprint was {then} ({' '.join(before)}) "
         f"and is {now} ({' '.join(said)}). One bar or more has changed; nothing was trained. With the old file at "
-        "hand, name it with --data FILE."
+        f"hand, name it with --data FILE.{also}"
     )

@@ -20,8 +20,9 @@ from tradingbot_exp.cli import run
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
+from tradingbot_exp.reproduction.place import Place
 from tradingbot_exp.reproduction.recipe import Recipe, read_recipe
-from tradingbot_exp.reproduction.verify import judge, verify
+from tradingbot_exp.reproduction.verify import chosen_data_file, judge, verify
 from tradingbot_exp.tracking.lookup import find_run, open_store
 
 
@@ -143,6 +144,14 @@ def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_p
         assert recipe(made).data_file(str(moved)) == moved
     finally:
         moved.rename(bars)
+
+
+def test_a_data_file_that_is_in_the_commit_is_taken_from_there(made: Any, tmp_path: Path) -> None:
+    checkout, own = Place(tmp_path, tmp_path, (), ""), made.folder / "bars.csv"
+    assert chosen_data_file(recipe(made), None, checkout) == own
+    shutil.copy(own, tmp_path)
+    assert chosen_data_file(recipe(made), None, checkout) == tmp_path / "bars.csv"
+    assert chosen_data_file(recipe(made), str(own), checkout) == own
 
 
 @in_ci
