@@ -18,8 +18,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from support import Finished, clean_environment, once, stop_server, train
 
-from tradingbot_exp import ExperimentReporter
-
 settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")
 
@@ -91,6 +89,8 @@ def compared(study_run: Finished) -> list[Run]:
 @pytest.fixture(scope="session")
 def reports(default_run: Finished, study_run: Finished, compared: list[Run], shared_folder: Path) -> dict[str, Path]:
     """The report of each kind: of the default run, of the study, and of `compared`."""
+
+    from tradingbot_exp import ExperimentReporter
 
     def make(folder: Path) -> None:
         (training,) = (default_run.cwd / "reports").glob("*.html")

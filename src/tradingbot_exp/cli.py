@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
+
+_RUN = "id, the first letters of one, or latest"
+_REPORTS = (
+    ("training", "one training run", 1),
+    ("hpo", "one study", 1),
+    ("compare", "several runs side by side, the first being the reference", "+"),
+)
+_STORE = "else MLFLOW_TRACKING_URI, else mlflow.db in this directory"
 
 
 def main() -> None:
@@ -25,6 +31,11 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.command(options))
+    except KeyboardInterrupt:
+        from tradingbot_exp import interrupt
+
+        sys.stderr.write("Interrupted.\n")
+        return 128 + (interrupt.received() or 2)
     except TradingBotError as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -35,91 +46,44 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tradingbot-exp", description="Look after runs recorded in MLflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    doctor = commands.add_parser("doctor", help="find records that were not sent to MLflow; --fix sends them")
-    doctor.add_argument("--fix", action="store_true", help="mend what is found")
-    doctor.set_defaults(command=_doctor)
-    _common(doctor, "else the store that the records were meant for")
-    report = commands.add_parser(
-        "report", help="write an HTML report of a run, of a study, or of several runs compared"
-    )
+
+    report = commands.add_parser("report", help="write an HTML report of a run, a study, or several runs compared")
     kinds = report.add_subparsers(required=True, metavar="KIND")
-    for name, what, arguments in _REPORTS:
+    for name, what, nargs in _REPORTS:
         kind = kinds.add_parser(name, help=what, description=f"Write the report of {what}; print its path.")
-        kind.add_argument("runs", help="id, the first letters of one, or latest", **arguments)
+        kind.add_argument("runs", metavar="RUN", nargs=nargs, help=_RUN)
         kind.add_argument("-o", "--output", metavar="PATH", help="where to write it; else into reports/")
-        kind.set_defaults(command=_report, kind=name)
-        _common(kind, "else MLFLOW_TRACKING_URI, else mlflow.db in this directory")
+        kind.set_defaults(kind=name)
+        _common(kind, "report")
+
+    history = commands.add_parser("history", help="list every configuration that an experiment has used, newest first")
+    history.add_argument("--experiment", metavar="NAME", help="else MLFLOW_EXPERIMENT_NAME, else the one used last")
+    _common(history, "history")
+
+    diff = commands.add_parser("diff", help="say what differs between two runs: config, code, data, packages, metrics")
+    diff.add_argument("run_a", metavar="RUN", help=_RUN)
+    diff.add_argument("run_b", metavar="RUN", help="the other one")
+    _common(diff, "diff")
+
+    reproduce = commands.add_parser("reproduce", help="print what it takes to make a run again; --verify does it")
+    reproduce.add_argument("run", metavar="RUN", help=_RUN)
+    reproduce.add_argument("--verify", action="store_true", help="train again, in a worktree, and compare the metrics")
+    reproduce.add_argument("--data", metavar="FILE", help="where the run's own data file is now, if it was moved")
+    _common(reproduce, "reproduce")
+
+    doctor = commands.add_parser("doctor", help="find what crashes and outages left behind; --fix mends it")
+    doctor.add_argument("--fix", action="store_true", help="mend what can be mended")
+    _common(doctor, "doctor", "else where the records were meant to go, and the store of this directory")
     return parser
 
 
-_REPORTS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("training", "one training run", {"metavar": "RUN", "nargs": 1}),
-    ("hpo", "one study", {"metavar": "RUN", "nargs": 1}),
-    ("compare", "several runs side by side, the first being the reference", {"metavar": "RUN", "nargs": "+"}),
-)
-
-
-def _common(command: argparse.ArgumentParser, store: str) -> None:
-    """Add what all commands take; `store` says which store is meant if none is named."""
+def _common(command: argparse.ArgumentParser, module: str, store: str = _STORE) -> None:
+    """Add what all commands take, and the module that runs the command."""
     command.add_argument("--tracking-uri", metavar="URI", help=store)
     command.add_argument("--json", action="store_true", help="print the result as JSON")
+    command.set_defaults(command=_run_of(module))
 
 
-def _report(options: argparse.Namespace) -> int:
-    """Write a report and print its path."""
-    from tradingbot_exp.reporting.reporter import ExperimentReporter
-
-    reporter = ExperimentReporter(options.tracking_uri)
-    if options.kind == "training":
-        path = reporter.generate_training_report(options.runs[0], options.output)
-    elif options.kind == "hpo":
-        path = reporter.generate_hpo_report(options.runs[0], options.output)
-    else:
-        path = reporter.generate_model_comparison_report(options.runs, options.output)
-    sys.stdout.write(json.dumps({"report": str(path)}) + "\n" if options.json else f"{path}\n")
-    return 0
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    """Find records that wait on disk, and send them with ``--fix``; status 1 if some still wait."""
-    from tradingbot_exp.tracking.delivery import unsent_runs
-
-    waiting = unsent_runs(Path.cwd())
-    sent, problems = _send(waiting, options.tracking_uri) if options.fix else ([], [])
-    left = [str(folder) for folder in waiting if (folder / "run.json").exists()]
-    for problem in problems:
-        sys.stderr.write(f"Error: {redact(problem)}\n")
-    if options.json:
-        sys.stdout.write(json.dumps({"sent": sent, "unsent": left}, indent=2) + "\n")
-    elif not waiting:
-        sys.stdout.write("No records are waiting to be sent.\n")
-    else:
-        for entry in sent:
-            sys.stdout.write(f"sent {entry['records']} records of run {entry['run_id']} to {entry['uri']}\n")
-        for folder in left:
-            sys.stdout.write(f"records are waiting in {folder}; send them with: doctor --fix\n")
-    return int(bool(left))
-
-
-def _send(waiting: Sequence[Path], given: str | None) -> tuple[list[dict[str, object]], list[str]]:
-    """Send what waits in each folder to `given`, else to the store that it was meant for; give what went wrong."""
-    from tradingbot_exp.tracking.delivery import send_unsent, stored_uri
-    from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
-
-    sent: list[dict[str, object]] = []
-    problems: list[str] = []
-    for folder in waiting:
-        try:
-            uri = given or stored_uri(folder) or os.environ.get("MLFLOW_TRACKING_URI")
-            if uri is None:
-                raise TradingBotError(
-                    f"The address of the store for {folder} held a password, which is not kept: name it with "
-                    "--tracking-uri URI."
-                )
-            client = open_client(uri)
-            with wrapped(f"The records in {folder} were not all sent, and stay there"):
-                run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))  # noqa: B023
-            sent.append({"run_id": run_id, "records": records, "uri": redact(uri)})
-        except TradingBotError as error:
-            problems.append(str(error))
-    return sent, problems
+def _run_of(module: str) -> Callable[[argparse.Namespace], int]:
+    """Import a command's module when it is run."""
+    return lambda options: int(import_module(f"tradingbot_exp.commands.{module}").run(options))

@@ -13,6 +13,8 @@ from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.differences import RunDifferences
+    from tradingbot_exp.tracking.history import ConfigurationUse
 
 
 class ConfigurationManager:
@@ -75,6 +77,57 @@ class ConfigurationManager:
                 SearchSpace.parse(space)
             except ConfigError as error:
                 raise located(str(error), self.overrides, file) from error
+
+    def history(self) -> tuple[ConfigurationUse, ...]:
+        """Give every configuration that the experiment has used, newest first: `experiment.name` in `tracking.uri`.
+
+        Returns
+        -------
+        tuple of ConfigurationUse
+            When and by which commit each was used, by how many runs, which keys changed from the one before, and the
+            best result; a study is one entry. Empty if there are no runs.
+
+        Raises
+        ------
+        ConfigError
+            See `get_config`.
+        RunError
+            There is no experiment of that name in the store.
+        TrackingError
+            There is no store yet, or it cannot be read.
+        """
+        from tradingbot_exp.tracking.history import experiment_history
+        from tradingbot_exp.tracking.lookup import open_store
+
+        config = self.get_config()
+        return experiment_history(open_store(config.tracking.uri), config.experiment.name).uses
+
+    def diff(self, run_a: str, run_b: str) -> RunDifferences:
+        """Compare two runs of the store `tracking.uri`.
+
+        Parameters
+        ----------
+        run_a, run_b : str
+            An id, the first letters of one, or ``latest``.
+
+        Returns
+        -------
+        RunDifferences
+            In configuration, code, data, packages, hardware and metrics; what was not recorded is named.
+
+        Raises
+        ------
+        ConfigError
+            See `get_config`.
+        RunError
+            A run is not there, or is not the only one.
+        TrackingError
+            There is no store yet, or it cannot be read.
+        """
+        from tradingbot_exp.commands.diff import diff_runs
+        from tradingbot_exp.tracking.lookup import open_store
+
+        return diff_runs(open_store(self.get_config().tracking.uri), run_a, run_b)
 
     def _file(self) -> YamlFile | None:
         return None if self.config_path is None else read_yaml(self.config_path)

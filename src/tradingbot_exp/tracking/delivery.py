@@ -253,6 +253,12 @@ def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
     return sorted((folder for folder in begun if begun[folder] >= since), key=lambda folder: begun[folder])
 
 
+def waiting_run_id(folder: Path) -> str | None:
+    """Give the run that records in `folder` are of; None if MLflow does not know it yet."""
+    found: str | None = _header(folder)["run_id"]
+    return found
+
+
 def must_fail(folder: Path) -> bool:
     """Tell whether records waiting in `folder` make the command's exit status an error."""
     return bool(_header(folder)["on_error"] == "raise")

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from tradingbot_exp.config.redaction import redact_command, redact_mapping
+from tradingbot_exp.config.resolvers import launch_dir
 
 # Environment variables that change numbers or speed; others stay private.
-_VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
+VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
 
 
 def packages() -> dict[str, str]:
@@ -26,11 +27,17 @@ def requirements() -> str:
     return "".join(f"{name}=={version}\n" for name, version in packages().items())
 
 
+def parse_requirements(text: str) -> dict[str, str]:
+    """Read pinned versions, by package; what is not pinned is left out."""
+    lines = (line.partition("#")[0].strip().partition("==") for line in text.splitlines())
+    return {name.strip(): version.strip() for name, sign, version in lines if sign}
+
+
 def environment() -> dict[str, Any]:
     """Describe machine, operating system, Python, hardware and relevant environment variables."""
     import psutil
 
-    variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)}
+    variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
     return {
         "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
         "platform": {
@@ -40,6 +47,9 @@ def environment() -> dict[str, Any]:
         },
         "host": platform.node(),
         "command": redact_command(" ".join(sys.argv)),
+        # Word by word, for whoever wants to give the command again, and from where.
+        "arguments": [redact_command(word) for word in sys.argv[1:]],
+        "launch_dir": str(launch_dir()),
         "hardware": {
             "cpu": _cpu_model(),
             "cores_physical": psutil.cpu_count(logical=False),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
 from enum import Enum
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -109,11 +110,14 @@ class EnhancedMLflowLogger:
     def log_environment_details(self) -> None:
         """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
         import tradingbot_exp
+        from tradingbot_exp.hpo.definition import code_sha256
         from tradingbot_exp.tracking.environment import environment, requirements
         from tradingbot_exp.tracking.provenance import read_provenance
 
         run = self.run
         details = environment()
+        # The package's own source, which is in no repository where it is installed.
+        details["code"] = {"version": tradingbot_exp.__version__, "sha256": code_sha256()}
         provenance = read_provenance(launch_dir(), Path(tradingbot_exp.__file__).parent)
         if provenance is not None:
             run.set_tags(provenance.tags())
@@ -123,11 +127,13 @@ class EnhancedMLflowLogger:
                 "dirty": provenance.dirty,
                 "remotes": provenance.remotes,
                 "left_out_of_patch": provenance.left_out,
+                "root": provenance.root,
+                "patch_sha256": sha256(_bytes(provenance.patch)).hexdigest(),
             }
             if provenance.patch:
                 with _scratch_file("uncommitted.patch") as file:
                     # Byte for byte what git wrote, or it would not apply.
-                    file.write_bytes(provenance.patch.encode("utf-8", "surrogateescape"))
+                    file.write_bytes(_bytes(provenance.patch))
                     run.log_artifact(file, "code")
         run.log_text(_json(details), "environment/environment.json")
         run.log_text(requirements(), "environment/requirements.txt")
@@ -355,6 +361,10 @@ def _resolved(tree: Any) -> Any:
             {str(key): value for key, value in zip(keys, found, strict=True)} if isinstance(tree, DictConfig) else found
         )
     return tree.name if isinstance(tree, Enum) else tree
+
+
+def _bytes(patch: str) -> bytes:
+    return patch.encode("utf-8", "surrogateescape")
 
 
 def _json(value: Any) -> str:

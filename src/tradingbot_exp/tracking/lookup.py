@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
-from tradingbot_exp.errors import RunError, TrackingError
+from tradingbot_exp.errors import RunError, TrackingError, near
 from tradingbot_exp.tracking.store import open_client, sqlite_path, wrapped
 
 if TYPE_CHECKING:
@@ -59,7 +59,9 @@ class Store:
         named = {number: each for number, each in found.items() if each == name}
         if not named:
             there = ", ".join(sorted(found.values())) or "none"
-            raise RunError(f"There is no experiment '{name}' in {self.shown}; there are: {there}.")
+            raise RunError(
+                f"There is no experiment '{name}' in {self.shown}; there are: {there}.{near(name, found.values())}"
+            )
         return named
 
 
@@ -81,8 +83,7 @@ def open_store(uri: str | Path | None = None) -> Store:
     TrackingError
         There is no store, or it cannot be read.
     """
-    given = str(uri) if uri is not None else default_uri()
-    address = given if "://" in given or given.startswith("sqlite:") else _directory_store(given)
+    address = store_address(str(uri) if uri is not None else default_uri())
     path = sqlite_path(address)
     if path is not None and not path.is_file():
         raise TrackingError(
@@ -90,6 +91,17 @@ def open_store(uri: str | Path | None = None) -> Store:
             "address with --tracking-uri (MLFLOW_TRACKING_URI)."
         )
     return Store(open_client(address), address)
+
+
+def store_address(given: str) -> str:
+    """Give the URI of a store that is named by one, or by a directory.
+
+    Raises
+    ------
+    TrackingError
+        There is no store in the directory.
+    """
+    return given if "://" in given or given.startswith("sqlite:") else _directory_store(given)
 
 
 def _directory_store(given: str) -> str:

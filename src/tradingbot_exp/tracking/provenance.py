@@ -40,6 +40,8 @@ class Provenance:
         Files of the work tree that the patch does not hold, each with the reason.
     remotes : dict of str to str
         URLs by name, credentials masked.
+    root : str
+        Path of the work tree.
     """
 
     commit: str | None
@@ -48,6 +50,7 @@ class Provenance:
     patch: str = ""
     left_out: tuple[str, ...] = ()
     remotes: dict[str, str] = field(default_factory=dict)
+    root: str = ""
 
     def tags(self) -> dict[str, str]:
         """Give the tags of a run: MLflow's own names for commit, branch and repository, and ``git.dirty``."""
@@ -101,7 +104,7 @@ def _describe(repository: git.Repo) -> Provenance:
     if len(patch) > MAX_PATCH_BYTES:
         left_out.append(f"the whole patch ({len(patch)} bytes, over {MAX_PATCH_BYTES})")
         patch = ""
-    return Provenance(commit, branch, bool(patch or left_out), patch, tuple(left_out), remotes)
+    return Provenance(commit, branch, bool(patch or left_out), patch, tuple(left_out), remotes, str(root))
 
 
 def _without_secrets(names: Sequence[str], left_out: list[str]) -> list[str]:

@@ -27,15 +27,18 @@ _PAGE = 1000
 _SERVER_RUNS, _SERVER_POINTS = 100, 25_000
 
 
-def run_record(store: Store, run: Run, curves: Sequence[str] = ()) -> RunRecord:
-    """Turn MLflow's run into a record, with the curves that are named, as far as it has them."""
+def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: str | None = None) -> RunRecord:
+    """Turn MLflow's run into a record, with the curves that are named, as far as it has them.
+
+    The store is asked for the name of the experiment, unless it is given.
+    """
     info, data = run.info, run.data
     found = {name: read_curves(store, [info.run_id], name) for name in curves if name in data.metrics}
     return RunRecord(
         run_id=info.run_id,
         name=info.run_name or info.run_id[:8],
         experiment_id=str(info.experiment_id),
-        experiment=store.experiments().get(str(info.experiment_id), ""),
+        experiment=store.experiments().get(str(info.experiment_id), "") if experiment is None else experiment,
         kind=data.tags.get("run.kind", ""),
         status=str(info.status),
         started=_moment(info.start_time) or datetime.fromtimestamp(0, UTC),
@@ -79,17 +82,17 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     """
     parent = run_record(store, run)
     artifacts = read_artifacts(store, run)
-    space = read_artifact(store, run, "study/search_space.json", _json) or {}
-    children = _search(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
+    space = read_artifact(store, run, "study/search_space.json", json_file) or {}
+    children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
     saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
-    metrics, directions = _objectives(parent.params if "hpo.metric" in parent.params else saying)
+    metrics, directions = searched_for(parent.params if "hpo.metric" in parent.params else saying)
     keys = list(space) or _varying([child.data.params for child in children])
     curves = read_curves(store, [child.info.run_id for child in children], "val_loss")
     trials = sorted(
-        (_trial(child, keys, metrics, curves.get(child.info.run_id, Curve())) for child in children),
+        (trial_record(child, keys, metrics, curves.get(child.info.run_id, Curve())) for child in children),
         key=lambda trial: (trial.number, trial.started),
     )
-    best = _best(trials, directions)
+    best = rank_trials(trials, directions)
     by_id = {child.info.run_id: child for child in children}
     winner = read_artifacts(store, by_id[best[0].run_id]) if best else Artifacts()
     returns = read_artifact(store, run, "evaluation/trial_returns.parquet", _parquet)
@@ -170,14 +173,14 @@ def read_artifacts(store: Store, run: Run) -> Artifacts:
             problems.append(f"{path}: {reason(error)}")
             return None
 
-    overrides = read("config/overrides.yaml", _yaml)
+    overrides = read("config/overrides.yaml", yaml_file)
     return Artifacts(
         predictions=read("evaluation/validation_returns.csv", _predictions),
-        card=read("data/data_card.json", _json),
-        environment=read("environment/environment.json", _json),
+        card=read("data/data_card.json", json_file),
+        environment=read("environment/environment.json", json_file),
         overrides=None if overrides is None else tuple(str(word) for word in overrides),
         importance=read("evaluation/feature_importance.csv", _csv),
-        histograms=read("data/feature_histograms.json", _json),
+        histograms=read("data/feature_histograms.json", json_file),
         traceback=read("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
         problems=tuple(problems),
     )
@@ -199,7 +202,8 @@ def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any
         return parse(Path(store.client.download_artifacts(run.info.run_id, path, scratch)))
 
 
-def _search(store: Store, experiments: Sequence[str], query: str) -> list[Run]:
+def search_runs(store: Store, experiments: Sequence[str], query: str) -> list[Run]:
+    """Give all runs of some experiments that a query of MLflow's finds, oldest first, page by page."""
     found: list[Run] = []
     with wrapped(f"The runs in {store.shown} cannot be read"):
         token = None
@@ -225,10 +229,11 @@ def _previous(store: Store, run: Run) -> RunRecord | None:
 
 def _openings(store: Store, run: Run) -> list[Run]:
     query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.info.run_id}'"
-    return _search(store, [run.info.experiment_id], query)
+    return search_runs(store, [run.info.experiment_id], query)
 
 
-def _trial(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
+def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
+    """Turn the run of a trial into a record: of the params `keys`, and of the `metrics` that are searched for."""
     tags, params = run.data.tags, run.data.params
     state = tags.get("trial.state", "")
     if not state:  # of a plain sweep, or of something else
@@ -263,7 +268,7 @@ def _varying(params: Sequence[Mapping[str, str]]) -> list[str]:
     return [key for key, values in found.items() if len(values) > 1]
 
 
-def _objectives(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def searched_for(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Give the study's metrics and directions from its params."""
     metrics = _several(params.get("hpo.metric", "val_loss"))
     directions = _several(params.get("hpo.direction", "minimize"))
@@ -274,7 +279,7 @@ def _several(text: str) -> tuple[str, ...]:
     return tuple(part.strip(" '\"") for part in text.strip("[]").split(","))
 
 
-def _best(trials: Sequence[TrialRecord], directions: Sequence[str]) -> tuple[TrialRecord, ...]:
+def rank_trials(trials: Sequence[TrialRecord], directions: Sequence[str]) -> tuple[TrialRecord, ...]:
     """Rank complete trials, the best first; of several objectives, keep those that no other dominates."""
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
     ranked = [
@@ -306,11 +311,13 @@ def _plain(text: str) -> float | int | str:
     return text
 
 
-def _json(file: Path) -> Any:
+def json_file(file: Path) -> Any:
+    """Parse a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
 
 
-def _yaml(file: Path) -> Any:
+def yaml_file(file: Path) -> Any:
+    """Parse a YAML file of plain values."""
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(OmegaConf.load(file))

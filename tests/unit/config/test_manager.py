@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import REPOSITORY, Finished, python
 
-from tradingbot_exp.config.finalize import config_sha256, finalize
+from tradingbot_exp.config.finalize import config_sha256, finalize, flatten
 from tradingbot_exp.config.manager import ConfigurationManager
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.hpo.values import quote
 
 GUIDE = """\
 experiment:
@@ -434,3 +436,25 @@ def test_loading_a_file_imports_no_heavy_library(tmp_path: Path, write: Write) -
     )
     done = python(tmp_path, "-c", program)
     assert done.out == "[]\n", done.err
+
+
+def test_defaults_that_are_restated_change_no_hash(write: Write) -> None:
+    base = by_command()
+    expected = config_sha256(base, FINGERPRINT)
+    tree = {name: value for name, value in asdict(base).items() if name not in ("tracking", "hpo", "experiment")}
+    whole = write(yaml.safe_dump(tree, sort_keys=False))
+    assert config_sha256(loaded(whole), FINGERPRINT) == expected
+    words = [f"{key}={quote(value)}" for key, value in flatten(tree) if value != {}]
+    assert config_sha256(by_command(*words), FINGERPRINT) == expected
+    assert config_sha256(loaded(None, *reversed(words)), FINGERPRINT) == expected
+    for same in ("training.early_stopping=off", "training.gradient_clip=none", "training.early_stopping=false"):
+        assert config_sha256(by_command(same), FINGERPRINT) == expected
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_template_has_one_hash_on_the_command_line_and_as_a_file(name: str) -> None:
+    by_name = by_command(f"experiment={name}", "data=ibm")
+    as_file = loaded(conf_dir() / "experiment" / f"{name}.yaml", "data=ibm")
+    assert config_sha256(by_name, FINGERPRINT) == config_sha256(as_file, FINGERPRINT)
+    other = by_command(f"experiment={name}", "data=ibm", "seed=7")
+    assert config_sha256(other, FINGERPRINT) != config_sha256(by_name, FINGERPRINT)

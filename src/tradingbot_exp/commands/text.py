@@ -1,0 +1,45 @@
+"""Text for a terminal or a pipe: wrapped lines, short ids, times."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from datetime import UTC, datetime
+
+# Narrower is unreadable; a pipe has no width, and gets 100.
+_NARROWEST, _PIPED = 40, 100
+
+
+def width() -> int:
+    """Give the columns of the terminal (or of COLUMNS), 100 without one."""
+    return max(_NARROWEST, shutil.get_terminal_size((_PIPED, 24)).columns)
+
+
+def wrapped_line(label: str, text: str, indent: int = 2, column: int = 12) -> str:
+    """Write ``label  text`` with the text in a column of its own, wrapped; words are never cut."""
+    head = f"{'':{indent}}{label:<{column - indent}}"
+    head += " " * (len(head) > column or bool(label and not head.endswith(" ")))
+    return textwrap.fill(
+        text,
+        width(),
+        initial_indent=head,
+        subsequent_indent=" " * column,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def moment(when: datetime) -> str:
+    """Write a time to the second, in UTC."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def value(text: str | None) -> str:
+    """Write a value that may not be there."""
+    return "not there" if text is None else text if text else "''"
+
+
+def plural(count: int, word: str) -> str:
+    """Write ``1 run`` or ``3 runs``."""
+    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{count} {word if count == 1 else many}"

@@ -1,0 +1,1 @@
+"""Making a recorded run again, and comparing what comes of it."""

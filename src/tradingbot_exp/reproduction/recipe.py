@@ -1,0 +1,185 @@
+"""What it takes to make a run again: code, overrides, data, packages, and the one command."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
+from tradingbot_exp.tracking.differences import canonical
+from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH
+from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS, Surroundings, read_surroundings
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.lookup import Store
+
+# What follows from the others, or decides nothing.
+_NOT_GIVEN = ("model.version", "model.input_dim", "training.progress", "tracking.", "experiment.", "hpo.")
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A run, and what it takes to make it again.
+
+    Attributes
+    ----------
+    made : Surroundings
+        The run with what it was made of, and every metric at every step.
+    tree : dict or None
+        The whole configuration, nested; of a trial, with its own values. None if it was not recorded.
+    """
+
+    made: Surroundings
+    tree: dict[str, Any] | None
+
+    @cached_property
+    def overrides(self) -> tuple[str, ...]:
+        """The overrides; of a trial, the study's and then its own values."""
+        own = self.made.overrides or ()
+        parent = self.made.parent
+        if not self.made.is_trial or parent is None:
+            return own
+        params = self.made.run.params
+        mine = {key: text for key, text in params.items() if text != parent.params.get(key)}
+        return (*own, *(f"{key}={text}" for key, text in mine.items() if not key.startswith(_NOT_GIVEN)))
+
+    @property
+    def command(self) -> str:
+        """The command that makes the run again, in a checkout of its code; or what is known of the program."""
+        if self.made.run.kind == "study":
+            words = self.made.recorded("arguments") or ["--multirun", *self.overrides]
+            return shlex.join(["python", "-m", "tradingbot_exp.train", *map(str, words)])
+        if self.own_program is not None:
+            return f"{self.own_program} (a program of its own)"
+        swept = self.made.run.tags.get("sweep.overrides")
+        if swept is not None:
+            return f"python -m tradingbot_exp.train --multirun hydra/sweeper=basic {swept}"
+        return shlex.join(["python", "-m", "tradingbot_exp.train", *self.overrides])
+
+    @property
+    def own_program(self) -> str | None:
+        """The program, if it was another one than the main job."""
+        card = self.made.card or {}
+        if self.made.run.kind == "sweep" and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
+            return None
+        if "config.sha256" in self.made.run.tags and card.get("source") != GIVEN_ARRAYS:
+            return None
+        return self.made.recorded("command") or self.made.tag("mlflow.source.name") or "unknown"
+
+    @property
+    def data_path(self) -> str | None:
+        """The data file, as it was given; None for data that come with the package."""
+        found = (self.tree or {}).get("data", {}).get("path")
+        return None if found is None else str(found)
+
+    @property
+    def launch_dir(self) -> Path | None:
+        """Where the run was started."""
+        found = self.made.recorded("launch_dir")
+        return None if found is None else Path(found)
+
+    def data_file(self, given: str | None = None) -> Path | None:
+        """Find the run's data file.
+
+        Parameters
+        ----------
+        given : str, optional
+            Where it is now.
+
+        Raises
+        ------
+        RunError
+            It is nowhere.
+        """
+        if given is None and self.data_path is None:
+            return None
+        if given is not None:
+            tried = [Path(given).expanduser().absolute()]
+        else:
+            places = dict.fromkeys([*([self.launch_dir] if self.launch_dir else []), Path.cwd()])
+            tried = list(dict.fromkeys(place / str(self.data_path) for place in places))
+        for path in tried:
+            if path.is_file():
+                return path
+        where = " or ".join(str(path) for path in tried)
+        raise RunError(
+            f"data: the file {given or self.data_path} of the run {self.made.run.run_id} is not there any more (looked "
+            f"for: {where}). If it was moved, say where it is with --data FILE; its content has to be the same, "
+            f"fingerprint {self.made.fingerprint}."
+        )
+
+    def require_verifiable(self) -> None:
+        """Refuse a run that cannot be trained again from what is recorded.
+
+        Raises
+        ------
+        RunError
+            Says why.
+        """
+        run = self.made.run
+        named = f"The run {run.run_id} ({run.name})"
+        if run.status == "RUNNING":
+            raise RunError(f"{named} is still RUNNING: verify it when it has ended, or close it with doctor --fix.")
+        if self.own_program is not None:
+            why = "trained on arrays" if "config.sha256" in run.tags else "made by a program of its own"
+            raise RunError(
+                f"{named} was {why}, which MLflow does not hold: it cannot be made again from here. Run "
+                f"`{self.own_program}` again, and compare the two with `diff`."
+            )
+        if self.tree is None:
+            raise RunError(f"{named} has no config/config.yaml, or none that can be read: it cannot be made again.")
+        if not any(len(curve) for curve in run.curves.values()):
+            raise RunError(f"{named} ({run.status}) has no metric: there is nothing to compare with.")
+        repeats = str(self.tree.get("hpo", {}).get("repeats", 1))
+        if self.made.is_trial and run.tags.get("trial.state") != "complete" and repeats != "1":
+            raise RunError(
+                f"{named} is a trial of several seeds (hpo.repeats={repeats}) that did not complete: where it stopped "
+                "is not recorded, so it cannot be compared. Take one that is complete."
+            )
+
+
+def read_recipe(store: Store, run: Run) -> Recipe:
+    """Read what it takes to make a run again.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    made = read_surroundings(store, run, list(run.data.metrics))
+    return Recipe(made, _tree(store, run, made))
+
+
+def _tree(store: Store, run: Run, made: Surroundings) -> dict[str, Any] | None:
+    """Give the whole configuration as plain values."""
+    from omegaconf import OmegaConf
+
+    from tradingbot_exp.loaded_run import LoadedRun
+
+    if made.config is None:
+        return None
+    config = LoadedRun(made.run, store, run).config
+    tree = config if OmegaConf.is_config(config) else OmegaConf.structured(config)
+    found: Any = OmegaConf.to_container(tree, resolve=True)
+    return found if isinstance(found, dict) else None
+
+
+def altered_keys(made: Surroundings, tree: Mapping[str, Any]) -> list[str]:
+    """Name the keys whose values are not those that the run has as params, `seed` first."""
+    flat = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in flatten(tree)}
+    params = made.run.params
+    found = [key for key, text in flat.items() if key in params and not _agree(params[key], text)]
+    return sorted((key for key in found if not key.startswith(_NOT_GIVEN)), key=lambda key: key != "seed")
+
+
+def _agree(param: str, text: str) -> bool:
+    """Tell whether a param is a value's text; one that MLflow could not hold whole says nothing."""
+    return len(param) >= MAX_PARAM_LENGTH or canonical(param) == canonical(text)

@@ -1,0 +1,211 @@
+"""What crashes and outages left in a store: dead runs, interrupted studies, missing artifacts; and how to mend them."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from tradingbot_exp.hpo.children import ENDED, KNOWN
+from tradingbot_exp.tracking.delivery import now_ms
+from tradingbot_exp.tracking.process import identity, is_alive
+from tradingbot_exp.tracking.reading import json_file, read_artifact, search_runs, yaml_file
+from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.lookup import Store
+
+# Artifacts without which a finished run can be neither made again nor reported on.
+_KEY_ARTIFACTS = {
+    "training": ("config/config.yaml", "environment/environment.json", "evaluation/validation_returns.csv", "model"),
+    "study": ("config/config.yaml", "environment/environment.json", "study/search_space.json"),
+}
+_COUNTED = ("complete", "pruned", "failed")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        ``dead_run``, ``perhaps_dead_run``, ``interrupted_study``, ``missing_artifacts``, ``unsent_records``,
+        ``old_schema`` or ``store``.
+    what : str
+        One sentence.
+    advice : str
+        What to do, if doctor cannot do it.
+    run_id : str or None
+    mend : callable or None
+        Mends it, and says what was done; empty if it was not needed any more. None where doctor can do nothing.
+    is_problem : bool
+        False for what is in order as a record, such as a study that was stopped on purpose.
+    """
+
+    kind: str
+    what: str
+    advice: str = ""
+    run_id: str | None = None
+    mend: Callable[[], str] | None = None
+    is_problem: bool = True
+
+
+def examine(store: Store, waiting: Collection[str] = ()) -> list[Finding]:
+    """Look through the runs of a store; nothing is changed.
+
+    Parameters
+    ----------
+    store : Store
+    waiting : collection of str
+        Ids of runs whose records wait on disk: sending them closes these runs.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    everywhere = list(store.experiments())
+    running = search_runs(store, everywhere, "attributes.status = 'RUNNING'") if everywhere else []
+    open_runs = [run for run in running if run.info.run_id not in waiting]
+    studies = search_runs(store, everywhere, "tags.`run.kind` = 'study'") if everywhere else []
+    return [
+        *_dead_runs(store, open_runs),
+        *(found for study in studies for found in _study(store, study, open_runs)),
+        *_missing_artifacts(store, everywhere),
+    ]
+
+
+def owner_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Give the tags that name the process of a run; empty for a run of another program."""
+    return {name: text for name, text in tags.items() if name.startswith("process.")}
+
+
+def _dead_runs(store: Store, running: Sequence[Run]) -> list[Finding]:
+    found = []
+    for run in running:
+        owner = owner_of(run.data.tags)
+        if "process.host" not in owner or is_alive(owner) or _is_shared(run, running):
+            continue
+        name = f"The {run.data.tags.get('run.kind', 'run').replace('_', ' ')} {run.info.run_name} ({run.info.run_id})"
+        host, pid = owner["process.host"], owner.get("process.pid", "?")
+        if host == identity()["process.host"]:
+            what = f"{name} is RUNNING, but its process {pid} is gone."
+            found.append(Finding("dead_run", what, "", run.info.run_id, _closing(store, run, name)))
+        else:
+            advice = (
+                f"Run doctor on {host}; or, if that machine is gone, close it in Python: "
+                f'MlflowClient("{store.shown}").set_terminated("{run.info.run_id}", "KILLED")'
+            )
+            what = f"{name} is RUNNING on another host, {host}, and perhaps dead: {_silence(owner)}."
+            found.append(Finding("perhaps_dead_run", what, advice, run.info.run_id))
+    return found
+
+
+def _is_shared(run: Run, running: Sequence[Run]) -> bool:
+    """Tell whether another process is at work on a trial of this study or sweep, whose run it will close."""
+    mine = [each for each in running if each.data.tags.get("mlflow.parentRunId") == run.info.run_id]
+    return any(is_alive(owner_of(each.data.tags)) for each in mine)
+
+
+def _silence(owner: Mapping[str, str]) -> str:
+    beat = owner.get("process.heartbeat")
+    if beat is None:
+        return "it gives no signs of life"
+    return f"its last sign of life was {(time.time() - float(beat)) / 60:.0f} minutes ago"
+
+
+def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
+    def close() -> str:
+        """Close a run by what it says itself: a trial whose result was written has ended, anything else was killed."""
+        client, run_id = store.client, run.info.run_id
+        with wrapped(f"The run {run_id} cannot be closed"):
+            now = client.get_run(run_id)
+            if now.info.status in ENDED or is_alive(owner_of(now.data.tags)):
+                return ""
+            state, is_trial = now.data.tags.get("trial.state", ""), "study.name" in now.data.tags
+            is_trial = is_trial and now.data.tags.get("run.kind") == "trial"
+            if is_trial and state in KNOWN:
+                status = "FAILED" if state == "failed" else "FINISHED"
+            else:
+                status = "KILLED"
+                if is_trial:
+                    client.set_tag(run_id, "trial.state", "interrupted")
+                client.set_tag(run_id, "error", "its process ended before it could close the run")
+            client.set_terminated(run_id, status, now_ms())
+        return f"{name} is closed as {status}."
+
+    return close
+
+
+def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:
+    """Say of a study that nobody works on and that is not complete how to go on with it."""
+    tags, status = study.data.tags, study.info.status
+    at_work = is_alive(owner_of(tags)) or _is_shared(study, running)
+    if (status == "RUNNING" and at_work) or "study.stopped_early" in tags:
+        return []
+    wanted = int(study.data.params.get("hpo.num_trials", 0))
+    query = f"tags.`mlflow.parentRunId` = '{study.info.run_id}'"
+    children = search_runs(store, [study.info.experiment_id], query)
+    done = sum(each.data.tags.get("trial.state") in _COUNTED for each in children)
+    if status == "FINISHED" and done >= wanted:
+        return []
+    name = tags.get("study.name", study.info.run_name)
+    far = f"{done} of {wanted} trials are done" if wanted else "it has not begun"
+    what = f"The study {name} ({study.info.run_id}) was interrupted ({status}): {far}."
+    advice = f"Go on with: {resume_command(store, study)}"
+    return [Finding("interrupted_study", what, advice, study.info.run_id, is_problem=False)]
+
+
+def resume_command(store: Store, study: Run) -> str:
+    """Give the command that goes on with a study, where it was started."""
+    environment = read_artifact(store, study, "environment/environment.json", json_file) or {}
+    program = study.data.tags.get("mlflow.source.name", "")
+    arguments = environment.get("arguments")
+    place = environment.get("launch_dir")
+    where = f"cd {shlex.quote(place)} && " if place else ""
+    if Path(program).name not in OUR_PROGRAMS:
+        return f"{where}python {program} (the program that called run_hpo_study, with the same data)"
+    if arguments is None:
+        arguments = ["--multirun", *(read_artifact(store, study, "config/overrides.yaml", yaml_file) or [])]
+    return f"{where}{shlex.join(['python', '-m', 'tradingbot_exp.train', *map(str, arguments)])}"
+
+
+def _missing_artifacts(store: Store, experiments: Sequence[str]) -> list[Finding]:
+    if not experiments:
+        return []
+    found = []
+    # Runs of the main job only: what a user's own program logs is its affair.
+    query = "attributes.status = 'FINISHED' and tags.`config.sha256` != ''"
+    for run in search_runs(store, experiments, query):
+        expected = _KEY_ARTIFACTS.get(run.data.tags.get("run.kind", ""), ())
+        missing = _missing(store, run, expected) if expected else ""
+        if missing:
+            what = f"The run {run.info.run_name} ({run.info.run_id}) is FINISHED, but {missing}."
+            advice = f"Restore it from a copy, or remove the run: mlflow runs delete --run-id {run.info.run_id}"
+            found.append(Finding("missing_artifacts", what, advice, run.info.run_id))
+    return found
+
+
+def _missing(store: Store, run: Run, expected: Sequence[str]) -> str:
+    """Say which artifacts are gone; empty if none is."""
+    place = urlsplit(run.info.artifact_uri)
+    if place.scheme in ("", "file"):
+        folder = Path(unquote(place.path))
+        if not folder.is_dir():
+            return f"its artifact folder {folder} is not there"
+        gone = [path for path in expected if not (folder / path).exists()]
+    else:
+        with wrapped(f"The artifacts of {run.info.run_id} cannot be listed"):
+            top = {each.path for each in store.client.list_artifacts(run.info.run_id)}
+        gone = [path for path in expected if path.partition("/")[0] not in top]
+    return f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing in its artifacts" if gone else ""

@@ -1,0 +1,156 @@
+"""What a run was made of, read from its artifacts; of a trial, what it does not have itself is its study's."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.tracking.environment import parse_requirements
+from tradingbot_exp.tracking.reading import json_file, read_artifact, run_record, yaml_file
+from tradingbot_exp.tracking.store import reason, wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.records import RunRecord
+
+PATCH = "code/uncommitted.patch"
+REQUIREMENTS = "environment/requirements.txt"
+# The main job, as the tag ``mlflow.source.name`` has it.
+OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
+# What only the run that opened the others knows.
+_SHARED_TAGS = ("mlflow.source.git.commit", "mlflow.source.git.branch", "git.dirty", "mlflow.source.name")
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A run with what it was made of; None for each thing that was not recorded.
+
+    Attributes
+    ----------
+    run : RunRecord
+    parent : RunRecord or None
+        The study's or the sweep's run, of a trial.
+    config : mapping or None
+        ``config/config.yaml``; of a trial, the study's, without the values that the trial was given.
+    overrides : tuple of str or None
+        ``config/overrides.yaml``; of a trial, the study's.
+    card, environment : mapping or None
+        ``data/data_card.json`` and ``environment/environment.json``.
+    requirements : mapping of str to str, or None
+        Version by package.
+    patch : bytes or None
+        ``code/uncommitted.patch``; None if there is none.
+    problems : tuple of str
+        Artifacts that are there and cannot be read, each with the reason.
+    """
+
+    run: RunRecord
+    parent: RunRecord | None
+    config: Mapping[str, Any] | None
+    overrides: tuple[str, ...] | None
+    card: Mapping[str, Any] | None
+    environment: Mapping[str, Any] | None
+    requirements: Mapping[str, str] | None
+    patch: bytes | None
+    problems: tuple[str, ...] = ()
+
+    def tag(self, name: str) -> str | None:
+        """Give a tag of the run; one about code or program is the parent's, if the run has none."""
+        found = self.run.tags.get(name)
+        if found is None and self.parent is not None and name in _SHARED_TAGS:
+            found = self.parent.tags.get(name)
+        return found
+
+    @property
+    def is_trial(self) -> bool:
+        """Whether the run is one of a study's, which keeps what its trials share."""
+        return self.parent is not None and "study.name" in self.run.tags
+
+    @property
+    def commit(self) -> str | None:
+        """The git commit."""
+        return self.tag("mlflow.source.git.commit")
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether there were uncommitted changes."""
+        return self.tag("git.dirty") == "true"
+
+    @cached_property
+    def patch_sha256(self) -> str | None:
+        """Hash of the patch; None without one."""
+        return None if self.patch is None else hashlib.sha256(self.patch).hexdigest()
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Hash of the data."""
+        return self.run.tags.get("data.fingerprint") or (self.card or {}).get("fingerprint")
+
+    def recorded(self, *keys: str) -> Any:
+        """Give a value of ``environment.json`` by the keys that lead to it; None if it is not there."""
+        found: Any = self.environment or {}
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return found
+
+
+def read_surroundings(store: Store, run: Run, curves: Sequence[str] = ()) -> Surroundings:
+    """Read what a run was made of.
+
+    Parameters
+    ----------
+    store : Store
+    run : Run
+    curves : sequence of str
+        Metrics to read with all their steps.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    record, problems = run_record(store, run, curves), []
+    parent = None
+    if record.parent_id is not None:
+        with wrapped(f"The run {record.parent_id}, to which {record.run_id} belongs, cannot be read"):
+            parent = store.client.get_run(record.parent_id)
+
+    def read(path: str, parse: Callable[[Path], Any]) -> Any:
+        for each in (run, parent):
+            try:
+                found = None if each is None else read_artifact(store, each, path, parse)
+            except Exception as error:
+                problems.append(f"{path}: {reason(error)}")
+                return None
+            if found is not None:
+                return found
+        return None
+
+    overrides = read("config/overrides.yaml", yaml_file)
+    return Surroundings(
+        run=record,
+        parent=None if parent is None else run_record(store, parent),
+        config=read("config/config.yaml", yaml_file),
+        overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
+        card=_mapping(read("data/data_card.json", json_file)),
+        environment=_mapping(read("environment/environment.json", json_file)),
+        requirements=read(REQUIREMENTS, _requirements),
+        patch=read(PATCH, Path.read_bytes),
+        problems=tuple(problems),
+    )
+
+
+def _mapping(found: Any) -> Mapping[str, Any] | None:
+    return found if isinstance(found, Mapping) else None
+
+
+def _requirements(file: Path) -> dict[str, str]:
+    return parse_requirements(file.read_text(encoding="utf-8"))

@@ -1,0 +1,233 @@
+"""What can be verified is trained again and compared; what cannot be is refused with its reason, and left as it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Metric
+from support import artifact_folder, in_ci
+
+from tradingbot_exp import train
+from tradingbot_exp.cli import run
+from tradingbot_exp.config.schema import DataConfig
+from tradingbot_exp.data.sources import load_bars
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.reproduction.place import Place
+from tradingbot_exp.reproduction.recipe import Recipe, read_recipe
+from tradingbot_exp.reproduction.verify import chosen_data_file, judge, verify
+from tradingbot_exp.tracking.lookup import find_run, open_store
+
+
+def write_bars(path: Path, rows: int = 400) -> None:
+    bars = load_bars(DataConfig(name="synthetic", source="synthetic")).frame.iloc[:rows]
+    bars.rename_axis("date").to_csv(path)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Iterator[Any]:
+    """A run on a file of bars, named relative to the launch directory, which is outside git."""
+    folder = tmp_path_factory.mktemp("verify")
+    shutil.copy(store_template, folder / "mlflow.db")
+    write_bars(folder / "bars.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        loaded = train(["data=csv", "data.path=bars.csv", "training=smoke", "training.progress=off"])
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        yield SimpleNamespace(folder=folder, uri=uri, run=loaded, client=MlflowClient(uri))
+
+
+def recipe(made: Any, run_id: str = "") -> Recipe:
+    store = open_store(made.uri)
+    return read_recipe(store, find_run(store, run_id or made.run.run_id))
+
+
+def result_of(made: Any, **changed: Any) -> dict[str, Any]:
+    """What a perfect replay would leave, but for what is changed."""
+    found, folder = recipe(made), artifact_folder(made.client.get_run(made.run.run_id))
+    curves = found.made.run.curves
+    return {
+        "points": [
+            [name, step, value]
+            for name, curve in curves.items()
+            for step, value in zip(curve.steps, curve.values, strict=True)
+        ],
+        "tags": dict(found.made.run.tags),
+        "environment": json.loads((folder / "environment" / "environment.json").read_text()),
+        "requirements": (folder / "environment" / "requirements.txt").read_text(),
+        "fingerprint": found.made.fingerprint,
+    } | changed
+
+
+def test_a_run_is_made_again_and_is_identical_and_says_so_in_the_run(
+    made: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # not where the run was started
+    before = {run.info.run_id for run in made.client.search_runs(["0", "1"])}
+    assert run(["reproduce", made.run.run_id, "--verify", "--tracking-uri", made.uri]) == 0, capsys.readouterr()
+    said = capsys.readouterr()
+    assert said.out.startswith("identical: ") and "at every step" in said.out
+    tags = made.client.get_run(made.run.run_id).data.tags
+    assert tags["reproduced.result"] == "identical" and tags["reproduced.by"] and "T" in tags["reproduced.at"]
+    assert {run.info.run_id for run in made.client.search_runs(["0", "1"])} == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_recipe_names_commit_overrides_data_packages_and_the_command(
+    made: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["reproduce", made.run.run_id, "--tracking-uri", made.uri, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["command"] == (
+        "python -m tradingbot_exp.train data=csv data.path=bars.csv training=smoke training.progress=off"
+    )
+    assert found["commit"] == made.run.tags.get("mlflow.source.git.commit")
+    assert found["data"]["fingerprint"] == made.run.tags["data.fingerprint"]
+    assert found["packages"]["torch"] and found["launch_dir"] == str(made.folder)
+    assert run(["reproduce", made.run.run_id, "--tracking-uri", made.uri]) == 0
+    text = capsys.readouterr().out
+    for part in (found["command"], found["data"]["fingerprint"], f"torch {found['packages']['torch']}"):
+        assert part in text
+
+
+def test_each_culprit_is_named_by_what_was_recorded(made: Any) -> None:
+    clean = judge(recipe(made), result_of(made))
+    assert (clean.result, clean.causes) == ("identical", ())
+    points = result_of(made)["points"]
+    other = [[name, step, value + (name == "val_loss" and step == 2)] for name, step, value in points]
+    requirements = result_of(made)["requirements"]
+    environment = result_of(made)["environment"]
+    for changed, kind, text in (
+        ({"requirements": requirements.replace("numpy==", "numpy==9")}, "packages", "numpy was 2"),
+        ({"tags": {"model.version": "other"}}, "code", "model's version was"),
+        ({"environment": environment | {"code": {"sha256": "f" * 12}}}, "code", "is ffffffffffff"),
+        ({"environment": environment | {"hardware": {"cpu": "Z80"}}}, "hardware", "is Z80"),
+    ):
+        verdict = judge(recipe(made), result_of(made, points=other, **changed))
+        assert verdict.first is not None and (verdict.first.metric, verdict.first.step) == ("val_loss", 2)
+        assert verdict.causes[0].kind == kind and text in verdict.causes[0].what, verdict.causes
+        assert kind in verdict.summary
+    unknown = judge(recipe(made), result_of(made, points=other))
+    assert unknown.causes == () and "no cause on record" in unknown.summary
+
+
+def test_a_configuration_or_seed_that_is_not_the_runs_is_named(made: Any, tmp_path: Path) -> None:
+    file = artifact_folder(made.client.get_run(made.run.run_id)) / "config" / "config.yaml"
+    text = file.read_text()
+    try:
+        for old, new, kind, key in (
+            ("seed: 42", "seed: 43", "seed", "seed"),
+            ("epochs: 2", "epochs: 3", "configuration", "training.epochs"),
+        ):
+            file.write_text(text.replace(old, new))
+            (cause,) = judge(recipe(made), result_of(made)).causes
+            assert cause.kind == kind and key in cause.what
+    finally:
+        file.write_text(text)
+
+
+def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_path: Path) -> None:
+    bars, moved = made.folder / "bars.csv", tmp_path / "moved.csv"
+    bars.rename(moved)
+    try:
+        with pytest.raises(
+            RunError, match=r"data: the file bars.csv of the run .* is not there any more .*--data FILE"
+        ):
+            verify(recipe(made))
+        assert recipe(made).data_file(str(moved)) == moved
+    finally:
+        moved.rename(bars)
+
+
+def test_a_data_file_that_is_in_the_commit_is_taken_from_there(made: Any, tmp_path: Path) -> None:
+    checkout, own = Place(tmp_path, tmp_path, (), ""), made.folder / "bars.csv"
+    assert chosen_data_file(recipe(made), None, checkout) == own
+    shutil.copy(own, tmp_path)
+    assert chosen_data_file(recipe(made), None, checkout) == tmp_path / "bars.csv"
+    assert chosen_data_file(recipe(made), str(own), checkout) == own
+
+
+@in_ci
+def test_one_changed_bar_is_found_before_anything_is_trained(
+    made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = pd.read_csv(made.folder / "bars.csv")
+    changed.loc[200, "volume"] += 1
+    changed.to_csv(tmp_path / "changed.csv", index=False)
+    before = dict(made.client.get_run(made.run.run_id).data.tags)
+    words = [
+        "reproduce",
+        made.run.run_id,
+        "--verify",
+        "--tracking-uri",
+        made.uri,
+        "--data",
+        str(tmp_path / "changed.csv"),
+    ]
+    assert run(words) == 1
+    said = capsys.readouterr().err
+    assert "data: the file" in said and "One bar or more has changed; nothing was trained" in said
+    assert made.client.get_run(made.run.run_id).data.tags == before
+
+
+def test_a_commit_that_is_gone_is_an_error_and_changes_nothing(made: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    tags = made.client.get_run(made.run.run_id).data.tags
+    commit = tags.get("mlflow.source.git.commit")
+    made.client.set_tag(made.run.run_id, "mlflow.source.git.commit", "d" * 40)
+    try:
+        assert run(["reproduce", made.run.run_id, "--verify", "--tracking-uri", made.uri]) == 1
+        assert f"the commit {'d' * 40} of the run is gone" in capsys.readouterr().err
+    finally:
+        if commit is None:
+            made.client.delete_tag(made.run.run_id, "mlflow.source.git.commit")
+        else:
+            made.client.set_tag(made.run.run_id, "mlflow.source.git.commit", commit)
+
+
+def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
+    number = made.client.get_run(made.run.run_id).info.experiment_id
+    theirs = made.client.create_run(number, tags={"mlflow.source.name": "their.py"}).info.run_id
+    with pytest.raises(RunError, match="is still RUNNING"):
+        verify(recipe(made, theirs))
+    made.client.set_terminated(theirs)
+    with pytest.raises(RunError, match=r"was made by a program of its own.*Run `their.py` again"):
+        verify(recipe(made, theirs))
+    made.client.set_tag(theirs, "config.sha256", "0")
+    with pytest.raises(RunError, match=r"has no config/config.yaml"):
+        verify(recipe(made, theirs))
+    made.client.log_text(theirs, "seed: 1\n", "config/config.yaml")
+    with pytest.raises(RunError, match="has no metric"):
+        verify(recipe(made, theirs))
+    made.client.log_batch(theirs, [Metric("val_loss", 1.0, 1, 1)])
+    with pytest.raises(RunError, match=r"made outside git, with tradingbot_exp unknown, and .* is installed"):
+        verify(recipe(made, theirs))
+
+
+def test_a_trial_of_a_stack_is_held_to_its_bound(made: Any) -> None:
+    near = [[name, step, value * 1.001] for name, step, value in result_of(made)["points"]]
+    made.client.set_tag(made.run.run_id, "engine", "stacked")
+    try:
+        verdict = judge(recipe(made), result_of(made, points=near))
+        assert verdict.result == "equal within 0.005" and verdict.is_reproduced
+    finally:
+        made.client.set_tag(made.run.run_id, "engine", "single")
+    assert judge(recipe(made), result_of(made, points=near)).result == "different"
+
+
+@in_ci
+def test_a_run_that_was_killed_is_compared_as_far_as_it_went(made: Any) -> None:
+    made.client.set_terminated(made.run.run_id, "KILLED")
+    try:
+        verdict = verify(recipe(made))
+    finally:
+        made.client.set_terminated(made.run.run_id, "FINISHED")
+    # The metrics of the whole run, which a killed run would not have, are those that the new one lacks.
+    assert any("compared as far as it went" in note for note in verdict.notes)
+    assert verdict.first is not None and verdict.first.step == 0 and verdict.first.now is None
