@@ -22,6 +22,7 @@ from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, Synthe
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
+from tradingbot_exp.plugins import ask_hooks, plugins_sha256
 
 if TYPE_CHECKING:
     from torch import nn
@@ -197,6 +198,7 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
+        "plugins.sha256": plugins_sha256(config.plugins),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
     }
@@ -260,7 +262,8 @@ def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]],
 
     def after_epoch(epoch: int, record: dict[str, float]) -> bool | None:
         interrupt.check()
-        return None if on_epoch is None else on_epoch(epoch, record)
+        stop = ask_hooks(epoch, record, job.config)
+        return (on_epoch is not None and on_epoch(epoch, record)) or stop
 
     config, data = job.config.training, job.data
     optimizer = make_optimizer(config.optimizer, job.model.parameters(), config.learning_rate, config.weight_decay)
