@@ -6,7 +6,8 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 
 from tradingbot_exp.config.redaction import redact
@@ -37,10 +38,33 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="find records that were not sent to MLflow; --fix sends them")
     doctor.add_argument("--fix", action="store_true", help="mend what is found")
     doctor.set_defaults(command=_doctor)
-    for command in (doctor,):
+    predict = commands.add_parser(
+        "predict",
+        help="forecasts and positions for new bars",
+        description=_description("predict"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
+    predict.add_argument(
+        "--data", metavar="FILE", required=True, help="new bars, CSV or Parquet; or a table's features"
+    )
+    predict.add_argument("--symbol", help="instrument, of a file that holds several")
+    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
+    predict.set_defaults(command=_run_of("predict"))
+    for command in (doctor, predict):
         command.add_argument("--tracking-uri", help="else the store that the records were meant for")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
+
+
+def _run_of(module: str) -> Callable[[argparse.Namespace], int]:
+    """Import a command's module when it is run."""
+    return lambda options: int(import_module(f"tradingbot_exp.commands.{module}").run(options))
+
+
+def _description(module: str) -> str:
+    """Give the long help of a command, which its module holds."""
+    return str(import_module(f"tradingbot_exp.commands.{module}").DESCRIPTION)
 
 
 def _doctor(options: argparse.Namespace) -> int:

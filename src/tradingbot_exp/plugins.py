@@ -94,7 +94,8 @@ def on_epoch(function: _F) -> _F:
 
 def ask_hooks(epoch: int, losses: dict[str, float], config: Config) -> bool:
     """Call each hook; tell whether one of them wants training to stop."""
-    return any([hook(epoch, losses, config) is True for hook in EPOCH_HOOKS.values()])
+    answers = [hook(epoch, losses, config) for hook in EPOCH_HOOKS.values()]
+    return any(answer is True for answer in answers)
 
 
 def own_metrics(

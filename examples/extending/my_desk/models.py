@@ -22,6 +22,7 @@ class ResidualNetwork(nn.Module):
 
     def __init__(
         self,
+        *,
         input_dim: int,
         output_dim: int,
         hidden_layers: Sequence[int],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.resolvers import launch_dir
@@ -33,12 +34,12 @@ def trusted_plugins(arguments: Sequence[str]) -> list[str]:
     return sorted({f"{name.partition('.')[0]}.*" for name in named})
 
 
-def search_path(hydra: DictConfig) -> list[str]:
+def search_path(hydra: Any) -> list[str]:
     """Write the user's own configuration directory as an override, which composes the same again; empty without one.
 
     Parameters
     ----------
-    hydra : DictConfig
+    hydra : HydraConf
         The node ``hydra`` of what was composed.
     """
     given = [str(word) for word in hydra.overrides.hydra if str(word).startswith("hydra.searchpath=")]

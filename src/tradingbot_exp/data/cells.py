@@ -96,8 +96,7 @@ def select_symbol(cells: Cells, symbol: str | None, key: str = "data.symbol") ->
     chosen = known[0] if symbol is None else str(symbol)
     if chosen not in known:
         raise ConfigError(
-            f"{key}={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}."
-            f"{near(chosen, known)}"
+            f"{key}={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}.{near(chosen, known)}"
         )
     kept = cells.frame[names == chosen].drop(columns=column)
     return Cells(kept, cells.label, cells.unit), chosen

@@ -130,9 +130,7 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
     return table_of(read_cells(_path(config)), config, with_target=with_target)
 
 
-def table_of(
-    cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol"
-) -> Table:
+def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol") -> Table:
     """Check the cells of a table; see `load_table`."""
     cells, symbol = select_symbol(cells, config.symbol, symbol_key)
     index = parse_times(cells, time_column(cells))

@@ -24,6 +24,7 @@ from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity, is_alive, signature
+from tradingbot_exp.tracking.registry import check_registry, register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
 
@@ -86,6 +87,7 @@ class StudySession:
         self.definition = define(config, space.describe(), data.fingerprint)
         # MLflow first: it cannot make its tables in a database that Optuna has stamped.
         client, experiment_id = organizer.connect()
+        check_registry(client, config.tracking.register, config.tracking.on_error)
         storage, self.address = open_storage(config.hpo.storage, launch_dir())
         self.shown_address = redact(self.address)
         self.name = self._choose_name(storage)
@@ -134,6 +136,7 @@ class StudySession:
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
+            registered = self._register(result)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except KeyboardInterrupt as error:
@@ -147,8 +150,18 @@ class StudySession:
             raise
         self.close()
         sys.stdout.write(result_table(self, result))
+        if registered is not None:
+            sys.stdout.write(f"  its model is registered as {registered}\n")
         sys.stdout.flush()
         return result
+
+    def _register(self, result: StudyResult) -> str | None:
+        """Register the winner's model under `tracking.register`; a winner that is registered already stays as it is."""
+        tracking = self.config.tracking
+        if not result.best:
+            return None
+        run_id = str(result.best[0].user_attrs.get("run_id"))
+        return register_winner(self.parent, tracking.register, run_id, tracking.on_error)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the parent run, by the kind of `error`; once is enough."""
@@ -277,6 +290,15 @@ def _same_database(first: str | None, second: str) -> bool:
     return first == second
 
 
+def _check_registration(config: Config) -> None:
+    """Refuse to register a winner that there will not be."""
+    name, hpo = config.tracking.register, config.hpo
+    if name is not None and hpo.keep == "none":
+        raise ConfigError(f"tracking.register={name} needs the winner's model, which hpo.keep=none does not keep.")
+    if name is not None and len(objectives_of(hpo)) > 1:
+        raise ConfigError(f"tracking.register={name} registers one winner, and hpo.metric names {len(hpo.metric)}.")
+
+
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
     if hpo.null_replays:
@@ -289,6 +311,7 @@ def _check(config: Config, space: SearchSpace) -> None:
             "each. Leave hpo.storage out for a local file, or name another database."
         )
     check_space(config, space)
+    _check_registration(config)
     several = len(objectives_of(hpo)) > 1
     if several and hpo.pruner != "none":
         raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")

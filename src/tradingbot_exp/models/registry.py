@@ -24,8 +24,8 @@ def register(name: str) -> Callable[[_M], _M]:
     """Register an ``nn.Module`` class as ``model.name=<name>``.
 
     The class takes the keyword arguments ``input_dim``, ``output_dim``, ``hidden_layers`` (list of int),
-    ``activation`` (a name, see `activation_class`) and ``dropout``, and whatever ``model.options`` holds. With a class attribute
-    ``sequential = True`` its input is (n, L, F) and ``input_dim`` is F; else ``input_dim`` is L·F.
+    ``activation`` (a name, see `activation_class`) and ``dropout``, and whatever ``model.options`` holds. With a
+    class attribute ``sequential = True`` its input is (n, L, F) and ``input_dim`` is F; else ``input_dim`` is L·F.
 
     Raises
     ------
