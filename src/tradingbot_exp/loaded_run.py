@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.records import RunRecord
 
 _SHOWN_METRICS = 24
-_SHOWN_TAGS = (("model", "model.name"), ("data", "data.name"), ("config.sha256", "config.sha256"), ("error", "error"))
+_SHOWN_TAGS = (
+    ("model", "model.name"),
+    ("data", "data.name"),
+    ("config.sha256", "config.sha256"),
+    ("best trial", "best.run_id"),
+    ("registered as", "registered.model"),
+    ("error", "error"),
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from support import REPOSITORY, Finished, in_ci, python, train
+from support import REPOSITORY, in_ci, python, train
 
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.finalize import config_sha256
@@ -32,9 +32,7 @@ def desk(workdir: Path) -> Path:
 
 def test_one_run_uses_all_that_a_package_adds_and_records_it(desk: Path) -> None:
     """And its model forecasts in a process that has not heard of the package."""
-    done: Finished = train(
-        desk, *DESK, "data=sqlite", "data.path=bars.db", "model.options.blocks=3", "training.epochs=2"
-    )
+    done = train(desk, *DESK, "data=sqlite", "data.path=bars.db", "model.options.blocks=3", "training.epochs=2")
     assert done.status == 0, done.err
     run = done.run
     assert run.data.params["model.options.blocks"] == "3" and run.data.params["data.options.table"] == "bars"
@@ -98,7 +96,7 @@ def test_a_module_that_is_missing_or_raises_is_named(
     )
     given = "from tradingbot_exp.data.features import feature\n@feature('clv')\ndef mine(bars): ...\n"
     assert "theirs: data.features: 'clv' is tradingbot_exp.data.features.clv already" in refused(desk, given)
-    with pytest.raises(ConfigError, match="my_desk cannot be searched|plugins cannot be searched"):
+    with pytest.raises(ConfigError, match="plugins cannot be searched"):
         targets_of("plugins", "hpo.param_space.plugins")
 
 

@@ -93,18 +93,18 @@ def test_the_command_prints_csv_or_json_and_says_what_it_left_out(
 
 def test_bars_that_do_not_fit_are_refused_with_what_is_wrong(run: LoadedRun) -> None:
     hourly = IBM[:200].assign(date=pd.date_range("2020-01-06", periods=200, freq="h"))
-    with pytest.raises(DataError, match="60-minute bars.*the model was trained on daily"):
+    with pytest.raises(DataError, match=r"60-minute bars.*the model was trained on daily"):
         run.predict(hourly)
     every_day = IBM[:200].assign(date=pd.date_range("2020-01-06", periods=200, freq="D"))
     with pytest.raises(DataError, match=r"daily \(all days\).*trained on daily \(business days\)"):
         run.predict(every_day)
     with pytest.raises(DataError, match="has no column 'volume'"):
         run.predict(IBM.drop(columns="volume"))
-    with pytest.raises(DataError, match="too few rows: 33.*give 34 or more"):
+    with pytest.raises(DataError, match=r"too few rows: 33.*give 34 or more"):
         run.predict(IBM[:33])
     assert len(run.predict(IBM[:34])) == 1
     two = pd.concat([IBM[:50].assign(symbol="IBM"), IBM[:40].assign(symbol="MSFT")])
-    with pytest.raises(ConfigError, match="2 instruments.*Choose one, as in symbol=IBM"):
+    with pytest.raises(ConfigError, match=r"2 instruments.*Choose one, as in symbol=IBM"):
         run.predict(two)
     assert len(run.predict(two, symbol="MSFT")) == 40 - 33
     with pytest.raises(ConfigError, match="symbol=AAPL: not in the column"):
@@ -209,12 +209,12 @@ def test_a_studys_winner_is_registered_once_and_the_study_stands_for_it(
     assert len(study._store.client.search_model_versions("name = 'winner'")) == 1
     table = pd.DataFrame(np.random.default_rng(1).normal(size=(20, 3)), columns=["x0", "x1", "x2"])
     assert len(study.predict(table.assign(date=pd.date_range("2020-01-01", periods=20)))) == 20
-    with pytest.raises(ConfigError, match="hpo.keep=none does not keep"):
+    with pytest.raises(ConfigError, match=r"hpo\.keep=none does not keep"):
         search("hpo.keep=none")
 
 
 def test_a_name_that_no_registry_takes_and_a_model_that_is_not_there_are_refused(run: LoadedRun) -> None:
-    with pytest.raises(ConfigError, match="tracking.register=a/b is impossible"):
+    with pytest.raises(ConfigError, match=r"tracking\.register=a/b is impossible"):
         compose_config(["tracking.register=a/b"])
     with ExperimentOrganizer(run.config).start_run() as empty:
         pass

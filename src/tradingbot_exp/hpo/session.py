@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import sys
@@ -39,11 +40,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHOWN_TRIALS = 5
 # What an earlier start's end left on the parent run, and a new start makes untrue.
 _STALE_TAGS = {"error", "study.stopped_early"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """What a finished study leaves.
 
@@ -62,6 +64,22 @@ class StudyResult:
     name: str
     best: list[FrozenTrial]
     stopped_early: str | None
+
+    def __repr__(self) -> str:
+        best = self.best[0].values if self.best else None
+        return f"StudyResult({self.name!r}, best={best}, parent_id={self.parent_id!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: its best trials, the best first."""
+        names = list(self.best[0].params) if self.best else []
+        rows = [["trial", "value", *names]]
+        for trial in self.best[:SHOWN_TRIALS]:
+            values = ", ".join(f"{value:.6g}" for value in trial.values)
+            rows.append([str(trial.number), values, *(str(trial.params.get(name, "")) for name in names)])
+        head = html.escape(f"Study {self.name} (run {self.parent_id})")
+        early = f"<p>stopped early: {html.escape(self.stopped_early)}</p>" if self.stopped_early else ""
+        cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        return f"<p>{head}</p>{early}<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 class StudySession:

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
@@ -87,6 +88,10 @@ class ExperimentOrganizer:
     def __init__(self, config: Organized) -> None:
         self.config = config
         self._opened: tuple[MlflowClient, str] | None = None
+
+    def __repr__(self) -> str:
+        uri = redact(self.config.tracking.uri)
+        return f"ExperimentOrganizer(experiment={self.config.experiment.name!r}, uri={uri!r})"
 
     def connect(self) -> tuple[MlflowClient, str]:
         """Reach the store and give its client and the experiment's id; done once.
