@@ -300,7 +300,10 @@ def finish(job: Job, history: History) -> float:
     job.logger.log_metrics(evaluated.metrics)
     report_undefined(job.run, evaluated.undefined)
     record_artifacts(job, history, evaluated)
-    register_winner(job.run, job.config.tracking.register, job.run.run_id, job.config.tracking.on_error)
+    tracking = job.config.tracking
+    registered = register_winner(job.run, tracking.register, job.run.run_id, tracking.on_error)
+    if registered is not None:
+        log.info("The model is registered as %s.", registered)
     return objectives(job.config, evaluated.objective)[0]
 
 

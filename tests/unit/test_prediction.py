@@ -81,7 +81,7 @@ def test_the_command_prints_csv_or_json_and_says_what_it_left_out(
     frame = pd.read_csv(io.StringIO(told.out), parse_dates=["date"])
     assert (frame["forecast"] == expected["forecast"]).all() and (frame["position"] == expected["position"]).all()
     assert "3237 forecasts" in told.err and "33 bars at the start left out" in told.err
-    assert "The last bar, 2013-03-01" in told.err and "1 bar(s) later" in told.err
+    assert "The last bar, 2013-03-01, asks for a position of" in told.err and "taken 1 bar later" in told.err
     assert command(["predict", "latest", "--data", "ibm.csv", "--json", "-o", "new/out.json"]) == 0
     assert capsys.readouterr().out == "new/out.json\n"
     record = json.loads((folder / "new" / "out.json").read_text())

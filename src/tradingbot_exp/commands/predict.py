@@ -71,8 +71,10 @@ def told(found: Prediction) -> str:
         f"{found.left_out} {bars} at the start left out: not enough history for the features.",
     ]
     last = found.frame.iloc[-1]
-    when = "at once" if not found.execution_lag else f"{found.execution_lag} bar(s) later"
-    lines.append(f"The last bar, {last['date']}, asks for a position of {last['signal']:g}, to be taken {when}.")
+    lag = found.execution_lag
+    when = "at once" if not lag else f"{lag} {'bar' if lag == 1 else 'bars'} later"
+    day = str(last["date"]).removesuffix(" 00:00:00")
+    lines.append(f"The last bar, {day}, asks for a position of {last['signal']:g}, to be taken {when}.")
     if found.unchecked:
         lines.append(f"Note: {found.unchecked}.")
     return "\n".join(lines) + "\n"

@@ -109,7 +109,6 @@ def register_winner(run: TrackedRun, name: str | None, run_id: str, on_error: st
         log.warning("%s", error)
         return None
     run.set_tags({TAG: address})
-    log.info("The model is registered as %s.", address)
     return address
 
 
