@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import sqlite3
 from pathlib import Path
@@ -66,8 +67,12 @@ def test_a_study_in_worker_processes_searches_options_of_the_users_model_for_the
     (best,) = [trial for trial in trials if trial.info.run_id == parent.data.tags["best.run_id"]]
     assert best.data.metrics["val_gain_to_pain"] == max(values)
     assert {int(trial.data.params["model.options.blocks"]) for trial in trials} <= {0, 1, 2, 3, 4}
+    alone = done.out.partition("the winner by itself:\n")[2].strip().splitlines()[0]
+    again = train(desk, *shlex.split(alone)[3:])
+    assert again.status == 0, again.err
+    assert again.runs()[-1].data.metrics["val_gain_to_pain"] == max(values)
     # The hook stops a run at its tenth epoch or later, and the callback notes each job.
-    assert (desk / "logbook.txt").read_text() == "residual COMPLETED\n" * 2
+    assert (desk / "logbook.txt").read_text() == "residual COMPLETED\n" * 3
 
 
 def refused(desk: Path, body: str) -> str:
@@ -96,6 +101,8 @@ def test_a_module_that_is_missing_or_raises_is_named(
     )
     given = "from tradingbot_exp.data.features import feature\n@feature('clv')\ndef mine(bars): ...\n"
     assert "theirs: data.features: 'clv' is tradingbot_exp.data.features.clv already" in refused(desk, given)
+    with pytest.raises(ConfigError, match=r"\+model\.options\.width=VALUE"):
+        compose_config(["model.options.width=3"])
     with pytest.raises(ConfigError, match="plugins cannot be searched"):
         targets_of("plugins", "hpo.param_space.plugins")
 

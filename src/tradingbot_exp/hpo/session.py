@@ -15,10 +15,11 @@ import optuna
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
+from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError, near
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
@@ -308,6 +309,18 @@ def _same_database(first: str | None, second: str) -> bool:
     return first == second
 
 
+def _check_options(config: Config, space: SearchSpace) -> None:
+    """Refuse to search an option of the user's own model that the configuration does not have."""
+    for name, parameter in space.parameters.items():
+        option = name.removeprefix(OPTIONS)
+        if name.startswith(OPTIONS) and option not in config.model.options:
+            there = ", ".join(config.model.options) or "none"
+            raise ConfigError(
+                f"{parameter.label}: model.options has no '{option}'; it has: {there}. Give it a value first, with "
+                f"+{name}=VALUE or in the model's file.{near(option, config.model.options)}"
+            )
+
+
 def _check_registration(config: Config) -> None:
     """Refuse to register a winner that there will not be."""
     name, hpo = config.tracking.register, config.hpo
@@ -329,6 +342,7 @@ def _check(config: Config, space: SearchSpace) -> None:
             "each. Leave hpo.storage out for a local file, or name another database."
         )
     check_space(config, space)
+    _check_options(config, space)
     _check_registration(config)
     several = len(objectives_of(hpo)) > 1
     if several and hpo.pruner != "none":
