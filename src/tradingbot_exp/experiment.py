@@ -23,7 +23,7 @@ from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
 from tradingbot_exp.plugins import ask_hooks, plugins_sha256
-from tradingbot_exp.tracking.registry import check_registry, register_winner
+from tradingbot_exp.tracking.registry import register_winner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -163,7 +163,6 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
-    check_registry(run.delivery.client, config.tracking.register, config.tracking.on_error)
     job = build(config, run)
     run.set_tags({**identifying_tags(job.config, job.data), "engine": "single"})
     job.logger.log_config(job.config, overrides)

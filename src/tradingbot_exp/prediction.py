@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.errors import RunError
+from tradingbot_exp.errors import DataError, RunError
 from tradingbot_exp.evaluation.names import neutral_forecast, target_unit
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ def predict(
     forecast = np.asarray(run.model.predict(rows.features), dtype=np.float64).ravel()
     first = config.data.sequence_length - 1  # earlier rows have no full window
     forecast, dates = forecast[first:], rows.features.index[first:]
+    if not np.isfinite(forecast).all():
+        worst = int(np.argmin(np.isfinite(forecast)))
+        raise DataError(
+            f"{cells.label}: the model's forecast for the bar {dates[worst]} is {forecast[worst]:g}: are its prices "
+            "and volume in the unit of those that the model was trained on?"
+        )
     threshold = neutral_forecast(config.training.loss, config.data.target)
     horizon, lag = config.data.horizon, config.evaluation.execution_lag
     frame = pd.DataFrame(
@@ -141,7 +147,7 @@ def _config_of(run: LoadedRun) -> Config:
 def _check_model(run: LoadedRun, config: Config) -> None:
     """Refuse a run whose model is not there, or takes other features than its configuration says."""
     if not run.has_model:
-        raise RunError(f"The run {run.run_id} ({run.name}, {run.status}) has no model. {_how_to_get_one(run)}")
+        raise RunError(f"The run {run.run_id} ({run.name}, {run.status}) has no model. {_how_to_get_one(run, config)}")
     schema: Any = run.model.metadata.get_input_schema()
     taken = [] if schema is None else schema.input_names()
     if taken != list(config.data.features):
@@ -152,11 +158,11 @@ def _check_model(run: LoadedRun, config: Config) -> None:
         )
 
 
-def _how_to_get_one(run: LoadedRun) -> str:
+def _how_to_get_one(run: LoadedRun, config: Config) -> str:
     if run.record.parent_id is not None:
         return (
-            "A study keeps the best trial's alone: hpo.keep=all keeps all of them, and the study's id stands for the "
-            "best one."
+            f"hpo.keep={config.hpo.keep} did not keep it. The study's id stands for its best trial; hpo.keep=all keeps "
+            "the models of all."
         )
     if run.status == "FINISHED":
         return "Record it with EnhancedMLflowLogger.log_model; `python -m tradingbot_exp.train` does by itself."

@@ -117,6 +117,12 @@ def test_names_of_this_package_are_not_given_to_others() -> None:
             decorator()
 
 
+def test_an_option_of_a_model_can_be_searched_and_all_of_them_together_cannot() -> None:
+    assert targets_of("model.options.blocks", "here") == ("model.options.blocks",)
+    with pytest.raises(ConfigError, match=r"model\.options cannot be searched, as it is a mapping"):
+        targets_of("model.options", "here")
+
+
 def test_options_are_refused_where_nothing_reads_them() -> None:
     with pytest.raises(ConfigError, match=r"model\.options=\{'a': 1\} is for a model of your own: mlp takes none"):
         compose_config(["+model.options.a=1"])

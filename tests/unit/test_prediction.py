@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -211,6 +213,24 @@ def test_a_studys_winner_is_registered_once_and_the_study_stands_for_it(
     assert len(study.predict(table.assign(date=pd.date_range("2020-01-01", periods=20)))) == 20
     with pytest.raises(ConfigError, match=r"hpo\.keep=none does not keep"):
         search("hpo.keep=none")
+
+
+def test_a_store_without_a_registry_stops_a_run_before_it_is_there_or_is_warned_about(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copy(folder / "mlflow.db", folder / "broken.db")
+    with closing(sqlite3.connect(folder / "broken.db")) as database:
+        database.execute("DROP TABLE registered_models")
+        database.commit()
+    options = ["data=synthetic", "data.synthetic.bars=300", "training=smoke", QUIET, "experiment.name=broken"]
+    options += ["tracking.register=name", "tracking.uri=sqlite:///broken.db"]
+    with pytest.raises(TrackingError, match=r"tracking\.register=name: the store has no model registry"):
+        train(options)
+    client = mlflow.MlflowClient("sqlite:///broken.db")
+    assert client.get_experiment_by_name("broken") is None
+    run = train([*options, "tracking.on_error=offline"])
+    assert run.status == "FINISHED" and "registered.model" not in run.tags
+    assert f"tracking.register=name: the model of the run {run.run_id} is not registered" in caplog.text
 
 
 def test_a_name_that_no_registry_takes_and_a_model_that_is_not_there_are_refused(run: LoadedRun) -> None:

@@ -67,7 +67,8 @@ def told(found: Prediction) -> str:
     """Say on one screen what the rows are."""
     bars = "bar" if found.left_out == 1 else "bars"
     lines = [
-        f"{len(found.frame)} forecasts by {found.run_name} ({found.run_id}): {found.unit}.",
+        f"{len(found.frame)} forecasts by {found.run_name} ({found.run_id}): {found.unit}; "
+        f"above {found.threshold:g} is long.",
         f"{found.left_out} {bars} at the start left out: not enough history for the features.",
     ]
     last = found.frame.iloc[-1]

@@ -32,6 +32,7 @@ _REFUSED = {
     "data.returns": _SAME_TASK,
     "data.split": _SAME_TASK,
     "data.synthetic": _SAME_TASK,
+    "model.options": "it is a mapping. Search one option of your model, model.options.NAME",
     "model.version": _DERIVED,
     "model.input_dim": _DERIVED,
     "model.output_dim": "a forecast is one number. Leave it out",
@@ -90,6 +91,8 @@ def searchable() -> Iterator[str]:
 
 def _refusal(key: str) -> str:
     """Say why no study may search a key; empty if it may."""
+    if key.startswith(OPTIONS):
+        return ""
     parts = key.split(".")
     prefixes = (".".join(parts[: length + 1]) for length in range(len(parts)))
     return next((_REFUSED[prefix] for prefix in prefixes if prefix in _REFUSED), "")

@@ -26,7 +26,7 @@ from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity, is_alive, signature
-from tradingbot_exp.tracking.registry import check_registry, register_winner
+from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
 
@@ -106,7 +106,6 @@ class StudySession:
         self.definition = define(config, space.describe(), data.fingerprint)
         # MLflow first: it cannot make its tables in a database that Optuna has stamped.
         client, experiment_id = organizer.connect()
-        check_registry(client, config.tracking.register, config.tracking.on_error)
         storage, self.address = open_storage(config.hpo.storage, launch_dir())
         self.shown_address = redact(self.address)
         self.name = self._choose_name(storage)

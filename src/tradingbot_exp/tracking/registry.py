@@ -67,7 +67,7 @@ def _not_there(store: Store, name: str, address: str, error: Exception) -> str:
     return f"There is no registered model '{name}' in {store.shown}; there are: {', '.join(known) or 'none'}."
 
 
-def check_registry(client: MlflowClient | None, name: str | None, on_error: str) -> None:
+def check_registry(client: MlflowClient, name: str | None, on_error: str) -> None:
     """Find out, before anything is trained, whether the store has a registry that can be used.
 
     Raises
@@ -75,7 +75,7 @@ def check_registry(client: MlflowClient | None, name: str | None, on_error: str)
     TrackingError
         It has none, and `on_error` is ``raise``.
     """
-    if name is None or client is None or on_error != "raise":
+    if name is None or on_error != "raise":
         return
     with wrapped(f"tracking.register={name}: the store has no model registry that can be used"):
         client.search_registered_models(max_results=1)
