@@ -7,7 +7,7 @@ LAUNCHERS := $(VENV)/.launchers
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launchers train hpo test check format bench ui reference lock clean
+.PHONY: help setup launchers train hpo test check format bench ui lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: reference
+reference: $(STAMP) ## Renew docs/configuration.md after a change of the schemas or of conf/
+	$(BIN)/python scripts/make_reference.py
+
 bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few minutes)
 	@$(BIN)/python scripts/bench_training.py $(ARGS)
 	@$(BIN)/python scripts/bench_tracking.py $(ARGS)
@@ -53,9 +57,6 @@ bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few mi
 
 ui: $(STAMP) ## Open MLflow on the runs made here, http://127.0.0.1:5000
 	@$(BIN)/mlflow ui $(ARGS)
-
-reference: $(STAMP) ## Renew docs/configuration.md after a change of the schemas or of conf/
-	$(BIN)/python scripts/make_reference.py
 
 lock: $(STAMP) ## Pin the newest dependencies that pyproject.toml admits (torch stays as pinned)
 	$(BIN)/python scripts/lock.py

@@ -6,8 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 from pathlib import Path
 
 from tradingbot_exp.config.redaction import redact
@@ -35,36 +34,14 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tradingbot-exp", description="Look after runs recorded in MLflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_predict(commands)
     doctor = commands.add_parser("doctor", help="find records that were not sent to MLflow; --fix sends them")
     doctor.add_argument("--fix", action="store_true", help="mend what is found")
     doctor.set_defaults(command=_doctor)
-    predict = commands.add_parser(
-        "predict",
-        help="forecasts and positions for new bars",
-        description=_description("predict"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
-    predict.add_argument(
-        "--data", metavar="FILE", required=True, help="new bars, CSV or Parquet; or a table's features"
-    )
-    predict.add_argument("--symbol", help="instrument, of a file that holds several")
-    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
-    predict.set_defaults(command=_run_of("predict"))
-    for command in (doctor, predict):
+    for command in (doctor,):
         command.add_argument("--tracking-uri", help="else the store that the records were meant for")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
-
-
-def _run_of(module: str) -> Callable[[argparse.Namespace], int]:
-    """Import a command's module when it is run."""
-    return lambda options: int(import_module(f"tradingbot_exp.commands.{module}").run(options))
-
-
-def _description(module: str) -> str:
-    """Give the long help of a command, which its module holds."""
-    return str(import_module(f"tradingbot_exp.commands.{module}").DESCRIPTION)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -110,3 +87,19 @@ def _send(waiting: Sequence[Path], given: str | None) -> tuple[list[dict[str, ob
         except TradingBotError as error:
             problems.append(str(error))
     return sent, problems
+
+
+def _add_predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    from tradingbot_exp.commands.predict import DESCRIPTION, run
+
+    what, raw = "forecasts and positions for new bars", argparse.RawDescriptionHelpFormatter
+    predict = commands.add_parser("predict", help=what, description=DESCRIPTION, formatter_class=raw)
+    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
+    predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
+    predict.add_argument("--symbol", help="instrument, of a file that holds several")
+    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
+    predict.add_argument(
+        "--tracking-uri", metavar="URI", help="else MLFLOW_TRACKING_URI, else mlflow.db in this directory"
+    )
+    predict.add_argument("--json", action="store_true", help="print the result as JSON")
+    predict.set_defaults(command=run)

@@ -196,10 +196,10 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
+        "plugins.sha256": plugins_sha256(config.plugins),
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
-        "plugins.sha256": plugins_sha256(config.plugins),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
     }

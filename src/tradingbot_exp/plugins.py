@@ -75,8 +75,10 @@ def metric(name: str) -> Callable[[_F], _F]:
     ConfigError
         The name is taken, or none for a metric.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigError(f"metric: '{name}' is no name for a metric. It takes small letters, digits and _.")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or "_lag" in name:
+        raise ConfigError(
+            f"metric: '{name}' is no name for a metric. It takes small letters, digits and _, and no '_lag'."
+        )
     if name in _TAKEN_METRICS:
         raise ConfigError(f"metric: val_{name} is a metric of this package. Give yours another name.")
     return _into(OWN_METRICS, name, "metric")

@@ -148,8 +148,8 @@ class TrackingConfig:
     """Where MLflow keeps its records, and what to do when it cannot."""
 
     uri: str = "${tradingbot.tracking_uri:}"
-    on_error: str = "raise"
     register: str | None = None
+    on_error: str = "raise"
 
 
 @dataclass

@@ -242,7 +242,8 @@ def result_table(session: StudySession, result: StudyResult) -> str:
         "",
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
-    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), ""])
+    registered = [f"  its model is registered as {session.registered}"] if session.registered else []
+    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), *registered, ""])
 
 
 def _winner_alone(session: StudySession, trial: FrozenTrial) -> list[str]:

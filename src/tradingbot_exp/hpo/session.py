@@ -120,6 +120,7 @@ class StudySession:
         self.parent = self._open_parent(created)
         # Where the trials' folders are, the same for each start of the study.
         self.folder = launch_dir() / "multirun" / self.study.user_attrs.get("folder", self.name)
+        self.registered: str | None = None  # the address of the winner's model in the registry
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
     def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
@@ -154,7 +155,7 @@ class StudySession:
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
-            registered = self._register(result)
+            self._register(result)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except KeyboardInterrupt as error:
@@ -168,18 +169,15 @@ class StudySession:
             raise
         self.close()
         sys.stdout.write(result_table(self, result))
-        if registered is not None:
-            sys.stdout.write(f"  its model is registered as {registered}\n")
         sys.stdout.flush()
         return result
 
-    def _register(self, result: StudyResult) -> str | None:
+    def _register(self, result: StudyResult) -> None:
         """Register the winner's model under `tracking.register`; a winner that is registered already stays as it is."""
         tracking = self.config.tracking
-        if not result.best:
-            return None
-        run_id = str(result.best[0].user_attrs.get("run_id"))
-        return register_winner(self.parent, tracking.register, run_id, tracking.on_error)
+        if result.best:
+            run_id = str(result.best[0].user_attrs.get("run_id"))
+            self.registered = register_winner(self.parent, tracking.register, run_id, tracking.on_error)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the parent run, by the kind of `error`; once is enough."""
