@@ -57,6 +57,10 @@ format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: reference
+reference: $(STAMP) ## Renew docs/configuration.md after a change of the schemas or of conf/
+	$(BIN)/python scripts/make_reference.py
+
 bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few minutes)
 	@$(BIN)/python scripts/bench_training.py $(ARGS)
 	@$(BIN)/python scripts/bench_tracking.py $(ARGS)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir, register
-from tradingbot_exp.errors import Refusal
+from tradingbot_exp.errors import ConfigError, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -224,6 +224,7 @@ class ExperimentCallback(TrackingCallback):
         self._refusing(lambda: self._check(config))
         self._refusing(lambda: _start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
+            self._refusing(lambda: _refuse_registration(config))
             super().on_multirun_start(config, **kwargs)
 
     def _open_job(self, config: DictConfig) -> None:
@@ -307,6 +308,15 @@ class ExperimentCallback(TrackingCallback):
             report = report_at_end("hpo", run)
             if report is not None:
                 sys.stdout.write(f"report  {report}\n")
+
+
+def _refuse_registration(config: DictConfig) -> None:
+    name = config.tracking.register
+    if name is not None:
+        raise ConfigError(
+            f"tracking.register={name} is for the winner of a study, or for a single run: a plain sweep has no winner. "
+            "Leave it out."
+        )
 
 
 def _first_job(config: DictConfig) -> DictConfig:

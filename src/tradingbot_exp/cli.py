@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from tradingbot_exp.commands.predict import DESCRIPTION
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 
@@ -55,6 +56,15 @@ def _parser() -> argparse.ArgumentParser:
         kind.add_argument("-o", "--output", metavar="PATH", help="where to write it; else into reports/")
         kind.set_defaults(kind=name)
         _common(kind, "report")
+
+    raw = argparse.RawDescriptionHelpFormatter
+    forecasts = "forecasts and positions for new bars"
+    predict = commands.add_parser("predict", help=forecasts, description=DESCRIPTION, formatter_class=raw)
+    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
+    predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
+    predict.add_argument("--symbol", help="instrument, of a file that holds several")
+    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
+    _common(predict, "predict")
 
     history = commands.add_parser("history", help="list every configuration that an experiment has used, newest first")
     history.add_argument("--experiment", metavar="NAME", help="else MLFLOW_EXPERIMENT_NAME, else the one used last")

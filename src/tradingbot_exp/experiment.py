@@ -22,6 +22,8 @@ from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, Synthe
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
+from tradingbot_exp.plugins import ask_hooks, plugins_sha256
+from tradingbot_exp.tracking.registry import register_winner
 
 if TYPE_CHECKING:
     from torch import nn
@@ -194,6 +196,7 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
+        "plugins.sha256": plugins_sha256(config.plugins),
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
@@ -260,7 +263,8 @@ def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]],
 
     def after_epoch(epoch: int, record: dict[str, float]) -> bool | None:
         interrupt.check()
-        return None if on_epoch is None else on_epoch(epoch, record)
+        stop = ask_hooks(epoch, record, job.config)
+        return (on_epoch is not None and on_epoch(epoch, record)) or stop
 
     config, data = job.config.training, job.data
     optimizer = make_optimizer(config.optimizer, job.model.parameters(), config.learning_rate, config.weight_decay)
@@ -295,6 +299,10 @@ def finish(job: Job, history: History) -> float:
     job.logger.log_metrics(evaluated.metrics)
     report_undefined(job.run, evaluated.undefined)
     record_artifacts(job, history, evaluated)
+    tracking = job.config.tracking
+    registered = register_winner(job.run, tracking.register, job.run.run_id, tracking.on_error)
+    if registered is not None:
+        log.info("The model is registered as %s.", registered)
     return objectives(job.config, evaluated.objective)[0]
 
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.records import RunRecord
 
 _SHOWN_METRICS = 24
-_SHOWN_TAGS = (("model", "model.name"), ("data", "data.name"), ("config.sha256", "config.sha256"), ("error", "error"))
+_SHOWN_TAGS = (
+    ("model", "model.name"),
+    ("data", "data.name"),
+    ("config.sha256", "config.sha256"),
+    ("best trial", "best.run_id"),
+    ("registered as", "registered.model"),
+    ("error", "error"),
+)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -90,13 +97,10 @@ class LoadedRun:
 
         if self.record.parent_id is None or "study.name" not in self.record.tags:
             return self._artifact("config/config.yaml", OmegaConf.load)
-        from tradingbot_exp.tracking.lookup import find_run
-        from tradingbot_exp.tracking.reading import run_record
-
-        parent = find_run(self._store, self.record.parent_id)
-        tree = LoadedRun(run_record(self._store, parent), self._store, parent)._config_tree()
+        parent = self._relative(self.record.parent_id)
+        tree = parent._config_tree()
         for key, text in self.record.params.items():
-            if text != parent.data.params.get(key):
+            if text != parent.params.get(key):
                 is_text = isinstance(OmegaConf.select(tree, key), str)  # such as a version, 21e4, that is no number
                 value = text if is_text else OmegaConf.create(f"value: {text}").value
                 OmegaConf.update(tree, key, value, force_add=True)
@@ -124,6 +128,70 @@ class LoadedRun:
             return frame
 
         return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", read))
+
+    @cached_property
+    def data_card(self) -> dict[str, Any]:
+        """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
+        import json
+
+        def read(file: Path) -> dict[str, Any]:
+            return dict(json.loads(file.read_text(encoding="utf-8")))
+
+        try:
+            return dict(self._artifact("data/data_card.json", read))
+        except RunError:
+            return {} if self.record.parent_id is None else self._relative(self.record.parent_id).data_card
+
+    @property
+    def best(self) -> LoadedRun:
+        """Of a study, its best trial.
+
+        Raises
+        ------
+        RunError
+            It is no study, or no trial of it is complete.
+        """
+        best = self.tags.get("best.run_id")
+        if best is None:
+            raise RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no best trial.")
+        return self._relative(best)
+
+    def _relative(self, run_id: str) -> LoadedRun:
+        """Load a run of the same store."""
+        from tradingbot_exp.tracking.lookup import find_run
+        from tradingbot_exp.tracking.reading import LOSSES, run_record
+
+        found = find_run(self._store, run_id)
+        return LoadedRun(run_record(self._store, found, LOSSES), self._store, found)
+
+    def predict(self, bars: pd.DataFrame | str | Path, symbol: str | None = None) -> pd.DataFrame:
+        """Forecast from new bars, with features and scaling as in this run: `tradingbot_exp.prediction.predict`.
+
+        Parameters
+        ----------
+        bars : pandas.DataFrame, or path of a CSV or Parquet file
+            In time order, with the columns of the bars that the run was trained on.
+        symbol : str, optional
+            The instrument, where the bars are of several.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row a bar that has enough history: `date`; `forecast`; `signal`, the position that it asks for; and
+            `position`, held from this bar's close to the next one's, `evaluation.execution_lag` bars after its signal.
+        """
+        from tradingbot_exp.prediction import predict
+
+        return predict(self, bars, symbol).frame
+
+    @property
+    def has_model(self) -> bool:
+        """Whether the run keeps a model."""
+        try:
+            self._model_folder()
+        except RunError:
+            return False
+        return True
 
     @cached_property
     def model(self) -> PyFuncModel:

@@ -69,7 +69,8 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     Parameters
     ----------
     run : str
-        Its id, a unique beginning of one, or ``latest``: the newest that is no trial.
+        Its id, a unique beginning of one, or ``latest``: the newest that is no trial; or a registered model,
+        ``models:/NAME@champion`` or ``models:/NAME/3``, for the run that it is of.
     tracking_uri : str or Path, optional
         The store, or the folder in which it is; else `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the current
         directory. None is created.
@@ -83,7 +84,8 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     """
     from tradingbot_exp.tracking.lookup import find_run, open_store
     from tradingbot_exp.tracking.reading import LOSSES, run_record
+    from tradingbot_exp.tracking.registry import is_model, run_of_model
 
     store = open_store(tracking_uri)
-    found = find_run(store, run)
+    found = find_run(store, run_of_model(store, run) if is_model(run) else run)
     return LoadedRun(run_record(store, found, LOSSES), store, found)

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.plugins import OWN_METRICS
 from tradingbot_exp.tracking.store import run_page, ui_command
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def metric_lines(metrics: Mapping[str, float]) -> list[str]:
         if baseline:
             line += f"  {_number(metrics, baseline_name, form)} ({baseline})"
         lines.append(line)
-    return lines
+    own = [f"val_{name}" for name in OWN_METRICS]
+    return [*lines, *(f"  {name:<28}{_number(metrics, name, '.4g'):>12}" for name in own)]
 
 
 def _number(metrics: Mapping[str, float], name: str, form: str) -> str:

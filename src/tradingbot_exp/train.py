@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from tradingbot_exp import interrupt
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.help import commented_help
+from tradingbot_exp.config.own_conf import search_path, trusted_plugins
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
@@ -30,7 +31,7 @@ from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
 if TYPE_CHECKING:
     from tradingbot_exp.loaded_run import LoadedRun
 
-# What configuration files may instantiate; anything else is refused.
+# What configuration files may instantiate; anything else is refused. Packages named in `plugins` are added.
 TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
@@ -43,7 +44,8 @@ def job(config: DictConfig) -> object:
     from tradingbot_exp.experiment import run_job
 
     hydra_config = HydraConfig.get()
-    return run_job(config, list(hydra_config.overrides.task), Path(hydra_config.runtime.output_dir))
+    overrides = [*search_path(hydra_config), *hydra_config.overrides.task]
+    return run_job(config, overrides, Path(hydra_config.runtime.output_dir))
 
 
 def main() -> None:
@@ -69,6 +71,7 @@ def run(arguments: list[str]) -> int:
         if {"--help", "-h"} & set(arguments):
             sys.stdout.write(commented_help(job))
             return 0
+        TRUSTED.extend(trusted_plugins(arguments))
         job()
     except KeyboardInterrupt as stopped:
         _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")

@@ -59,6 +59,10 @@ REFUSED = {
     "unwritable store": (["tracking.uri=sqlite:////proc/x.db"], ["tracking.uri=sqlite:////proc/x.db"]),
     "store in no directory": (["tracking.uri=sqlite:////nowhere/x.db"], ["/nowhere", "does not exist"]),
     "store is no database": (["tracking.uri=sqlite:///text.db"], ["text.db", "not a database"]),
+    "registering the winner of a sweep, which has none": (
+        ["--multirun", "hydra/sweeper=basic", "seed=1,2", "tracking.register=name"],
+        ["tracking.register=name", "a plain sweep has no winner"],
+    ),
     "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
 }
 

@@ -72,6 +72,7 @@ class StudySweeper(Sweeper):
             The overrides of the command line.
         """
         from tradingbot_exp.config.finalize import finalize
+        from tradingbot_exp.config.own_conf import search_path
         from tradingbot_exp.errors import ConfigError
         from tradingbot_exp.hpo.display import StudyDisplay
         from tradingbot_exp.hpo.session import StudySession
@@ -97,7 +98,8 @@ class StudySweeper(Sweeper):
                 "it knows the first one's value. Add hydra/launcher=joblib to run them at once.",
                 config.hpo.n_jobs,
             )
-        session = StudySession(config, space, ExperimentOrganizer(config), fixed)
+        overrides = [*search_path(self.config.hydra), *fixed]
+        session = StudySession(config, space, ExperimentOrganizer(config), overrides)
         try:
             self._settle_folder(session)
             self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes there too

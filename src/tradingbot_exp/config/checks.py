@@ -15,10 +15,10 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.evaluation.names import OBJECTIVES
-from tradingbot_exp.models.names import ACTIVATIONS, model_names
+from tradingbot_exp.models.names import ACTIVATIONS, MODEL_KINDS, model_names
+from tradingbot_exp.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 from tradingbot_exp.training.names import DEVICES, LOSSES, OPTIMIZERS, PRECISIONS, PROGRESS_MODES, SCHEDULERS
 
-SOURCES = ("bundled", "csv", "table", "synthetic")
 BUNDLED = ("ibm", "msft")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
 PRUNERS = ("none", "median", "hyperband", "percentile")
@@ -75,7 +75,7 @@ def check(config: Config, *, own_data: bool = True) -> None:
         if not math.isfinite(value) or not number.holds(value):
             raise _wrong(number.key, value, number.wanted)
     choices: dict[str, tuple[str, ...]] = {
-        "data.source": SOURCES,
+        "data.source": (*BUILT_IN_SOURCES, *SOURCES),
         "model.name": model_names(),
         "model.activation": ACTIVATIONS,
         "training.optimizer": OPTIMIZERS,
@@ -108,10 +108,14 @@ def _check_data(config: Config) -> None:
     if data.source in ("csv", "table"):
         if not data.path:
             raise ConfigError(f"data={data.source} needs a file: data.path=FILE (CSV or Parquet).")
-    elif data.path:
+    elif data.path and data.source in BUILT_IN_SOURCES:
         raise ConfigError(
             f"data.path={data.path} is not read with data={data.source}. For your own bars use data=csv, for "
             "your own features data=table."
+        )
+    if data.options and data.source in BUILT_IN_SOURCES:
+        raise ConfigError(
+            f"data.options={data.options} is for a data source of your own, and is not read with data={data.source}."
         )
     if not data.features:
         raise ConfigError("data.features is empty: name at least one feature.")
@@ -131,6 +135,8 @@ def _check_data(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     model = config.model
+    if model.options and model.name in MODEL_KINDS:
+        raise ConfigError(f"model.options={model.options} is for a model of your own: {model.name} takes none.")
     if any(width < 1 for width in model.hidden_layers):
         raise _wrong("model.hidden_layers", model.hidden_layers, "1 or more units in each layer")
     if model.name == "linear" and model.hidden_layers:
@@ -160,6 +166,8 @@ def _check_against_data(config: Config) -> None:
             "data.target=direction, or training.loss=mse, mae or huber."
         )
     if model.input_dim is not None:
+        if model.name not in MODEL_KINDS:
+            return  # whether it takes windows or flat rows is known when it is built
         steps = 1 if model.name == "lstm" else config.data.sequence_length
         derived = len(config.data.features) * steps
         if model.input_dim != derived:
@@ -182,7 +190,7 @@ def _check_hpo(config: Config) -> None:
     if not metrics:
         raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
     for metric in metrics:
-        _one_of("hpo.metric", metric, OBJECTIVES)
+        _one_of("hpo.metric", metric, (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(
@@ -196,6 +204,7 @@ def _check_names(config: Config) -> None:
     for key in ("experiment.name", "tracking.uri"):
         if not str(_get(config, key)).strip():
             raise ConfigError(f"{key} is empty: give it a value.")
+    _check_registered_name(config.tracking.register)
     path = config.tracking.uri.partition("///")[2] if config.tracking.uri.startswith("sqlite") else ""
     if "%" in path or re.search(r"\?(?!\w+=)", path):
         raise ConfigError(
@@ -223,6 +232,12 @@ def _check_names(config: Config) -> None:
             )
         if isinstance(value, dict | list):
             raise ConfigError(f"experiment.tags.{name} is a {type(value).__name__}: a tag holds one text or number.")
+
+
+def _check_registered_name(name: str | None) -> None:
+    if name is not None and not re.fullmatch(r"[\w .-]{1,200}", name):
+        wanted = "letters, digits, spaces, _ - and ., up to 200 of them, or null for no registration"
+        raise _wrong("tracking.register", name, wanted)
 
 
 def _one_of(key: str, value: Any, known: tuple[str, ...]) -> None:

@@ -95,6 +95,8 @@ def _parse(overrides: Sequence[str]) -> list[Override]:
                 f"{word} is a sweep over several values, and one run takes one. Studies are run by "
                 "`python -m tradingbot_exp.train --multirun`, or by run_hpo_study."
             )
+        if override.key_or_group == "hydra.searchpath":  # a configuration directory of the user's own
+            continue
         if override.key_or_group.partition(".")[0].partition("/")[0] == "hydra":
             raise ConfigError(f"{word} steers Hydra's command line, and is not read here. Leave it out.")
     return parsed
@@ -104,7 +106,7 @@ def _compose(parsed: Sequence[Override], file: YamlFile | None, template: dict[s
     with _own_hydra():
         if file is None:
             return compose("config", [str(override.input_line) for override in parsed])
-        groups = [override for override in parsed if _is_group(override)]
+        groups = [each for each in parsed if _is_group(each) or each.key_or_group == "hydra.searchpath"]
         chosen = {override.key_or_group for override in groups}
         words = [f"{group}={option}" for group, option in template.items() if group not in chosen]
         composed = compose("config", [*words, *(str(override.input_line) for override in groups)])

@@ -61,7 +61,11 @@ def explain(error: Exception) -> str:
 
 def unknown_key(key: str) -> str:
     """Say that a key is none, and which one is near."""
-    added = f" To add it, write +{key}=VALUE." if re.match(r"(experiment\.tags|hpo\.param_space)\.", key) else ""
+    added = (
+        f" To add it, write +{key}=VALUE."
+        if re.match(r"(experiment\.tags|hpo\.param_space|(model|data)\.options)\.", key)
+        else ""
+    )
     return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
 
 

@@ -17,6 +17,7 @@ from tradingbot_exp.config.explain import explain, known_keys, unknown_key
 from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.plugins import load_plugins
 
 LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
 
@@ -64,6 +65,7 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
             setattr(config.training, switch, None)
     remember(config.tracking.uri)
     remember(config.hpo.storage)
+    load_plugins(config.plugins)
     check(config, own_data=own_data)
     return config
 
@@ -121,15 +123,19 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def config_sha256(config: Config, data_fingerprint: str) -> str:
     """Hash what decides a run's result: 64 hexadecimal digits.
 
-    Covered are `seed`, `data` (files by their content's fingerprint, not by path or label), `model`,
+    Covered are `seed`, `plugins`, `data` (files by their content's fingerprint, not by path or label), `model`,
     `training` and `evaluation`. Not covered, as none of it changes a run's numbers: `experiment`,
     `tracking`, `hpo` (its values arrive in `model` and `training`) and the progress display. Keys are
     sorted, so neither their order nor the way they were composed matters.
     """
     tree = asdict(config)
     covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
-    for name in ("name", "path", "symbol"):
+    for name in ("name", "path", "symbol", "options"):
         del covered["data"][name]
+    if not covered["model"]["options"]:
+        del covered["model"]["options"]
+    if config.plugins:
+        covered["plugins"] = sorted(config.plugins)
     del covered["training"]["progress"]
     covered["data"]["fingerprint"] = data_fingerprint
     canonical = json.dumps(_whole(covered), sort_keys=True, separators=(",", ":"), default=str)

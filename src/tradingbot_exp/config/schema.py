@@ -70,6 +70,7 @@ class DataConfig:
     source: str = "bundled"
     path: str | None = None
     symbol: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     features: list[str] = field(default_factory=lambda: list(DEFAULT_FEATURES))
     target: str = "return"
     returns: str | None = None
@@ -90,6 +91,7 @@ class ModelConfig:
     output_dim: int = 1
     activation: str = "relu"
     dropout: float = 0.0
+    options: dict[str, Any] = field(default_factory=dict)
     # An interpolation tells the default from a value that somebody set: see `unify_learning_rates`.
     learning_rate: float = "${tradingbot.default:0.001}"  # type: ignore[assignment]
 
@@ -146,6 +148,7 @@ class TrackingConfig:
     """Where MLflow keeps its records, what to do when it cannot, and whether a report is made of them."""
 
     uri: str = "${tradingbot.tracking_uri:}"
+    register: str | None = None
     on_error: str = "raise"
     report: bool = True
 
@@ -156,6 +159,7 @@ class Config:
 
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     seed: int = 42
+    plugins: list[str] = field(default_factory=list)
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

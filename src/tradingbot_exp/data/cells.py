@@ -68,7 +68,7 @@ def plain(column: str) -> str:
     return re.sub(r"[\s_\-.]", "", column).lower()
 
 
-def select_symbol(cells: Cells, symbol: str | None) -> tuple[Cells, str | None]:
+def select_symbol(cells: Cells, symbol: str | None, key: str = "data.symbol") -> tuple[Cells, str | None]:
     """Keep the rows of one instrument, where a column names several.
 
     Returns
@@ -79,7 +79,7 @@ def select_symbol(cells: Cells, symbol: str | None) -> tuple[Cells, str | None]:
     Raises
     ------
     ConfigError
-        If there are several and ``data.symbol`` does not say which, or says one that is not there.
+        If there are several and `key` does not say which, or says one that is not there.
     """
     columns = cells.find(SYMBOL_COLUMNS)
     if not columns:
@@ -91,13 +91,12 @@ def select_symbol(cells: Cells, symbol: str | None) -> tuple[Cells, str | None]:
     if symbol is None and len(known) > 1:
         raise ConfigError(
             f"{cells.label} holds {len(known)} instruments in its column {column!r}: {listed}. Choose one, "
-            f"as in data.symbol={known[0]}."
+            f"as in {key}={known[0]}."
         )
     chosen = known[0] if symbol is None else str(symbol)
     if chosen not in known:
         raise ConfigError(
-            f"data.symbol={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}."
-            f"{near(chosen, known)}"
+            f"{key}={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}.{near(chosen, known)}"
         )
     kept = cells.frame[names == chosen].drop(columns=column)
     return Cells(kept, cells.label, cells.unit), chosen

@@ -108,6 +108,19 @@ def check_trailing_target(cells: Cells, name: str, target: FloatArray, horizon: 
 
 def check_features(label: str, features: pd.DataFrame, train_stop: int) -> None:
     """Refuse features that are not finite, or are constant in the train rows ``[0, train_stop)``."""
+    check_finite_features(label, features)
+    for name, column in features.items():
+        values = column.to_numpy()
+        train = values[:train_stop]
+        if np.ptp(train) <= 1e-12 * np.abs(train).max():
+            raise DataError(
+                f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} train rows. It "
+                "cannot be scaled and has nothing to teach; leave it out of data.features."
+            )
+
+
+def check_finite_features(label: str, features: pd.DataFrame) -> None:
+    """Refuse features that are not finite."""
     for name, column in features.items():
         values = column.to_numpy()
         position = _first(~np.isfinite(values))
@@ -115,10 +128,4 @@ def check_features(label: str, features: pd.DataFrame, train_stop: int) -> None:
             raise DataError(
                 f"{label}: the feature {name} is {values[position]:g} on {features.index[position]}; "
                 "expected a finite number. Check the bars up to that date, or leave it out of data.features."
-            )
-        train = values[:train_stop]
-        if np.ptp(train) <= 1e-12 * np.abs(train).max():
-            raise DataError(
-                f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} train rows. It "
-                "cannot be scaled and has nothing to teach; leave it out of data.features."
             )

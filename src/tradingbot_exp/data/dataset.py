@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
-from tradingbot_exp.data.features import FEATURES, WARMUP, compute_features
+from tradingbot_exp.data.features import FEATURES, compute_features, warmup_of
 from tradingbot_exp.data.fingerprint import fingerprint
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
 from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
@@ -198,19 +198,19 @@ def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
             f"your own.{near(str(config.target), TARGETS)}"
         )
     features = compute_features(bars.frame, names)
-    stop = len(features) - config.horizon
-    if stop <= WARMUP:
+    stop, warmup = len(features) - config.horizon, warmup_of(names)
+    if stop <= warmup:
         raise DataError(
             f"{config.path or bars.name}: too few rows: {len(features)} bars, of which the features need "
-            f"the first {WARMUP} and data.horizon={config.horizon} the last; give more bars."
+            f"the first {warmup} and data.horizon={config.horizon} the last; give more bars."
         )
     log_close = np.log(bars.frame["close"].to_numpy())
-    now = log_close[WARMUP:stop]
-    target = log_close[WARMUP + config.horizon :] - now
+    now = log_close[warmup:stop]
+    target = log_close[warmup + config.horizon :] - now
     if config.target == "direction":
         target = (target > 0).astype(np.float64)
     own = [name for name in names if name not in FEATURES and name not in OHLCV]
-    return _Rows(features.iloc[WARMUP:stop], target, log_close[WARMUP + 1 : stop + 1] - now, bars.frame[[*OHLCV, *own]])
+    return _Rows(features.iloc[warmup:stop], target, log_close[warmup + 1 : stop + 1] - now, bars.frame[[*OHLCV, *own]])
 
 
 def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Rows:

@@ -19,20 +19,40 @@ Feature = Callable[[pd.DataFrame], "pd.Series[float]"]
 WARMUP = 33
 """Rows dropped at the start, as MACD's 26 and 9 bars need, whichever features are chosen: so runs compare."""
 
+_WARMUPS: dict[str, int] = {}
+
 FEATURES: dict[str, Feature] = {}
 """Every registered feature by its name."""
 
 
-def feature(name: str) -> Callable[[Feature], Feature]:
-    """Register a function from bars (``open high low close volume``) to a series on the same index."""
+def feature(name: str, warmup: int = WARMUP) -> Callable[[Feature], Feature]:
+    """Register a function from bars (``open high low close volume``) to a series on the same index.
+
+    Parameters
+    ----------
+    name : str
+        As in ``data.features``.
+    warmup : int
+        Bars that the function needs before its first value. Over `WARMUP`, that many rows are dropped at the start
+        of the data where the feature is used.
+    """
 
     def register(function: Feature) -> Feature:
-        if name in FEATURES:
-            raise ValueError(f"a feature named {name!r} is registered already")
-        FEATURES[name] = function
+        known = FEATURES.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (
+            function.__module__,
+            function.__qualname__,
+        ):
+            raise ConfigError(f"data.features: {name!r} is {known.__module__}.{known.__qualname__} already.")
+        FEATURES[name], _WARMUPS[name] = function, warmup
         return function
 
     return register
+
+
+def warmup_of(names: Sequence[str]) -> int:
+    """Count the rows at the start that the named features have no value for: `WARMUP`, or more if one needs it."""
+    return max([WARMUP, *(_WARMUPS.get(name, 0) for name in names)])
 
 
 def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -48,7 +68,7 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame of shape (n, len(names))
-        float64. The first rows, at most `WARMUP`, are NaN where a feature needs more past than there is.
+        float64. The first rows, at most `warmup_of` the names, are NaN where a feature needs more past than there is.
 
     Raises
     ------
@@ -58,7 +78,7 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     columns = {}
     for name in names:
         if name in FEATURES:
-            columns[name] = FEATURES[name](frame)
+            columns[name] = _computed(name, frame)
         elif name in frame:
             columns[name] = frame[name]
         else:
@@ -68,6 +88,21 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
                 f"{', '.join(known)}.{near(name, known)}"
             )
     return pd.DataFrame(columns, index=frame.index, dtype=np.float64)
+
+
+def _computed(name: str, frame: pd.DataFrame) -> pd.Series[float]:
+    """Compute one feature; what a function of the user's own raises, or gives of the wrong length, is named."""
+    function = FEATURES[name]
+    if function.__module__ == __name__:
+        return function(frame)
+    place = f"data.features: {name} ({function.__module__}.{function.__qualname__})"
+    try:
+        values = pd.Series(function(frame.copy()))
+    except Exception as error:
+        raise ConfigError(f"{place} raised {type(error).__name__}: {error}") from error
+    if not values.index.equals(frame.index):
+        raise ConfigError(f"{place} gave {len(values)} values; expected a series on the index of the bars.")
+    return values
 
 
 def _ln(values: pd.Series[float]) -> pd.Series[float]:

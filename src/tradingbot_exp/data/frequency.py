@@ -62,6 +62,19 @@ def infer_periods_per_year(index: pd.DatetimeIndex) -> float:
     return describe_frequency(index).require()
 
 
+def same_spacing(first: str, second: str) -> bool:
+    """Tell whether two frequencies, as `Frequency.name` says them, are of bars that come equally often.
+
+    Daily bars on business days and on all days differ; of intraday bars the minutes count, not how many a day has,
+    which a short file need not show. What is irregular cannot be told apart from itself.
+    """
+    return _spacing(first) == _spacing(second)
+
+
+def _spacing(name: str) -> str:
+    return name.partition(",")[0] if "-minute bars" in name else name
+
+
 def describe_frequency(index: pd.DatetimeIndex) -> Frequency:
     """Tell the frequency of ascending timestamps; days are those of the index's own time zone."""
     if len(index) < 3:

@@ -16,8 +16,8 @@ from tradingbot_exp.errors import DataError, near
 _PARQUET = (".parquet", ".pq")
 
 
-def read_cells(given: str) -> Cells:
-    """Read the file that ``data.path`` names, relative to the current directory.
+def read_cells(given: str, key: str = "data.path") -> Cells:
+    """Read the file that `key` names, relative to the current directory.
 
     Raises
     ------
@@ -26,13 +26,13 @@ def read_cells(given: str) -> Cells:
     """
     path = Path(given).expanduser()
     if path.is_dir():
-        raise DataError(f"data.path={given} is a directory; give one CSV or Parquet file in it.")
+        raise DataError(f"{key}={given} is a directory; give one CSV or Parquet file in it.")
     if not path.is_file():
         siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"data.path={given}: there is no file {path.absolute()}.{near(path.name, siblings)}")
+        raise DataError(f"{key}={given}: there is no file {path.absolute()}.{near(path.name, siblings)}")
     name = path.name.lower()
     if not name.endswith((".csv", ".csv.gz", *_PARQUET)):
-        raise DataError(f"data.path={given}: expected a file that ends in .csv, .csv.gz or .parquet.")
+        raise DataError(f"{key}={given}: expected a file that ends in .csv, .csv.gz or .parquet.")
     content = path.read_bytes()
     if not content.strip():
         raise DataError(f"{given} is empty; expected a header and one row for each bar.")
@@ -92,15 +92,30 @@ def parse_csv(content: bytes, label: str) -> Cells:
 
 def _parquet(content: bytes, label: str) -> pd.DataFrame:
     try:
-        frame = pd.read_parquet(io.BytesIO(content))
-        if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
-            frame = frame.rename_axis(index="date")
-        if any(name is not None for name in frame.index.names):
-            frame = frame.reset_index()
+        return _with_plain_index(pd.read_parquet(io.BytesIO(content)))
     except (ValueError, OSError) as error:  # pyarrow's errors derive from these two
         raise DataError(f"{label} cannot be read as Parquet ({error}).") from error
-    frame.columns = pd.Index([str(column).strip() for column in frame.columns])
-    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1), axis="index")
+
+
+def frame_cells(frame: pd.DataFrame, label: str) -> Cells:
+    """Take a data frame for a file: its columns, and its index if that has a name or holds times.
+
+    Raises
+    ------
+    DataError
+        If a column is there twice, or there are no rows.
+    """
+    return _checked(_with_plain_index(frame), label, "row")
+
+
+def _with_plain_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn the index into columns and count the rows from 1."""
+    if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
+        frame = frame.rename_axis(index="date")
+    if any(name is not None for name in frame.index.names):
+        frame = frame.reset_index()
+    columns = pd.Index([str(column).strip() for column in frame.columns])
+    return frame.set_axis(columns, axis="columns").set_axis(pd.RangeIndex(1, len(frame) + 1), axis="index")
 
 
 def _checked(frame: pd.DataFrame, label: str, unit: str) -> Cells:

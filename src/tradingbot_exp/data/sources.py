@@ -13,17 +13,17 @@ import pandas as pd
 
 from tradingbot_exp.data import checks
 from tradingbot_exp.data.cells import Cells, FloatArray, plain, select_symbol, to_numbers
-from tradingbot_exp.data.features import FEATURES, WARMUP
-from tradingbot_exp.data.reading import parse_csv, read_cells
+from tradingbot_exp.data.features import FEATURES, warmup_of
+from tradingbot_exp.data.reading import frame_cells, parse_csv, read_cells
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.data.timestamps import parse_times, time_column
-from tradingbot_exp.errors import ConfigError, DataError, near
+from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
+from tradingbot_exp.plugins import BUILT_IN_SOURCES, SOURCES
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
 
 OHLCV = (*checks.PRICES, "volume")
-SOURCES = ("bundled", "csv", "synthetic", "table")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class Table:
 
 
 def load_bars(config: DataConfig) -> Bars:
-    """Load the bars of ``data.source`` ``bundled``, ``csv`` or ``synthetic``.
+    """Load the bars of ``data.source`` ``bundled``, ``csv`` or ``synthetic``, or of a source of the user's own.
 
     Raises
     ------
@@ -78,9 +78,7 @@ def load_bars(config: DataConfig) -> Bars:
     if config.source == "bundled":
         return _bundled(config)
     if config.source == "csv":
-        cells, symbol = select_symbol(read_cells(_path(config)), config.symbol)
-        frame, adjustment = _bars_frame(cells, config)
-        return Bars(frame, config.name, symbol or config.name, _user_card(config, adjustment))
+        return bars_of(read_cells(_path(config)), config)
     if config.source == "synthetic":
         card = {
             "description": "AR(1) log returns, see tradingbot_exp.data.synthetic",
@@ -90,9 +88,25 @@ def load_bars(config: DataConfig) -> Bars:
             "adjustment": "none",
         }
         return Bars(synthetic_bars(config.synthetic), config.name, config.symbol or "SYNTHETIC", card)
+    if config.source in SOURCES:
+        return _own_bars(config)
+    known = (*BUILT_IN_SOURCES, *SOURCES)
     raise ConfigError(
-        f"data.source={config.source}: expected one of {', '.join(SOURCES)}.{near(str(config.source), SOURCES)}"
+        f"data.source={config.source}: expected one of {', '.join(known)}.{near(str(config.source), known)}"
     )
+
+
+def bars_of(cells: Cells, config: DataConfig, symbol_key: str = "data.symbol") -> Bars:
+    """Check the cells of a user's bars, and adjust their prices.
+
+    Raises
+    ------
+    ConfigError, DataError
+        See `load_bars`.
+    """
+    cells, symbol = select_symbol(cells, config.symbol, symbol_key)
+    frame, adjustment = _bars_frame(cells, config)
+    return Bars(frame, config.name, symbol or config.name, _user_card(config, adjustment))
 
 
 def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
@@ -113,7 +127,12 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
     DataError
         If the file, a column or a row cannot be used.
     """
-    cells, symbol = select_symbol(read_cells(_path(config)), config.symbol)
+    return table_of(read_cells(_path(config)), config, with_target=with_target)
+
+
+def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol") -> Table:
+    """Check the cells of a table; see `load_table`."""
+    cells, symbol = select_symbol(cells, config.symbol, symbol_key)
     index = parse_times(cells, time_column(cells))
     checks.check_index(cells, index)
     features = feature_names(config)
@@ -170,6 +189,28 @@ def _bundled(config: DataConfig) -> Bars:
     return Bars(frame, config.name, card["symbol"], card)
 
 
+def _own_bars(config: DataConfig) -> Bars:
+    """Call the user's own source; what it raises, or gives, is named with it."""
+    function = SOURCES[config.source]
+    label = f"data.source={config.source} ({function.__module__}.{function.__qualname__})"
+    try:
+        frame = function(config)
+    except TradingBotError:
+        raise
+    except Exception as error:
+        raise DataError(f"{label} raised {type(error).__name__}: {error}") from error
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(f"{label} gave {type(frame).__name__}; expected a pandas data frame of bars.")
+    bars = bars_of(frame_cells(frame, label), config)
+    card = {
+        "description": (function.__doc__ or "the user's own source").strip().partition("\n")[0],
+        "source": f"{config.source}, by {function.__module__}.{function.__qualname__}",
+        "licence": "not stated",
+        "adjustment": bars.card["adjustment"],
+    }
+    return Bars(bars.frame, bars.name, bars.symbol, card)
+
+
 def _bars_frame(cells: Cells, config: DataConfig) -> tuple[pd.DataFrame, str]:
     """Check the cells and return the adjusted float64 frame, and in words how it was adjusted."""
     time = time_column(cells)
@@ -193,12 +234,12 @@ def _bars_frame(cells: Cells, config: DataConfig) -> tuple[pd.DataFrame, str]:
 
 
 def _other_columns(cells: Cells, columns: list[str], wanted: tuple[str, ...]) -> dict[str, FloatArray]:
-    """Convert the user's own columns: a feature must be finite from `WARMUP` on, text is left out."""
+    """Convert the user's own columns: a feature must be finite from the warm-up on, text is left out."""
     found: dict[str, FloatArray] = {}
     for column in columns:
         if column in wanted and column not in FEATURES:
             found[column] = to_numbers(cells, column)
-            checks.check_finite(cells, column, found[column], start=WARMUP)
+            checks.check_finite(cells, column, found[column], start=warmup_of(wanted))
             continue
         try:
             found[column] = to_numbers(cells, column)
@@ -224,7 +265,7 @@ def _path(config: DataConfig) -> str:
 
 
 def _user_card(config: DataConfig, adjustment: str) -> dict[str, Any]:
-    source = f"file {Path(_path(config)).name}"
+    source = f"file {Path(config.path).name}" if config.path else "given"
     return {
         "description": "the user's own file",
         "source": source,

@@ -12,6 +12,7 @@ from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 from tradingbot_exp.evaluation.names import METRICS
+from tradingbot_exp.plugins import OWN_METRICS, own_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,9 +22,9 @@ class Evaluation:
     Attributes
     ----------
     metrics : dict of str to float
-        The finite ones of `METRICS`, without a prefix such as ``val_``.
+        The finite ones of `METRICS` and of the user's own, without a prefix such as ``val_``.
     undefined : dict of str to str
-        The rest of `METRICS`, each with its ``not defined, because …``.
+        The rest of them, each with its ``not defined, because …``.
     returns : ndarray, shape (n,), or None
         Net simple return of the strategy a bar; None without one-bar returns.
     position : ndarray, shape (n,)
@@ -71,7 +72,7 @@ def validation_metrics(
     Returns
     -------
     Evaluation
-        Each name of `METRICS` either in ``metrics`` or in ``undefined``.
+        Each name of `METRICS`, and of the user's own, either in ``metrics`` or in ``undefined``.
 
     Raises
     ------
@@ -100,10 +101,12 @@ def validation_metrics(
             "turnover": backtest.turnover(position),
             "buy_hold_sharpe": backtest.sharpe(backtest.buy_and_hold_returns(r), periods_per_year),
         }
-    metrics = {name: found[name] for name in METRICS if math.isfinite(found.get(name, math.nan))}
+    found |= own_metrics(a, f, returns)
+    names = (*METRICS, *OWN_METRICS)
+    metrics = {name: found[name] for name in names if math.isfinite(found.get(name, math.nan))}
     undefined = {
         name: f"not defined, because {_reason(name, found.get(name), a, f, position)}"
-        for name in METRICS
+        for name in names
         if name not in metrics
     }
     return Evaluation(metrics, undefined, returns, position)

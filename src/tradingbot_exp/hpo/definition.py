@@ -13,27 +13,18 @@ import tradingbot_exp
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.objectives import objectives_of
+from tradingbot_exp.plugins import plugins_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (
     *("experiment.run_name", "experiment.description", "experiment.tags", "tracking", "training.progress"),
     *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
-    *("data.name", "data.path", "data.symbol"),
+    *("data.name", "data.path", "data.symbol", "data.options"),
 )
 # Source that no trial's numbers come from: what is shown, recorded or typed.
 _NOT_DECIDING = (
-    *(
-        "commands",
-        "reporting",
-        "reproduction",
-        "tracking",
-        "cli.py",
-        "__main__.py",
-        "callbacks.py",
-        "notebook.py",
-        "loaded_run.py",
-        "summary.py",
-    ),
+    *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
+    *("loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
 )
 # The source on a data card of arrays that `run_hpo_study` was given.
@@ -63,6 +54,8 @@ def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict
         flat["hpo.metric"], flat["hpo.direction"] = objectives[0]
     flat["data.fingerprint"] = data_fingerprint
     flat["code.sha256"] = code_sha256()
+    if config.plugins:
+        flat["plugins.sha256"] = plugins_sha256(config.plugins)
     # Through JSON, so that a stored definition compares equal with a fresh one.
     plain: dict[str, Any] = json.loads(json.dumps(flat, sort_keys=True, default=str))
     return plain

@@ -13,12 +13,14 @@ BARE_BLOCKS = ("model", "training")
 _SAME_TASK = "it changes what trials are judged on, so they could not be compared. Run one study for each value"
 _NO_RESULT = "it does not decide a result. Set it outside of the search"
 _DERIVED = "it is derived from the rest of the configuration. Leave it out"
+OPTIONS = "model.options."  # of a model of the user's own: whatever its class takes
 # A block stands for all keys in it. What is left is what may be searched.
 _REFUSED = {
     "experiment": "it names and files runs, and decides no result. Set it outside of the search",
     "hpo": "it describes the search itself. Set it outside of the search",
     "tracking": "it says where records go, and decides no result. Set it outside of the search",
     "evaluation": _SAME_TASK,
+    "plugins": "it names modules. Set it outside of the search",
     "seed": "the best seed is the luckiest one. To average each trial over seeds, set hpo.repeats",
     "data.name": _SAME_TASK,
     "data.source": _SAME_TASK,
@@ -26,9 +28,11 @@ _REFUSED = {
     "data.symbol": _SAME_TASK,
     "data.target": _SAME_TASK,
     "data.horizon": _SAME_TASK,
+    "data.options": _SAME_TASK,
     "data.returns": _SAME_TASK,
     "data.split": _SAME_TASK,
     "data.synthetic": _SAME_TASK,
+    "model.options": "it is a mapping. Search one option of your model, model.options.NAME",
     "model.version": _DERIVED,
     "model.input_dim": _DERIVED,
     "model.output_dim": "a forecast is one number. Leave it out",
@@ -66,7 +70,7 @@ def targets_of(name: str, label: str, bare: bool = True) -> tuple[str, ...]:
         reason = _refusal(key)
         if reason:
             raise ConfigError(f"{label}: {key} cannot be searched, as {reason}.")
-        if key not in keys:
+        if key not in keys and not key.startswith(OPTIONS):
             raise ConfigError(f"{label} is no key of the configuration.{_hint(name)} `--cfg job` shows all keys.")
         if is_block(key):
             within = ", ".join(leaf for leaf in searchable() if leaf.startswith(f"{key}."))
@@ -87,6 +91,8 @@ def searchable() -> Iterator[str]:
 
 def _refusal(key: str) -> str:
     """Say why no study may search a key; empty if it may."""
+    if key.startswith(OPTIONS):
+        return ""
     parts = key.split(".")
     prefixes = (".".join(parts[: length + 1]) for length in range(len(parts)))
     return next((_REFUSED[prefix] for prefix in prefixes if prefix in _REFUSED), "")

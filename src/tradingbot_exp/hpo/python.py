@@ -24,6 +24,7 @@ from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import Pruned, TrialJob
+from tradingbot_exp.plugins import load_plugins
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,6 +86,7 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
         raise ConfigError(f"model.input_dim={config.model.input_dim}, but X_train has {width} columns.")
     config = copy.deepcopy(config)
     config.data = DataConfig("arrays", "table", "arrays", features=list(data.feature_names), target="y")
+    load_plugins(config.plugins)
     check(config, own_data=False)
     with given_data(data):
         session = StudySession(config, space, organizer)
@@ -100,8 +102,14 @@ def _run(session: StudySession, job: TrialJob) -> Any:
     ticket, organizer = job.ticket, session.organizer
     config = copy.deepcopy(session.config)
     for key, value in session.space.decode(job.params).items():
-        block, _, name = key.partition(".")
-        setattr(getattr(config, block), name, value)
+        *blocks, name = key.split(".")
+        place: Any = config
+        for block in blocks:
+            place = getattr(place, block)
+        if isinstance(place, dict):  # model.options
+            place[name] = value
+        else:
+            setattr(place, name, value)
     folder = session.folder / f"trial-{ticket.number:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     run = organizer.take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)

@@ -242,7 +242,8 @@ def result_table(session: StudySession, result: StudyResult) -> str:
         "",
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
-    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), ""])
+    registered = [f"  its model is registered as {session.registered}"] if session.registered else []
+    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), *registered, ""])
 
 
 def _winner_alone(session: StudySession, trial: FrozenTrial) -> list[str]:
@@ -258,7 +259,7 @@ def _command(session: StudySession, trial: FrozenTrial) -> str:
     """Give the command that trains a trial by itself; empty for arrays that `run_hpo_study` was given."""
     if load_data(session.config).card.get("source") == GIVEN_ARRAYS:
         return ""
-    own = [word for word in session.overrides if not word.lstrip("+").startswith("hpo")]
+    own = [word for word in session.overrides if not word.lstrip("+").startswith(("hpo", "tracking.register="))]
     # The other learning rate follows by itself.
     found = [word for word in session.space.overrides(trial.params) if "training.learning_rate=" not in word]
     return " ".join(["python -m tradingbot_exp.train", *(shlex.quote(word) for word in [*own, *found])])

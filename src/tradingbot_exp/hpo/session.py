@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import logging
 import sys
@@ -14,16 +15,18 @@ import optuna
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
+from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError, near
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity, is_alive, signature
+from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
 
@@ -38,11 +41,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SHOWN_TRIALS = 5
 # What an earlier start's end left on the parent run, and a new start makes untrue.
 _STALE_TAGS = {"error", "study.stopped_early"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StudyResult:
     """What a finished study leaves.
 
@@ -61,6 +65,22 @@ class StudyResult:
     name: str
     best: list[FrozenTrial]
     stopped_early: str | None
+
+    def __repr__(self) -> str:
+        best = self.best[0].values if self.best else None
+        return f"StudyResult({self.name!r}, best={best}, parent_id={self.parent_id!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the study in a notebook: its best trials, the best first."""
+        names = list(self.best[0].params) if self.best else []
+        rows = [["trial", "value", *names]]
+        for trial in self.best[:SHOWN_TRIALS]:
+            values = ", ".join(f"{value:.6g}" for value in trial.values)
+            rows.append([str(trial.number), values, *(str(trial.params.get(name, "")) for name in names)])
+        head = html.escape(f"Study {self.name} (run {self.parent_id})")
+        early = f"<p>stopped early: {html.escape(self.stopped_early)}</p>" if self.stopped_early else ""
+        cells = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
+        return f"<p>{head}</p>{early}<table>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
 
 
 class StudySession:
@@ -100,6 +120,7 @@ class StudySession:
         self.parent = self._open_parent(created)
         # Where the trials' folders are, the same for each start of the study.
         self.folder = launch_dir() / "multirun" / self.study.user_attrs.get("folder", self.name)
+        self.registered: str | None = None  # the address of the winner's model in the registry
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
     def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
@@ -134,6 +155,7 @@ class StudySession:
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
+            self._register(result)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except KeyboardInterrupt as error:
@@ -156,6 +178,13 @@ class StudySession:
             sys.stdout.write(f"  the report:\n  {report}\n")
         sys.stdout.flush()
         return result
+
+    def _register(self, result: StudyResult) -> None:
+        """Register the winner's model under `tracking.register`; a winner that is registered already stays as it is."""
+        tracking = self.config.tracking
+        if result.best:
+            run_id = str(result.best[0].user_attrs.get("run_id"))
+            self.registered = register_winner(self.parent, tracking.register, run_id, tracking.on_error)
 
     def close(self, error: BaseException | None = None) -> None:
         """End the parent run, by the kind of `error`; once is enough."""
@@ -284,6 +313,27 @@ def _same_database(first: str | None, second: str) -> bool:
     return first == second
 
 
+def _check_options(config: Config, space: SearchSpace) -> None:
+    """Refuse to search an option of the user's own model that the configuration does not have."""
+    for name, parameter in space.parameters.items():
+        option = name.removeprefix(OPTIONS)
+        if name.startswith(OPTIONS) and option not in config.model.options:
+            there = ", ".join(config.model.options) or "none"
+            raise ConfigError(
+                f"{parameter.label}: model.options has no '{option}'; it has: {there}. Give it a value first, with "
+                f"+{name}=VALUE or in the model's file.{near(option, config.model.options)}"
+            )
+
+
+def _check_registration(config: Config) -> None:
+    """Refuse to register a winner that there will not be."""
+    name, hpo = config.tracking.register, config.hpo
+    if name is not None and hpo.keep == "none":
+        raise ConfigError(f"tracking.register={name} needs the winner's model, which hpo.keep=none does not keep.")
+    if name is not None and len(objectives_of(hpo)) > 1:
+        raise ConfigError(f"tracking.register={name} registers one winner, and hpo.metric names {len(hpo.metric)}.")
+
+
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
     if hpo.null_replays:
@@ -296,6 +346,8 @@ def _check(config: Config, space: SearchSpace) -> None:
             "each. Leave hpo.storage out for a local file, or name another database."
         )
     check_space(config, space)
+    _check_options(config, space)
+    _check_registration(config)
     several = len(objectives_of(hpo)) > 1
     if several and hpo.pruner != "none":
         raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")

@@ -18,6 +18,14 @@ ACTIVATION_CLASSES: dict[str, str] = {
 ACTIVATIONS: tuple[str, ...] = tuple(ACTIVATION_CLASSES)
 
 _NOT_MODELS = frozenset({"names", "registry", "summary"})
+MODEL_KINDS = tuple(
+    sorted(
+        module.name
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+        if module.name not in _NOT_MODELS and not module.name.startswith("_")
+    )
+)
+"""The models of this package: a file ``foo.py`` in this folder is the model ``foo``."""
 _registered: set[str] = set()  # names registered from outside this folder, see `registry.register`
 
 
@@ -27,9 +35,6 @@ def model_names() -> tuple[str, ...]:
     Returns
     -------
     tuple of str
-        Sorted. A file ``foo.py`` in this folder is the model ``foo``; models that other code registered
-        are listed with them.
+        Sorted: those of this package, and those that other code registered.
     """
-    files = {module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)])}
-    models = {name for name in files - _NOT_MODELS if not name.startswith("_")}
-    return tuple(sorted(models | _registered))
+    return tuple(sorted({*MODEL_KINDS, *_registered}))

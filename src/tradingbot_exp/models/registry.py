@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,8 +24,8 @@ def register(name: str) -> Callable[[_M], _M]:
     """Register an ``nn.Module`` class as ``model.name=<name>``.
 
     The class takes the keyword arguments ``input_dim``, ``output_dim``, ``hidden_layers`` (list of int),
-    ``activation`` (a name, see `activation_class`) and ``dropout``. With a class attribute
-    ``sequential = True`` its input is (n, L, F) and ``input_dim`` is F; else ``input_dim`` is L·F.
+    ``activation`` (a name, see `activation_class`) and ``dropout``, and whatever ``model.options`` holds. With a
+    class attribute ``sequential = True`` its input is (n, L, F) and ``input_dim`` is F; else ``input_dim`` is L·F.
 
     Raises
     ------
@@ -68,7 +69,8 @@ def build_model(config: ModelConfig, n_features: int, sequence_length: int = 1) 
     Parameters
     ----------
     config : ModelConfig
-        Anything with its attributes: name, hidden_layers, output_dim, activation, dropout, input_dim.
+        Anything with its attributes: name, hidden_layers, output_dim, activation, dropout, input_dim and, for a
+        class of the user's own, options.
     n_features : int
         F, the features of one bar.
     sequence_length : int
@@ -82,7 +84,8 @@ def build_model(config: ModelConfig, n_features: int, sequence_length: int = 1) 
     Raises
     ------
     ConfigError
-        For an unknown name or activation, an impossible size, or an ``input_dim`` at odds with the data.
+        For an unknown name or activation, an impossible size, an ``input_dim`` at odds with the data, or options
+        that the class does not take.
     """
     cls = model_class(config.name)
     _check(config)
@@ -101,7 +104,15 @@ def build_model(config: ModelConfig, n_features: int, sequence_length: int = 1) 
         "activation": config.activation,
         "dropout": float(config.dropout),
     }
-    return cls(**arguments)
+    options = dict(getattr(config, "options", None) or {})
+    try:
+        inspect.signature(cls).bind(**arguments | options)
+    except TypeError as error:
+        raise ConfigError(
+            f"model.name={config.name}: {cls.__module__}.{cls.__qualname__} cannot be given "
+            f"{', '.join([*arguments, *options])}: {error}. A model takes the first five, and model.options."
+        ) from error
+    return cls(**arguments | options)
 
 
 def activation_class(name: str) -> type[nn.Module]:

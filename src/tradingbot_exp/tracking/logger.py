@@ -49,6 +49,9 @@ class EnhancedMLflowLogger:
         self._given = run
         self._attached: dict[str, TrackedRun] = {}
 
+    def __repr__(self) -> str:
+        return f"EnhancedMLflowLogger({self.run!r})" if self.has_run else "EnhancedMLflowLogger(no run is open)"
+
     @property
     def run(self) -> TrackedRun:
         """The run that is written to now."""

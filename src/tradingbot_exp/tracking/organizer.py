@@ -11,10 +11,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
 from tradingbot_exp.tracking.process import identity
+from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
 from tradingbot_exp.tracking.store import open_client, open_experiment
 
@@ -88,17 +90,23 @@ class ExperimentOrganizer:
         self.config = config
         self._opened: tuple[MlflowClient, str] | None = None
 
+    def __repr__(self) -> str:
+        uri = redact(self.config.tracking.uri)
+        return f"ExperimentOrganizer(experiment={self.config.experiment.name!r}, uri={uri!r})"
+
     def connect(self) -> tuple[MlflowClient, str]:
         """Reach the store and give its client and the experiment's id; done once.
 
         Raises
         ------
         TrackingError
-            The store cannot be used.
+            The store cannot be used, or has no model registry where one is needed.
         """
         if self._opened is None:
-            uri = self.config.tracking.uri
+            tracking = self.config.tracking
+            uri = tracking.uri
             client = open_client(uri)
+            check_registry(client, getattr(tracking, "register", None), tracking.on_error)
             self._opened = client, open_experiment(client, uri, self.config.experiment.name)
         return self._opened
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.tracking.store import quiet
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def save(
         "feature_names": None if feature_names is None else list(feature_names),
         "sequence_length": sequence_length,
         "logits": logits,
+        "module": type(model).__module__,
         "dtype": str(next(model.parameters(), torch.zeros(())).dtype).removeprefix("torch."),
         "training_packages": {name: metadata.version(name) for name in _NEEDED},
     }
@@ -144,6 +145,19 @@ class SavedModel:
         return np.ascontiguousarray(values, dtype=self._record["dtype"])
 
 
+def _load_own_class(name: str, module: str) -> None:
+    """Import the user's own module, which registers the model's class."""
+    from tradingbot_exp.plugins import load_plugins
+
+    try:
+        load_plugins([module])
+    except ConfigError as error:
+        raise TrackingError(
+            f"The model '{name}' is a class of {module or 'an unknown module'}, which is not here. {error} Put the "
+            "folder that holds it on PYTHONPATH, or start from it."
+        ) from error
+
+
 def _load_pyfunc(path: str) -> SavedModel:
     """Load what `save` wrote; MLflow calls this by name."""
     import torch
@@ -152,9 +166,12 @@ def _load_pyfunc(path: str) -> SavedModel:
     record = json.loads((data / "model.json").read_text(encoding="utf-8"))
     if record["config"] is not None:
         from tradingbot_exp.config.schema import ModelConfig
+        from tradingbot_exp.models.names import model_names
         from tradingbot_exp.models.registry import build_model
 
         config = ModelConfig(**record["config"])
+        if config.name not in model_names():
+            _load_own_class(config.name, record.get("module", ""))
         model = build_model(config, len(record["feature_names"]), record["sequence_length"])
         model.to(getattr(torch, record["dtype"]))
         model.load_state_dict(torch.load(data / "weights.pt", weights_only=True))

@@ -131,5 +131,6 @@ def test_a_name_that_is_no_feature_is_a_column_or_refused_with_a_guess() -> None
 
 
 def test_a_registered_name_is_not_given_away_twice() -> None:
-    with pytest.raises(ValueError, match="'clv' is registered already"):
-        feature("clv")(FEATURES["clv"])
+    with pytest.raises(ConfigError, match=r"'clv' is tradingbot_exp\.data\.features\.clv already"):
+        feature("clv")(FEATURES["ret_1"])
+    assert feature("clv")(FEATURES["clv"]) is FEATURES["clv"]  # a module that is loaded again

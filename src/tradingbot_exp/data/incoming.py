@@ -1,0 +1,77 @@
+"""New bars for a model that is trained: checked as its own were, with the features that it takes, and no target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import pandas as pd
+
+from tradingbot_exp.data.cells import Cells
+from tradingbot_exp.data.checks import check_finite_features
+from tradingbot_exp.data.features import compute_features, warmup_of
+from tradingbot_exp.data.frequency import describe_frequency, same_spacing
+from tradingbot_exp.data.sources import bars_of, feature_names, table_of
+from tradingbot_exp.errors import DataError
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import DataConfig
+
+
+class Incoming(NamedTuple):
+    """Rows to forecast from.
+
+    Attributes
+    ----------
+    features : pandas.DataFrame of shape (n, F)
+        Unscaled, float64, indexed by the bars' times: the rows with enough history for the features.
+    symbol : str
+    bars : int
+        Rows of the file, or of the one instrument that was chosen.
+    """
+
+    features: pd.DataFrame
+    symbol: str
+    bars: int
+
+
+def incoming_rows(cells: Cells, config: DataConfig, frequency: str | None, symbol_key: str) -> Incoming:
+    """Compute the features of new bars, or take those of a new table.
+
+    Parameters
+    ----------
+    cells : Cells
+        Bars; or, where `config` is of a table, its feature columns.
+    config : DataConfig
+        Of the run; its `symbol` says which instrument is meant.
+    frequency : str or None
+        How often the run's own bars came, as its data card says.
+    symbol_key : str
+        What a message calls the choice of an instrument.
+
+    Raises
+    ------
+    ConfigError, DataError
+        Columns, values or frequency do not fit, or there are too few rows.
+    """
+    names = feature_names(config)
+    if config.source == "table":
+        table = table_of(cells, config, with_target=False, symbol_key=symbol_key)
+        features, symbol, history = table.frame[list(names)], table.symbol, 0
+    else:
+        bars = bars_of(cells, replace(config, source="csv", path=None), symbol_key)
+        features, symbol, history = compute_features(bars.frame, names), bars.symbol, warmup_of(names)
+    index = pd.DatetimeIndex(features.index)
+    found = describe_frequency(index).name
+    if frequency is not None and len(index) > 2 and not same_spacing(frequency, found):
+        raise DataError(f"{cells.label}: the bars are {found}, and the model was trained on {frequency} ones.")
+    needed = history + config.sequence_length
+    if len(features) < needed:
+        seen = f", and the model sees {config.sequence_length} at a time" if config.sequence_length > 1 else ""
+        raise DataError(
+            f"{cells.label}: too few rows: {len(features)}. The features need the first {history} as history{seen}; "
+            f"give {needed} or more."
+        )
+    usable = features.iloc[history:]
+    check_finite_features(cells.label, usable)
+    return Incoming(usable, symbol, len(features))

@@ -1,0 +1,148 @@
+"""MLflow's model registry: the model of a run under a name, its newest version with the alias ``champion``."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.errors import RunError, TrackingError
+from tradingbot_exp.tracking.store import reason, wrapped
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.run import TrackedRun
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+TAG = "registered.model"
+"""On a run: the address of what was registered, ``models:/NAME/VERSION``."""
+
+_SCHEME = "models:/"
+
+
+def is_model(text: str) -> bool:
+    """Tell whether `text` addresses a registered model."""
+    return text.strip().startswith(_SCHEME)
+
+
+def run_of_model(store: Store, address: str) -> str:
+    """Give the id of the run whose model is registered at ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+
+    Raises
+    ------
+    RunError
+        There is none.
+    """
+    found = re.fullmatch(rf"{_SCHEME}([^/@:]+)(?:@([^/@:]+)|/(\d+))", address.strip())
+    if found is None:
+        raise RunError(f"'{address}' is no registered model: expected {_SCHEME}NAME@{CHAMPION} or {_SCHEME}NAME/3.")
+    name, alias, version = found.groups()
+    try:
+        if alias:
+            model = store.client.get_model_version_by_alias(name, alias)
+        else:
+            model = store.client.get_model_version(name, version)
+    except Exception as error:
+        raise RunError(_not_there(store, name, address, error)) from error
+    if not model.run_id:
+        raise RunError(f"{address} in {store.shown} is of no run, so nothing says which features it takes.")
+    return str(model.run_id)
+
+
+def _not_there(store: Store, name: str, address: str, error: Exception) -> str:
+    """Say what there is instead."""
+    try:
+        versions = store.client.search_model_versions(f"name = '{name}'")
+        aliases = sorted(store.client.get_registered_model(name).aliases) if versions else []
+        known = sorted(str(model.name) for model in store.client.search_registered_models())
+    except Exception:
+        return f"{address} is not in {store.shown}: {reason(error)}"
+    if versions:
+        there = [*(str(each.version) for each in reversed(versions)), *(f"@{alias}" for alias in aliases)]
+        return f"There is no {address} in {store.shown}; {name} has {', '.join(there)}."
+    return f"There is no registered model '{name}' in {store.shown}; there are: {', '.join(known) or 'none'}."
+
+
+def check_registry(client: MlflowClient, name: str | None, on_error: str) -> None:
+    """Find out, before anything is trained, whether the store has a registry that can be used.
+
+    Raises
+    ------
+    TrackingError
+        It has none, and `on_error` is ``raise``.
+    """
+    if name is None or on_error != "raise":
+        return
+    with wrapped(f"tracking.register={name}: the store has no model registry that can be used"):
+        client.search_registered_models(max_results=1)
+
+
+def register_winner(run: TrackedRun, name: str | None, run_id: str, on_error: str) -> str | None:
+    """Register the model of the run `run_id`, if there is a name for it, and tag `run` with its address.
+
+    Returns
+    -------
+    str or None
+        ``models:/NAME/VERSION``; None if it is not registered.
+
+    Raises
+    ------
+    TrackingError
+        It cannot be registered, and `on_error` is ``raise``; else a warning says so.
+    """
+    if name is None:
+        return None
+    try:
+        if run.delivery.failure is not None or run.delivery.client is None:
+            raise TrackingError(
+                f"tracking.register={name}: the model of the run {run.name} is not registered, since its records "
+                "wait on disk. Once they are sent, register it in MLflow."
+            )
+        address = register_model(run.delivery.client, name, run_id)
+    except TrackingError as error:
+        if on_error == "raise" and run.delivery.failure is None:
+            raise
+        log.warning("%s", error)
+        return None
+    run.set_tags({TAG: address})
+    return address
+
+
+def register_model(client: MlflowClient, name: str, run_id: str) -> str:
+    """Register the model of a run and make it the champion; what is registered already stays as it is.
+
+    Returns
+    -------
+    str
+        ``models:/NAME/VERSION``.
+
+    Raises
+    ------
+    TrackingError
+        The run has no model, or the store cannot register it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    with wrapped(f"tracking.register={name}: the model of the run {run_id} is not registered"):
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        if versions:
+            version = str(versions[0].version)
+            if CHAMPION in client.get_registered_model(name).aliases:
+                return f"{_SCHEME}{name}/{version}"
+        else:
+            run = client.get_run(run_id)
+            if "model" not in {each.path for each in client.list_artifacts(run_id)}:
+                raise TrackingError(f"tracking.register={name}: the run {run_id} has no model to register.")
+            try:
+                client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            source = f"{run.info.artifact_uri}/model"
+            version = str(client.create_model_version(name, source, run_id).version)
+        client.set_registered_model_alias(name, CHAMPION, version)
+    return f"{_SCHEME}{name}/{version}"

@@ -1,0 +1,89 @@
+"""Runs what the documentation shows: each command in a fork of this process, which has loaded what is heavy.
+
+Reads a JSON list of steps from standard input, each with `folder`, `kind` (``python`` or ``bash``) and `text`, and
+writes a JSON list with `status` and `output` of each. By itself, a command spends most of its time importing torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import shlex
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGE = "tradingbot_exp"
+
+
+def run_step(folder: Path, kind: str, text: str) -> tuple[int, str]:
+    """Run one step in `folder`; give its exit status and what it printed."""
+    if kind == "python":
+        program = compile(text, "snippet", "exec")
+        return forked(folder, ["snippet.py"], lambda: exec(program, {"__name__": "__main__"}))  # noqa: S102 - our own
+    words = shlex.split(text, comments=True)
+    if words[0] == "python" and words[1] == "-m" and words[2].partition(".")[0] == PACKAGE and "|" not in words:
+        module = words[2] if "." in words[2] else f"{PACKAGE}.__main__"
+        return forked(folder, [module, *words[3:]], lambda: runpy.run_module(module, {}, "__main__", alter_sys=True))
+    if words[0] == "python" and words[1].endswith(".py"):
+        return forked(folder, words[1:], lambda: runpy.run_path(words[1], {}, "__main__"))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-ec", text], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def forked(folder: Path, arguments: list[str], body: Callable[[], object]) -> tuple[int, str]:
+    """Run `body` in a child process, as a command with these arguments."""
+    with tempfile.TemporaryFile() as output:
+        child = os.fork()
+        if child == 0:
+            os._exit(_as_command(folder, arguments, body, output.fileno()))
+        _, status = os.waitpid(child, 0)
+        output.seek(0)
+        return os.waitstatus_to_exitcode(status), output.read().decode()
+
+
+def _as_command(folder: Path, arguments: list[str], body: Callable[[], object], output: int) -> int:
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    sys.argv, sys.path[0] = arguments, str(folder)
+    status = 0
+    try:
+        body()
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return status
+
+
+def main() -> None:
+    """Run the steps that come from standard input."""
+    import hydra  # noqa: F401
+    import mlflow  # noqa: F401
+    import optuna  # noqa: F401
+    import pandas  # noqa: F401
+    import plotly  # noqa: F401
+    import sklearn.preprocessing  # noqa: F401
+    import skops.io  # noqa: F401
+    import torch._dynamo  # noqa: F401
+
+    results = []
+    for step in json.load(sys.stdin):
+        status, output = run_step(Path(step["folder"]), step["kind"], step["text"])
+        results.append({"status": status, "output": output})
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
