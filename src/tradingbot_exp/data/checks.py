@@ -116,9 +116,13 @@ def check_features(label: str, features: pd.DataFrame, train_stop: int) -> None:
                 f"{label}: the feature {name} is {values[position]:g} on {features.index[position]}; "
                 "expected a finite number. Check the bars up to that date, or leave it out of data.features."
             )
-        train = values[:train_stop]
-        if np.ptp(train) <= 1e-12 * np.abs(train).max():
-            raise DataError(
-                f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} train rows. It "
-                "cannot be scaled and has nothing to teach; leave it out of data.features."
-            )
+        check_spread(label, str(name), values[:train_stop])
+
+
+def check_spread(label: str, name: str, train: FloatArray, rows: str = "train rows") -> None:
+    """Refuse a feature that is constant in the rows that a model is trained on, which `rows` names."""
+    if np.ptp(train) <= 1e-12 * np.abs(train).max():
+        raise DataError(
+            f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} {rows}. It "
+            "cannot be scaled and has nothing to teach; leave it out of data.features."
+        )
