@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.errors import DivergedError
 
 if TYPE_CHECKING:
+    from tradingbot_exp.data import PreparedData
     from tradingbot_exp.experiment import Job
     from tradingbot_exp.training.history import History
 
@@ -43,9 +44,7 @@ def train_in_turn(folds: Sequence[Job], logger: Any, train: Callable[[Job, Any],
     histories: list[History] = []
     for number, fold in enumerate(folds, 1):
         if fold.config.training.progress != "off":
-            data = fold.data
-            dates = [data.dates(block)[place].date() for block in (data.train, data.val) for place in (0, -1)]
-            log.info("fold %d of %d: trained on %s to %s, validated on %s to %s", number, len(folds), *dates)
+            log.info("fold %d of %d: %s", number, len(folds), _in_words(fold.data))
         try:
             histories.append(train(fold, FoldCurves(logger, number, len(folds), histories)))
         except DivergedError as error:
@@ -54,6 +53,17 @@ def train_in_turn(folds: Sequence[Job], logger: Any, train: Callable[[Job, Any],
         if histories[-1].stopped_by == "hook":
             break
     return histories
+
+
+def _in_words(data: PreparedData) -> str:
+    """Say which bars a fold trains on and is validated on."""
+    first, last = data.index[[data.train.start, data.train.stop - 1]]
+    said = f"trains on {first} to {last}"
+    if data.train.hole is not None:
+        first, last = data.index[[data.train.hole[0], data.train.hole[1] - 1]]
+        said += f" without {first} to {last}"
+    first, last = data.index[[data.val.start, data.val.stop - 1]]
+    return f"{said}, is validated on {first} to {last}".replace(" 00:00:00", "")
 
 
 class FoldCurves:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.lookup import Store
     from tradingbot_exp.tracking.records import RunRecord
 
-_SHOWN_METRICS = 36
+_SHOWN_METRICS = 24
 # Metrics that are shown last, being of less interest than those of the whole run on validation rows.
 _LESSER_METRICS = ("fold_", "seed_", "train_")
 _SHOWN_TAGS = (("model", "model.name"), ("data", "data.name"), ("config.sha256", "config.sha256"), ("error", "error"))

@@ -211,5 +211,6 @@ def most_steps(definition: Mapping[str, Any]) -> int:
     epochs = definition["training.epochs"]
     if searched is not None:
         epochs = max(searched["choices"]) if "choices" in searched else searched["high"]
-    folds = 1 if definition["evaluation.scheme"] == "chronological" else int(definition["evaluation.folds"])
+    several = definition.get("evaluation.scheme", "chronological") != "chronological"
+    folds = int(definition["evaluation.folds"]) if several else 1
     return int(epochs) * int(definition["hpo.repeats"]) * folds
