@@ -40,7 +40,8 @@ class Evaluated:
 
     Of several folds, losses, errors, correlations and what concerns train rows are means over folds. What comes of
     returns is counted on the forecasts of all folds in time order, with positions carried over from one to the next;
-    by itself (``fold_1_val_sharpe``) each fold starts flat.
+    by itself (``fold_1_val_sharpe``) each fold starts flat. Train rows are taken one after another, also where a block
+    was left out of them.
 
     Attributes
     ----------
