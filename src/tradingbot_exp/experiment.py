@@ -20,6 +20,7 @@ from tradingbot_exp.config.finalize import config_sha256, finalize
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.errors import DivergedError
+from tradingbot_exp.fold_training import train_in_turn
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
 from tradingbot_exp.plugins import ask_hooks, plugins_sha256
@@ -40,13 +41,32 @@ _given_data: ContextVar[PreparedData | None] = ContextVar("tradingbot_given_data
 
 @dataclass(frozen=True)
 class Job:
-    """A job that is ready to be trained."""
+    """A job that is ready to be trained.
+
+    Attributes
+    ----------
+    config : Config
+    data : PreparedData
+        As the last fold sees them.
+    model : nn.Module
+        The last fold's.
+    run : TrackedRun
+    logger : EnhancedMLflowLogger
+    earlier : tuple of Job
+        Where `evaluation.scheme` makes several folds, a job for each but the last, with its own data and model.
+    """
 
     config: Config
     data: PreparedData
     model: nn.Module
     run: TrackedRun
     logger: EnhancedMLflowLogger
+    earlier: tuple[Job, ...] = ()
+
+    @property
+    def folds(self) -> tuple[Job, ...]:
+        """A job for each fold, in time order; the last, or only one, is this job."""
+        return (*self.earlier, self)
 
 
 def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any:
@@ -86,8 +106,8 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
 
 def _run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
     job = prepare(config, run, overrides)
-    (history,) = fit([job])
-    return finish(job, history)
+    (histories,) = fit([job])
+    return finish(job, histories)
 
 
 def load_data(config: Config) -> PreparedData:
@@ -137,7 +157,10 @@ def check_inputs(config: Config) -> PreparedData:
     ConfigError, DataError
         They are not.
     """
+    from tradingbot_exp.data.folds import fold_views
+
     data = load_data(config)
+    fold_views(data, config.evaluation)
     periods_per_year(config, data)
     if config.training.device in ("cuda", "mps"):
         from tradingbot_exp.training.device import resolve_device
@@ -172,23 +195,33 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
 
 
 def build(config: Config, run: TrackedRun) -> Job:
-    """Make data and model, and fill `model.input_dim` and `model.version` in; nothing is recorded."""
+    """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
+
+    All models start from the same weights. Nothing is recorded.
+    """
     import torch
 
+    from tradingbot_exp.data.folds import fold_views
     from tradingbot_exp.models.registry import build_model
     from tradingbot_exp.models.summary import model_version
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.training.rng import SeededRng
 
-    data = load_data(config)
+    views = fold_views(load_data(config), config.evaluation)
+    data = views[-1]
     if config.model.name == "lstm" and data.sequence_length == 1:
         log.warning("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
-    with SeededRng(config.seed, torch.device("cpu")):
-        model = build_model(config.model, len(data.feature_names), data.sequence_length)
-    job = Job(config, data, model, run, EnhancedMLflowLogger(run))
-    version = config.model.version or model_version(model)
-    derived = replace(config.model, input_dim=int(_row_shape(job)[-1]), version=version)
-    return replace(job, config=replace(config, model=derived))
+    models = []
+    for _ in views:
+        with SeededRng(config.seed, torch.device("cpu")):
+            models.append(build_model(config.model, len(data.feature_names), data.sequence_length))
+    logger = EnhancedMLflowLogger(run)
+    last = Job(config, data, models[-1], run, logger)
+    version = config.model.version or model_version(last.model)
+    derived = replace(config.model, input_dim=int(_row_shape(last)[-1]), version=version)
+    config = replace(config, model=derived)
+    jobs = [Job(config, view, model, run, logger) for view, model in zip(views, models, strict=True)]
+    return replace(jobs[-1], earlier=tuple(jobs[:-1]))
 
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
@@ -202,6 +235,8 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         "config.sha256": config_sha256(config, data.fingerprint),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
+        # Whose model it is that is kept.
+        "model.fold": None if config.evaluation.scheme == "chronological" else str(config.evaluation.folds),
     }
 
 
@@ -227,8 +262,13 @@ def _row_shape(job: Job) -> tuple[int, ...]:
     return (features * length,)
 
 
-def fit(jobs: Sequence[Job]) -> list[History]:
+def fit(jobs: Sequence[Job]) -> list[list[History]]:
     """Train prepared jobs, in order, each with its own seed.
+
+    Returns
+    -------
+    list of list of History
+        Of each job, the history of each fold.
 
     Raises
     ------
@@ -238,16 +278,23 @@ def fit(jobs: Sequence[Job]) -> list[History]:
     return [_fit_one(job) for job in jobs]
 
 
-def _fit_one(job: Job) -> History:
+def _fit_one(job: Job) -> list[History]:
     try:
-        return fit_model(job, job.logger)
+        return fit_folds(job, job.logger)
     except DivergedError as error:
         job.logger.log_training_history(error.history, job.config.training.loss)
         raise
 
 
+def fit_folds(
+    job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None
+) -> list[History]:
+    """Train the model of each fold of a job: see `fit_model`, and `tradingbot_exp.fold_training.train_in_turn`."""
+    return train_in_turn(job.folds, logger, lambda fold, curves: fit_model(fold, curves, on_epoch))
+
+
 def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None) -> History:
-    """Train one job's model.
+    """Train one job's model, of several folds the last one's.
 
     Parameters
     ----------
@@ -293,12 +340,19 @@ def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]],
         )
 
 
-def finish(job: Job, history: History) -> float:
-    """Evaluate the trained model on the validation rows, record all of it, and give the objective; NaN if undefined."""
-    evaluated = evaluate(job, history)
+def finish(job: Job, histories: Sequence[History]) -> float:
+    """Evaluate the trained models on the validation rows, record all of it, and give the objective; NaN if undefined.
+
+    Parameters
+    ----------
+    job : Job
+    histories : sequence of History
+        Of each fold.
+    """
+    evaluated = evaluate(job, histories)
     job.logger.log_metrics(evaluated.metrics)
     report_undefined(job.run, evaluated.undefined)
-    record_artifacts(job, history, evaluated)
+    record_artifacts(job, histories, evaluated)
     tracking = job.config.tracking
     registered = register_winner(job.run, tracking.register, job.run.run_id, tracking.on_error)
     if registered is not None:

@@ -12,6 +12,8 @@ from urllib.parse import unquote, urlsplit
 from tradingbot_exp.errors import RunError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     from mlflow.entities import Run
     from mlflow.pyfunc import PyFuncModel
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.records import RunRecord
 
 _SHOWN_METRICS = 24
+# Metrics that are shown last, being of less interest than those of the whole run on validation rows.
+_LESSER_METRICS = ("fold_", "seed_", "train_")
 _SHOWN_TAGS = (
     ("model", "model.name"),
     ("data", "data.name"),
@@ -116,7 +120,10 @@ class LoadedRun:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """A row a validation bar: `date`, `actual`, `forecast`, `position`, and returns where the data have them."""
+        """A row a validation bar: `date`, `actual`, `forecast`, `position`, and returns where the data have them.
+
+        Of a run over several folds, the bars of all of them in time order, and their `fold`.
+        """
         import pandas as pd
 
         def read(file: Path) -> pd.DataFrame:
@@ -242,13 +249,17 @@ class LoadedRun:
             ("kind, status", f"{record.kind or 'not of this package'}, {record.status}"),
             ("started", f"{record.started:%Y-%m-%d %H:%M:%S} UTC" + _duration(record.seconds)),
             *((label, record.tags[tag]) for label, tag in _SHOWN_TAGS if tag in record.tags),
-            *((name, f"{value:.6g}") for name, value in sorted(record.metrics.items())[:_SHOWN_METRICS]),
+            *((name, f"{record.metrics[name]:.6g}") for name in _by_interest(record.metrics)[:_SHOWN_METRICS]),
         ]
         left_out = len(record.metrics) - _SHOWN_METRICS
         if left_out > 0:
             rows.append(("…", f"{left_out} more in .metrics"))
         cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+
+def _by_interest(metrics: Mapping[str, float]) -> list[str]:
+    return sorted(metrics, key=lambda name: (name.startswith(_LESSER_METRICS), name))
 
 
 def _duration(seconds: float | None) -> str:

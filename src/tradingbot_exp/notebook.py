@@ -49,8 +49,8 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
         organizer.connect()
     with organizer.start_run() as run:
         job = prepare(config, run, overrides)
-        (history,) = fit([job])
-        finish(job, history)
+        (histories,) = fit([job])
+        finish(job, histories)
     if run.delivery.failure is not None:
         raise TrackingError(
             f"The run {run.name} is trained, but MLflow could not take its records: they wait in "

@@ -27,6 +27,8 @@ _ROWS = (
     ("Sortino ratio a year, net", "val_sortino", ".2f", "", ""),
     ("maximum drawdown", "val_max_drawdown", ".1%", "", ""),
     ("turnover a bar", "val_turnover", ".2f", "", ""),
+    ("growth a year, net", "val_cagr", ".1%", "buy and hold", "val_buy_hold_cagr"),
+    ("Sharpe ratio at lag 0", "val_sharpe_lag0", ".2f", "at lag 1", "val_sharpe_lag1"),
 )
 
 

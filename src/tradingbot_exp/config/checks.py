@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
-from tradingbot_exp.evaluation.names import OBJECTIVES
+from tradingbot_exp.evaluation.names import AGGREGATES, OBJECTIVES, SCHEMES, WINDOWS
 from tradingbot_exp.models.names import ACTIVATIONS, MODEL_KINDS, model_names
 from tradingbot_exp.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 from tradingbot_exp.training.names import DEVICES, LOSSES, OPTIMIZERS, PRECISIONS, PROGRESS_MODES, SCHEDULERS
@@ -49,10 +49,13 @@ _NUMBERS = (
     _Number("training.epochs", "1 or more", lambda v: v >= 1),
     _Number("training.batch_size", "1 or more rows", lambda v: v >= 1),
     _Number("training.weight_decay", "0 or more", lambda v: v >= 0),
+    _Number("evaluation.folds", "2 or more", lambda v: v >= 2),
+    _Number("evaluation.embargo", "0 or more bars", lambda v: v >= 0),
     _Number("evaluation.cost_bps", "0 or more basis points", lambda v: v >= 0),
     _Number("evaluation.execution_lag", "0 or more bars", lambda v: v >= 0),
     _Number("hpo.num_trials", "1 or more", lambda v: v >= 1),
     _Number("hpo.n_jobs", "1 or more", lambda v: v >= 1),
+    _Number("hpo.std_multiple", "0 or more", lambda v: v >= 0),
     _Number("hpo.repeats", "1 or more", lambda v: v >= 1),
     _Number("hpo.max_failure_rate", "from 0 to 1", lambda v: 0 <= v <= 1),
     _Number("hpo.null_replays", "0 or more", lambda v: v >= 0),
@@ -84,6 +87,9 @@ def check(config: Config, *, own_data: bool = True) -> None:
         "training.device": DEVICES,
         "training.precision": PRECISIONS,
         "training.progress": PROGRESS_MODES,
+        "evaluation.scheme": SCHEMES,
+        "evaluation.window": WINDOWS,
+        "hpo.aggregate": AGGREGATES,
         "hpo.sampler": SAMPLERS,
         "hpo.pruner": PRUNERS,
         "hpo.keep": KEEP,
@@ -182,6 +188,10 @@ def _check_evaluation(config: Config) -> None:
     periods = config.evaluation.periods_per_year
     if periods != "auto" and not (_is_number(periods) and periods > 0):
         raise _wrong("evaluation.periods_per_year", periods, "a number above 0, or auto")
+    purge, horizon = config.evaluation.purge, config.data.horizon
+    if purge is not None and purge < horizon:
+        wanted = f"at least data.horizon={horizon} bars, or targets of train rows would overlap validation; or null"
+        raise _wrong("evaluation.purge", purge, f"{wanted}, for the horizon")
 
 
 def _check_hpo(config: Config) -> None:
@@ -198,6 +208,11 @@ def _check_hpo(config: Config) -> None:
         )
     for direction in directions:
         _one_of("hpo.direction", direction, DIRECTIONS)
+    if config.hpo.aggregate != "mean" and config.evaluation.scheme == "chronological":
+        raise ConfigError(
+            f"hpo.aggregate={config.hpo.aggregate} is taken over folds, and evaluation.scheme=chronological has one. "
+            "Use evaluation.scheme=walk_forward or purged_kfold, or leave hpo.aggregate=mean."
+        )
 
 
 def _check_names(config: Config) -> None:

@@ -125,8 +125,8 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
 
     Covered are `seed`, `plugins`, `data` (files by their content's fingerprint, not by path or label), `model`,
     `training` and `evaluation`. Not covered, as none of it changes a run's numbers: `experiment`,
-    `tracking`, `hpo` (its values arrive in `model` and `training`) and the progress display. Keys are
-    sorted, so neither their order nor the way they were composed matters.
+    `tracking`, `hpo` (its values arrive in `model` and `training`), the progress display, and keys that the
+    validation scheme does not read. Keys are sorted, so neither their order nor the way they were composed matters.
     """
     tree = asdict(config)
     covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
@@ -137,9 +137,20 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
     if config.plugins:
         covered["plugins"] = sorted(config.plugins)
     del covered["training"]["progress"]
+    _leave_unread_out(covered["evaluation"], config.data.horizon)
     covered["data"]["fingerprint"] = data_fingerprint
     canonical = json.dumps(_whole(covered), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _leave_unread_out(evaluation: dict[str, Any], horizon: int) -> None:
+    """Drop what `evaluation.scheme` does not read, and what is as if nothing had been said."""
+    scheme = evaluation["scheme"]
+    unread = {"chronological": ("scheme", "folds", "embargo", "window"), "walk_forward": ("embargo",)}
+    for name in unread.get(scheme, ("window",)):
+        del evaluation[name]
+    if evaluation["purge"] in (None, horizon):
+        del evaluation["purge"]
 
 
 def _whole(tree: Any) -> Any:

@@ -116,8 +116,13 @@ class TrainingConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How forecasts are turned into positions and judged."""
+    """On which rows forecasts are validated, and how they are turned into positions and judged."""
 
+    scheme: str = "chronological"
+    folds: int = 5
+    purge: int | None = None
+    embargo: int = 0
+    window: str = "expanding"
     cost_bps: float = 5.0
     execution_lag: int = 1
     periods_per_year: Any = "auto"
@@ -130,6 +135,8 @@ class HpoConfig:
     num_trials: int = 10
     metric: Any = "val_loss"
     direction: Any = "minimize"
+    aggregate: str = "mean"
+    std_multiple: float = 1.0
     sampler: str = "tpe"
     pruner: str = "none"
     n_jobs: int = 1

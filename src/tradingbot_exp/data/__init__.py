@@ -3,6 +3,7 @@
 `prepare_data` is the one call that training needs. Its steps are usable by themselves: `sources.load_bars`
 and `sources.load_table` read and check, `features.compute_features` computes, `splits.split_rows` cuts in
 time order, `fingerprint.fingerprint` identifies, `frequency.describe_frequency` tells how often bars come.
+`folds.fold_views` gives the data as each fold of a validation scheme sees them.
 """
 
 from tradingbot_exp.data.dataset import PreparedData, prepare_data

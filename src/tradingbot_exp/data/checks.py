@@ -111,12 +111,7 @@ def check_features(label: str, features: pd.DataFrame, train_stop: int) -> None:
     check_finite_features(label, features)
     for name, column in features.items():
         values = column.to_numpy()
-        train = values[:train_stop]
-        if np.ptp(train) <= 1e-12 * np.abs(train).max():
-            raise DataError(
-                f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} train rows. It "
-                "cannot be scaled and has nothing to teach; leave it out of data.features."
-            )
+        check_spread(label, str(name), values[:train_stop])
 
 
 def check_finite_features(label: str, features: pd.DataFrame) -> None:
@@ -129,3 +124,12 @@ def check_finite_features(label: str, features: pd.DataFrame) -> None:
                 f"{label}: the feature {name} is {values[position]:g} on {features.index[position]}; "
                 "expected a finite number. Check the bars up to that date, or leave it out of data.features."
             )
+
+
+def check_spread(label: str, name: str, train: FloatArray, rows: str = "train rows") -> None:
+    """Refuse a feature that is constant in the rows that a model is trained on, which `rows` names."""
+    if np.ptp(train) <= 1e-12 * np.abs(train).max():
+        raise DataError(
+            f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} {rows}. It "
+            "cannot be scaled and has nothing to teach; leave it out of data.features."
+        )

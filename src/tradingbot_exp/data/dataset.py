@@ -96,8 +96,9 @@ class PreparedData:
         Returns
         -------
         ndarray of shape (len(block), F), or (len(block), sequence_length, F)
-            With sequences, a read-only view: the window of a row ends at this row, oldest bar first, and may
-            reach back into an earlier block, since features are known at their own time.
+            With sequences, a read-only view (a copy for a block with a hole): the window of a row ends at this
+            row, oldest bar first, and may reach back into an earlier block, since features are known at their own
+            time.
         """
         matrix = self.scaled
         if dtype is not None and np.dtype(dtype) != matrix.dtype:
@@ -108,6 +109,8 @@ class PreparedData:
         if block.start < length - 1:
             raise ValueError(f"{block}: its first window of {length} rows would start before the first row")
         windows = np.lib.stride_tricks.sliding_window_view(matrix, length, axis=0).transpose(0, 2, 1)
+        if block.hole is not None:
+            return windows[block.numbers - length + 1]
         return windows[block.start - length + 1 : block.stop - length + 1]
 
     def targets(self, block: Block) -> FloatArray:

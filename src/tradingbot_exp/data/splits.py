@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tradingbot_exp.errors import ConfigError, DataError
 
@@ -16,19 +18,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Block:
-    """The rows ``[start, stop)`` that one part of the split has forecasts and targets for."""
+    """The rows that one part of the split has forecasts and targets for.
+
+    Attributes
+    ----------
+    name : str
+    start, stop : int
+        The first row, and the one after the last.
+    hole : tuple of int and int, optional
+        The rows ``[hole[0], hole[1])``, within the others, do not belong to it.
+    """
 
     name: str
     start: int
     stop: int
+    hole: tuple[int, int] | None = None
 
     def __len__(self) -> int:
-        return max(self.stop - self.start, 0)
+        missing = 0 if self.hole is None else self.hole[1] - self.hole[0]
+        return max(self.stop - self.start - missing, 0)
 
     @property
-    def rows(self) -> slice:
-        """The rows as a slice."""
-        return slice(self.start, self.stop)
+    def rows(self) -> slice | NDArray[np.intp]:
+        """What picks the rows out of an array: a slice; with a hole, their numbers."""
+        return slice(self.start, self.stop) if self.hole is None else self.numbers
+
+    @property
+    def numbers(self) -> NDArray[np.intp]:
+        """The rows' numbers, shape (len(block),), ascending."""
+        first, after = self.hole or (self.stop, self.stop)
+        return np.concatenate([np.arange(self.start, first), np.arange(after, self.stop)])
 
 
 class Split(NamedTuple):

@@ -176,6 +176,57 @@ def max_drawdown(returns: ArrayLike) -> float:
     return float(np.expm1(np.min(wealth - np.maximum.accumulate(wealth))))
 
 
+def cagr(returns: ArrayLike, periods_per_year: float) -> float:
+    """Compound annual growth rate, Π(1 + r)^(periods / n) − 1.
+
+    Parameters
+    ----------
+    returns : array_like, shape (n,)
+        Simple returns a bar. A return of −1 or below is ruin: −1.
+    periods_per_year : float
+        Bars in a year, 252 for daily ones. Few bars are blown up: a month's 5 % is 80 % a year.
+
+    Returns
+    -------
+    float
+        At least −1: 0.1 is a tenth more a year. ``nan`` for no bars, ``inf`` where it is too large for a float.
+
+    References
+    ----------
+    Bacon (2008), "Practical Portfolio Performance Measurement and Attribution", 2nd ed., chapter 2: the geometric
+    mean return, annualised.
+    """
+    _root(periods_per_year)
+    (r,) = vectors(returns=returns)
+    if not r.size:
+        return float("nan")
+    with np.errstate(divide="ignore", over="ignore"):  # the logarithm of 0 is ruin
+        return float(np.expm1(np.mean(np.log1p(np.maximum(r, -1.0))) * periods_per_year))
+
+
+def calmar(returns: ArrayLike, periods_per_year: float) -> float:
+    """Calmar ratio: the compound annual growth rate over the depth of the maximum drawdown, over all bars.
+
+    Parameters
+    ----------
+    returns : array_like, shape (n,)
+        Simple returns a bar.
+    periods_per_year : float
+        Bars in a year, 252 for daily ones.
+
+    Returns
+    -------
+    float
+        ``nan`` for no bars, or if wealth never falls below its highest point.
+
+    References
+    ----------
+    Young (1991), "Calmar ratio: a smoother tool", Futures 20(1); there over the last 36 months.
+    """
+    fall = -max_drawdown(returns)
+    return cagr(returns, periods_per_year) / fall if fall > 0 else float("nan")
+
+
 def turnover(position: ArrayLike) -> float:
     """Mean change of position a bar, mean(|Δ position|), starting flat.
 

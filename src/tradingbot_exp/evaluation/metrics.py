@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-from tradingbot_exp.evaluation.names import METRICS
+from tradingbot_exp.evaluation.names import LAGS, METRICS
 from tradingbot_exp.plugins import OWN_METRICS, own_metrics
 
 
@@ -60,7 +60,8 @@ def validation_metrics(
     train_mean : float
         Mean of the target over the train rows, the reference of R².
     horizon, lag : int
-        Bars ahead that the forecast looks; bars between signal and fill.
+        Bars ahead that the forecast looks; bars between signal and fill. Metrics with ``_lag0`` and ``_lag1`` in
+        their names have a lag of their own.
     cost_bps : float
         Basis points paid for each unit of position change.
     periods_per_year : float
@@ -91,25 +92,41 @@ def validation_metrics(
         "zero_mse": scores.mse(a, np.full_like(a, threshold)),
     }
     returns = None
+    held = {"": position} | {f"_lag{other}": backtest.positions(f, horizon, other, threshold) for other in LAGS}
     if next_return is not None:
         a, r = vectors(actual=a, next_return=next_return)
         returns = backtest.strategy_returns(position, r, cost_bps)
+        market = backtest.buy_and_hold_returns(r)
         found |= {
             "sharpe": backtest.sharpe(returns, periods_per_year),
             "sortino": backtest.sortino(returns, periods_per_year),
             "max_drawdown": backtest.max_drawdown(returns),
             "turnover": backtest.turnover(position),
-            "buy_hold_sharpe": backtest.sharpe(backtest.buy_and_hold_returns(r), periods_per_year),
+            "cagr": backtest.cagr(returns, periods_per_year),
+            "calmar": backtest.calmar(returns, periods_per_year),
+            "buy_hold_sharpe": backtest.sharpe(market, periods_per_year),
+            "buy_hold_cagr": backtest.cagr(market, periods_per_year),
         }
+        for lagged in list(held)[1:]:
+            paid = backtest.strategy_returns(held[lagged], r, cost_bps)
+            found[f"sharpe{lagged}"] = backtest.sharpe(paid, periods_per_year)
+            found[f"cagr{lagged}"] = backtest.cagr(paid, periods_per_year)
     found |= own_metrics(a, f, returns)
     names = (*METRICS, *OWN_METRICS)
     metrics = {name: found[name] for name in names if math.isfinite(found.get(name, math.nan))}
     undefined = {
-        name: f"not defined, because {_reason(name, found.get(name), a, f, position)}"
+        name: f"not defined, because {_reason(plain, found.get(name), a, f, held[lagged])}"
         for name in names
         if name not in metrics
+        for plain, lagged in [_split(name) if name in METRICS else (name, "")]
     }
     return Evaluation(metrics, undefined, returns, position)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Take ``_lag0`` or ``_lag1`` off a name: what is left, and what was taken."""
+    plain, mark, lag = name.partition("_lag")
+    return plain, mark + lag
 
 
 def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, position: Floats) -> str:
@@ -122,7 +139,7 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
         return "there are no bars"
     if name in ("ic", "rank_ic", "sharpe", "sortino", "buy_hold_sharpe") and actual.size < 2:
         return "it takes at least 2 bars"
-    if name in ("sharpe", "sortino") and not position.any():
+    if name in ("sharpe", "sortino", "calmar") and not position.any():
         return "the strategy never takes a position"
     return {
         "r2": "every actual value equals the train mean",
@@ -131,5 +148,6 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
         "hit_rate": "no actual value lies above or below the threshold",
         "sharpe": "the strategy returns the same on every bar",
         "sortino": "the strategy loses on no bar",
+        "calmar": "the strategy never falls below its highest point",
         "buy_hold_sharpe": "the market returns the same on every bar",
     }.get(name, "its computation gave no number")

@@ -15,7 +15,8 @@ import numpy as np
 
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.experiment import Job, build, fit_model, identifying_tags
+from tradingbot_exp.experiment import Job, build, fit_folds, identifying_tags
+from tradingbot_exp.fold_training import mean_history
 from tradingbot_exp.hpo.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.hpo.trial import Pruned, Ticket
 from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
@@ -50,7 +51,7 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     Returns
     -------
     list of float, or Pruned
-        The values of `hpo.metric`, averaged over `hpo.repeats` seeds.
+        The values of `hpo.metric`, over folds as `hpo.aggregate` says, then averaged over `hpo.repeats` seeds.
 
     Raises
     ------
@@ -61,18 +62,16 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
     first = jobs[0]
     run.log_batch(_params(first.config), {**identifying_tags(first.config, first.data), "engine": "single"})
-    histories: list[History] = []
-    for position, job in enumerate(jobs):
-        pruned = _Pruning(ticket, config, position)
-        curves = _Curves(run, job.config.seed, len(jobs), Progress(folder, config) if ticket.watched else None)
-        histories.append(fit_model(job, curves, pruned.after_epoch))
-        if pruned.at is not None:
-            if len(jobs) > 1:
-                _log_mean_curves(run, histories)
-            return pruned.at
-    results = [evaluate(job, history) for job, history in zip(jobs, histories, strict=True)]
-    if len(jobs) > 1:
-        _log_mean_curves(run, histories)
+    histories: list[list[History]] = []
+    pruning = _Pruning(ticket, config, Progress(folder, config) if ticket.watched else None)
+    for job in jobs:
+        curves = _Curves(run, job.config.seed, len(jobs))
+        histories.append(fit_folds(job, curves, pruning.after_epoch))
+        if pruning.at is not None:
+            _log_mean_curves(run, histories)
+            return pruning.at
+    results = [evaluate(job, folds) for job, folds in zip(jobs, histories, strict=True)]
+    _log_mean_curves(run, histories)
     metrics = _mean([result.metrics for result in results])
     run.log_metrics(metrics)
     undefined = {name: reason for result in reversed(results) for name, reason in result.undefined.items()}
@@ -99,20 +98,20 @@ def _worth_keeping(config: Config, ticket: Ticket, values: list[float]) -> bool:
     return ticket.best is None or dominates(config.hpo, values, [ticket.best])
 
 
-def _keep(job: Job, history: History, result: Evaluated, folder: Path, artifacts: bool) -> None:
+def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
     """Leave the validation returns, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
     if "strategy_return" in result.columns:
         found = np.empty(len(result.actual), RETURNS_DTYPE)
         # In UTC, as numpy knows no time zones.
-        found["date"] = job.data.dates(job.data.val).to_numpy(dtype="datetime64[ns]")
+        found["date"] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
         found["return"] = result.columns["strategy_return"]
         np.save(folder / RETURNS_FILE, found)
     if artifacts:
         if job.config.hpo.keep == "all":
-            record_artifacts(job, history, result)
+            record_artifacts(job, histories, result)
         else:
             with job.run.staging(folder / KEPT_FOLDER):
-                record_artifacts(job, history, result)
+                record_artifacts(job, histories, result)
 
 
 class Progress:
@@ -136,22 +135,22 @@ class Progress:
 class _Curves:
     """Logs the losses of each epoch; of several seeds, under the seed's own name."""
 
-    def __init__(self, run: TrackedRun, seed: int, seeds: int, progress: Progress | None) -> None:
-        self._run, self._prefix, self._progress = run, "" if seeds == 1 else f"seed_{seed}/", progress
+    def __init__(self, run: TrackedRun, seed: int, seeds: int) -> None:
+        self._run, self._prefix = run, "" if seeds == 1 else f"seed_{seed}/"
 
     def log_metrics(self, metrics: dict[str, float], step: int) -> None:
         """Pass an epoch's metrics on."""
-        if self._progress is not None:
-            self._progress.write(step, metrics["val_loss"])
         self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
 
 
 class _Pruning:
-    """Reports each epoch to the study and asks its pruner; does nothing without one."""
+    """Told of each epoch of all seeds and folds: reports it to the study and asks its pruner, if there is one."""
 
-    def __init__(self, ticket: Ticket, config: Config, position: int) -> None:
+    def __init__(self, ticket: Ticket, config: Config, progress: Progress | None) -> None:
         self.at: Pruned | None = None
-        self._epochs, self._position = config.training.epochs, position
+        self._epochs, self._progress = config.training.epochs, progress
+        # The models begun so far: of each seed, those of its folds.
+        self._begun = 0
         # A pruner compares in the study's direction, and a loss is better when it is lower.
         self._sign = objectives_of(config.hpo)[0].sign
         self._ask: Callable[[int, float], bool] | None = None
@@ -160,9 +159,13 @@ class _Pruning:
 
     def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
         """Give True if the trial is to stop."""
+        if epoch == 1:
+            self._begun += 1
+        if self._progress is not None:
+            self._progress.write(epoch, record["val_loss"])
         if self._ask is None:
             return False
-        step = self._position * self._epochs + epoch
+        step = (self._begun - 1) * self._epochs + epoch
         if self._ask(step, self._sign * record["val_loss"]):
             self.at = Pruned(epoch, record["val_loss"])
         return self.at is not None
@@ -201,8 +204,9 @@ def _mean(records: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([record[name] for record in records])) for name in records[0] if name in shared}
 
 
-def _log_mean_curves(run: TrackedRun, histories: list[History]) -> None:
-    epochs = min(history.epochs_run for history in histories)
-    for epoch in range(epochs):
-        mean = _mean([{name: history[name][epoch] for name in ("train_loss", "val_loss")} for history in histories])
-        run.log_metrics(mean, epoch + 1)
+def _log_mean_curves(run: TrackedRun, histories: list[list[History]]) -> None:
+    """Log the mean over all seeds and folds so far, in epochs that do not have it yet."""
+    mean = mean_history([mean_history(folds) for folds in histories])
+    for epoch in range(mean.epochs_run):
+        losses = {name: mean[name][epoch] for name in ("train_loss", "val_loss")}
+        run.log_metrics(losses, epoch + 1, again=False)

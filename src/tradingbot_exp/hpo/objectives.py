@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tradingbot_exp.errors import ConfigError
@@ -37,6 +39,37 @@ def objectives_of(hpo: HpoConfig) -> tuple[Objective, ...]:
     return tuple(Objective(str(metric), str(way)) for metric, way in zip(metrics, directions, strict=True))
 
 
+def over_folds(hpo: HpoConfig, folds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Make one value of each objective of its values in the folds, as `hpo.aggregate` says.
+
+    Parameters
+    ----------
+    hpo : HpoConfig
+        ``mean``; ``worst``, the highest of a metric that is minimized, else the lowest; or ``mean_less_std``, the mean
+        made worse by `hpo.std_multiple` standard deviations over folds (ddof 1).
+    folds : sequence of mapping of str to float
+        The metrics of each fold; of one fold the values stay as they are.
+
+    Returns
+    -------
+    dict of str to float
+        By the objective's name; NaN for one that is not defined in every fold.
+    """
+    made = {}
+    for metric, direction in objectives_of(hpo):
+        values = [float(fold.get(metric, math.nan)) for fold in folds]
+        if len(values) == 1 or not all(math.isfinite(value) for value in values):
+            made[metric] = values[0] if len(values) == 1 else math.nan
+        elif hpo.aggregate == "worst":
+            made[metric] = max(values) if direction == "minimize" else min(values)
+        else:
+            made[metric] = statistics.fmean(values)
+            if hpo.aggregate == "mean_less_std":
+                worse = hpo.std_multiple * statistics.stdev(values)
+                made[metric] += worse if direction == "minimize" else -worse
+    return made
+
+
 def dominates(hpo: HpoConfig, values: Sequence[float], others: Sequence[float]) -> bool:
     """Say whether `values` are nowhere worse than `others`, and somewhere better."""
     signs = [objective.sign for objective in objectives_of(hpo)]
@@ -47,7 +80,13 @@ def dominates(hpo: HpoConfig, values: Sequence[float], others: Sequence[float]) 
 def why_not_finite(hpo: HpoConfig, values: Sequence[float], undefined: dict[str, str]) -> str:
     """Name each objective without a finite value, and why it has none where that is known."""
     missing = [o.metric for o, value in zip(objectives_of(hpo), values, strict=True) if not math.isfinite(value)]
-    return "; ".join(f"{name} is {undefined.get(name, 'not a finite number')}" for name in missing)
+    said = []
+    for metric in missing:
+        # Over all folds it may be defined, and in one of them not.
+        names = (name for name in undefined if name == metric or re.fullmatch(rf"fold_\d+_{metric}", name))
+        name = next(names, metric)
+        said.append(f"{name} is {undefined.get(name, 'not a finite number')}")
+    return "; ".join(said)
 
 
 def check_space(config: Config, space: SearchSpace) -> None:

@@ -50,7 +50,8 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     Parameters
     ----------
     config : Config
-        Its `data` block is not read, and no key of it can be searched.
+        Its `data` block is not read, and no key of it can be searched. The arrays are the split, so that
+        `evaluation.scheme` has to be ``chronological``.
     X_train, X_val : array-like of shape (n, F)
         Features, used as they are; arrays or tensors.
     y_train, y_val : array-like of shape (n,) or (n, 1)
@@ -80,6 +81,7 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
                 f"{space.parameters[name].label}: {name} cannot be searched by run_hpo_study, which trains on the "
                 "arrays that it is given. Run one study for each set of arrays."
             )
+    _check_scheme(config)
     data = _prepared(X_train, y_train, X_val, y_val, _dtype(config, space))
     width = len(data.feature_names)
     if config.model.input_dim not in (None, width):
@@ -95,6 +97,21 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     if logger is not None and result.best and logger.has_run:
         logger.log_metrics({"best_value": result.best[0].values[0]})
     return result
+
+
+def _check_scheme(config: Config) -> None:
+    """Refuse to cut folds out of arrays that come cut."""
+    evaluation = config.evaluation
+    for key, given, plain in (
+        ("scheme", evaluation.scheme, "chronological"),
+        ("purge", evaluation.purge, None),
+        ("embargo", evaluation.embargo, 0),
+    ):
+        if given != plain:
+            raise ConfigError(
+                f"evaluation.{key}={given} says how data are cut, and run_hpo_study is given arrays that are cut into "
+                f"train and validation already. Leave evaluation.{key}={'null' if plain is None else plain}."
+            )
 
 
 def _run(session: StudySession, job: TrialJob) -> Any:

@@ -218,6 +218,8 @@ def result_table(session: StudySession, result: StudyResult) -> str:
     """Say how a study ended: its best trials, and the command that trains the winner again by itself."""
     hpo = session.config.hpo
     metric = ", ".join(objective.metric for objective in objectives_of(hpo))
+    if session.config.evaluation.scheme != "chronological":
+        metric += f" ({hpo.aggregate.replace('_', ' ')} of {session.config.evaluation.folds} folds)"
     if hpo.repeats > 1:
         metric += f" (mean of {hpo.repeats} seeds)"
     counts = [trial for trial in session.study.get_trials(deepcopy=False) if not trial.user_attrs.get("interrupted")]

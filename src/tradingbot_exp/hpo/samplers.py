@@ -200,7 +200,7 @@ def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:
 
 
 def most_steps(definition: Mapping[str, Any]) -> int:
-    """Give the most epochs that a trial of a study can report, over all its seeds.
+    """Give the most epochs that a trial of a study can report, over all its seeds and folds.
 
     Parameters
     ----------
@@ -211,4 +211,6 @@ def most_steps(definition: Mapping[str, Any]) -> int:
     epochs = definition["training.epochs"]
     if searched is not None:
         epochs = max(searched["choices"]) if "choices" in searched else searched["high"]
-    return int(epochs) * int(definition["hpo.repeats"])
+    several = definition.get("evaluation.scheme", "chronological") != "chronological"
+    folds = int(definition["evaluation.folds"]) if several else 1
+    return int(epochs) * int(definition["hpo.repeats"]) * folds

@@ -61,7 +61,7 @@ class Pruned:
     Attributes
     ----------
     epoch : int
-        The epoch, from 1, after which it stopped.
+        The epoch, from 1, after which it stopped; of several seeds and folds, of the one that was trained then.
     value : float
         The objective there.
     """

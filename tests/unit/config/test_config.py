@@ -112,6 +112,15 @@ def test_early_stopping_and_clipping_can_be_switched_off_in_any_spelling(off: st
         (["model.dropout=1"], ["model.dropout=1", "below 1"]),
         (["model.learning_rate=nan"], ["model.learning_rate=nan"]),
         (["evaluation.cost_bps=-1"], ["evaluation.cost_bps=-1"]),
+        (["evaluation.scheme=walkforward"], ["evaluation.scheme=walkforward", "Did you mean 'walk_forward'?"]),
+        (["evaluation.window=roling"], ["evaluation.window=roling", "Did you mean 'rolling'?"]),
+        (["evaluation.folds=1"], ["evaluation.folds=1", "2 or more"]),
+        (["evaluation.embargo=-1"], ["evaluation.embargo=-1", "0 or more"]),
+        (["data.horizon=5", "evaluation.purge=4"], ["evaluation.purge=4", "at least data.horizon=5"]),
+        (["evaluation.purge=-1"], ["evaluation.purge=-1", "at least data.horizon=1"]),
+        (["hpo.aggregate=wurst"], ["hpo.aggregate=wurst", "Did you mean 'worst'?"]),
+        (["hpo.aggregate=worst"], ["hpo.aggregate=worst", "evaluation.scheme=chronological has one"]),
+        (["hpo.std_multiple=-1"], ["hpo.std_multiple=-1", "0 or more"]),
         (["evaluation.periods_per_year=often"], ["evaluation.periods_per_year=often", "auto"]),
         (["data.features=[]"], ["data.features"]),
         (["data=msft", "data.name=aapl"], ["data.name=aapl", "ibm, msft"]),
@@ -155,6 +164,23 @@ def test_the_hash_sees_what_decides_the_result_and_nothing_else() -> None:
     for other in (["seed=1"], ["model.dropout=0.1"], ["training.epochs=51"], ["evaluation.cost_bps=1"]):
         assert config_sha256(final(*other), print_) != base, other
     assert config_sha256(final(), "0" * 32) != base
+
+
+def test_the_hash_sees_a_validation_scheme_and_of_its_keys_those_that_it_reads() -> None:
+    walk, purged = ["evaluation.scheme=walk_forward"], ["evaluation.scheme=purged_kfold"]
+
+    def hashed(*overrides: str) -> str:
+        return config_sha256(final(*overrides), "f" * 32)
+
+    different = [
+        *([], ["evaluation.purge=2"]),
+        *(walk, [*walk, "evaluation.folds=4"], [*walk, "evaluation.window=rolling"], [*walk, "evaluation.purge=2"]),
+        *(purged, [*purged, "evaluation.folds=4"], [*purged, "evaluation.embargo=3"]),
+    ]
+    assert len({hashed(*overrides) for overrides in different}) == len(different)
+    assert hashed("evaluation.folds=4", "evaluation.window=rolling", "evaluation.embargo=1") == hashed()
+    assert hashed(*walk, "evaluation.embargo=1", "evaluation.purge=1") == hashed(*walk)
+    assert hashed(*purged, "evaluation.window=rolling") == hashed(*purged)
 
 
 def test_every_key_has_a_comment_in_its_file() -> None:

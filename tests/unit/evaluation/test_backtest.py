@@ -2,6 +2,7 @@
 
 import math
 
+import empyrical
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,8 @@ from hypothesis.extra.numpy import arrays
 
 from tradingbot_exp.evaluation.backtest import (
     buy_and_hold_returns,
+    cagr,
+    calmar,
     max_drawdown,
     positions,
     sharpe,
@@ -93,11 +96,29 @@ def test_drawdown_agrees_with_wealth_compounded_bar_by_bar(r):
     assert max_drawdown(r) == pytest.approx(deepest, abs=1e-12)
 
 
+@given(returns)
+def test_growth_and_calmar_agree_with_wealth_compounded_bar_by_bar_and_with_empyrical(r):
+    growth = math.prod(1 + r) ** (252 / len(r)) - 1
+    assert cagr(r, 252) == pytest.approx(growth, rel=1e-9, abs=1e-12)
+    assert cagr(r, 252) == pytest.approx(empyrical.cagr(r, annualization=252), rel=1e-9, abs=1e-12)
+    if min(r) < 0:
+        assert calmar(r, 252) == pytest.approx(growth / -max_drawdown(r), rel=1e-9, abs=1e-12)
+        assert calmar(r, 252) == pytest.approx(empyrical.calmar_ratio(r, annualization=252), rel=1e-9, abs=1e-12)
+
+
+def test_growth_is_by_the_year_and_calmar_by_the_deepest_fall():
+    assert cagr([0.1, 0.1], 2) == pytest.approx(0.21)
+    assert cagr([0.21], 0.5) == pytest.approx(0.1)
+    assert calmar([0.5, -0.25, 0.5], 3) == pytest.approx((1.5 * 0.75 * 1.5 - 1) / 0.25)
+
+
 @pytest.mark.filterwarnings("error")
 def test_ruin_is_a_drawdown_of_all_and_stays_one():
     assert max_drawdown([0.5, -1.0, 3.0]) == -1.0
     assert max_drawdown([-1.7, 3.0]) == -1.0  # a short squeezed by more than the wealth
     assert max_drawdown([10.0] * 2000) == 0.0
+    assert cagr([0.5, -1.0, 3.0], 252) == calmar([-1.7, 3.0], 252) == -1.0
+    assert cagr([10.0] * 2000, 1e6) == math.inf
 
 
 @pytest.mark.filterwarnings("error")
@@ -107,6 +128,8 @@ def test_what_is_not_defined_is_nan_and_warns_of_nothing():
     assert math.isnan(sharpe([-0.1] * 3, 252))
     assert math.isnan(sortino([0.1, 0.2], 252))
     assert math.isnan(max_drawdown([]))
+    assert math.isnan(cagr([], 252)) and math.isnan(calmar([], 252))
+    assert math.isnan(calmar([0.1, 0.0, 0.2], 252))
     assert math.isnan(turnover([]))
     assert positions([]).tolist() == []
 
@@ -121,6 +144,8 @@ def test_what_is_not_defined_is_nan_and_warns_of_nothing():
         (lambda: strategy_returns([1.0], [0.1, 0.2], 5), "next_return has 2 bars and position has 1"),
         (lambda: strategy_returns([1.0], [0.1], -5), "cost_bps is -5"),
         (lambda: sharpe([0.1, 0.2], 0), "periods_per_year is 0"),
+        (lambda: cagr([0.1, 0.2], -1), "periods_per_year is -1"),
+        (lambda: calmar([0.1, math.nan], 252), "returns holds 1"),
         (lambda: sortino([0.1, math.nan], 252), "returns holds 1"),
         (lambda: max_drawdown([math.inf]), "returns holds 1"),
         (lambda: turnover([math.nan]), "position holds 1"),

@@ -9,7 +9,9 @@ from tradingbot_exp.evaluation.metrics import validation_metrics
 from tradingbot_exp.evaluation.names import BACKTEST_METRICS, METRICS
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
-NAMES = ERRORS | {"sharpe", "sortino", "max_drawdown", "turnover", "buy_hold_sharpe"}
+LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}
+MARKET = {"buy_hold_sharpe", "buy_hold_cagr"}
+NAMES = ERRORS | LAGGED | MARKET | {"sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar"}
 OPTIONS = {"horizon": 1, "lag": 1, "cost_bps": 10.0, "periods_per_year": 252.0, "threshold": 0.0}
 ACTUAL = np.log([1.01, 0.98, 1.03, 0.99, 1.02])
 FORECAST = np.array([0.01, -0.02, 0.01, 0.02, -0.01])
@@ -34,6 +36,23 @@ def test_strategy_holds_yesterdays_sign_after_costs():
     assert found.metrics["zero_mse"] == pytest.approx(np.mean(ACTUAL**2))
 
 
+@pytest.mark.parametrize("lag", [0, 1, 2])
+def test_both_lags_stand_beside_the_lag_that_was_asked_for(lag):
+    found = evaluate(lag=lag)
+    for other in (0, 1):
+        alone = evaluate(lag=other).metrics
+        for name in ("sharpe", "cagr"):
+            assert found.metrics[f"{name}_lag{other}"] == alone[name]
+    held = np.concatenate([np.zeros(lag), np.sign(FORECAST)])[:5]
+    net = held * np.expm1(ACTUAL) - 1e-3 * np.abs(np.diff(held, prepend=0))
+    assert found.metrics["sharpe"] == pytest.approx(net.mean() / net.std(ddof=1) * np.sqrt(252))
+    assert found.metrics["cagr"] == pytest.approx(np.prod(1 + net) ** (252 / 5) - 1)
+
+
+def test_buy_and_hold_grows_as_the_market_does():
+    assert evaluate().metrics["buy_hold_cagr"] == pytest.approx(np.exp(ACTUAL.sum() * 252 / 5) - 1)
+
+
 def test_direction_targets_are_judged_around_one_half():
     found = evaluate(np.array([1, 0, 1, 0, 1]), np.array([0.6, 0.4, 0.4, 0.3, 0.9]), threshold=0.5, train_mean=0.52)
     assert found.metrics["zero_mse"] == 0.25
@@ -55,7 +74,19 @@ def test_direction_targets_are_judged_around_one_half():
                 "ic": "the forecast is constant",
                 "rank_ic": "the forecast is constant",
                 "sharpe": "the strategy never takes a position",
+                "sharpe_lag0": "the strategy never takes a position",
+                "sharpe_lag1": "the strategy never takes a position",
                 "sortino": "the strategy never takes a position",
+                "calmar": "the strategy never takes a position",
+            },
+        ),
+        (
+            {"forecast": [0.0, 0.0, 0.0, 0.0, -1.0]},
+            {
+                "sharpe": "the strategy never takes a position",
+                "sharpe_lag1": "the strategy never takes a position",
+                "sortino": "the strategy never takes a position",
+                "calmar": "the strategy never takes a position",
             },
         ),
         (
@@ -74,14 +105,21 @@ def test_direction_targets_are_judged_around_one_half():
             {"next_return": np.zeros(5), "cost_bps": 0.0},
             {
                 "sharpe": "the strategy returns the same",
+                "sharpe_lag0": "the strategy returns the same",
+                "sharpe_lag1": "the strategy returns the same",
                 "sortino": "the strategy loses on no bar",
+                "calmar": "the strategy never falls below",
                 "buy_hold_sharpe": "the market returns the same",
             },
         ),
         ({"forecast": FORECAST * 1e200}, {"mse": "it is too large", "r2": "it is too large"}),
         (
             {"actual": [0.1], "forecast": [0.2], "next_return": [0.1]},
-            dict.fromkeys(("ic", "rank_ic", "sharpe", "sortino", "buy_hold_sharpe"), "it takes at least 2 bars"),
+            dict.fromkeys(
+                ("ic", "rank_ic", "sharpe", "sharpe_lag0", "sharpe_lag1", "sortino", "buy_hold_sharpe"),
+                "it takes at least 2 bars",
+            )
+            | {"calmar": "the strategy never takes a position"},
         ),
         (
             {"actual": [], "forecast": [], "next_return": []},
@@ -91,6 +129,7 @@ def test_direction_targets_are_judged_around_one_half():
     ids=[
         "no returns",
         "zero forecast",
+        "a position at once alone",
         "constant",
         "no move",
         "flat market",

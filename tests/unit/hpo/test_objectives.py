@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tradingbot_exp.config.schema import Config, DataConfig, HpoConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.job import _worth_keeping
-from tradingbot_exp.hpo.objectives import check_metrics, check_space, dominates, objectives_of
+from tradingbot_exp.hpo.objectives import (
+    check_metrics,
+    check_space,
+    dominates,
+    objectives_of,
+    over_folds,
+    why_not_finite,
+)
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import Ticket
 from tradingbot_exp.outcome import objectives
@@ -34,6 +43,34 @@ def test_a_list_of_one_is_the_one(wrap: Any, direction: str, better: float) -> N
     assert _worth_keeping(config, ticket, [better])
     assert not _worth_keeping(config, ticket, [2.0 - better]) and not _worth_keeping(config, ticket, [1.0])
     assert _worth_keeping(config, replace(ticket, best=None), [2.0 - better])
+
+
+FOLDS = [{"val_loss": 1.0, "val_ic": 0.3}, {"val_loss": 4.0, "val_ic": -0.1}, {"val_loss": 1.0, "val_ic": 0.1}]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "loss", "ic"),
+    [
+        ("mean", 2.0, 0.1),
+        ("worst", 4.0, -0.1),
+        ("mean_less_std", 2.0 + 2.0 * np.std([1, 4, 1], ddof=1), 0.1 - 2.0 * np.std([0.3, -0.1, 0.1], ddof=1)),
+    ],
+)
+def test_folds_make_one_value_that_is_worse_in_the_metrics_own_direction(
+    aggregate: str, loss: float, ic: float
+) -> None:
+    hpo = config_for(**PARETO, aggregate=aggregate, std_multiple=2.0).hpo
+    assert over_folds(hpo, FOLDS) == {"val_loss": pytest.approx(loss), "val_ic": pytest.approx(ic)}
+    assert over_folds(hpo, FOLDS[:1]) == FOLDS[0]
+
+
+def test_a_value_that_one_fold_lacks_is_lacking_and_the_fold_is_named() -> None:
+    hpo = config_for(**PARETO, aggregate="worst").hpo
+    made = over_folds(hpo, [*FOLDS, {"val_loss": 2.0}])
+    assert made["val_loss"] == 4.0 and math.isnan(made["val_ic"])
+    reason = "not defined, because the forecast is constant"
+    told = why_not_finite(hpo, [4.0, math.nan], {"fold_4_val_rank_ic": "x", "fold_4_val_ic": reason})
+    assert told == f"fold_4_val_ic is {reason}"
 
 
 def test_of_a_pareto_study_what_the_front_dominates_is_not_kept() -> None:
@@ -61,7 +98,7 @@ def test_the_loss_is_searched_by_a_metric_that_all_share_but_not_pruned() -> Non
         check_space(config_for(metric="val_mse", pruner="median"), LOSSES)
 
 
-@pytest.mark.parametrize("metric", ["val_sharpe", "val_sortino", "val_max_drawdown", "val_turnover"])
+@pytest.mark.parametrize("metric", ["val_sharpe", "val_sortino", "val_max_drawdown", "val_turnover", "val_cagr"])
 def test_a_metric_of_returns_is_refused_for_data_that_have_none(metric: str) -> None:
     config = config_for(metric=["val_loss", metric], direction=["minimize", "maximize"])
     data = prepare_data(DataConfig(name="synthetic", source="synthetic"))

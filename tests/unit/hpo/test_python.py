@@ -122,6 +122,13 @@ def test_double_precision_is_that_of_the_arrays(config: Config, searched: bool) 
     assert values["float64"][0] != values["float64"][1]
 
 
+@pytest.mark.parametrize(("key", "value"), [("scheme", "walk_forward"), ("purge", 2), ("embargo", 1)])
+def test_arrays_that_come_cut_are_not_cut_again(config: Config, key: str, value: str | int) -> None:
+    setattr(config.evaluation, key, value)
+    with pytest.raises(ConfigError, match=rf"evaluation.{key}={value} .* run_hpo_study is given arrays that are cut"):
+        run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+
+
 def test_a_trial_without_a_value_says_why(config: Config) -> None:
     config.hpo.metric, config.hpo.direction, config.hpo.num_trials = "val_ic", "maximize", 1
     config.hpo.max_failure_rate = 1.0

@@ -185,6 +185,30 @@ def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_open
         }
 
 
+def test_seeds_and_folds_are_further_epochs_to_the_pruner_and_the_worst_fold_of_each_seed_is_averaged(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.evaluation.scheme, config.evaluation.folds = "walk_forward", 2
+    config.hpo.aggregate, config.hpo.pruner, config.hpo.repeats = "worst", "median", 2
+    config.hpo.num_trials, config.training.epochs = 1, 2
+    result = study(config)
+    assert "val_loss (worst of 2 folds) (mean of 2 seeds)" in capsys.readouterr().out
+    (trial,) = result.study.trials
+    client = MlflowClient(config.tracking.uri)
+
+    def curve(name: str) -> list[float]:
+        points = client.get_metric_history(trial.user_attrs["run_id"], name)
+        return [point.value for point in sorted(points, key=lambda point: point.step)]
+
+    curves = [[curve(f"seed_{seed}/fold_{fold}_val_loss") for fold in (1, 2)] for seed in (42, 43)]
+    assert list(trial.intermediate_values) == list(range(1, 9))
+    assert list(trial.intermediate_values.values()) == np.ravel(curves).tolist()
+    assert curve("seed_43/val_loss") == pytest.approx(np.mean(curves[1], axis=0))
+    assert curve("val_loss") == pytest.approx(np.mean(curves, axis=(0, 1)))
+    assert trial.value == pytest.approx(np.mean([max(fold[-1] for fold in seed) for seed in curves]))
+    assert client.get_run(trial.user_attrs["run_id"]).data.metrics["fold_2_val_mse"] > 0
+
+
 def test_hyperband_knows_the_epochs_of_all_seeds(config: Config) -> None:
     _open_study.cache_clear()
     config.hpo.pruner, config.hpo.repeats, config.hpo.num_trials = "hyperband", 2, 2

@@ -127,6 +127,8 @@ def test_a_pruner_waits_for_as_many_trials_and_epochs_as_the_configuration_says(
     ("searched", "expected"),
     [
         ({}, 30),
+        ({"evaluation.scheme": "walk_forward", "evaluation.folds": 4}, 120),
+        ({"evaluation.scheme": "chronological", "evaluation.folds": 4}, 30),
         ({"hpo.param_space.training.epochs": {"choices": [5, 40, 7]}}, 120),
         ({"hpo.param_space.training.epochs": {"low": 5, "high": 20, "log": False, "step": 1}}, 60),
     ],

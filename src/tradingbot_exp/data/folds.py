@@ -1,0 +1,207 @@
+"""Validation schemes: from the plain split to folds, each with the rows it trains on and those it is validated on.
+
+No scheme touches the test rows. Row i is known at its own bar, and its target at bar ``i + horizon``, so a row before a
+validation block ``[start, stop)`` is purged from training if ``i + purge >= start``, and a row after it if
+``i < stop + purge``: with purge >= horizon no target of a train row overlaps one of the block. A further `embargo` bars
+after the block are left out. Features look back, so that those of rows after a block may still tell of its bars; an
+embargo as long as they look back, or as `data.sequence_length`, keeps these out as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from sklearn.preprocessing import StandardScaler
+
+from tradingbot_exp.data.checks import check_spread
+from tradingbot_exp.data.splits import Block
+from tradingbot_exp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import EvaluationConfig
+    from tradingbot_exp.data.dataset import PreparedData
+
+# A mean and a scale need two rows, as in the plain split.
+LEAST_TRAIN_ROWS = 2
+
+_views: WeakKeyDictionary[PreparedData, dict[tuple[Fold, ...], tuple[PreparedData, ...]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One train set and the validation block that belongs to it.
+
+    Attributes
+    ----------
+    number : int
+        From 1, in the order of the validation blocks.
+    train : Block
+        Of purged k-fold it may have a hole: the validation block with what is purged around it.
+    val : Block
+    """
+
+    number: int
+    train: Block
+    val: Block
+
+
+def make_folds(  # noqa: PLR0917 - the plain split and the keys of `evaluation`, in their order
+    train: Block,
+    val: Block,
+    horizon: int,
+    scheme: str = "chronological",
+    folds: int = 5,
+    purge: int | None = None,
+    embargo: int = 0,
+    window: str = "expanding",
+) -> tuple[Fold, ...]:
+    """Cut the rows before the test part into folds.
+
+    - ``chronological``: one fold, train rows and validation rows of the plain split.
+    - ``walk_forward``: the plain split's validation rows in `folds` blocks, each forecast by a model of the rows before
+      it: of all (``expanding``), or of as many as the first block's model has (``rolling``).
+    - ``purged_kfold``: all rows from the first train row to the last validation row in `folds` blocks, each forecast
+      by a model of all others, before and after it.
+
+    Blocks differ in length by one row at most, follow each other without a gap, and are in time order.
+
+    Parameters
+    ----------
+    train, val : Block
+        Of the plain split (`split_rows`).
+    horizon : int
+        Bars after which a target is known.
+    scheme : str
+    folds : int
+        Blocks, at least 2; of ``chronological`` there is one.
+    purge : int, optional
+        Bars between train rows and a block, at least `horizon`, which is the default.
+    embargo : int
+        Further bars left out after a block. Only ``purged_kfold`` trains on any rows there.
+    window : str
+        For ``walk_forward``.
+
+    Returns
+    -------
+    tuple of Fold
+
+    Raises
+    ------
+    ConfigError
+        There are more folds than rows, or a purge or an embargo is impossible or leaves too few rows to train on.
+
+    References
+    ----------
+    López de Prado (2018), "Advances in Financial Machine Learning", sections 7.4.1 (purging), 7.4.2 (embargo; there a
+    share of the rows, here bars) and 12.2 (walk-forward).
+    """
+    gap = horizon if purge is None else purge
+    if gap < horizon:
+        raise ConfigError(
+            f"evaluation.purge={purge}: expected at least data.horizon={horizon} bars, or targets of train rows would "
+            "overlap validation; null takes the horizon."
+        )
+    if embargo < 0:
+        raise ConfigError(f"evaluation.embargo={embargo}: expected 0 bars or more.")
+    if scheme == "chronological":
+        blocks = [val]
+    else:
+        blocks = _blocks(val if scheme == "walk_forward" else Block("val", train.start, val.stop), scheme, folds)
+    made = []
+    length = blocks[0].start - gap - train.start
+    for number, block in enumerate(blocks, 1):
+        stop = block.start - gap
+        if scheme == "purged_kfold":
+            rows = _around(train.start, stop, block.stop + gap + embargo, val.stop)
+        else:
+            rows = Block("train", stop - length if window == "rolling" else train.start, stop)
+        if len(rows) < LEAST_TRAIN_ROWS:
+            raise ConfigError(
+                f"evaluation.purge={gap} and evaluation.embargo={embargo} leave {len(rows)} rows to train on in fold "
+                f"{number} of {len(blocks)}, validated on the rows {block.start} to {block.stop - 1} of {train.start} "
+                f"to {val.stop - 1}; expected at least {LEAST_TRAIN_ROWS}."
+            )
+        made.append(Fold(number, rows, block))
+    return tuple(made)
+
+
+def _blocks(rows: Block, scheme: str, folds: int) -> list[Block]:
+    if not 2 <= folds <= len(rows):
+        what = "validation rows" if scheme == "walk_forward" else "train and validation rows"
+        raise ConfigError(
+            f"evaluation.folds={folds}: evaluation.scheme={scheme} cuts {len(rows)} {what}; expected 2 to {len(rows)}."
+        )
+    edges = [rows.start + number * len(rows) // folds for number in range(folds + 1)]
+    return [Block("val", start, stop) for start, stop in pairwise(edges)]
+
+
+def _around(first: int, before: int, after: int, end: int) -> Block:
+    """Give the rows ``[first, before)`` and ``[after, end)`` as one block."""
+    if after >= end:
+        return Block("train", first, before)
+    if before <= first:
+        return Block("train", after, end)
+    return Block("train", first, end, (before, after))
+
+
+def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[PreparedData, ...]:
+    """Give the data as each fold sees them: its own rows as `train` and `val`, scaled by its train rows alone.
+
+    The views share the arrays of `data`, but for the scaled one, and are made once. With the plain split and its
+    purge the one view is `data` itself.
+
+    Parameters
+    ----------
+    data : PreparedData
+    evaluation : EvaluationConfig
+
+    Raises
+    ------
+    ConfigError
+        See `make_folds`.
+    DataError
+        A feature is constant in the train rows of a fold.
+    """
+    folds = make_folds(
+        data.train,
+        data.val,
+        data.horizon,
+        evaluation.scheme,
+        evaluation.folds,
+        evaluation.purge,
+        evaluation.embargo,
+        evaluation.window,
+    )
+    if evaluation.scheme == "chronological" and evaluation.purge in (None, data.horizon):
+        return (data,)
+    made = _views.setdefault(data, {})
+    if folds not in made:
+        made.clear()  # a process seldom needs the views of two schemes, and they are as large as the data
+        card = data.card | {"folds": [_described(data, fold) for fold in folds]}
+        made[folds] = tuple(_view(data, fold, card) for fold in folds)
+    return made[folds]
+
+
+def _view(data: PreparedData, fold: Fold, card: dict[str, Any]) -> PreparedData:
+    # The windows of the first rows reach back, as in the plain split.
+    seen = data.raw[replace(fold.train, start=fold.train.start - data.sequence_length + 1).rows]
+    for name, column in zip(data.feature_names, seen.T, strict=True):
+        check_spread(data.name, name, column, f"train rows of fold {fold.number}")
+    scaler = StandardScaler().fit(seen)
+    scaled = scaler.transform(data.raw).astype(data.scaled.dtype)
+    return replace(data, train=fold.train, val=fold.val, scaler=scaler, scaled=scaled, card=card)
+
+
+def _described(data: PreparedData, fold: Fold) -> dict[str, Any]:
+    """Describe a fold for the data card, in dates that are inclusive."""
+    described: dict[str, Any] = {"fold": fold.number}
+    for block in (fold.train, fold.val):
+        start, stop = data.index[block.start], data.index[block.stop - 1]
+        described[block.name] = {"rows": len(block), "start": start.isoformat(), "end": stop.isoformat()}
+    if fold.train.hole is not None:
+        first, after = fold.train.hole
+        described["train"]["left_out"] = [data.index[first].isoformat(), data.index[after - 1].isoformat()]
+    return described

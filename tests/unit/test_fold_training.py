@@ -1,0 +1,123 @@
+"""The curves of several folds: each under its own name, their mean while the last one trains, and a fold that fails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import DivergedError
+from tradingbot_exp.experiment import build, fit_folds
+from tradingbot_exp.fold_training import FoldCurves, mean_history
+from tradingbot_exp.outcome import evaluate, report_undefined
+from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+from tradingbot_exp.training.history import History
+
+WALK = ("data=synthetic", "training.progress=off", "evaluation.scheme=walk_forward", "evaluation.folds=3")
+
+
+class Kept:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.points: list[tuple[str, int, float]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        self.points += [(name, step, value) for name, value in metrics.items()]
+
+    def curve(self, name: str) -> dict[int, float]:
+        return {step: value for found, step, value in self.points if found == name}
+
+
+def history(*losses: float) -> History:
+    made = History(5)
+    for loss in losses:
+        made.add({"train_loss": 10 * loss, "val_loss": loss, "learning_rate": 0.1})
+    return made
+
+
+def test_the_mean_curve_ends_with_the_fold_that_stopped_first() -> None:
+    folds, kept = [history(1.0, 2.0, 3.0), history(5.0, 6.0)], Kept()
+    for step, loss in enumerate((9.0, 10.0, 11.0), 1):
+        FoldCurves(kept, 3, 3, folds).log_metrics({"train_loss": 10 * loss, "val_loss": loss}, step)
+    assert kept.curve("fold_3_val_loss") == {1: 9.0, 2: 10.0, 3: 11.0}
+    assert kept.curve("val_loss") == {1: 5.0, 2: 6.0} and kept.curve("train_loss") == {1: 50.0, 2: 60.0}
+    mean = mean_history([*folds, history(9.0, 10.0, 11.0)])
+    assert mean["val_loss"] == [5.0, 6.0] and mean["train_loss"] == [50.0, 60.0] and mean.epochs == 5
+    assert mean_history(folds[:1]) is folds[0]
+
+
+def test_a_fold_before_the_last_has_no_say_in_the_mean() -> None:
+    kept = Kept()
+    FoldCurves(kept, 2, 3, [history(1.0)]).log_metrics({"val_loss": 2.0}, 1)
+    assert kept.points == [("fold_2_val_loss", 1, 2.0)]
+
+
+@pytest.fixture
+def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(workdir)
+    return compose_config([*WALK, "training.epochs=2"])
+
+
+def test_folds_start_from_the_same_weights_and_the_first_is_the_plain_split_cut_short(config: Config) -> None:
+    plain = replace(config, evaluation=replace(config.evaluation, scheme="chronological"))
+    with ExperimentOrganizer(config).start_run() as run:
+        job, alone = build(config, run), build(plain, run)
+        kept = Kept()
+        weights = [[p.detach().clone() for p in fold.model.parameters()] for fold in job.folds]
+        assert all((a == b).all() for each in weights[1:] for a, b in zip(weights[0], each, strict=True))
+        histories, (expected,) = fit_folds(job, kept), fit_folds(alone, Kept())
+    assert len(job.folds) == len(histories) == 3 and job.folds[-1] is job and not alone.earlier
+    # Same train rows, same seed: the same model, validated on the first third of the rows.
+    assert histories[0]["train_loss"] == expected["train_loss"]
+    assert histories[0]["val_loss"] != expected["val_loss"]
+    mean = np.mean([each["val_loss"] for each in histories], axis=0)
+    assert list(kept.curve("val_loss").values()) == pytest.approx(mean)
+    first, whole = evaluate(job, histories), evaluate(alone, [expected])
+    assert first.rows == whole.rows == alone.data.val and "fold" not in whole.columns
+    np.testing.assert_array_equal(first.actual, whole.actual)
+    third = len(job.folds[0].data.val)
+    np.testing.assert_allclose(first.forecast[:third], whole.forecast[:third], rtol=1e-5, atol=1e-9)
+
+
+def test_blocks_of_one_bar_leave_what_takes_two_undefined_and_name_the_fold(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    config.data.synthetic.bars = 200
+    config.evaluation.folds = 24  # as many as validation rows
+    config.training.epochs = 1
+    with ExperimentOrganizer(config).start_run() as run:
+        job = build(config, run)
+        evaluated = evaluate(job, fit_folds(job, Kept()))
+        report_undefined(run, evaluated.undefined)
+    assert {len(fold.data.val) for fold in job.folds} == {1}
+    reason = "not defined, because in fold 1 it takes at least 2 bars"
+    assert evaluated.undefined["val_ic"] == reason
+    assert evaluated.undefined["fold_24_val_ic"] == "not defined, because it takes at least 2 bars"
+    assert "val_ic" not in evaluated.metrics
+    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.outcome"]
+    assert len(said) == len(set(evaluated.undefined.values()))  # one line a reason
+    assert any(line.startswith("val_ic, val_rank_ic") and line.endswith("are " + reason + ".") for line in said)
+    # All blocks together have bars enough.
+    assert np.isfinite(evaluated.metrics["val_sharpe"]) and np.isfinite(evaluated.metrics["val_mse"])
+
+
+def test_a_hook_that_stops_a_fold_ends_the_job_and_a_fold_that_diverges_is_named(config: Config) -> None:
+    with ExperimentOrganizer(config).start_run() as run:
+        seen: list[int] = []
+
+        def stop_in_the_second_fold(epoch: int, record: dict[str, float]) -> bool:
+            seen.append(epoch)
+            return len(seen) == 3
+
+        assert [each.epochs_run for each in fit_folds(build(config, run), Kept(), stop_in_the_second_fold)] == [2, 1]
+        job = build(config, run)
+        for weight in job.folds[1].model.parameters():
+            weight.data.fill_(float("inf"))
+        with pytest.raises(DivergedError, match=r"In fold 2 of 3: Training diverged") as caught:
+            fit_folds(job, Kept())
+    assert caught.value.epoch == 1 and caught.value.history.epochs_run == 1
