@@ -170,15 +170,23 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
 
 
 def build(config: Config, run: TrackedRun) -> Job:
-    """Make data and model, and fill `model.input_dim` and `model.version` in; nothing is recorded."""
+    """Make data and model, and fill `model.input_dim` and `model.version` in; nothing is recorded.
+
+    Raises
+    ------
+    DataError
+        A feature knows its future: see `tradingbot_exp.evaluation.leakage`.
+    """
     import torch
 
+    from tradingbot_exp.evaluation.leakage import check_leaks
     from tradingbot_exp.models.registry import build_model
     from tradingbot_exp.models.summary import model_version
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.training.rng import SeededRng
 
     data = load_data(config)
+    check_leaks(data)
     if config.model.name == "lstm" and data.sequence_length == 1:
         log.warning("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
     with SeededRng(config.seed, torch.device("cpu")):
@@ -190,13 +198,16 @@ def build(config: Config, run: TrackedRun) -> Job:
 
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
-    """Give the tags that say which model, data and configuration a run is of."""
+    """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    from tradingbot_exp.evaluation.leakage import check_leaks
+
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
+        **check_leaks(data).tags(),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
     }

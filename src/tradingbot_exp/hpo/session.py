@@ -15,6 +15,7 @@ import optuna
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
+from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
@@ -202,6 +203,7 @@ class StudySession:
         try:
             if self.study.user_attrs.get("parent_run_id") is None:
                 self.study.set_user_attr("parent_run_id", run.run_id)
+            check_leaks(load_data(self.config))
             if created or not self._wait_for("recorded"):
                 self._record_once(run)
                 self.study.set_user_attr("recorded", True)
