@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
@@ -40,7 +41,40 @@ def _parser() -> argparse.ArgumentParser:
     for command in (doctor,):
         command.add_argument("--tracking-uri", help="else the store that the records were meant for")
         command.add_argument("--json", action="store_true", help="print the result as JSON")
+    _add_evaluate(commands)
     return parser
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="open the sealed test set for one run, and count it",
+        description="Open the sealed test set for one run: forecast its test rows with the model that the run logged, "
+        "log test_* metrics with baselines and 95 %% intervals, and record the opening as a run of its own. A test set "
+        "is out of sample once: each opening is counted, and later runs on these dates say so.",
+    )
+    evaluate.add_argument(
+        "run",
+        metavar="RUN",
+        nargs="?",
+        default="latest",
+        help="a run's id, the first letters of one, or latest (the default); of a study, its best trial is taken",
+    )
+    evaluate.add_argument(
+        "--tracking-uri", help="the store, or its folder; else MLFLOW_TRACKING_URI, else mlflow.db here"
+    )
+    evaluate.add_argument("--json", action="store_true", help="print the result as JSON")
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    """Open the test set for a run, and print what came of it."""
+    from tradingbot_exp.opening import open_test_set
+    from tradingbot_exp.opening_table import as_json, as_table
+
+    opened = open_test_set(options.run, options.tracking_uri)
+    sys.stdout.write(as_json(opened) if options.json else as_table(opened))
+    return 0
 
 
 def _doctor(options: argparse.Namespace) -> int:

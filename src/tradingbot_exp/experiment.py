@@ -161,8 +161,12 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
+    from tradingbot_exp.tracking.openings import tell_of_openings
+
     job = build(config, run)
-    run.set_tags({**identifying_tags(job.config, job.data), "engine": "single"})
+    tags = identifying_tags(job.config, job.data)
+    run.set_tags({**tags, "engine": "single"})
+    tell_of_openings(run, tags)
     job.logger.log_config(job.config, overrides)
     record_surroundings(job)
     job.logger.log_model_summary(job.model, input_shape=_row_shape(job))
@@ -199,6 +203,7 @@ def build(config: Config, run: TrackedRun) -> Job:
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
     """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    from tradingbot_exp.data.identity import identity_tags
     from tradingbot_exp.evaluation.leakage import check_leaks
 
     return {
@@ -207,6 +212,9 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
+        # Trials that differ in the seed alone are one try.
+        "config.tried": config_sha256(replace(config, seed=0), data.fingerprint),
+        **identity_tags(config.data, data),
         **check_leaks(data).tags(),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",

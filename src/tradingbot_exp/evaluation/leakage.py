@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -92,11 +92,10 @@ def _check(data: PreparedData) -> LeakReport:
             f"{len(computed)} features computed again on bars that end with {' and '.join(cut)}, and on bars changed "
             f"after {' and '.join(changed)}: no row moved"
         )
-    check_scaler(data)
+    check_fold(data)
     said.append("the scaler is that of the train rows alone")
     if "split" in data.card:  # arrays come cut by the user
-        check_gap(data.train, data.val, data)
-        check_gap(data.val, data.test, data)
+        check_gap(data, data.val, data.test)
         said.append("no label reaches into the next block")
     if given:
         said.append(f"{', '.join(given)}: cannot be computed again, compared with the target")
@@ -222,6 +221,19 @@ def _see_reproducible(bars: pd.DataFrame, name: str) -> None:
         )
 
 
+def check_fold(data: PreparedData) -> None:
+    """See that scaler and labels of the train rows know nothing of the validation rows: of data, or of one fold.
+
+    Raises
+    ------
+    DataError
+        See `check_scaler` and `check_gap`.
+    """
+    check_scaler(data)
+    if "split" in data.card:
+        check_gap(data, data.train, data.val)
+
+
 def check_scaler(data: PreparedData) -> None:
     """See that the scaler is that of the train rows, and that what a model sees was scaled by it.
 
@@ -230,7 +242,9 @@ def check_scaler(data: PreparedData) -> None:
     DataError
         Mean or scale of a feature is that of other rows, or a value up to the end of validation is not scaled by them.
     """
-    scaler, rows = data.scaler, data.raw[: data.train.stop]
+    # The windows of the first train rows reach back.
+    seen_in_training = replace(data.train, start=data.train.start - data.sequence_length + 1)
+    scaler, rows = data.scaler, data.raw[seen_in_training.rows]
     mean = rows.mean(axis=0) if scaler.with_mean else np.zeros(rows.shape[1])
     scale = rows.std(axis=0) if scaler.with_std else np.ones(rows.shape[1])
     given = (
@@ -260,21 +274,23 @@ def check_scaler(data: PreparedData) -> None:
         )
 
 
-def check_gap(first: Block, second: Block, data: PreparedData) -> None:
-    """See that the labels of a block are known before the next one starts: row i is out if i + horizon >= start.
+def check_gap(data: PreparedData, first: Block, second: Block) -> None:
+    """See that no label of a row of `first` overlaps `second`: row i is out if i + horizon >= start.
+
+    Of rows after `second`, none may lie within the labels of `second`.
 
     Raises
     ------
     DataError
-        A label reaches into the next block.
+        A label reaches into the other block.
     """
-    over = first.stop + data.horizon - second.start
-    if over > 0 and len(second):
-        row = first.stop - min(over, len(first))
+    rows = np.arange(len(data.index))[first.rows]
+    reaching = rows[(rows + data.horizon >= second.start) & (rows < second.stop + data.horizon - 1)]
+    if reaching.size and len(second):
         raise DataError(
-            f"the label of the {first.name} row {data.index[row]} looks {data.horizon} bar(s) ahead, into the "
-            f"{second.name} rows, which start on {data.index[second.start]}: {over} row(s) too many. Drop as many rows "
-            f"before {second.name} as data.horizon has bars."
+            f"the label of the {first.name} row {data.index[reaching[0]]} looks {data.horizon} bar(s) ahead and "
+            f"overlaps the {second.name} rows, {data.index[second.start]} to {data.index[second.stop - 1]}: "
+            f"{reaching.size} row(s) too many. Leave out as many rows beside {second.name} as data.horizon has bars."
         )
 
 

@@ -20,10 +20,12 @@ from tradingbot_exp.experiment import build, identifying_tags, load_data, record
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
+from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.openings import tell_of_openings
 from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
@@ -130,11 +132,14 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
+            if done < self.config.hpo.num_trials:
+                tell_outlook(self)
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
+            record_total(self)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except KeyboardInterrupt as error:
@@ -250,7 +255,9 @@ class StudySession:
         if "study.recorded" in client.get_run(run.run_id).data.tags:
             return
         job = build(self.config, run)
-        run.set_tags({**identifying_tags(job.config, job.data), **identity()})
+        tags = identifying_tags(job.config, job.data)
+        run.set_tags({**tags, **identity()})
+        tell_of_openings(run, tags)
         job.logger.log_config(job.config, self.overrides)
         record_surroundings(job)
         run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")

@@ -141,9 +141,9 @@ def test_a_scaler_that_has_seen_more_than_the_train_rows_is_refused(ibm: Prepare
 
 
 def test_a_label_that_reaches_into_the_next_block_is_refused(ibm: PreparedData) -> None:
-    with pytest.raises(DataError, match=r"label of the train row 2009-04-20 .* into the val rows.*: 1 row"):
+    with pytest.raises(DataError, match=r"label of the train row 2009-04-20 .* overlaps the val rows.*: 1 row"):
         check_leaks(replace(ibm, horizon=2))
-    with pytest.raises(DataError, match=r"label of the val row 2011-03-23 .* into the test rows.*: 1 row"):
+    with pytest.raises(DataError, match=r"label of the val row 2011-03-23 .* overlaps the test rows.*: 1 row"):
         check_leaks(replace(ibm, val=replace(ibm.val, stop=ibm.test.start)))
 
 
