@@ -50,7 +50,7 @@ def _add_evaluate(commands: Any) -> None:
         "evaluate",
         help="open the sealed test set for one run, and count it",
         description="Open the sealed test set for one run: forecast its test rows with the model that the run logged, "
-        "log test_* metrics with baselines and 95 %% intervals, and record the opening as a run of its own. A test set "
+        "log test_* metrics with baselines and 95 % intervals, and record the opening as a run of its own. A test set "
         "is out of sample once: each opening is counted, and later runs on these dates say so.",
     )
     evaluate.add_argument(

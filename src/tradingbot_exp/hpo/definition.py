@@ -23,6 +23,7 @@ _NOT_DEFINING = (
 # Source that no trial's numbers come from: what is shown, recorded or typed.
 _NOT_DECIDING = (
     *("reporting", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py", "loaded_run.py", "summary.py"),
+    *("opening.py", "opening_table.py", "hpo/outlook.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
 )
 # The source on a data card of arrays that `run_hpo_study` was given.

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PAGE = 1000
 _COUNTED = ("training", "trial")
+# Parents whose trials are no tries.
+_LEFT_OUT = ("tags.`run.kind` = 'null_study'", "tags.`reproduces` LIKE '%'")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, st
 
     Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
     One configuration counts once, however often and with however many seeds it was run. The trials of null studies
-    do not count, nor do runs that reproduce another one (tag ``reproduces``).
+    do not count, nor do runs that reproduce another one (tag ``reproduces``), nor the trials of such a study.
 
     Parameters
     ----------
@@ -84,12 +86,12 @@ def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, st
     own: set[str] = set()
     with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
         where = all_experiments(client)
-        null_studies = {run.info.run_id for run in search_all(client, where, "tags.`run.kind` = 'null_study'")}
+        left_out = {run.info.run_id for query in _LEFT_OUT for run in search_all(client, where, query)}
         for run in search_all(client, where, f"tags.`data.instrument` = '{instrument}'"):
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")
-            if tried is None or tags.get("run.kind") not in _COUNTED or "reproduces" in tags or parent in null_studies:
+            if tried is None or tags.get("run.kind") not in _COUNTED or "reproduces" in tags or parent in left_out:
                 continue
             if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
                 (own if study_run is not None and parent == study_run else before).add(tried)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError
-from tradingbot_exp.evaluation.leakage import check_leaks
+from tradingbot_exp.evaluation.leakage import _inside_its_periods, check_leaks
 from tradingbot_exp.evaluation.suspicion import suspicious_columns
 
 Series = "pd.Series[float]"
@@ -89,6 +90,20 @@ def test_a_feature_that_knows_its_future_is_refused_by_name_with_its_first_bar(l
     with pytest.raises(DataError, match="the feature mine knows its future: its value on 200") as caught:
         check_leaks(data)
     assert "ret_1" not in str(caught.value)
+
+
+def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day() -> None:
+    for bars in range(400, 412):
+        data = prepare_data(replace(SMALL, synthetic=SyntheticConfig(bars=bars)))
+        points = re.findall(r"200\d-\d\d-\d\d", check_leaks(data).words)
+        assert len(points) == 4
+        for point in map(pd.Timestamp, points):
+            after = data.index[data.index.get_loc(point) + 1]
+            assert after.isocalendar()[:2] == point.isocalendar()[:2] and after.month == point.month
+    hourly = pd.date_range("2024-01-01", periods=300, freq="4h", tz="America/New_York")
+    for t in range(100, 130):
+        point = _inside_its_periods(hourly, t)
+        assert t - 2 <= point <= t and hourly[point].date() == hourly[point + 1].date()
 
 
 @pytest.mark.usefixtures("own_features")

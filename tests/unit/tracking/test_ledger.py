@@ -56,6 +56,7 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     # What does not count.
     add(client, "trial", "null", mlflow__parentRunId=null)
     add(client, "training", "again", reproduces=first)
+    add(client, "trial", "again too", mlflow__parentRunId=add(client, "study", "base", reproduces=first))
     add(client, "test_evaluation", "judged")
     add(client, "training", None)
     add(client, "training", "msft", data__instrument="MSFT")
