@@ -56,9 +56,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "run",
         metavar="RUN",
-        nargs="?",
-        default="latest",
-        help="a run's id, the first letters of one, or latest (the default); of a study, its best trial is taken",
+        help="a run's id, the first letters of one, or latest; of a study, its best trial is taken",
     )
     evaluate.add_argument(
         "--tracking-uri", help="the store, or its folder; else MLFLOW_TRACKING_URI, else mlflow.db here"

@@ -53,8 +53,10 @@ class Ledger:
         return len(self.before | self.own)
 
     def __str__(self) -> str:
+        count = len(self.before)
+        tried = {0: "no other configuration", 1: "1 other configuration"}.get(count, f"{count:,} other configurations")
         return (
-            f"{len(self.before)} other configurations of {self.instrument} were tried on overlapping validation dates "
+            f"{tried} of {self.instrument} {'was' if count < 2 else 'were'} tried on overlapping validation dates "
             f"({self.dates[0][:10]} to {self.dates[1][:10]}), as far as the store {self.store} knows"
         )
 
