@@ -66,6 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
     _common(predict, "predict")
 
+    evaluate = commands.add_parser("evaluate", help="open the sealed test set for one run, and count it")
+    evaluate.description = (
+        "Open the sealed test set for one run: forecast its test rows with the model that the run logged, log test_* "
+        "metrics with baselines and 95 % intervals, and record the opening as a run of its own. A test set is out of "
+        "sample once: each opening is counted, and later runs on these dates say so."
+    )
+    evaluate.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
+    _common(evaluate, "evaluate")
+
     history = commands.add_parser("history", help="list every configuration that an experiment has used, newest first")
     history.add_argument("--experiment", metavar="NAME", help="else MLFLOW_EXPERIMENT_NAME, else the one used last")
     _common(history, "history")

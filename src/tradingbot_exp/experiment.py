@@ -186,8 +186,12 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
+    from tradingbot_exp.tracking.openings import tell_of_openings
+
     job = build(config, run)
-    run.set_tags({**identifying_tags(job.config, job.data), "engine": "single"})
+    tags = identifying_tags(job.config, job.data)
+    run.set_tags({**tags, "engine": "single"})
+    tell_of_openings(run, tags)
     job.logger.log_config(job.config, overrides)
     record_surroundings(job)
     job.logger.log_model_summary(job.model, input_shape=_row_shape(job))
@@ -198,16 +202,27 @@ def build(config: Config, run: TrackedRun) -> Job:
     """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
 
     All models start from the same weights. Nothing is recorded.
+
+    Raises
+    ------
+    DataError
+        A feature knows its future: see `tradingbot_exp.evaluation.leakage`.
     """
     import torch
 
     from tradingbot_exp.data.folds import fold_views
+    from tradingbot_exp.evaluation.leakage import check_fold, check_leaks
     from tradingbot_exp.models.registry import build_model
     from tradingbot_exp.models.summary import model_version
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.training.rng import SeededRng
 
-    views = fold_views(load_data(config), config.evaluation)
+    plain = load_data(config)
+    check_leaks(plain)
+    views = fold_views(plain, config.evaluation)
+    for view in views:
+        if view is not plain:
+            check_fold(view)
     data = views[-1]
     if config.model.name == "lstm" and data.sequence_length == 1:
         log.warning("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
@@ -225,7 +240,10 @@ def build(config: Config, run: TrackedRun) -> Job:
 
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
-    """Give the tags that say which model, data and configuration a run is of."""
+    """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    from tradingbot_exp.data.identity import identity_tags
+    from tradingbot_exp.evaluation.leakage import check_leaks
+
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
@@ -233,6 +251,10 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
+        # Trials that differ in the seed alone are one try.
+        "config.tried": config_sha256(replace(config, seed=0), data.fingerprint),
+        **identity_tags(config.data, data),
+        **check_leaks(data).tags(),
         # What `auto` came to; without returns nothing is counted in years.
         "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
         # Whose model it is that is kept.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.run import TrackedRun
 
 # Label, metric, format, baseline's label, baseline's metric.
-_ROWS = (
+ROWS = (
     ("MSE", "val_mse", ".4e", "zero forecast", "val_zero_mse"),
     ("MAE", "val_mae", ".4e", "", ""),
     ("R2 against the train mean", "val_r2", ".4f", "", ""),
@@ -41,7 +41,7 @@ def metric_lines(metrics: Mapping[str, float]) -> list[str]:
         Missing ones were not defined and are shown as a dash.
     """
     lines = [f"  {'validation':<28}{'model':>12}  {'baseline'}"]
-    for label, name, form, baseline, baseline_name in _ROWS:
+    for label, name, form, baseline, baseline_name in ROWS:
         line = f"  {label:<28}{_number(metrics, name, form):>12}"
         if baseline:
             line += f"  {_number(metrics, baseline_name, form)} ({baseline})"

@@ -50,7 +50,7 @@ METRICS = {
 }
 TAGS = {
     *("run.kind", "model.name", "model.version", "data.name", "data.fingerprint", "config.sha256", "engine"),
-    "periods_per_year",
+    *("periods_per_year", "leakage.checked"),
     *("project", "process.host", "process.pid", "process.started", "mlflow.user", "mlflow.source.name"),
 }
 

@@ -58,6 +58,9 @@ class PreparedData:
         How often bars come, or why that cannot be told.
     card : dict
         The data card, JSON-able.
+    bars : pandas.DataFrame or None
+        The adjusted bars that features were computed from: row i here is bar i after the features' warm-up. None where features
+        were given.
     """
 
     name: str
@@ -77,6 +80,7 @@ class PreparedData:
     fingerprint: str
     frequency: Frequency
     card: dict[str, Any]
+    bars: pd.DataFrame | None = None
 
     @property
     def periods_per_year(self) -> float:
@@ -191,6 +195,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         fingerprint=digest,
         frequency=frequency,
         card=card,
+        bars=source.frame if isinstance(source, Bars) else None,
     )
 
 

@@ -16,15 +16,18 @@ import optuna
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError, near
+from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
+from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.openings import tell_of_openings
 from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
@@ -150,12 +153,15 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
+            if done < self.config.hpo.num_trials:
+                tell_outlook(self)
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
             record_results(self, loop, result)
             self._register(result)
+            record_total(self)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
         except KeyboardInterrupt as error:
@@ -238,6 +244,7 @@ class StudySession:
         try:
             if self.study.user_attrs.get("parent_run_id") is None:
                 self.study.set_user_attr("parent_run_id", run.run_id)
+            check_leaks(load_data(self.config))
             if created or not self._wait_for("recorded"):
                 self._record_once(run)
                 self.study.set_user_attr("recorded", True)
@@ -284,7 +291,9 @@ class StudySession:
         if "study.recorded" in client.get_run(run.run_id).data.tags:
             return
         job = build(self.config, run)
-        run.set_tags({**identifying_tags(job.config, job.data), **identity()})
+        tags = identifying_tags(job.config, job.data)
+        run.set_tags({**tags, **identity()})
+        tell_of_openings(run, tags)
         job.logger.log_config(job.config, self.overrides)
         record_surroundings(job)
         run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")

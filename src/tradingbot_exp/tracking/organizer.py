@@ -222,16 +222,20 @@ def mlflow_active(run: TrackedRun, uri: str) -> Iterator[None]:
             os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
+def user_name() -> str:
+    """Give the name of whoever runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
 def _origin_tags() -> dict[str, Any]:
     """Say who made a run, and which process, so that a dead one can be told from a living one."""
     main = sys.modules.get("__main__")
     module = getattr(getattr(main, "__spec__", None), "name", None)
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
     return {
-        "mlflow.user": user,
+        "mlflow.user": user_name(),
         "mlflow.source.name": module or Path(sys.argv[0] or "interactive").name,
         "mlflow.source.type": "LOCAL",
         **identity(),

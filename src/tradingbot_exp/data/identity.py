@@ -1,0 +1,60 @@
+"""What data are called across runs: the instrument, and dates as text that sorts and compares."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import DataConfig
+    from tradingbot_exp.data.dataset import PreparedData
+
+Span = tuple[str, str]
+"""First and last moment, ends included, as `stamp` writes them."""
+_UNNAMED = ("csv", "table")  # names that the options bring along, and that say nothing of the instrument
+
+
+def instrument(config: DataConfig, data: PreparedData) -> str:
+    """Name what is traded, so that runs on the same market can be found, whatever part of its bars they use.
+
+    Returns
+    -------
+    str
+        The symbol where there is one, in capitals; of a user's file without one `data.name` or, if that is not set,
+        the file's name; of a synthetic process what defines its path; of arrays that were given, their fingerprint.
+    """
+    return re.sub(r"[^\w .=+&-]", "_", _instrument(config, data))[:100]  # so that a query can name it
+
+
+def _instrument(config: DataConfig, data: PreparedData) -> str:
+    if config.source == "synthetic":
+        return f"SYNTHETIC signal={config.synthetic.signal:g} seed={config.synthetic.seed}"
+    if not data.symbol:
+        return f"{data.name} {data.fingerprint}"
+    if data.symbol == data.name and data.name in _UNNAMED and config.path:
+        return f"file {Path(config.path).name}"
+    return data.symbol.upper()
+
+
+def stamp(moment: pd.Timestamp) -> str:
+    """Write a time as text that sorts: in UTC where it has a zone, to the second, such as 2009-04-22T00:00:00."""
+    naive = moment if moment.tz is None else moment.tz_convert("UTC").tz_localize(None)
+    return naive.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def overlap(first: Span, second: Span) -> bool:
+    """Say whether two spans share a moment."""
+    return first[0] <= second[1] and second[0] <= first[1]
+
+
+def identity_tags(config: DataConfig, data: PreparedData) -> dict[str, str]:
+    """Give the tags by which runs on the same market and dates are found."""
+    return {
+        "data.instrument": instrument(config, data),
+        "data.train_start": stamp(data.index[data.train.start]),
+        "data.val_start": stamp(data.index[data.val.start]),
+        "data.val_end": stamp(data.index[data.val.stop - 1]),
+    }

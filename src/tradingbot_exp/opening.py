@@ -1,0 +1,372 @@
+"""Opens the sealed test set for one run: its model's forecasts of the test rows, judged, recorded and counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.errors import ConfigError, DataError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.entities import Run
+    from numpy.typing import NDArray
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.evaluation.metrics import Evaluation
+    from tradingbot_exp.loaded_run import LoadedRun
+    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.openings import Opening
+    from tradingbot_exp.tracking.run import TrackedRun
+
+# Share of the spread of a model's validation forecasts by which they may differ from those that the run recorded:
+# above what another machine's rounding does, below what a changed feature does.
+_FORECAST_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of an opening.
+
+    Attributes
+    ----------
+    run_id, name : str
+        The run whose model was judged.
+    evaluation_run_id : str
+        The run of kind ``test_evaluation`` that records the opening.
+    instrument, start, end : str
+        Dates of the first and the last test bar.
+    bars : int
+    earlier : tuple of Opening
+        Openings before this one of dates that overlap, in the whole store.
+    metrics, validation : dict of str to float
+        ``test_…``, and ``val_…`` as the run recorded them.
+    intervals : dict of str to (float, float)
+        95 % confidence intervals by metric.
+    undefined : dict of str to str
+        Metrics without a value, with the reason.
+    """
+
+    run_id: str
+    name: str
+    evaluation_run_id: str
+    instrument: str
+    start: str
+    end: str
+    bars: int
+    earlier: tuple[Opening, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def number(self) -> int:
+        """How many times these dates have been opened, this time included."""
+        return len(self.earlier) + 1
+
+
+def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -> Opened:
+    """Judge a run's model on the test rows, which nothing has looked at before, and record that they were looked at.
+
+    Parameters
+    ----------
+    run : str
+        A run's id, a unique beginning of one, or ``latest``. Of a study, the best trial is taken.
+    tracking_uri : str or Path, optional
+        See `tradingbot_exp.tracking.lookup.open_store`.
+
+    Raises
+    ------
+    RunError
+        The run is not there, has no model, or was not logged by this package's training.
+    DataError
+        The data are gone, or are other ones than the run saw.
+    TrackingError
+        The store cannot be read or written.
+    """
+    from tradingbot_exp.data.identity import identity_tags, stamp
+    from tradingbot_exp.loaded_run import LoadedRun
+    from tradingbot_exp.tracking.lookup import find_run, open_store
+    from tradingbot_exp.tracking.openings import overlapping_openings
+    from tradingbot_exp.tracking.reading import run_record
+
+    store = open_store(tracking_uri)
+    found = _with_model(store, find_run(store, run))
+    loaded = LoadedRun(run_record(store, found), store, found)
+    config = _configuration(loaded, store)
+    data = _data(loaded, config, store)
+    forecast = _forecasts(loaded, data)
+    dates = data.dates(data.test)
+    identity = identity_tags(config.data, data)
+    instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])
+    earlier = overlapping_openings(store.client, store.uri, instrument, data.fingerprint, (start, end))
+    opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier))
+    with _evaluation_run(store, found, opened, data) as record:
+        judged = _judge(config, data, forecast)
+        record.log_metrics(judged.all_metrics())
+        record.set_tags({f"undefined.{name}": reason for name, reason in judged.undefined.items()})
+        _record_returns(record, data, forecast, judged.model)
+    _mark_evaluated(store, found, judged, earlier)
+    validation = {name: value for name, value in loaded.metrics.items() if name.startswith("val_")}
+    return replace(
+        opened,
+        evaluation_run_id=record.run_id,
+        metrics=judged.metrics,
+        intervals=judged.intervals,
+        undefined=judged.undefined,
+        validation=validation,
+    )
+
+
+def _with_model(store: Store, run: Run) -> Run:
+    """Give the run whose model is meant: the run itself, or a study's best trial."""
+    from tradingbot_exp.tracking.lookup import find_run
+
+    tags, name = run.data.tags, f"The run {run.info.run_id} ({run.info.run_name})"
+    kind = tags.get("run.kind", "")
+    if kind == "study":
+        best = tags.get("best.run_id")
+        if not best:
+            raise RunError(
+                f"{name} is a study without a complete trial so far, so that there is no model to evaluate. Go on with "
+                "it by the command that started it, or name a run of its own."
+            )
+        return find_run(store, best)
+    if kind == "test_evaluation":
+        raise RunError(f"{name} is an evaluation itself, of the run {tags.get('evaluated.run_id')}: evaluate that one.")
+    if kind not in ("training", "trial"):
+        what = f"is a {kind.replace('_', ' ')}, which has no model" if kind else "was not logged by tradingbot_exp"
+        raise RunError(f"{name} {what}. Give a training run, a trial or a study.")
+    if run.info.status == "RUNNING":
+        raise RunError(f"{name} is not over yet; its model is logged at its end.")
+    return run
+
+
+def _configuration(loaded: LoadedRun, store: Store) -> Config:
+    """Give the configuration that the run recorded, as a job of today would be given it."""
+    from omegaconf import OmegaConf
+
+    from tradingbot_exp.config.finalize import finalize
+
+    if not any(name in loaded.params for name in ("data.source", "training.loss")):
+        raise RunError(
+            f"The run {loaded.run_id} ({loaded.name}) has no configuration of tradingbot_exp.train, so that its test "
+            "set is not known. Give a run that it trained."
+        )
+    tree = loaded._config_tree()
+    OmegaConf.set_struct(tree, False)
+    tree.tracking = {"uri": store.uri, "on_error": "raise"}
+    tree.hpo.storage = None
+    try:
+        return finalize(tree)
+    except ConfigError as error:
+        raise RunError(
+            f"The configuration of the run {loaded.run_id} ({loaded.name}) is none for this version of tradingbot_exp. "
+            f"{error}"
+        ) from error
+
+
+def _data(loaded: LoadedRun, config: Config, store: Store) -> PreparedData:
+    """Prepare the data anew, and see that they are the same that the run saw."""
+    from tradingbot_exp.config.resolvers import launch_dir
+    from tradingbot_exp.evaluation.leakage import check_leaks
+    from tradingbot_exp.experiment import load_data
+    from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
+
+    recorded = loaded.tags.get("data.fingerprint")
+    if recorded is None and loaded.record.parent_id is not None:  # a trial whose result was taken from another
+        recorded = store.client.get_run(loaded.record.parent_id).data.tags.get("data.fingerprint")
+    run = f"the run {loaded.run_id} ({loaded.name})"
+    if config.data.name == config.data.path == "arrays":
+        raise DataError(f"{run} was trained on {GIVEN_ARRAYS}, which hold no test set. Judge its model yourself.")
+    path = None if config.data.path is None else launch_dir() / config.data.path
+    if path is not None and not path.is_file():
+        raise DataError(
+            f"The data of {run} are gone: there is no file {path}. Put it back (fingerprint {recorded}), or start the "
+            "command in the folder that the run was started in."
+        )
+    data = load_data(config)
+    if data.fingerprint != recorded:
+        raise DataError(
+            f"The data of {run} have changed: it saw the fingerprint {recorded}, and {path or data.name} has "
+            f"{data.fingerprint} now. Restore the data that it saw, or train again on these."
+        )
+    check_leaks(data)
+    return data
+
+
+def _forecasts(loaded: LoadedRun, data: PreparedData) -> NDArray[np.float64]:
+    """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
+    import numpy as np
+    import pandas as pd
+
+    try:
+        model = loaded.model
+    except RunError as error:
+        raise RunError(
+            f"The run {loaded.run_id} ({loaded.name}, {loaded.status}) has no model to evaluate: "
+            + (
+                "hpo.keep=best keeps that of the best trial, hpo.keep=all all of them. "
+                if loaded.record.kind == "trial"
+                else "it did not get that far. "
+            )
+            + f"`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` gives the command that trains it by itself."
+        ) from error
+
+    def forecast(start: int, stop: int) -> NDArray[np.float64]:
+        back = data.sequence_length - 1
+        rows = pd.DataFrame(data.raw[start - back : stop], columns=list(data.feature_names))
+        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[back:]
+
+    _see_unchanged(loaded, data, forecast(data.val.start, data.val.stop))
+    return forecast(data.test.start, data.test.stop)
+
+
+def _see_unchanged(loaded: LoadedRun, data: PreparedData, forecast: NDArray[np.float64]) -> None:
+    """Refuse a model whose validation forecasts are no longer those that the run recorded: code has changed."""
+    import numpy as np
+
+    try:
+        recorded = loaded.predictions
+    except RunError:
+        return
+    if len(recorded) != len(forecast) or list(recorded["date"]) != list(data.dates(data.val)):
+        return  # of several folds, the last one's model is kept
+    before = recorded["forecast"].to_numpy(dtype=np.float64)
+    far = float(np.max(np.abs(forecast - before)))
+    if far > _FORECAST_TOLERANCE * float(before.std()) + 1e-9:
+        raise RunError(
+            f"The model of the run {loaded.run_id} ({loaded.name}) forecasts its validation rows otherwise than it "
+            f"did, by up to {far:.3g}: features or model are computed in another way now. Check out the code of the "
+            f"run (commit {loaded.tags.get('mlflow.source.git.commit', 'not recorded')}), or train again."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Metrics, 95 % intervals and what is not defined, named ``test_…``; and the model's evaluation."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    undefined: dict[str, str]
+    model: Evaluation
+
+    def all_metrics(self) -> dict[str, float]:
+        """Give the metrics with the ends of their intervals, ``test_…_low`` and ``test_…_high``."""
+        low = {f"{name}_low": pair[0] for name, pair in self.intervals.items()}
+        return self.metrics | low | {f"{name}_high": pair[1] for name, pair in self.intervals.items()}
+
+
+def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) -> _Judged:
+    """Judge the forecast of the test rows and its rivals there."""
+    from tradingbot_exp.evaluation.baselines import baseline_metrics, linear_model
+    from tradingbot_exp.evaluation.intervals import metric_intervals
+    from tradingbot_exp.evaluation.metrics import validation_metrics
+    from tradingbot_exp.evaluation.names import neutral_forecast
+    from tradingbot_exp.outcome import periods_per_year
+
+    block = data.test
+    actual, returns = data.targets(block), data.returns(block)
+    level = float(data.targets(data.train).mean())
+    rules: Any = {
+        "lag": config.evaluation.execution_lag,
+        "cost_bps": config.evaluation.cost_bps,
+        "periods_per_year": 1.0 if returns is None else periods_per_year(config, data),
+        "threshold": neutral_forecast(config.training.loss, config.data.target),
+    }
+    rival = linear_model(data).predict(data.inputs(block, "float64"))
+    model, linear = (
+        validation_metrics(actual, each, returns, level, horizon=data.horizon, **rules) for each in (forecast, rival)
+    )
+    rivals, without = baseline_metrics(data, block, **rules)
+    found = metric_intervals(
+        actual,
+        returns,
+        level,
+        {"": (forecast, model), "linear_": (rival, linear)},
+        horizon=data.horizon,
+        periods_per_year=rules["periods_per_year"],
+        threshold=rules["threshold"],
+        seed=config.seed,
+    )
+    metrics = {f"test_{name}": value for name, value in (model.metrics | rivals).items()}
+    undefined = {f"test_{name}": reason for name, reason in (model.undefined | without).items()}
+    if found.problem:
+        undefined["test_intervals"] = found.problem
+    intervals = {f"test_{name}": pair for name, pair in found.bounds.items() if f"test_{name}" in metrics}
+    return _Judged(metrics, intervals, undefined, model)
+
+
+@contextmanager
+def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: PreparedData) -> Iterator[TrackedRun]:
+    """Open the run that records the opening, before anything is seen, in the experiment of the run that is judged."""
+    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.openings import KIND
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer, user_name
+
+    experiment = store.experiments()[str(evaluated.info.experiment_id)]
+    organizer = ExperimentOrganizer(
+        SimpleNamespace(
+            experiment=SimpleNamespace(name=experiment, run_name=None, description=None, tags={}),
+            tracking=SimpleNamespace(uri=store.uri, on_error="raise"),
+        )
+    )
+    tags = {
+        "evaluated.run_id": opened.run_id,
+        "evaluated.study_id": evaluated.data.tags.get("mlflow.parentRunId"),
+        "opened.by": user_name(),
+        "opened.at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "opened.start": opened.start,
+        "opened.end": opened.end,
+        "opened.number": opened.number,
+        "data.name": data.name,
+        "data.instrument": opened.instrument,
+        "data.fingerprint": data.fingerprint,
+        **{name: evaluated.data.tags.get(name) for name in ("model.name", "model.version", "config.sha256")},
+    }
+    name = f"test-{opened.name}-{opened.number}"
+    with organizer.start_run(name, kind=KIND, **{key.replace(".", "__"): value for key, value in tags.items()}) as run:
+        EnhancedMLflowLogger(run).log_environment_details()
+        yield run
+
+
+def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.float64], model: Evaluation) -> None:
+    """Log ``evaluation/test_returns.csv``, with the columns of ``validation_returns.csv``."""
+    import numpy as np
+    import pandas as pd
+
+    returns = data.returns(data.test)
+    columns: dict[str, Any] = {
+        "date": data.dates(data.test),
+        "actual": data.targets(data.test),
+        "forecast": forecast,
+        "position": model.position,
+    }
+    if returns is not None:
+        columns |= {"next_log_return": returns, "strategy_return": model.returns, "buy_hold_return": np.expm1(returns)}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "test_returns.csv"
+        pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")
+        run.log_artifact(file, "evaluation")
+
+
+def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: list[Opening]) -> None:
+    """Count the opening on the run that was judged, and give it the metrics of its first one."""
+    from tradingbot_exp.tracking.delivery import Record, now_ms, send
+    from tradingbot_exp.tracking.store import wrapped
+
+    run_id = str(evaluated.info.run_id)
+    own = 1 + sum(each.evaluated == run_id for each in earlier)
+    points = []
+    if not any(name.startswith("test_") for name in evaluated.data.metrics):
+        points = [[name, value, now_ms(), 0] for name, value in judged.all_metrics().items()]
+    with wrapped(f"The test metrics cannot be written into the run {run_id}"):
+        send(store.client, run_id, Record("batch", {"metrics": points, "tags": {"test.openings": str(own)}}))

@@ -1,0 +1,134 @@
+"""The ledger of what was tried: how many configurations have ever been judged on an instrument's validation dates.
+
+It is read from MLflow's own records, so it knows what one store holds and no more. Whoever picks the best of many has
+to know how many: that is what the expected luck of the best grows with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.data.identity import Span, overlap
+from tradingbot_exp.tracking.store import wrapped
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+_PAGE = 1000
+_COUNTED = ("training", "trial")
+# Parents whose trials are no tries.
+_LEFT_OUT = ("tags.`run.kind` = 'null_study'", "tags.`reproduces` LIKE '%'")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a store knows of an instrument and a span of validation dates.
+
+    Attributes
+    ----------
+    instrument : str
+    dates : (str, str)
+        First and last validation bar, which others were compared with.
+    before : frozenset of str
+        Hashes (``config.tried``: the configuration without its seed) of all single runs and of other studies.
+    own : frozenset of str
+        Those of the study that asks.
+    store : str
+        The store's address, credentials masked.
+    """
+
+    instrument: str
+    dates: Span
+    before: frozenset[str]
+    own: frozenset[str]
+    store: str
+
+    @property
+    def total(self) -> int:
+        """Distinct configurations ever tried, the study's own included."""
+        return len(self.before | self.own)
+
+    def __str__(self) -> str:
+        count = len(self.before)
+        tried = {0: "no other configuration", 1: "1 other configuration"}.get(count, f"{count:,} other configurations")
+        return (
+            f"{tried} of {self.instrument} {'was' if count < 2 else 'were'} tried on overlapping validation dates "
+            f"({self.dates[0][:10]} to {self.dates[1][:10]}), as far as the store {self.store} knows"
+        )
+
+
+def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, study_run: str | None = None) -> Ledger:
+    """Count the distinct configurations tried on an instrument with overlapping validation dates.
+
+    Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
+    One configuration counts once, however often and with however many seeds it was run. The trials of null studies
+    do not count, nor do runs that reproduce another one (tag ``reproduces``), nor the trials of such a study.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    uri : str
+        The store's.
+    instrument : str
+    dates : (str, str)
+        As in the tags ``data.instrument``, ``data.val_start`` and ``data.val_end``.
+    study_run : str, optional
+        Id of the study that asks: its own trials are told apart.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    before: set[str] = set()
+    own: set[str] = set()
+    with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
+        where = all_experiments(client)
+        left_out = {run.info.run_id for query in _LEFT_OUT for run in search_all(client, where, query)}
+        for run in search_all(client, where, f"tags.`data.instrument` = '{instrument}'"):
+            tags = run.data.tags
+            parent = tags.get("mlflow.parentRunId")
+            tried = tags.get("config.tried")
+            if tried is None or tags.get("run.kind") not in _COUNTED or "reproduces" in tags or parent in left_out:
+                continue
+            if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
+                (own if study_run is not None and parent == study_run else before).add(tried)
+    return Ledger(instrument, dates, frozenset(before), frozenset(own), redact(uri))
+
+
+def all_experiments(client: MlflowClient) -> list[str]:
+    """Give the ids of all experiments of a store, deleted ones included."""
+    from mlflow.entities import ViewType
+
+    found: list[str] = []
+    token = None
+    while True:
+        page: Any = client.search_experiments(view_type=ViewType.ALL, max_results=_PAGE, page_token=token)
+        found += [str(each.experiment_id) for each in page]
+        token = page.token
+        if not token:
+            return found
+
+
+def search_all(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
+    """Give every run that a query finds, deleted ones included, oldest first, page by page."""
+    from mlflow.entities import ViewType
+
+    token = None
+    while experiments:
+        page: Any = client.search_runs(
+            list(experiments),
+            query,
+            ViewType.ALL,
+            max_results=_PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return

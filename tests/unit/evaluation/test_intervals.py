@@ -1,0 +1,81 @@
+"""Intervals of metrics: as wide as theory says, wider for what persists, absent where there is nothing to say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tradingbot_exp.evaluation.backtest import sharpe
+from tradingbot_exp.evaluation.bootstrap import stationary_indices
+from tradingbot_exp.evaluation.intervals import Intervals, metric_intervals
+from tradingbot_exp.evaluation.metrics import validation_metrics
+
+RULES = {"periods_per_year": 252.0, "threshold": 0.0}
+
+
+def found(
+    actual: np.ndarray, forecast: np.ndarray, returns: np.ndarray | None = None, horizon: int = 1, draws: int = 1000
+) -> Intervals:
+    judged = validation_metrics(actual, forecast, returns, 0.1, horizon=horizon, lag=1, cost_bps=5, **RULES)
+    each = {"": (forecast, judged), "rival_": (forecast, judged)}
+    return metric_intervals(actual, returns, 0.1, each, horizon=horizon, draws=draws, **RULES)
+
+
+def test_of_independent_bars_they_are_those_of_the_normal_theory() -> None:
+    rng = np.random.default_rng(0)
+    actual, forecast = rng.normal(size=(2, 2000))
+    bounds = found(actual, forecast).bounds
+    errors = (actual - forecast) ** 2
+    half = 1.96 * errors.std() / np.sqrt(len(errors))
+    assert bounds["mse"] == pytest.approx((errors.mean() - half, errors.mean() + half), abs=0.2 * half)
+    assert bounds["ic"][1] - bounds["ic"][0] == pytest.approx(2 * 1.96 / np.sqrt(2000), rel=0.15)
+    assert bounds["hit_rate"][1] - bounds["hit_rate"][0] == pytest.approx(1.96 / np.sqrt(2000), rel=0.15)
+
+
+def test_each_is_the_percentile_of_the_metric_on_resampled_bars_whose_positions_are_kept() -> None:
+    rng = np.random.default_rng(1)
+    actual, forecast = 0.01 * rng.normal(size=(2, 400))
+    judged = validation_metrics(actual, forecast, actual, 0.1, horizon=1, lag=1, cost_bps=5, **RULES)
+    intervals = found(actual, forecast, actual, draws=500)
+    assert judged.returns is not None
+    index = stationary_indices(400, intervals.block, 500, np.random.default_rng(0))
+    drawn = [sharpe(judged.returns[rows], 252.0) for rows in index]
+    assert intervals.bounds["sharpe"] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), rel=1e-9)
+    changes = np.abs(np.diff(judged.position, prepend=0.0))
+    drawn = [changes[rows].mean() for rows in index]
+    assert intervals.bounds["turnover"] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), rel=1e-9)
+    assert intervals.bounds["rival_sharpe"] == intervals.bounds["sharpe"]
+    drawn = [np.mean((actual[rows] - 0.1) ** 2) for rows in index]
+    assert intervals.bounds["train_mean_mse"] == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), rel=1e-9)
+
+
+def test_they_widen_where_errors_persist_and_blocks_are_as_long_as_the_horizon() -> None:
+    rng = np.random.default_rng(2)
+    level = np.repeat(rng.normal(size=50), 20)
+    forecast = np.zeros(1000)
+    persistent, shuffled = found(level, forecast), found(rng.permutation(level), forecast)
+    widths = [each.bounds["mse"][1] - each.bounds["mse"][0] for each in (persistent, shuffled)]
+    assert persistent.block > 5 > 2 > shuffled.block
+    assert widths[0] > 2 * widths[1]
+    assert found(rng.normal(size=300), forecast[:300], horizon=40, draws=50).block == 40
+
+
+def test_what_is_not_defined_has_none_and_few_bars_say_why() -> None:
+    rng = np.random.default_rng(3)
+    actual = rng.normal(size=100)
+    bounds = found(actual, np.zeros(100), actual, draws=200).bounds
+    assert not {"ic", "rank_ic", "sharpe", "sortino"} & set(bounds)
+    assert {"mse", "mae", "zero_mse", "buy_hold_sharpe"} <= set(bounds)
+    assert "sharpe" not in found(actual, actual).bounds
+    none = found(actual[:29], actual[:29])
+    assert none.bounds == {} and none.problem == (
+        "not defined, because there are 29 bars, and a bootstrap takes at least 30"
+    )
+
+
+def test_long_series_are_drawn_less_often() -> None:
+    rng = np.random.default_rng(4)
+    actual, forecast = rng.normal(size=(2, 30_000))
+    judged = validation_metrics(actual, forecast, None, 0.0, horizon=1, lag=1, cost_bps=5, **RULES)
+    alone = {"": (forecast, type(judged)({"mse": judged.metrics["mse"]}, {}, None, judged.position))}
+    assert metric_intervals(actual, None, 0.0, alone, horizon=1, **RULES).draws == 666

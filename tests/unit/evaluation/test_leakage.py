@@ -1,0 +1,236 @@
+"""The leak gate: what knows its future is refused by name, and nothing of ours is; what looks too good is said."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.preprocessing import StandardScaler
+
+from tradingbot_exp.config.schema import DEFAULT_FEATURES, DataConfig, SyntheticConfig
+from tradingbot_exp.data import PreparedData, prepare_data
+from tradingbot_exp.data.features import FEATURES, feature
+from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.errors import DataError
+from tradingbot_exp.evaluation.leakage import _inside_its_periods, check_leaks
+from tradingbot_exp.evaluation.suspicion import suspicious_columns
+
+Series = "pd.Series[float]"
+SMALL = DataConfig(name="synthetic", source="synthetic", synthetic=SyntheticConfig(bars=600))
+
+
+@pytest.fixture(scope="module")
+def ibm() -> PreparedData:
+    return prepare_data(DataConfig())
+
+
+@pytest.fixture
+def own_features() -> Iterator[None]:
+    """Forget what a test registers."""
+    before = dict(FEATURES)
+    yield
+    FEATURES.clear()
+    FEATURES.update(before)
+
+
+def with_feature(function: Callable[[pd.DataFrame], Series], config: DataConfig = SMALL) -> PreparedData:
+    """Prepare data with `function` registered as a user registers one, beside an honest one."""
+    feature("mine")(function)  # type: ignore[arg-type]
+    return prepare_data(replace(config, features=["ret_1", "mine"]))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DataConfig(),
+        DataConfig(name="msft"),
+        SMALL,
+        DataConfig(name="synthetic", source="synthetic", synthetic=SyntheticConfig(bars=150, signal=0.9)),
+        DataConfig(horizon=5, sequence_length=20, target="direction", features=[*DEFAULT_FEATURES, "volume"]),
+    ],
+    ids=["ibm", "msft", "synthetic", "few", "ahead"],
+)
+def test_the_ten_features_pass_on_all_bundled_data(config: DataConfig) -> None:
+    report = check_leaks(prepare_data(config))
+    assert report.suspicious == ()
+    assert report.words.startswith("10 features computed again on bars that end with 20")
+    assert "the scaler is that of the train rows alone; no label reaches into the next block" in report.words
+
+
+LEAKS: dict[str, Callable[[pd.DataFrame], Series]] = {
+    "centred window": lambda bars: bars["close"].rolling(5, center=True).mean().bfill().ffill() / bars["close"],
+    "next bar": lambda bars: bars["close"].shift(-1).fillna(bars["close"]) / bars["close"],
+    "ten bars on": lambda bars: bars["volume"].shift(-10).ffill() / bars["volume"],
+    "mean of all": lambda bars: bars["close"] - bars["close"].mean(),
+    "last row": lambda bars: bars["close"] / bars["close"].iloc[-1],
+    "highest of all": lambda bars: bars["close"] / bars["high"].max(),
+    "lowest of all": lambda bars: bars["low"].min() / bars["close"],
+    "rank in all": lambda bars: bars["close"].rank(pct=True),
+    "end of the month": lambda bars: (
+        bars["close"].groupby(pd.DatetimeIndex(bars.index).to_period("M")).transform("last") / bars["close"]
+    ),
+    "end of the week": lambda bars: (
+        bars["close"].groupby(pd.DatetimeIndex(bars.index).to_period("W")).transform("last") / bars["close"]
+    ),
+    "share of the length": lambda bars: pd.Series(np.arange(len(bars)) / len(bars), bars.index),
+    "mean of all, one part in a million": lambda bars: bars["close"].diff().fillna(0.0) + 1e-6 * bars["close"].mean(),
+}
+
+
+@pytest.mark.usefixtures("own_features")
+@pytest.mark.parametrize("leak", LEAKS)
+def test_a_feature_that_knows_its_future_is_refused_by_name_with_its_first_bar(leak: str) -> None:
+    data = with_feature(LEAKS[leak])
+    with pytest.raises(DataError, match="the feature mine knows its future: its value on 200") as caught:
+        check_leaks(data)
+    assert "ret_1" not in str(caught.value)
+
+
+def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day() -> None:
+    for bars in range(400, 412):
+        data = prepare_data(replace(SMALL, synthetic=SyntheticConfig(bars=bars)))
+        points = re.findall(r"200\d-\d\d-\d\d", check_leaks(data).words)
+        assert len(points) == 4
+        for point in map(pd.Timestamp, points):
+            after = data.index[data.index.get_loc(point) + 1]
+            assert after.isocalendar()[:2] == point.isocalendar()[:2] and after.month == point.month
+    hourly = pd.date_range("2024-01-01", periods=300, freq="4h", tz="America/New_York")
+    for t in range(100, 130):
+        point = _inside_its_periods(hourly, t)
+        assert t - 2 <= point <= t and hourly[point].date() == hourly[point + 1].date()
+
+
+@pytest.mark.usefixtures("own_features")
+def test_the_first_bar_is_the_earliest_whose_value_needs_a_later_bar() -> None:
+    data = with_feature(lambda bars: bars["close"].rolling(5, center=True).mean().bfill().ffill())
+    with pytest.raises(DataError) as caught:
+        check_leaks(data)
+    text = str(caught.value)
+    first, last = (pd.Timestamp(text.split(word, 1)[1][:10]) for word in ("its value on ", "bars after "))
+    assert data.index.get_loc(last) - data.index.get_loc(first) == 1  # of five bars, the last two are ahead
+    assert "2 move" in text
+
+
+@pytest.mark.usefixtures("own_features")
+def test_honest_features_of_a_user_pass_whatever_their_memory() -> None:
+    honest: dict[str, Callable[[pd.DataFrame], Series]] = {
+        "ewm": lambda bars: bars["close"].ewm(alpha=0.01).mean(),
+        "expanding": lambda bars: bars["close"] / bars["close"].expanding().max(),
+        "sum": lambda bars: (np.sign(bars["close"].diff()) * bars["volume"]).fillna(0.0).cumsum(),
+        "calendar": lambda bars: pd.Series(pd.DatetimeIndex(bars.index).day_of_week / 4.0, bars.index),
+        "fft": lambda bars: pd.Series(
+            np.fft.irfft(np.fft.rfft(bars["close"], 2048) * np.fft.rfft([0.5, 0.3, 0.2], 2048))[: len(bars)], bars.index
+        ),
+    }
+    for name, function in honest.items():
+        feature(name)(function)  # type: ignore[arg-type]
+    check_leaks(prepare_data(replace(SMALL, features=list(honest))))
+
+
+@pytest.mark.usefixtures("own_features")
+def test_a_feature_that_is_random_or_cannot_do_with_fewer_bars_says_so() -> None:
+    data = with_feature(lambda bars: pd.Series(np.random.default_rng().normal(size=len(bars)), bars.index))
+    with pytest.raises(DataError, match="the feature mine is another one each time that it is computed"):
+        check_leaks(data)
+    del FEATURES["mine"]
+    data = with_feature(lambda bars: bars["close"] / bars["close"].iloc[599])
+    with pytest.raises(DataError, match=r"the feature mine cannot be computed where the bars after .* are left out"):
+        check_leaks(data)
+
+
+def test_a_scaler_that_has_seen_more_than_the_train_rows_is_refused(ibm: PreparedData) -> None:
+    for rows in (ibm.raw, ibm.raw[: ibm.val.stop], ibm.raw[: ibm.train.stop + 1]):
+        scaler = StandardScaler().fit(rows)
+        data = replace(ibm, scaler=scaler, scaled=scaler.transform(ibm.raw).astype("float32"))
+        with pytest.raises(DataError, match=r"the scaler knows more than the train rows: its mean of ret_1 is"):
+            check_leaks(data)
+    data = replace(ibm, scaled=StandardScaler().fit_transform(ibm.raw).astype("float32"))
+    with pytest.raises(DataError, match=r"ret_1 on 2000-04-17 .* is not scaled by the scaler of the train"):
+        check_leaks(data)
+
+
+def test_a_label_that_reaches_into_the_next_block_is_refused(ibm: PreparedData) -> None:
+    with pytest.raises(DataError, match=r"label of the train row 2009-04-20 .* overlaps the val rows.*: 1 row"):
+        check_leaks(replace(ibm, horizon=2))
+    with pytest.raises(DataError, match=r"label of the val row 2011-03-23 .* overlaps the test rows.*: 1 row"):
+        check_leaks(replace(ibm, val=replace(ibm.val, stop=ibm.test.start)))
+
+
+def test_data_are_checked_once_a_process(ibm: PreparedData) -> None:
+    assert check_leaks(ibm) is check_leaks(ibm)
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Callable[..., DataConfig]:
+    """Write a table of features and a target made of bars, and give the configuration that reads it."""
+
+    def write(**columns: Callable[[Series, np.random.Generator], object]) -> DataConfig:
+        close = synthetic_bars(SyntheticConfig(bars=800, signal=0.3))["close"]
+        now = np.log(close).diff()
+        frame = pd.DataFrame({"r": now, "y": now.shift(-1)})
+        rng = np.random.default_rng(0)
+        for name, make in columns.items():
+            frame[name] = make(frame["y"], rng)
+        frame.iloc[1:].to_csv(tmp_path / "table.csv")
+        return DataConfig(
+            "table", "table", str(tmp_path / "table.csv"), features=list(columns), target="y", returns="r"
+        )
+
+    return write
+
+
+def test_columns_of_a_table_that_are_too_good_to_be_true_are_said_and_others_not(
+    table: Callable[..., DataConfig], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = table(
+        today=lambda y, rng: y.shift(1),  # the true signal: a correlation of 0.3
+        noise=lambda y, rng: rng.normal(size=len(y)),
+        label=lambda y, rng: y.fillna(0.0),
+        order=lambda y, rng: np.exp(400 * y.fillna(0.0)),  # tells by its order, and hardly by Pearson's
+        late=lambda y, rng: y.shift(-3).fillna(0.0) + rng.normal(0, 0.002, len(y)),
+    )
+    with caplog.at_level(logging.WARNING):
+        report = check_leaks(prepare_data(config))
+    assert [each.name for each in report.suspicious] == ["label", "order", "late"]
+    assert [each.ahead for each in report.suspicious] == [0, 0, 3]
+    assert report.suspicious[0].correlation == pytest.approx(1.0)
+    assert [record.args for record in caplog.records] == [(each,) for each in report.suspicious]
+    assert "today, noise, label, order, late: cannot be computed again" in report.words
+    assert report.tags()["leakage.suspicious"].startswith("label (1.00), order (")  # type: ignore[union-attr]
+    assert "The column late looks too good to be true: its correlation with the target 3 row(s) later" in caplog.text
+
+
+def test_a_persistent_target_excuses_what_its_own_past_tells_as_well() -> None:
+    rng = np.random.default_rng(1)
+    level = np.zeros(3000)
+    for t in range(1, 3000):
+        level[t] = 0.97 * level[t - 1] + rng.normal()
+    target, past = level[1:], level[:-1] + 0.1 * rng.normal(size=2999)
+    assert suspicious_columns(past[:, None], target, ["past"], 1) == ()
+    (found,) = suspicious_columns((target + 0.1 * rng.normal(size=2999))[:, None], target, ["itself"], 1)
+    assert found.correlation > 0.99 > found.known > 0.9
+
+
+def test_few_rows_and_constant_columns_raise_no_alarm() -> None:
+    rng = np.random.default_rng(2)
+    target = rng.normal(size=34)
+    assert suspicious_columns(target[:, None], target, ["label"], 1) == ()
+    target = rng.normal(size=100)
+    assert suspicious_columns(np.full((100, 1), 0.1), target, ["constant"], 1) == ()
+    assert suspicious_columns(target[:, None], np.full(100, 0.1), ["y"], 1) == ()
+
+
+def test_a_column_of_a_users_bars_is_compared_and_not_taken_for_a_feature(tmp_path: Path) -> None:
+    bars = synthetic_bars(SyntheticConfig(bars=400, signal=0.0))
+    bars["hint"] = np.log(bars["close"]).diff().shift(-1).fillna(0.0)
+    bars.to_csv(tmp_path / "bars.csv")
+    config = DataConfig("csv", "csv", str(tmp_path / "bars.csv"), features=["ret_1", "hint"])
+    report = check_leaks(prepare_data(config))
+    assert [each.short for each in report.suspicious] == ["hint (1.00)"]
+    assert report.words.startswith("1 features computed again") and "hint: cannot be computed again" in report.words

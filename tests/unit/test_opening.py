@@ -1,0 +1,278 @@
+"""`evaluate`: the test set opened for a run or a study, judged as validation was, recorded, counted, and refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.entities import Run
+from support import Finished, artifact_folder
+
+from tradingbot_exp import cli, train
+from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
+from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data.features import FEATURES, feature
+from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.errors import DataError, RunError
+from tradingbot_exp.hpo.display import StudyDisplay
+from tradingbot_exp.hpo.python import _run
+from tradingbot_exp.hpo.session import StudySession
+from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.opening import Opened, open_test_set
+from tradingbot_exp.tracking.lookup import Store, find_run, open_store
+from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.reading import training_record
+
+QUICK = ["training.epochs=1", "training.progress=off"]
+
+
+@pytest.fixture(scope="module")
+def folder(default_run: Finished, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A copy of the default run's folder, which is written to, as the current directory."""
+    place = tmp_path_factory.mktemp("opening") / "copy"
+    shutil.copytree(default_run.cwd, place)
+    with sqlite3.connect(place / "mlflow.db") as database:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            change = f"UPDATE {table} SET {column} = replace({column}, ?, ?)"  # noqa: S608 - names of ours
+            database.execute(change, (str(default_run.cwd), str(place)))
+    database.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def store(folder: Path) -> Store:
+    return open_store(folder)
+
+
+@pytest.fixture(scope="module")
+def opened(default_run: Finished, folder: Path) -> Opened:
+    """The default run's test set, opened for the first time."""
+    return open_test_set(default_run.run.info.run_id[:12], folder)
+
+
+def evaluations(store: Store) -> list[Run]:
+    found = store.client.search_runs(list(store.experiments()), "tags.`run.kind` = 'test_evaluation'")
+    return list(reversed(found))
+
+
+def test_the_metrics_are_those_of_the_logged_models_forecasts_of_the_test_rows(opened: Opened, store: Store) -> None:
+    data = prepare_data(DataConfig())
+    model = mlflow.pyfunc.load_model(str(artifact_folder(store.client.get_run(opened.run_id)) / "model"))
+    forecast = model.predict(pd.DataFrame(data.raw[data.test.rows], columns=list(data.feature_names)))
+    actual = data.target[data.test.rows]
+    metrics = opened.metrics
+    assert opened.bars == 486 == len(actual)
+    assert metrics["test_mse"] == pytest.approx(np.mean((forecast - actual) ** 2), rel=1e-9)
+    assert metrics["test_zero_mse"] == pytest.approx(np.mean(actual**2), rel=1e-12)
+    position = np.concatenate([[0.0], np.sign(forecast)[:-1]])
+    net = position * np.expm1(actual) - 5e-4 * np.abs(np.diff(position, prepend=0.0))
+    assert metrics["test_sharpe"] == pytest.approx(net.mean() / net.std(ddof=1) * np.sqrt(252), rel=1e-9)
+    held = np.expm1(actual)
+    assert metrics["test_buy_hold_sharpe"] == pytest.approx(held.mean() / held.std(ddof=1) * np.sqrt(252), rel=1e-9)
+    level = data.target[data.train.rows].mean()
+    assert metrics["test_r2"] == pytest.approx(
+        1 - ((actual - forecast) ** 2).sum() / ((actual - level) ** 2).sum(), rel=1e-9
+    )
+    saved = pd.read_csv(artifact_folder(store.client.get_run(opened.evaluation_run_id)) / "evaluation/test_returns.csv")
+    np.testing.assert_allclose(saved["strategy_return"], net, atol=1e-12)
+    assert saved["date"].iloc[0] == opened.start[:10] == "2011-03-24"
+
+
+def test_every_validation_metric_has_its_test_metric_with_an_interval_around_it(opened: Opened) -> None:
+    validation = {name.removeprefix("val_") for name in opened.validation} - {"loss"}
+    assert {name.removeprefix("test_") for name in opened.metrics} == validation
+    assert {"linear_sharpe", "train_mean_mse", "zero_mse", "buy_hold_sharpe"} <= validation
+    assert opened.intervals.keys() == opened.metrics.keys()
+    for name, (low, high) in opened.intervals.items():
+        assert low < opened.metrics[name] < high, name
+
+
+def test_the_opening_is_a_run_of_its_own_that_says_when_who_what_and_which_dates(opened: Opened, store: Store) -> None:
+    record = store.client.get_run(opened.evaluation_run_id)
+    tags = record.data.tags
+    assert record.info.status == "FINISHED"
+    assert tags["run.kind"] == "test_evaluation" and tags["evaluated.run_id"] == opened.run_id
+    assert (tags["opened.start"], tags["opened.end"]) == ("2011-03-24T00:00:00", "2013-02-28T00:00:00")
+    assert tags["opened.by"] == tags["mlflow.user"] and tags["opened.at"].startswith("20")
+    judged = store.client.get_run(opened.run_id)
+    assert tags["data.fingerprint"] == judged.data.tags["data.fingerprint"]
+    assert tags["data.instrument"] == judged.data.tags["data.instrument"] == "IBM"
+    assert record.info.experiment_id == judged.info.experiment_id
+    bounds = {f"{name}_{end}" for name in opened.metrics for end in ("low", "high")}
+    assert record.data.metrics.keys() == opened.metrics.keys() | bounds
+    assert {name: judged.data.metrics[name] for name in record.data.metrics} == record.data.metrics
+    assert find_run(store, "latest").info.run_id != opened.evaluation_run_id
+
+
+def test_each_further_opening_is_counted_and_changes_no_metric_of_the_run(
+    opened: Opened, store: Store, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = store.client.get_run(opened.run_id).data.metrics
+    earlier = len(evaluations(store))
+    store.client.delete_run(opened.evaluation_run_id)  # what was seen was seen
+    try:
+        assert cli.run(["evaluate", opened.run_id, "--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"]) == 0
+    finally:
+        store.client.restore_run(opened.evaluation_run_id)
+    said = capsys.readouterr().out
+    assert f"IBM, 486 bars, 2011-03-24 to 2013-02-28, opened for the {earlier + 1}" in said
+    assert "95 % interval" in said and "buy and hold" in said and f"for the run {opened.run_id}" in said
+    assert f"{opened.metrics['test_sharpe']:.2f}" in said
+    assert cli.run(["evaluate", opened.run_id, "--tracking-uri", str(folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["opening"] == earlier + 2 == len(found["earlier"]) + 1
+    assert found["metrics"] == opened.metrics  # same data, same model, same seed
+    assert found["intervals"] == {name: list(pair) for name, pair in opened.intervals.items()}
+    judged = store.client.get_run(opened.run_id)
+    assert judged.data.metrics == before
+    record = training_record(store, judged)
+    assert len(record.openings) == int(judged.data.tags["test.openings"]) == len(evaluations(store))
+
+
+def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    later = ["data.split.train=0.8", "data.split.val=0.1", "data.split.test=0.1"]
+    with caplog.at_level(logging.WARNING):
+        overlapping = train([*QUICK, *later])
+    assert overlapping.tags["test.overlap"].startswith("IBM 2011-03-24 to 2013-02-28, opened ")
+    assert opened.run_id in overlapping.tags["test.overlap"]
+    assert "were a test set before: IBM 2011-03-24" in caplog.text
+    caplog.clear()
+    for other in (train(QUICK), train([*QUICK, *later, "data=msft"])):
+        assert "test.overlap" not in other.tags
+    assert "test set before" not in caplog.text
+
+
+@pytest.fixture(scope="module")
+def own_file(folder: Path) -> tuple[Path, str]:
+    """A user's file, and a run on it."""
+    bars = synthetic_bars(SyntheticConfig(bars=300, seed=4))
+    bars.to_csv(folder / "bars.csv")
+    return folder / "bars.csv", train([*QUICK, "data=csv", "data.path=bars.csv"]).run_id
+
+
+def test_data_that_have_changed_or_are_gone_are_refused_before_anything_is_opened(
+    own_file: tuple[Path, str], store: Store
+) -> None:
+    file, run_id = own_file
+    content = file.read_text()
+    recorded = store.client.get_run(run_id).data.tags["data.fingerprint"]
+    before = len(evaluations(store))
+    lines = content.splitlines(keepends=True)
+    file.write_text("".join(lines[:-1]))
+    with pytest.raises(
+        DataError, match=rf"have changed: it saw the fingerprint {recorded}, and .*bars.csv has [0-9a-f]"
+    ):
+        open_test_set(run_id)
+    file.rename(file.with_suffix(".away"))
+    with pytest.raises(
+        DataError, match=rf"are gone: there is no file .*bars.csv. Put it back \(fingerprint {recorded}\)"
+    ):
+        open_test_set(run_id)
+    assert len(evaluations(store)) == before
+    file.write_text(content)
+    opened = open_test_set(run_id)
+    assert opened.instrument == "file bars.csv" and opened.number == 1
+
+
+def test_a_model_that_forecasts_otherwise_than_it_did_is_refused(
+    own_file: tuple[Path, str], store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tradingbot_exp import experiment
+
+    _, run_id = own_file
+    old = FEATURES["rsi_14"]
+    monkeypatch.setitem(FEATURES, "rsi_14", lambda bars: 1 - old(bars))
+    experiment._load_data.cache_clear()
+    with pytest.raises(RunError, match="forecasts its validation rows otherwise than it did"):
+        open_test_set(run_id)
+    experiment._load_data.cache_clear()
+
+
+def test_what_has_no_model_is_refused_with_what_would_be_right(
+    opened: Opened, own_file: tuple[Path, str], store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client, experiment = store.client, store.client.get_run(opened.run_id).info.experiment_id
+
+    def made(kind: str, status: str = "FINISHED", **params: str) -> str:
+        run_id = str(client.create_run(experiment, tags={"run.kind": kind} if kind else {}).info.run_id)
+        for name, value in params.items():
+            client.log_param(run_id, name.replace("__", "."), value)
+        if status != "RUNNING":
+            client.set_terminated(run_id, status)
+        return run_id
+
+    for run_id, words in (
+        (made(""), "was not logged by tradingbot_exp. Give a training run, a trial or a study"),
+        (made("training"), "has no configuration of tradingbot_exp.train"),
+        (made("sweep"), "is a sweep, which has no model"),
+        (made("study"), "is a study without a complete trial so far"),
+        (made("training", "RUNNING"), "is not over yet"),
+        (opened.evaluation_run_id, f"is an evaluation itself, of the run {opened.run_id}"),
+    ):
+        with pytest.raises(RunError, match=words):
+            open_test_set(run_id)
+    shutil.rmtree(artifact_folder(client.get_run(own_file[1])) / "model")
+    with pytest.raises(RunError, match=rf"has no model to evaluate: .*reproduce {own_file[1][:12]}"):
+        open_test_set(own_file[1])
+    assert cli.run(["evaluate", "no/run"]) == 1
+    assert capsys.readouterr().err.startswith("Error: 'no/run' is no run id")
+
+
+@pytest.fixture(scope="module")
+def study(folder: Path, opened: Opened) -> tuple[str, str]:
+    """A small study on a process with a signal; the id of its run, and what it printed before its first trial."""
+    config = compose_config([*QUICK, "data=synthetic", "data.synthetic.bars=500", "hpo.num_trials=2", "seed=1"])
+    session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
+    with pytest.MonkeyPatch.context() as patch, StudyDisplay(session) as display:
+        said: list[str] = []
+        patch.setattr("sys.stdout.write", said.append)
+        session.run(lambda jobs: [_run(session, job) for job in jobs], display)
+    return session.parent.run_id, "".join(said)
+
+
+def test_of_a_study_the_best_trial_is_opened_and_one_whose_model_went_says_how_to_get_it(
+    study: tuple[str, str], store: Store
+) -> None:
+    parent = store.client.get_run(study[0])
+    opened = open_test_set(study[0])
+    assert opened.run_id == parent.data.tags["best.run_id"]
+    assert opened.instrument == "SYNTHETIC signal=0.3 seed=0" and opened.number == 1
+    evaluation = store.client.get_run(opened.evaluation_run_id)
+    assert evaluation.data.tags["evaluated.study_id"] == study[0]
+    children = store.client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{study[0]}'")
+    (loser,) = [child.info.run_id for child in children if child.info.run_id != opened.run_id]
+    with pytest.raises(RunError, match=r"has no model to evaluate: hpo\.keep=best keeps that of the best trial"):
+        open_test_set(loser)
+
+
+def test_a_study_says_what_its_data_can_bear_and_how_many_were_tried(study: tuple[str, str], store: Store) -> None:
+    parent = store.client.get_run(study[0])
+    bars = len(prepare_data(compose_config(["data=synthetic", "data.synthetic.bars=500"]).data).val)
+    assert study[1].startswith(f"{bars} validation bars; with 2 trials planned, the best of pure noise is expected to")
+    assert "no other configuration of SYNTHETIC signal=0.3 seed=0 was tried on overlapping validation dates" in study[1]
+    assert (parent.data.tags["ledger.before"], parent.data.tags["ledger.total"]) == ("0", "2")
+
+
+def test_a_leaking_run_fails_with_its_feature_and_first_bar(store: Store, study: tuple[str, str]) -> None:
+    feature("centred")(lambda bars: bars["close"].rolling(3, center=True).mean().ffill())
+    try:
+        with pytest.raises(DataError, match="the feature centred knows its future: its value on "):
+            train([*QUICK, "data=synthetic", "data.features=[ret_1,centred]"])
+    finally:
+        del FEATURES["centred"]
+    run = find_run(store, "latest")
+    assert run.info.status == "FAILED" and "the feature centred knows its future" in run.data.tags["error"]
+    assert not run.data.metrics

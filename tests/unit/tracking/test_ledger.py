@@ -1,0 +1,171 @@
+"""The ledger counts each configuration that was ever tried on an instrument's validation dates once, in real stores."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
+from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data.identity import instrument, overlap, stamp
+from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.experiment import identifying_tags, load_data
+from tradingbot_exp.hpo.outlook import bearing_line
+from tradingbot_exp.tracking.ledger import read_ledger
+from tradingbot_exp.tracking.openings import overlapping_openings
+
+DATES = ("2009-04-22T00:00:00", "2011-03-22T00:00:00")
+EARLIER = ("2005-01-03T00:00:00", "2009-04-21T00:00:00")
+
+
+@pytest.fixture
+def client(workdir: Path) -> MlflowClient:
+    return MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
+
+
+def add(client: MlflowClient, kind: str, tried: str | None, experiment: str = "0", **tags: str) -> str:
+    """Make a run as a job of this package tags it; double underscores stand for dots."""
+    named = {"data__instrument": "IBM", "data__val_start": DATES[0], "data__val_end": DATES[1]} | tags
+    given = {name.replace("__", "."): value for name, value in named.items()} | {"run.kind": kind}
+    run_id = client.create_run(experiment, tags=given | ({"config.tried": tried} if tried else {})).info.run_id
+    return str(run_id)
+
+
+def test_single_runs_and_all_trials_count_once_for_each_configuration(client: MlflowClient) -> None:
+    other = client.create_experiment("other")
+    gone = client.create_experiment("gone")
+    first, second = add(client, "study", "base"), add(client, "study", "base", other)
+    null, mine = add(client, "null_study", "base"), add(client, "study", "base")
+    for number, tried in enumerate(("a", "b", "c")):
+        add(client, "trial", tried, mlflow__parentRunId=first, trial__number=str(number))
+    add(client, "trial", "pruned", mlflow__parentRunId=first, trial__state="pruned")
+    client.set_terminated(add(client, "trial", "failed", mlflow__parentRunId=first), "FAILED")
+    add(client, "trial", "a", other, mlflow__parentRunId=second)  # the same point again
+    add(client, "trial", "d", other, mlflow__parentRunId=second)
+    add(client, "training", "a")  # the same with another seed
+    add(client, "training", "e")
+    client.delete_run(add(client, "training", "deleted"))
+    add(client, "training", "of a deleted experiment", gone)
+    client.delete_experiment(gone)
+    # What does not count.
+    add(client, "trial", "null", mlflow__parentRunId=null)
+    add(client, "training", "again", reproduces=first)
+    add(client, "trial", "again too", mlflow__parentRunId=add(client, "study", "base", reproduces=first))
+    add(client, "test_evaluation", "judged")
+    add(client, "training", None)
+    add(client, "training", "msft", data__instrument="MSFT")
+    add(client, "training", "years before", data__val_start=EARLIER[0], data__val_end=EARLIER[1])
+    # The study that asks.
+    add(client, "trial", "e", mlflow__parentRunId=mine)
+    add(client, "trial", "own", mlflow__parentRunId=mine)
+    ledger = read_ledger(client, "sqlite:///here", "IBM", DATES, mine)
+    counted = {"a", "b", "c", "d", "e", "pruned", "failed", "deleted", "of a deleted experiment"}
+    assert ledger.before == counted
+    assert ledger.own == {"e", "own"} and ledger.total == len(counted) + 1
+    assert str(ledger) == (
+        "9 other configurations of IBM were tried on overlapping validation dates (2009-04-22 to 2011-03-22), as far "
+        "as the store sqlite:///here knows"
+    )
+    everything = read_ledger(client, "sqlite:///here", "IBM", (EARLIER[0], DATES[1]))
+    assert everything.before == counted | {"own", "years before"}
+    assert read_ledger(client, "sqlite:///here", "AAPL", DATES).total == 0
+
+
+def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tradingbot_exp.tracking.ledger._PAGE", 3)
+    for number in range(8):
+        add(client, "training", f"c{number}")
+    assert read_ledger(client, "sqlite:///here", "IBM", DATES).total == 8
+
+
+def test_a_store_that_cannot_be_read_is_named(workdir: Path, client: MlflowClient) -> None:
+    add(client, "training", "a")
+    with sqlite3.connect(workdir / "mlflow.db") as database:
+        database.execute("ALTER TABLE runs RENAME TO gone")
+    database.close()
+    with pytest.raises(TrackingError, match="What was tried before cannot be read from sqlite:///here"):
+        read_ledger(client, "sqlite:///here", "IBM", DATES)
+
+
+def test_openings_of_the_instrument_or_of_the_same_bars_are_found_where_dates_overlap(client: MlflowClient) -> None:
+    def opening(name: str, fingerprint: str, start: str, end: str) -> str:
+        return add(
+            client,
+            "test_evaluation",
+            None,
+            data__instrument=name,
+            data__fingerprint=fingerprint,
+            opened__start=start,
+            opened__end=end,
+            opened__at="2026-01-01T00:00:00",
+        )
+
+    same, twin = opening("IBM", "f1", *DATES), opening("file mine.csv", "f0", *DATES)
+    opening("MSFT", "f2", *DATES)
+    opening("IBM", "f1", *EARLIER)
+    client.delete_run(same)
+    found = overlapping_openings(client, "sqlite:///here", "IBM", "f0", DATES)
+    assert [each.run_id for each in found] == [same, twin]
+
+
+def test_a_try_is_a_configuration_without_its_seed() -> None:
+    def tags(*overrides: str) -> dict[str, str | None]:
+        config = compose_config(["data=synthetic", *overrides])
+        return identifying_tags(config, load_data(config))
+
+    first = tags()
+    assert first["config.tried"] == tags("seed=7")["config.tried"]
+    assert first["config.sha256"] != tags("seed=7")["config.sha256"]
+    assert first["config.tried"] != tags("training.learning_rate=0.002")["config.tried"]
+    assert (first["data.instrument"], first["data.val_start"]) == (
+        "SYNTHETIC signal=0.3 seed=0",
+        "2005-05-27T00:00:00",
+    )
+
+
+def test_the_instrument_is_what_is_traded_whatever_file_or_length_it_comes_in(tmp_path: Path) -> None:
+    def named(**keys: object) -> str:
+        config = DataConfig(**keys)  # type: ignore[arg-type]
+        return instrument(config, prepare_data(config))
+
+    assert named() == named(split=DataConfig().split, horizon=5) == "IBM"
+    longer = {"name": "synthetic", "source": "synthetic"}
+    assert named(**longer, synthetic=SyntheticConfig(bars=300)) == named(**longer, synthetic=SyntheticConfig(bars=400))
+    assert named(**longer) != named(**longer, synthetic=SyntheticConfig(seed=1))
+    bars = synthetic_bars(SyntheticConfig(bars=200))
+    bars.to_csv(tmp_path / "it's mine.csv")
+    file = {"source": "csv", "path": str(tmp_path / "it's mine.csv")}
+    assert named(name="csv", **file) == "file it_s mine.csv"
+    assert named(name="acme", **file) == "ACME"
+    bars.assign(symbol="acme").to_csv(tmp_path / "it's mine.csv")
+    assert named(name="csv", **file) == "ACME"
+
+
+def test_dates_compare_as_text_in_utc() -> None:
+    assert stamp(pd.Timestamp("2020-01-01 23:30", tz="America/New_York")) == "2020-01-02T04:30:00"
+    assert overlap(("2020-01-01T00:00:00", "2020-01-02T00:00:00"), ("2020-01-02T00:00:00", "2020-02-01T00:00:00"))
+    assert not overlap(EARLIER, DATES) and not overlap(DATES, EARLIER)
+
+
+def test_before_a_study_one_line_says_what_the_data_can_bear(tmp_path: Path) -> None:
+    config = compose_config(["hpo.num_trials=100"])
+    assert bearing_line(config, load_data(config), 212) == (
+        "484 validation bars; with 100 trials planned and 212 tried before, the best of pure noise is expected to show "
+        "a Sharpe of 2.1; about 3.3 would be needed"
+    )
+    frame = synthetic_bars(SyntheticConfig(bars=500)).assign(y=lambda bars: bars["close"].pct_change().fillna(0.0))
+    frame.to_csv(tmp_path / "t.csv")
+    keys = ["data=table", f"data.path={tmp_path / 't.csv'}", "data.features=[volume]", "data.target=y"]
+    config = compose_config([*keys, "hpo.num_trials=20"])
+    assert bearing_line(config, load_data(config), 0) == (
+        "74 validation bars; with 20 trials planned, the best of pure noise is expected to show an information "
+        "coefficient of 0.22; about 0.41 would be needed"
+    )
