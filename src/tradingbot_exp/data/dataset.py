@@ -59,8 +59,8 @@ class PreparedData:
     card : dict
         The data card, JSON-able.
     bars : pandas.DataFrame or None
-        The adjusted bars that features were computed from: row i here is bar i after the features' warm-up. None where features
-        were given.
+        The adjusted bars that features were computed from: row i here is bar i after the features' warm-up. None
+        where features were given.
     """
 
     name: str
