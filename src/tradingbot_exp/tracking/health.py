@@ -29,6 +29,8 @@ _KEY_ARTIFACTS = {
     "training": ("config/config.yaml", "environment/environment.json", "evaluation/validation_returns.csv", "model"),
     "study": ("config/config.yaml", "environment/environment.json", "study/search_space.json"),
 }
+# So many runs of one place without artifacts are told as one.
+_MANY = 4
 _COUNTED = ("complete", "pruned", "failed")
 
 
@@ -181,31 +183,47 @@ def resume_command(store: Store, study: Run) -> str:
 
 
 def _missing_artifacts(store: Store, experiments: Sequence[str]) -> list[Finding]:
+    """Name finished runs whose artifacts are gone; many of one place, which was removed as a whole, are one finding."""
     if not experiments:
         return []
-    found = []
+    found: list[Finding] = []
+    gone: dict[Path, list[Run]] = {}
     # Runs of the main job only: what a user's own program logs is its affair.
     query = "attributes.status = 'FINISHED' and tags.`config.sha256` != ''"
     for run in search_runs(store, experiments, query):
         expected = _KEY_ARTIFACTS.get(run.data.tags.get("run.kind", ""), ())
-        missing = _missing(store, run, expected) if expected else ""
-        if missing:
-            what = f"The run {run.info.run_name} ({run.info.run_id}) is FINISHED, but {missing}."
-            advice = f"Restore it from a copy, or remove the run: mlflow runs delete --run-id {run.info.run_id}"
-            found.append(Finding("missing_artifacts", what, advice, run.info.run_id))
+        folder = _local_folder(run)
+        if expected and folder is not None and not folder.is_dir():
+            gone.setdefault(folder.parents[1], []).append(run)
+        elif expected and (missing := _missing(store, run, expected)):
+            found.append(_lacking(run, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"))
+    for place, runs in gone.items():
+        if len(runs) < _MANY:
+            found += [_lacking(run, f"its artifact folder {_local_folder(run)} is not there") for run in runs]
+        else:
+            ids = ", ".join(run.info.run_id for run in runs[:_MANY])
+            what = f"{len(runs)} runs are FINISHED, but their artifact folders in {place} are not there: {ids}, …"
+            found.append(Finding("missing_artifacts", what, f"Restore {place} from a copy."))
     return found
 
 
-def _missing(store: Store, run: Run, expected: Sequence[str]) -> str:
-    """Say which artifacts are gone; empty if none is."""
+def _lacking(run: Run, what: str) -> Finding:
+    advice = f"Restore it from a copy, or remove the run: mlflow runs delete --run-id {run.info.run_id}"
+    text = f"The run {run.info.run_name} ({run.info.run_id}) is FINISHED, but {what}."
+    return Finding("missing_artifacts", text, advice, run.info.run_id)
+
+
+def _local_folder(run: Run) -> Path | None:
+    """Give the folder of a run's artifacts; None if a server or a bucket has them."""
     place = urlsplit(run.info.artifact_uri)
-    if place.scheme in ("", "file"):
-        folder = Path(unquote(place.path))
-        if not folder.is_dir():
-            return f"its artifact folder {folder} is not there"
-        gone = [path for path in expected if not (folder / path).exists()]
-    else:
-        with wrapped(f"The artifacts of {run.info.run_id} cannot be listed"):
-            top = {each.path for each in store.client.list_artifacts(run.info.run_id)}
-        gone = [path for path in expected if path.partition("/")[0] not in top]
-    return f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} missing in its artifacts" if gone else ""
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+
+
+def _missing(store: Store, run: Run, expected: Sequence[str]) -> list[str]:
+    """Give the artifacts that are gone."""
+    folder = _local_folder(run)
+    if folder is not None:
+        return [path for path in expected if not (folder / path).exists()]
+    with wrapped(f"The artifacts of {run.info.run_id} cannot be listed"):
+        top = {each.path for each in store.client.list_artifacts(run.info.run_id)}
+    return [path for path in expected if path.partition("/")[0] not in top]

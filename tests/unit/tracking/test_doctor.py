@@ -183,6 +183,14 @@ def test_artifacts_that_are_gone_are_named_and_cannot_be_mended(clinic: Clinic) 
     assert "config/config.yaml is missing" in found[partly] and "artifact folder" in found[gone]
 
 
+def test_a_folder_of_artifacts_that_is_gone_as_a_whole_is_one_finding(clinic: Clinic) -> None:
+    for _ in range(5):
+        clinic.make(DEAD, status="FINISHED", config__sha256="0")
+    shutil.rmtree(clinic.folder / "mlruns", ignore_errors=True)
+    (found,) = clinic.visit(status=1)["found"]
+    assert found["what"].startswith("5 runs are FINISHED, but their artifact folders in") and found["run_id"] is None
+
+
 def offline_run(folder: Path, uri: str, connect: Callable[[], Any]) -> TrackedRun:
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"run.kind": "training"}, "uri": uri}
     tracked = TrackedRun(Delivery(connect, creation, folder / UNSENT_DIR, "offline"), "r")
