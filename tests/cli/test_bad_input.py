@@ -63,7 +63,10 @@ REFUSED = {
         ["--multirun", "hydra/sweeper=basic", "seed=1,2", "tracking.register=name"],
         ["tracking.register=name", "a plain sweep has no winner"],
     ),
-    "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
+    "forbidden target": (
+        ["+hydra.callbacks.x._target_=subprocess.run"],
+        ["subprocess.run", "that the key plugins names"],
+    ),
 }
 
 
