@@ -63,9 +63,10 @@ REFUSED = {
         ["--multirun", "hydra/sweeper=basic", "seed=1,2", "tracking.register=name"],
         ["tracking.register=name", "a plain sweep has no winner"],
     ),
-    "forbidden target": (
-        ["+hydra.callbacks.x._target_=subprocess.run"],
-        ["subprocess.run", "that the key plugins names"],
+    "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
+    "callback of a package that plugins does not name": (
+        ["+hydra.callbacks.x._target_=my_desk.callbacks.Logbook"],
+        ["my_desk.callbacks.Logbook", "plugins=[my_desk.callbacks]"],
     ),
 }
 
