@@ -64,6 +64,10 @@ REFUSED = {
         ["tracking.register=name", "a plain sweep has no winner"],
     ),
     "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
+    "callback of a package that plugins does not name": (
+        ["+hydra.callbacks.x._target_=my_desk.callbacks.Logbook"],
+        ["my_desk.callbacks.Logbook", "plugins=[my_desk.callbacks]"],
+    ),
 }
 
 

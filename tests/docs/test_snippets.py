@@ -83,38 +83,25 @@ def prepare(folder: Path, page: Path, store: Path) -> None:
     table.rename_axis("date").assign(r=0.01 * values[:, 3]).to_parquet(folder / "table.parquet")
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> dict[Path, list[tuple[str, int, str]]]:
-    """What each step of each page gave, by page."""
-    root = tmp_path_factory.mktemp("docs")
-    planned: dict[Path, list[dict[str, str]]] = {}
-    for number, page in enumerate(PAGES):
-        folder = root / f"{number}-{page.stem}"
-        prepare(folder, page, store_template)
-        planned[page] = steps(page, folder)
-    asked = json.dumps([step for page in PAGES for step in planned[page]])
-    host = [sys.executable, str(Path(__file__).with_name("host.py"))]
-    done = subprocess.run(
-        host, input=asked, env=clean_environment(), capture_output=True, text=True, timeout=1800, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    answers = iter(json.loads(done.stdout))
-    given: dict[Path, list[tuple[str, int, str]]] = {}
-    for page in PAGES:
-        ended = [(step["text"], next(answers)) for step in planned[page]]
-        given[page] = [(text, answer["status"], answer["output"]) for text, answer in ended]
-    return given
-
-
 def name(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
 @in_ci
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_command_and_program_of_a_page_runs(page: Path, results: dict[Path, list[tuple[str, int, str]]]) -> None:
-    for text, status, output in results[page]:
-        assert status == 0, f"{name(page)}: {text}\n{output}"
+def test_every_command_and_program_of_every_page_runs(tmp_path: Path, store_template: Path) -> None:
+    planned: list[tuple[Path, dict[str, str]]] = []
+    for number, page in enumerate(PAGES):
+        folder = tmp_path / f"{number}-{page.stem}"
+        prepare(folder, page, store_template)
+        planned += [(page, step) for step in steps(page, folder)]
+    host = [sys.executable, str(Path(__file__).with_name("host.py"))]
+    asked = json.dumps([step for _, step in planned])
+    done = subprocess.run(
+        host, input=asked, env=clean_environment(), capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for (page, step), answer in zip(planned, json.loads(done.stdout), strict=True):
+        assert answer["status"] == 0, f"{name(page)}: {step['text']}\n{answer['output']}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -105,9 +105,18 @@ def _unreadable(key: str, found: re.Match[str]) -> str:
     return f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
 
 
+def _untrusted(key: str, found: re.Match[str]) -> str:
+    where = f"{found[1]} names" if found[1] else "A file names"
+    return (
+        f"{where} {found[2]}, which configuration may not make: only what is of this package, or of a package of yours "
+        f"that the key plugins names, such as plugins=[{found[2].rpartition('.')[0]}]."
+    )
+
+
 _NOISE = re.compile(r"\s*(object_type|reference_type|full_key)[:=]|Config search path:|\s*provider=|See https?:")
 _TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "String": "a text"}
 _EXPLAINERS = (
+    (re.compile(r"(?:([\w.]+): )?Target '([\w.]+)' is not in the Hydra execution whitelist"), _untrusted),
     (re.compile(r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '"), _unknown_key),
     (
         re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<wanted>\w+)"),

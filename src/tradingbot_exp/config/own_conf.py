@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ def trusted_plugins(arguments: Sequence[str]) -> list[str]:
     if not any(word.startswith(("--config-dir", "-cd", "hydra.searchpath=", "plugins=")) for word in arguments):
         return []
     try:
-        with initialize_config_dir(str(conf_dir()), job_name="train"):
+        with warnings.catch_warnings(), initialize_config_dir(str(conf_dir()), job_name="train"):
+            warnings.simplefilter("ignore")
             composed = compose("config", _fixed(arguments))
         named = [str(name) for name in OmegaConf.select(composed, "plugins") or []]
     except Exception:

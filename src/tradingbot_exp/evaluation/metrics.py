@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,7 +12,6 @@ from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 from tradingbot_exp.evaluation.names import LAGS, METRICS
-from tradingbot_exp.plugins import OWN_METRICS, own_metrics
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,16 +110,14 @@ def validation_metrics(
             paid = backtest.strategy_returns(held[lagged], r, cost_bps)
             found[f"sharpe{lagged}"] = backtest.sharpe(paid, periods_per_year)
             found[f"cagr{lagged}"] = backtest.cagr(paid, periods_per_year)
-    found |= own_metrics(a, f, returns)
-    names = (*METRICS, *OWN_METRICS)
-    metrics = {name: found[name] for name in names if math.isfinite(found.get(name, math.nan))}
+    metrics = {name: found[name] for name in METRICS if math.isfinite(found.get(name, math.nan))}
     undefined = {
         name: f"not defined, because {_reason(plain, found.get(name), a, f, held[lagged])}"
-        for name in names
+        for name in METRICS
         if name not in metrics
-        for plain, lagged in [_split(name) if name in METRICS else (name, "")]
+        for plain, lagged in [_split(name)]
     }
-    return Evaluation(metrics, undefined, returns, position)
+    return _with_own(Evaluation(metrics, undefined, returns, position), a, f)
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -151,3 +148,14 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
         "calmar": "the strategy never falls below its highest point",
         "buy_hold_sharpe": "the market returns the same on every bar",
     }.get(name, "its computation gave no number")
+
+
+def _with_own(evaluation: Evaluation, actual: Floats, forecast: Floats) -> Evaluation:
+    """Add the metrics that the user's own modules registered."""
+    from tradingbot_exp.plugins import own_metrics
+
+    found = own_metrics(actual, forecast, evaluation.returns)
+    finite = {name: value for name, value in found.items() if math.isfinite(value)}
+    reason = "not defined, because its function gave no finite number"
+    undefined = dict.fromkeys(found.keys() - finite.keys(), reason)
+    return replace(evaluation, metrics=evaluation.metrics | finite, undefined=evaluation.undefined | undefined)
