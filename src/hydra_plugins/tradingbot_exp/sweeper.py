@@ -104,8 +104,10 @@ class StudySweeper(Sweeper):
         except BaseException as error:
             session.close(error)
             raise
+        # A launcher that trains trials together asks for that many where the user names no number.
+        batch = max(config.hpo.n_jobs, int(getattr(self.launcher, "width", 1)) if config.hpo.n_jobs == 1 else 1)
         with StudyDisplay(session) as display:
-            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
+            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display, batch)
         return result.best[0].values if result.best else None
 
     def _settle_folder(self, session: StudySession) -> None:

@@ -22,6 +22,7 @@ from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
+from tradingbot_exp.tracking.batch import send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.run import TrackedRun
@@ -102,7 +103,7 @@ class StudySession:
         self.folder = launch_dir() / "multirun" / self.study.user_attrs.get("folder", self.name)
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
-    def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
+    def run(self, launch: Launch, display: StudyDisplay, batch: int | None = None) -> StudyResult:
         """Bring the study to its end, and record the results on the parent run.
 
         Parameters
@@ -111,6 +112,8 @@ class StudySession:
             Runs a batch of jobs.
         display : StudyDisplay
             Told of each change.
+        batch : int, optional
+            Trials to ask for at once; else `hpo.n_jobs`.
         """
         loop = StudyLoop(
             self.config,
@@ -121,6 +124,7 @@ class StudySession:
             launch=launch,
             report=display,
             watched=display.is_live,
+            batch=batch,
         )
         done = len(loop.done())
         if done >= self.config.hpo.num_trials:
@@ -129,6 +133,7 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
+            send_journals(self.folder, self.organizer.connect()[0])
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()

@@ -69,6 +69,8 @@ class TrackedRun:
         self._ended = False
         self._flusher: threading.Thread | None = None
         self._stage: Path | None = None
+        # Params and tags that wait for the next flush, in a batch of runs.
+        self._waiting: dict[str, dict[str, str]] | None = None
 
     @property
     def run_id(self) -> str:
@@ -130,11 +132,11 @@ class TrackedRun:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
-        self._put("batch", params=_param_texts(values))
+        self._write(_param_texts(values), {})
 
     def log_batch(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Write params and tags at once."""
-        self._put("batch", params=_param_texts(params), tags=tag_texts(tags))
+        self._write(_param_texts(params), tag_texts(tags))
 
     @contextmanager
     def staging(self, folder: Path) -> Iterator[None]:
@@ -147,7 +149,32 @@ class TrackedRun:
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Write tags as text."""
-        self._put("batch", tags=tag_texts(values))
+        self._write({}, tag_texts(values))
+
+    def let_wait(self) -> None:
+        """From now on, let params and tags wait for the metrics, to be written with them: somebody else flushes."""
+        if self._waiting is None:
+            self._waiting = {"params": {}, "tags": {}}
+
+    @property
+    def waiting_points(self) -> list[tuple[str, float, int, int]]:
+        """Metrics that MLflow does not have yet: key, value, time in milliseconds, step."""
+        with self._buffer_lock:
+            return list(self._points)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether `end` was called."""
+        return self._ended
+
+    def _write(self, params: dict[str, str], tags: dict[str, str]) -> None:
+        with self._buffer_lock:
+            waiting = self._waiting
+            if waiting is not None:
+                waiting["params"].update(params)
+                waiting["tags"].update(tags)
+        if waiting is None:
+            self._put("batch", params=params, tags=tags)
 
     def log_artifact(self, file: Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts."""
@@ -184,7 +211,7 @@ class TrackedRun:
         heartbeat : bool
             Whether to give a sign of life, the tag ``process.heartbeat``, for those who look from another host.
         """
-        if self._flusher is None:
+        if self._flusher is None and self._waiting is None:
             self._flusher = threading.Thread(
                 target=self._flush_regularly, args=(heartbeat,), name="mlflow-flush", daemon=True
             )
@@ -195,10 +222,16 @@ class TrackedRun:
         with self._send_lock:
             with self._buffer_lock:
                 points = list(self._points)
-            if points or tags:
-                self._put("batch", metrics=points, tags=tag_texts(tags or {}))
+                waiting = {kind: dict(texts) for kind, texts in (self._waiting or {}).items()}
+            params, texts = waiting.get("params", {}), {**waiting.get("tags", {}), **tag_texts(tags or {})}
+            if points or params or texts:
+                self._put("batch", metrics=points, params=params, tags=texts)
             with self._buffer_lock:
                 del self._points[: len(points)]
+                for kind, sent in waiting.items():
+                    for name in sent:
+                        if self._waiting is not None and self._waiting[kind].get(name) == sent[name]:
+                            del self._waiting[kind][name]
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the run: metrics first, then the error if there is one, then the status.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import optimizer as torch_optimizer
 
+STACKED_OPTIMIZERS = ("Adam", "AdamW", "SGD")
 # Options of torch's that change the formulas, and their values where they do not.
 _PLAIN: dict[str, Any] = {
     "amsgrad": False,
