@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hydra_plugins.tradingbot_exp.composing import Composed
     from tradingbot_exp.experiment import Job
     from tradingbot_exp.hpo.job import Trial
+    from tradingbot_exp.tracking.batch import RunBatch
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,7 @@ class StackedLauncher(Launcher):
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial: int) -> list[JobReturn]:
         from hydra_plugins.tradingbot_exp.composing import compose
+        from tradingbot_exp.tracking.batch import run_batch
 
         composed = compose(self._context.config_loader, self.config, job_overrides)
         only_ours = all(_is_ours(each) for each in self._context.callbacks.callbacks)
@@ -118,38 +120,37 @@ class StackedLauncher(Launcher):
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.runtime.output_dir = str(folder)
             self._configure_logging(config, "job_logging")  # one log for all jobs, beside their folders
-        try:
-            self._run(jobs, folder)
-        except BaseException as error:
-            for job in jobs:
-                job.end(error)
-            raise
+        with run_batch(folder) as batch:
+            try:
+                self._run(jobs, batch)
+            except BaseException as error:
+                for job in jobs:
+                    job.end(error)
+                raise
         return [job.result for job in jobs]
 
-    def _run(self, jobs: Sequence[_Job], folder: Path) -> None:
+    def _run(self, jobs: Sequence[_Job], batch: RunBatch) -> None:
         from tradingbot_exp.hpo.batch import run_jobs, run_trials
-        from tradingbot_exp.tracking.batch import run_batch
         from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 
-        with run_batch(folder) as batch:
-            tickets = [job.composed.ticket for job in jobs]
-            if tickets[0] is not None:
-                with jobs[0].at_work() as config:
-                    organizer = ExperimentOrganizer(_names(config))
-                batch.fetch(*organizer.connect(), tickets[0].parent_id)
-            for job in jobs:
-                job.start()
-            begun = [job for job in jobs if job.begun is not None]
-            run: Any = run_jobs if tickets[0] is None else run_trials
-            outcomes = dict(zip(map(id, begun), run([job.begun for job in begun], batch.note), strict=True))
-            refusal: SystemExit | None = None
-            for job in jobs:
-                try:
-                    job.end(outcomes.get(id(job), job.failure))
-                except SystemExit as error:  # the others' results are to be recorded all the same
-                    refusal = refusal or error
-            if refusal is not None:
-                raise refusal
+        ticket = jobs[0].composed.ticket
+        if ticket is not None:
+            with jobs[0].at_work() as config:
+                organizer = ExperimentOrganizer(_names(config))
+            batch.fetch(*organizer.connect(), ticket.parent_id)
+        for job in jobs:
+            job.start()
+        begun = [job for job in jobs if job.begun is not None]
+        run: Any = run_jobs if ticket is None else run_trials
+        outcomes = dict(zip(map(id, begun), run([job.begun for job in begun], batch.note), strict=True))
+        refusal: SystemExit | None = None
+        for job in jobs:
+            try:
+                job.end(outcomes.get(id(job), job.failure))
+            except SystemExit as error:  # the others' results are to be recorded all the same
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
 
 
 class _Job:
@@ -175,10 +176,10 @@ class _Job:
         from hydra.core.utils import env_override
 
         config = self.composed.config(self._number, shared=True) if self._own is None else self._own
-        before = HydraConfig.instance().cfg
+        state: Any = HydraConfig.instance()
+        before = state.cfg
         try:
-            # All of `set_config` that counts here; it copies the whole configuration.
-            HydraConfig.instance().cfg = config
+            state.cfg = config  # all of `set_config` that counts here; it copies the whole configuration
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.runtime.output_dir = str(folder.absolute())
@@ -186,7 +187,7 @@ class _Job:
             with env_override({str(key): str(value) for key, value in environment.items()}):  # type: ignore[union-attr]
                 yield config
         finally:
-            HydraConfig.instance().cfg = before
+            state.cfg = before
 
     def start(self) -> None:
         """Make the job's folder, call the start callbacks, and build what is to be trained."""

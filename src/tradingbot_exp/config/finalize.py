@@ -123,7 +123,7 @@ def _refuse_unknown(block: DictConfig, known: set[str], prefix: str = "") -> Non
 @lru_cache(maxsize=1)
 def _typed() -> DictConfig:
     """Give a configuration that turns values into their keys' types; what else is in it means nothing."""
-    return OmegaConf.structured(Config)
+    return cast(DictConfig, OmegaConf.structured(Config))
 
 
 def unify_learning_rates(config: DictConfig, overrides: Sequence[str]) -> None:

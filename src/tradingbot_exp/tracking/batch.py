@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -78,12 +78,15 @@ class RunBatch:
 
     def note(self) -> None:
         """Write down what has been logged since the last call and is not in MLflow yet; called after each epoch."""
-        new: dict[str, list[Any]] = {}
+        new: dict[str, dict[str, Any]] = {}
         for run in self._runs:
-            points = [point for point in run.waiting_points if point[3] > self._written.get(run.run_id, 0)]
-            if points:
-                new[run.run_id] = points
-                self._written[run.run_id] = max(point[3] for point in points)
+            content, last = run.waiting(), self._written.get(run.run_id, 0)
+            content["metrics"] = [point for point in content["metrics"] if point[3] > last]
+            if last:  # what else there is was written with the first epoch
+                content = {"metrics": content["metrics"]}
+            if content["metrics"]:
+                new[run.run_id] = content
+                self._written[run.run_id] = max(point[3] for point in content["metrics"])
         if not new:
             return
         try:
@@ -140,20 +143,21 @@ def send_journals(folder: Path, client: MlflowClient) -> None:
         lines = _lines(journal)
         if lines and is_alive(lines[0].get("owner", {})):
             continue
-        points: dict[str, list[Any]] = {}
+        runs: dict[str, dict[str, Any]] = {}
         for line in lines[1:]:
             for run_id, new in line.items():
-                points.setdefault(run_id, []).extend(new)
-        for run_id, own in points.items():
-            _send_points(client, run_id, own)
+                content = runs.setdefault(run_id, {"metrics": []})
+                runs[run_id] = {**content, **new, "metrics": content["metrics"] + new["metrics"]}
+        for run_id, content in runs.items():
+            _send(client, run_id, content)
         journal.unlink(missing_ok=True)
 
 
-def _send_points(client: MlflowClient, run_id: str, points: Sequence[Any]) -> None:
+def _send(client: MlflowClient, run_id: str, content: dict[str, Any]) -> None:
     with wrapped(f"The epochs of the run {run_id} that a killed process left cannot be sent"):
         run = client.get_run(run_id)
         if run.info.lifecycle_stage == "active" and run.info.status == "RUNNING":
-            send(client, run_id, Record("batch", {"metrics": list(points)}))
+            send(client, run_id, Record("batch", content))
 
 
 def _lines(journal: Path) -> list[dict[str, Any]]:

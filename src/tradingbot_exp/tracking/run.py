@@ -156,11 +156,11 @@ class TrackedRun:
         if self._waiting is None:
             self._waiting = {"params": {}, "tags": {}}
 
-    @property
-    def waiting_points(self) -> list[tuple[str, float, int, int]]:
-        """Metrics that MLflow does not have yet: key, value, time in milliseconds, step."""
+    def waiting(self) -> dict[str, Any]:
+        """Give what MLflow does not have yet, as the content of a ``batch`` record."""
         with self._buffer_lock:
-            return list(self._points)
+            texts = {kind: dict(texts) for kind, texts in (self._waiting or {}).items()}
+            return {"metrics": list(self._points), **texts}
 
     @property
     def has_ended(self) -> bool:
@@ -220,18 +220,15 @@ class TrackedRun:
     def flush(self, tags: Mapping[str, Any] | None = None) -> None:
         """Send the metrics that are waiting, and then `tags`; metrics that cannot be sent or kept go on waiting."""
         with self._send_lock:
+            waiting = self.waiting()
+            content = {**waiting, "tags": {**waiting.get("tags", {}), **tag_texts(tags or {})}}
+            if any(content.values()):
+                self._put("batch", **content)
             with self._buffer_lock:
-                points = list(self._points)
-                waiting = {kind: dict(texts) for kind, texts in (self._waiting or {}).items()}
-            params, texts = waiting.get("params", {}), {**waiting.get("tags", {}), **tag_texts(tags or {})}
-            if points or params or texts:
-                self._put("batch", metrics=points, params=params, tags=texts)
-            with self._buffer_lock:
-                del self._points[: len(points)]
-                for kind, sent in waiting.items():
-                    for name in sent:
-                        if self._waiting is not None and self._waiting[kind].get(name) == sent[name]:
-                            del self._waiting[kind][name]
+                del self._points[: len(waiting["metrics"])]
+                for kind, kept in (self._waiting or {}).items():
+                    for name in [name for name, text in waiting[kind].items() if kept.get(name) == text]:
+                        del kept[name]
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the run: metrics first, then the error if there is one, then the status.
@@ -246,11 +243,9 @@ class TrackedRun:
             return
         self._closing.set()
         with signals_held():
-            self.flush()
-            if error is not None:
-                self.set_tags({"error": f"{type(error).__name__}: {error}"})
-                if not isinstance(error, KeyboardInterrupt):
-                    self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
+            self.flush(None if error is None else {"error": f"{type(error).__name__}: {error}"})
+            if error is not None and not isinstance(error, KeyboardInterrupt):
+                self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
             self._put("end", status=status, time=now_ms())
             self._ended = True
 
