@@ -32,6 +32,9 @@ class _Base:
 
     def __init__(self, config: DictConfig, overrides: Sequence[str]) -> None:
         self.config, self.overrides = config, list(overrides)
+        # Overrides for Hydra that the whole sweep has.
+        given = [str(word) for word in config.hydra.overrides.hydra]
+        self.before = given[: len(given) - len(_hydras(overrides))]
 
     @cached_property
     def finalized(self) -> Config:
@@ -82,7 +85,7 @@ class Composed:
                 OmegaConf.update(config, word.key_or_group, _plain(word), force_add=True)
             hydra = config.hydra
             hydra.overrides.task = self.task_overrides
-            hydra.job.override_dirname = ",".join(sorted(self.task_overrides))
+            hydra.overrides.hydra = [*self._base.before, *_hydras(self.overrides)]
             hydra.job.id, hydra.job.num = str(number), number
         return config
 
@@ -160,7 +163,12 @@ def _key(word: str) -> str:
 
 
 def _task(overrides: Sequence[str]) -> list[str]:
-    return [word for word in overrides if not _key(word).startswith(("hydra.", "hydra/"))]
+    hydras = _hydras(overrides)
+    return [word for word in overrides if word not in hydras]
+
+
+def _hydras(overrides: Sequence[str]) -> list[str]:
+    return [word for word in overrides if _key(word).startswith(("hydra.", "hydra/"))]
 
 
 def _plain(word: Override) -> Any:

@@ -94,7 +94,7 @@ class StudySweeper(Sweeper):
         if config.hpo.n_jobs > 1 and launcher.endswith(".BasicLauncher"):
             log.warning(
                 "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
-                "it knows the first one's value. Add hydra/launcher=joblib to run them at once.",
+                "it knows the first one's value. Add hydra/launcher=stacked (or joblib) to run them at once.",
                 config.hpo.n_jobs,
             )
         session = StudySession(config, space, ExperimentOrganizer(config), fixed)
