@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -37,6 +37,15 @@ class _Base:
         self.before = given[: len(given) - len(_hydras(overrides))]
 
     @cached_property
+    def shared(self) -> DictConfig:
+        """A copy that all jobs write into: opening it for each of them would take longer than the writing."""
+        config = copy.deepcopy(self.config)
+        for node in (config, config.hydra):
+            OmegaConf.set_readonly(node, False)
+            OmegaConf.set_struct(node, False)
+        return config
+
+    @cached_property
     def finalized(self) -> Config:
         """The first job's configuration, resolved and checked."""
         return finalize(self.config, _task(self.overrides))
@@ -65,10 +74,10 @@ class Composed:
     @cached_property
     def ticket(self) -> Ticket | None:
         """What a study tells the job of its trial, or None outside a study."""
-        given = [word for word in self.overrides if word.lstrip("+").startswith(f"{_TICKET}=")]
+        given = [word for word in self._varied if word.key_or_group == _TICKET]
         if not given:
-            return None
-        return Ticket.loads(_plain(OverridesParser.create().parse_override(given[-1])))
+            given = _parsed([word for word in self.overrides if _key(word) == _TICKET])
+        return Ticket.loads(_plain(given[-1])) if given else None
 
     def config(self, number: int, *, shared: bool = False) -> DictConfig:
         """Give the configuration as Hydra composes it for a job of this number.
@@ -79,14 +88,19 @@ class Composed:
         shared : bool
             Whether the jobs of a batch may be given one object, which speaks of the job that asked last.
         """
-        config = self._base.config if shared else copy.deepcopy(self._base.config)
+        if shared:
+            return self._applied(self._base.shared, number)
+        config = copy.deepcopy(self._base.config)
         with read_write(config), read_write(config.hydra), open_dict(config), open_dict(config.hydra):
-            for word in self._varied:
-                OmegaConf.update(config, word.key_or_group, _plain(word), force_add=True)
-            hydra = config.hydra
-            hydra.overrides.task = self.task_overrides
-            hydra.overrides.hydra = [*self._base.before, *_hydras(self.overrides)]
-            hydra.job.id, hydra.job.num = str(number), number
+            return self._applied(config, number)
+
+    def _applied(self, config: DictConfig, number: int) -> DictConfig:
+        for word in self._varied:
+            OmegaConf.update(config, word.key_or_group, _plain(word))
+        hydra = config.hydra
+        hydra.overrides.task = self.task_overrides
+        hydra.overrides.hydra = [*self._base.before, *_hydras(self.overrides)]
+        hydra.job.id, hydra.job.num = str(number), number
         return config
 
     def finalized(self) -> Config:
@@ -184,6 +198,7 @@ def _unquoted(value: Any) -> Any:
     return value.text if isinstance(value, QuotedString) else value
 
 
+@lru_cache(maxsize=1)
 def _leaves() -> set[str]:
     """Give the keys of the configuration that hold one value, or a list."""
     keys = set(known_keys())

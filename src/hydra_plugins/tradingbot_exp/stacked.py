@@ -128,8 +128,7 @@ class StackedLauncher(Launcher):
         jobs = [_Job(each, initial + place, self, shares=only_ours) for place, each in enumerate(composed)]
         folder = Path(str(self.config.hydra.sweep.dir)).absolute()
         with jobs[0].at_work() as config:
-            with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.runtime.output_dir = str(folder)
+            _set_output(config, folder)
             self._configure_logging(config, "job_logging")  # one log for all jobs, beside their folders
         with run_batch(folder) as batch:
             try:
@@ -192,8 +191,7 @@ class _Job:
         try:
             state.cfg = config  # all of `set_config` that counts here; it copies the whole configuration
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-            with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.runtime.output_dir = str(folder.absolute())
+            _set_output(config, folder)
             environment = OmegaConf.to_container(config.hydra.job.env_set, resolve=True)
             with env_override({str(key): str(value) for key, value in environment.items()}):  # type: ignore[union-attr]
                 yield config
@@ -254,6 +252,15 @@ class _Job:
         self.result.status = JobStatus.FAILED if isinstance(outcome, BaseException) else JobStatus.COMPLETED
         with self.at_work() as config:
             self._launcher._context.callbacks.on_job_end(config=config, job_return=self.result)
+
+
+def _set_output(config: DictConfig, folder: Path) -> None:
+    """Tell Hydra where a job's output is, as `run_job` does; opening a configuration that is open takes long."""
+    if not (OmegaConf.is_readonly(config.hydra) or OmegaConf.is_struct(config.hydra)):
+        config.hydra.runtime.output_dir = str(folder.absolute())
+        return
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.runtime.output_dir = str(folder.absolute())
 
 
 def _is_ours(callback: object) -> bool:
