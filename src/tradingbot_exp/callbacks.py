@@ -68,7 +68,8 @@ class TrackingCallback(Callback):
 
     def _forget(self) -> None:
         self._organizer: ExperimentOrganizer | None = None
-        self._run: TrackedRun | None = None
+        # By job: a launcher may start several before it ends the first.
+        self._runs: dict[str, TrackedRun] = {}
         self._sweep: TrackedRun | None = None
         self._active: Any = None
 
@@ -103,9 +104,10 @@ class TrackingCallback(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """After a job, on the machine that ran it, however it ended: close its run with the truth."""
         error = _error_of(job_return)
-        if error is None:
-            self._record_result(job_return.return_value)
-        self._close_job(error)
+        run = self._runs.get(_job_key(config))
+        if error is None and run is not None:
+            self._record_result(run, job_return.return_value)
+        self._close_job(config, error)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After a sweep, in the launching process: close the parent run."""
@@ -142,17 +144,15 @@ class TrackingCallback(Callback):
         logger.log_environment_details()
         run.delivery.training_started()
 
-    def _record_result(self, value: Any) -> None:
+    def _record_result(self, run: TrackedRun, value: Any) -> None:
         """Log a number as ``objective``, several as ``objective_0``, ``objective_1`` and so on."""
-        if self._run is None:
-            return
         if isinstance(value, list | tuple):
             found = {f"objective_{position}": _number(each) for position, each in enumerate(value)}
         else:
             found = {"objective": _number(value)}
         numbers = {name: number for name, number in found.items() if number is not None}
         if numbers:
-            self._run.log_metrics(numbers)
+            run.log_metrics(numbers)
 
     def _hand_over(self, error: Exception) -> None:
         """Stop a job whose run cannot be opened: a foreign task function knows nothing of us."""
@@ -191,17 +191,18 @@ class TrackingCallback(Callback):
         organizer = self._reach(config)
         parent = _parent_run(config)
         if parent is None:
-            self._run = organizer.open_run()
+            run = organizer.open_run()
         else:
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
-            self._run = organizer.open_run(f"trial-{number:04d}", kind="trial", parent=parent, trial__number=number)
-        self._active = mlflow_active(self._run, organizer.config.tracking.uri) if parent is None else None
+            run = organizer.open_run(f"trial-{number:04d}", kind="trial", parent=parent, trial__number=number)
+        self._runs[_job_key(config)] = run
+        self._active = mlflow_active(run, organizer.config.tracking.uri) if parent is None else None
         if self._active is not None:
             self._active.__enter__()
-        self._job_started(self._run, config)
+        self._job_started(run, config)
 
-    def _close_job(self, error: BaseException | None) -> None:
-        run, self._run = self._run, None
+    def _close_job(self, config: DictConfig, error: BaseException | None) -> None:
+        run = self._runs.pop(_job_key(config), None)
         active, self._active = self._active, None
         if active is not None:
             active.__exit__(None, None, None)
@@ -233,14 +234,15 @@ class ExperimentCallback(TrackingCallback):
         if ticket is None:
             super()._open_job(config)
         else:
-            self._run = self._reach(config).take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)
+            name = f"trial-{ticket.number:04d}"
+            self._runs[_job_key(config)] = self._reach(config).take_over(ticket.run_id, name, ticket.parent_id)
 
-    def _record_trial(self, job_return: JobReturn) -> None:
+    def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
         from tradingbot_exp.hpo.children import result_tags
         from tradingbot_exp.hpo.trial import Pruned
 
-        if self._run is None:
+        if run is None:
             return
         error = _error_of(job_return)
         if error is not None:
@@ -249,7 +251,7 @@ class ExperimentCallback(TrackingCallback):
             tags = result_tags("pruned")
         else:
             tags = result_tags("complete", job_return.return_value)
-        self._run.flush(tags)
+        run.flush(tags)
 
     def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.experiment import check_inputs
@@ -264,7 +266,7 @@ class ExperimentCallback(TrackingCallback):
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Leave the recording to `experiment.prepare`."""
 
-    def _record_result(self, value: Any) -> None:
+    def _record_result(self, run: TrackedRun, value: Any) -> None:
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
@@ -276,10 +278,10 @@ class ExperimentCallback(TrackingCallback):
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
         from tradingbot_exp.summary import print_summary
 
-        run, parent = self._run, _parent_run(config)
+        run, parent = self._runs.get(_job_key(config)), _parent_run(config)
         ticket = _ticket(config)
         if ticket is not None:
-            self._refusing(lambda: self._record_trial(job_return))
+            self._refusing(lambda: self._record_trial(run, job_return))
             super().on_job_end(config, job_return, **kwargs)
             return
         # Hydra prints a failed job's overrides.
@@ -340,6 +342,11 @@ def _first_job(config: DictConfig) -> DictConfig:
 
 def _finalized(config: DictConfig) -> Config:
     return finalize(config, list(config.hydra.overrides.task))
+
+
+def _job_key(config: DictConfig) -> str:
+    """Name a job among those of its process; a single run's has no number."""
+    return str(OmegaConf.select(config, "hydra.job.num", default=""))
 
 
 def _parent_run(config: DictConfig) -> str | None:

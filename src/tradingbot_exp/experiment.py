@@ -285,7 +285,7 @@ def _row_shape(job: Job) -> tuple[int, ...]:
 
 
 def fit(jobs: Sequence[Job]) -> list[list[History]]:
-    """Train prepared jobs, in order, each with its own seed.
+    """Train prepared jobs, each with its own seed; several of one shape at once.
 
     Returns
     -------
@@ -295,17 +295,19 @@ def fit(jobs: Sequence[Job]) -> list[list[History]]:
     Raises
     ------
     DivergedError
-        A loss became NaN or infinite; the epochs so far are in the run, with their figure.
+        A loss became NaN or infinite; the epochs so far are in the run, with their figure. The first of several
+        errors is raised.
     """
-    return [_fit_one(job) for job in jobs]
+    from tradingbot_exp.stacking import Fitting, fit_all
 
-
-def _fit_one(job: Job) -> list[History]:
-    try:
-        return fit_folds(job, job.logger)
-    except DivergedError as error:
-        job.logger.log_training_history(error.history, job.config.training.loss)
-        raise
+    outcomes = fit_all([Fitting(job, job.logger) for job in jobs])
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, DivergedError):
+            job.logger.log_training_history(outcome.history, job.config.training.loss)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
 
 
 def fit_folds(

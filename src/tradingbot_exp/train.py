@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -36,7 +36,14 @@ TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
 FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
+def _in_steps(function: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
+    """Mark a task that a launcher may take apart: what it does is `experiment.prepare`, `fit` and `finish`."""
+    function.tradingbot_in_steps = True  # type: ignore[attr-defined]
+    return function
+
+
 @hydra.main(config_path=str(conf_dir()), config_name="config", execution_whitelist=TRUSTED)
+@_in_steps
 def job(config: DictConfig) -> object:
     """Train once, with the configuration that Hydra composed; give the value that a search looks at."""
     from hydra.core.hydra_config import HydraConfig

@@ -21,6 +21,7 @@ from support import CI, Finished, artifact_folder, clean_environment, in_ci, tra
 from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
+STACKED = ["hydra/launcher=stacked", "hpo.n_jobs=5"]
 KILLS = 15 if CI else 5
 
 
@@ -93,14 +94,17 @@ def kill_at_some_moment(folder: Path, command: list[str], chance: random.Random)
     process.wait()
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+@pytest.mark.parametrize("launcher", ["basic", "joblib", pytest.param("stacked", marks=in_ci)])
 def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: Path, launcher: str) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"random seed: {seed}")  # noqa: T201
     chance = random.Random(seed)  # noqa: S311
-    command = [*STUDY, "hpo.num_trials=24", "training.epochs=40"]
+    epochs = 400 if launcher == "stacked" else 40  # or a stack would be over before it is killed
+    command = [*STUDY, "hpo.num_trials=24", f"training.epochs={epochs}"]
     if launcher == "joblib":
         command += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hpo.n_jobs=2"]
+    elif launcher == "stacked":
+        command += ["hydra/launcher=stacked", "hpo.n_jobs=4"]
     written: dict[Path, int] = {}
     for _ in range(KILLS):
         kill_at_some_moment(tmp_path, command, chance)
@@ -111,7 +115,7 @@ def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: P
     parent, children = family(done)
     assert parent.info.status == "FINISHED"
     assert not [run for run in done.runs() if run.info.status in ("RUNNING", "SCHEDULED")]
-    states = agree(done, epochs=40)
+    states = agree(done, epochs)
     assert states["complete"] == 24
     assert states["interrupted"] > 0, "no kill ever hit a trial"
     names = [child.info.run_name for child in children]
@@ -238,7 +242,8 @@ def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: 
 
 
 @in_ci
-def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) -> None:
+@pytest.mark.parametrize("launcher", [[], STACKED], ids=["basic", "stacked"])
+def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path, launcher: list[str]) -> None:
     found, epochs = {}, {}
     for pruner in ("none", "median"):
         folder = workdir / pruner
@@ -247,7 +252,7 @@ def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) ->
         done = train(
             folder,
             *("--multirun", "training.progress=off", "hpo.num_trials=20", "training.epochs=30"),
-            f"hpo.pruner={pruner}",
+            *(f"hpo.pruner={pruner}", *launcher),
         )
         assert done.status == 0, done.err
         states = agree(done, epochs=30)
@@ -260,13 +265,14 @@ def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path) ->
 
 
 @in_ci
-def test_lists_repeats_and_several_objectives(workdir: Path) -> None:
+@pytest.mark.parametrize("launcher", [[], STACKED], ids=["basic", "stacked"])
+def test_lists_repeats_and_several_objectives(workdir: Path, launcher: list[str]) -> None:
     done = train(
         workdir,
         *STUDY,
         *("hpo.num_trials=3", "training.epochs=2", "hpo.repeats=2", "hpo.sampler=nsgaii"),
         *("hpo.metric=[val_loss,val_sharpe]", "hpo.direction=[minimize,maximize]"),
-        "model.hidden_layers=[8],[4,4]",
+        *("model.hidden_layers=[8],[4,4]", *launcher),
     )
     assert done.status == 0, done.err
     _, children = family(done)
@@ -279,7 +285,8 @@ def test_lists_repeats_and_several_objectives(workdir: Path) -> None:
 
 
 @in_ci
-def test_a_known_point_takes_its_value_without_training(workdir: Path) -> None:
+@pytest.mark.parametrize("launcher", [[], STACKED], ids=["basic", "stacked"])
+def test_a_known_point_takes_its_value_without_training(workdir: Path, launcher: list[str]) -> None:
     done = train(
         workdir,
         *STUDY,
@@ -289,6 +296,7 @@ def test_a_known_point_takes_its_value_without_training(workdir: Path) -> None:
             "hpo.sampler=random",
             "training.epochs=2",
             "+hpo.param_space.batch_size=[16,32]",
+            *launcher,
         ),
     )
     assert done.status == 0, done.err

@@ -95,7 +95,7 @@ class StudySweeper(Sweeper):
         if config.hpo.n_jobs > 1 and launcher.endswith(".BasicLauncher"):
             log.warning(
                 "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
-                "it knows the first one's value. Add hydra/launcher=joblib to run them at once.",
+                "it knows the first one's value. Add hydra/launcher=stacked (or joblib) to run them at once.",
                 config.hpo.n_jobs,
             )
         overrides = [*search_path(self.config.hydra), *fixed]
@@ -106,8 +106,10 @@ class StudySweeper(Sweeper):
         except BaseException as error:
             session.close(error)
             raise
+        # A launcher that trains trials together asks for that many where the user names no number.
+        batch = max(config.hpo.n_jobs, int(getattr(self.launcher, "width", 1)) if config.hpo.n_jobs == 1 else 1)
         with StudyDisplay(session) as display:
-            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display)
+            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display, batch)
         return result.best[0].values if result.best else None
 
     def _settle_folder(self, session: StudySession) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -58,16 +59,61 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
         config = cast(Config, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
+    remember(config.tracking.uri)
+    remember(config.hpo.storage)
+    _settle(config)
+    load_plugins(config.plugins)
+    check(config, own_data=own_data)
+    return config
+
+
+def _settle(config: Config) -> None:
+    """Give values that can be written in several ways their one form."""
     if config.data.split.train_end or config.data.split.val_end:
         config.data.split.train = config.data.split.val = config.data.split.test = None
     for switch in ("early_stopping", "gradient_clip"):
         if getattr(config.training, switch) is False or getattr(config.training, switch) in ("off", "none"):
             setattr(config.training, switch, None)
-    remember(config.tracking.uri)
-    remember(config.hpo.storage)
-    load_plugins(config.plugins)
-    check(config, own_data=own_data)
-    return config
+
+
+def vary(config: Config, values: Mapping[str, Any]) -> Config:
+    """Give a finalized configuration with other values for some of its keys, as `finalize` would have made it.
+
+    Parameters
+    ----------
+    config : Config
+        Where nothing but the two learning rates, which have to come together, refers to the keys.
+    values : mapping of str to object
+        By dotted key.
+
+    Raises
+    ------
+    ConfigError
+        See `finalize`.
+    """
+    if len({values[key] for key in LEARNING_RATES if key in values}) > 1:
+        told = " and ".join(f"{key}={values[key]:g}" for key in LEARNING_RATES)
+        raise ConfigError(f"{told} differ, but the two keys are one value. Set both to the same number.")
+    varied = copy.deepcopy(config)
+    typed = _typed()
+    try:
+        for key, value in values.items():
+            OmegaConf.update(typed, key, value)
+            block, _, name = key.rpartition(".")
+            owner: Any = varied
+            for part in filter(None, block.split(".")):
+                owner = getattr(owner, part)
+            node = OmegaConf.select(typed, key)
+            given = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
+            if isinstance(owner, dict):  # model.options
+                owner[name] = given
+            else:
+                setattr(owner, name, given)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)) from error
+    _settle(varied)
+    check(varied)
+    return varied
 
 
 def _refuse_unknown(block: DictConfig, known: set[str], prefix: str = "") -> None:
@@ -78,6 +124,12 @@ def _refuse_unknown(block: DictConfig, known: set[str], prefix: str = "") -> Non
             raise ConfigError(unknown_key(key))
         if any(other.startswith(f"{key}.") for other in known) and not OmegaConf.is_interpolation(block, name):
             _refuse_unknown(cast(DictConfig, block[name]), known, f"{key}.")
+
+
+@lru_cache(maxsize=1)
+def _typed() -> DictConfig:
+    """Give a configuration that turns values into their keys' types; what else is in it means nothing."""
+    return cast(DictConfig, OmegaConf.structured(Config))
 
 
 def unify_learning_rates(config: DictConfig, overrides: Sequence[str]) -> None:

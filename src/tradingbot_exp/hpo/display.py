@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.hpo.session import StudySession
 
+# Running trials that have a line each on the terminal; those of a stack are all at the same epoch.
+MOST_LINES = 4
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -118,7 +120,7 @@ class StudyDisplay:
             self._bar = tqdm(
                 total=self._total, initial=len(done), desc="trials", unit="trial", file=self._stream, dynamic_ncols=True
             )
-        self._running = [trial.number for trial in running]
+        self._running = [trial.number for trial in running][:MOST_LINES]
         self._bar.update(len(done) - self._bar.n)
         self._bar.set_postfix_str(self._counts(done) + self._best(done))
 

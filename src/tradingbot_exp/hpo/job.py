@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.experiment import Job, build, fit_folds, identifying_tags
+from tradingbot_exp.experiment import Job, build, identifying_tags
 from tradingbot_exp.fold_training import mean_history
 from tradingbot_exp.hpo.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.hpo.trial import Pruned, Ticket
 from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
+from tradingbot_exp.stacking import Fitting, fit_all
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -58,44 +59,118 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     TrainingError
         An objective is not finite; the message says why.
     """
-    config = replace(config, training=replace(config.training, progress="off"))
-    jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
-    first = jobs[0]
-    run.log_batch(_params(first.config), {**identifying_tags(first.config, first.data), "engine": "single"})
-    histories: list[list[History]] = []
-    pruning = _Pruning(ticket, config, Progress(folder, config) if ticket.watched else None)
-    for job in jobs:
-        curves = _Curves(run, job.config.seed, len(jobs))
-        histories.append(fit_folds(job, curves, pruning.after_epoch))
-        if pruning.at is not None:
-            _log_mean_curves(run, histories)
-            return pruning.at
-    results = [evaluate(job, folds) for job, folds in zip(jobs, histories, strict=True)]
-    _log_mean_curves(run, histories)
-    metrics = _mean([result.metrics for result in results])
-    run.log_metrics(metrics)
-    undefined = {name: reason for result in reversed(results) for name, reason in result.undefined.items()}
-    report_undefined(run, undefined)
-    values = objectives(config, _mean([result.objective for result in results]))
-    if not all(math.isfinite(value) for value in values):
-        why = why_not_finite(config.hpo, values, undefined)
-        raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
-    _keep(first, histories[0], results[0], folder, _worth_keeping(config, ticket, values))
-    return values
+    trial = Trial(config, run, ticket, folder)
+    while trial.goes_on:
+        trial.fitted(*fit_all([trial.next()]))
+    if isinstance(trial.outcome, Exception):
+        raise trial.outcome
+    if trial.outcome is None:
+        trial.judge()
+        trial.keep(worth_keeping(trial))
+    return trial.outcome if isinstance(trial.outcome, Pruned) else trial.values
 
 
-def _params(config: Config) -> dict[str, Any]:
-    from dataclasses import asdict
+class Trial:
+    """One trial on its way: built, trained a seed at a time or all at once, judged, and kept or not.
 
-    return dict(flatten(asdict(config)))
+    Parameters
+    ----------
+    config, run, ticket, folder
+        See `run_trial`.
+
+    Attributes
+    ----------
+    outcome : Pruned, Exception or None
+        What ended the trial before it could be judged.
+    values : list of float
+        Once it is judged, those of `hpo.metric`.
+    """
+
+    def __init__(self, config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> None:
+        config = replace(config, training=replace(config.training, progress="off"))
+        self.config, self.run, self.ticket, self.folder = config, run, ticket, folder
+        self.outcome: Pruned | Exception | None = None
+        self.values: list[float] = []
+        self._jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
+        self._histories: list[list[History]] = []
+        self._results: list[Evaluated] = []
+        progress = Progress(folder, config) if ticket.watched else None
+        self._pruning = [_Pruning(ticket, config, position, progress) for position in range(len(self._jobs))]
+        first = self._jobs[0]
+        tags = {**identifying_tags(first.config, first.data), "engine": "single"}  # unless it comes to a stack
+        run.log_batch(dict(flatten(asdict(first.config))), tags)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another seed to train."""
+        return self.outcome is None and len(self._histories) < len(self._jobs)
+
+    def next(self) -> Fitting:
+        """Give the next seed to train."""
+        return self._fitting(len(self._histories))
+
+    def rest(self) -> list[Fitting]:
+        """Give all seeds that are still to be trained."""
+        return [self._fitting(position) for position in range(len(self._histories), len(self._jobs))]
+
+    def _fitting(self, position: int) -> Fitting:
+        job = self._jobs[position]
+        return Fitting(job, _Curves(self.run, job.config.seed, len(self._jobs)), self._pruning[position].after_epoch)
+
+    def fitted(self, outcome: list[History] | Exception) -> None:
+        """Take note of how the training of a seed ended, its folds' histories, in the order of the seeds."""
+        if self.outcome is not None:
+            return
+        if isinstance(outcome, Exception):
+            self.outcome = outcome
+            return
+        self.outcome = self._pruning[len(self._histories)].at
+        self._histories.append(outcome)
+        if (len(self._jobs) > 1 or self._jobs[0].earlier) and not self.goes_on:
+            _log_mean_curves(self.run, self._histories)
+
+    def judge(self) -> None:
+        """Evaluate the trained models, record what they are worth, and set `values`.
+
+        Raises
+        ------
+        TrainingError
+            An objective is not finite; the message says why.
+        """
+        self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
+        self.run.log_metrics(_mean([result.metrics for result in self._results]))
+        undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
+        report_undefined(self.run, undefined)
+        self.values = objectives(self.config, _mean([result.objective for result in self._results]))
+        if not all(math.isfinite(value) for value in self.values):
+            why = why_not_finite(self.config.hpo, self.values, undefined)
+            raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
+
+    def keep(self, artifacts: bool) -> None:
+        """Leave the validation returns, and, of a trial that may win, its artifacts."""
+        _keep(self._jobs[0], self._histories[0], self._results[0], self.folder, artifacts)
 
 
-def _worth_keeping(config: Config, ticket: Ticket, values: list[float]) -> bool:
-    if config.hpo.keep != "best":
-        return config.hpo.keep == "all"
-    if len(values) > 1:
-        return not any(dominates(config.hpo, other, values) for other in ticket.front or [])
-    return ticket.best is None or dominates(config.hpo, values, [ticket.best])
+def worth_keeping(trial: Trial, others: Sequence[Trial] = ()) -> bool:
+    """Tell whether a judged trial's artifacts are wanted, or may be: it may win, as far as is known.
+
+    Parameters
+    ----------
+    trial : Trial
+    others : sequence of Trial
+        Judged at the same time; of equals, the one with the lowest number counts.
+    """
+    hpo, ticket, values = trial.config.hpo, trial.ticket, trial.values
+    if hpo.keep != "best":
+        return hpo.keep == "all"
+    rivals = list(ticket.front or []) if len(values) > 1 else []
+    if len(values) == 1 and ticket.best is not None and not dominates(hpo, values, [ticket.best]):
+        return False
+    for other in others:
+        equal = len(values) == 1 and other.values == values and other.ticket.number < ticket.number
+        if equal or dominates(hpo, other.values, values):
+            return False
+    return not any(dominates(hpo, rival, values) for rival in rivals)
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
@@ -144,13 +219,14 @@ class _Curves:
 
 
 class _Pruning:
-    """Told of each epoch of all seeds and folds: reports it to the study and asks its pruner, if there is one."""
+    """Told of each epoch of a seed and its folds: reports it to the study and asks its pruner, if there is one."""
 
-    def __init__(self, ticket: Ticket, config: Config, progress: Progress | None) -> None:
+    def __init__(self, ticket: Ticket, config: Config, position: int, progress: Progress | None) -> None:
         self.at: Pruned | None = None
         self._epochs, self._progress = config.training.epochs, progress
-        # The models begun so far: of each seed, those of its folds.
-        self._begun = 0
+        # The models begun so far: of the seeds before, and of this one's folds.
+        folds = 1 if config.evaluation.scheme == "chronological" else config.evaluation.folds
+        self._begun = position * folds
         # A pruner compares in the study's direction, and a loss is better when it is lower.
         self._sign = objectives_of(config.hpo)[0].sign
         self._ask: Callable[[int, float], bool] | None = None

@@ -26,6 +26,7 @@ from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
+from tradingbot_exp.tracking.batch import send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.openings import tell_of_openings
 from tradingbot_exp.tracking.process import identity, is_alive, signature
@@ -126,7 +127,7 @@ class StudySession:
         self.registered: str | None = None  # the address of the winner's model in the registry
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
-    def run(self, launch: Launch, display: StudyDisplay) -> StudyResult:
+    def run(self, launch: Launch, display: StudyDisplay, batch: int | None = None) -> StudyResult:
         """Bring the study to its end, and record the results on the parent run.
 
         Parameters
@@ -135,6 +136,8 @@ class StudySession:
             Runs a batch of jobs.
         display : StudyDisplay
             Told of each change.
+        batch : int, optional
+            Trials to ask for at once; else `hpo.n_jobs`.
         """
         loop = StudyLoop(
             self.config,
@@ -145,6 +148,7 @@ class StudySession:
             launch=launch,
             report=display,
             watched=display.is_live,
+            batch=batch,
         )
         done = len(loop.done())
         if done >= self.config.hpo.num_trials:
@@ -153,6 +157,7 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
+            send_journals(self.folder, self.organizer.connect()[0])
             if done < self.config.hpo.num_trials:
                 tell_outlook(self)
             loop.recover()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import optuna
 from filelock import FileLock
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 JOURNAL_NAME = "optuna.journal"
 # How every journal begins.
 _FIRST_BYTES = b'{"op_code":'
+# How often the journal is forced to the disk.
+FORCE_SECONDS = 1.0
 # Tries to open a database, at growing intervals, while other processes make its tables.
 _TRIES = 6
 
@@ -69,6 +73,31 @@ class _RepairingLock(BaseJournalFileLock):
         self._lock.release()
 
 
+class _Journal(JournalFileBackend):
+    """A journal that is forced to the disk once a second at most: a kill loses nothing, a power cut a second.
+
+    Optuna's own waits for the disk after each line, which takes longer than all else that a stacked trial costs.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._own_lock, self._forced = path, _RepairingLock(path), 0.0
+        super().__init__(str(path), lock_obj=self._own_lock)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines, under the lock."""
+        text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in logs)
+        self._own_lock.acquire()
+        try:
+            with self._path.open("ab") as file:
+                file.write(text.encode())
+                file.flush()
+                if time.monotonic() - self._forced > FORCE_SECONDS:
+                    os.fsync(file.fileno())
+                    self._forced = time.monotonic()
+        finally:
+            self._own_lock.release()
+
+
 def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]:
     """Open a study storage.
 
@@ -100,7 +129,7 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         _check_journal(path)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_RepairingLock(path))), str(path)
+        return JournalStorage(_Journal(path)), str(path)
     except TradingBotError:
         raise
     except Exception as error:

@@ -67,6 +67,8 @@ class StudyLoop:
         Told after each change: the study's finished trials and those running.
     watched : bool
         Whether jobs write their progress down for a terminal.
+    batch : int, optional
+        Trials to ask for at once; else `hpo.n_jobs`.
     """
 
     def __init__(
@@ -80,9 +82,11 @@ class StudyLoop:
         launch: Launch,
         report: Callable[[Sequence[FrozenTrial]], object] = lambda trials: None,
         watched: bool = False,
+        batch: int | None = None,
     ) -> None:
         self.config, self.space, self.study, self.children = config, space, study, children
         self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
+        self._batch = config.hpo.n_jobs if batch is None else batch
         self._mine: dict[int, str] = {}
         # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
         self._unsigned: dict[int, float] = {}
@@ -163,7 +167,7 @@ class StudyLoop:
             return jobs
         self._awaited = None
         free = self.config.hpo.num_trials - len(self.trials())
-        for _ in range(min(free, self.config.hpo.n_jobs)):
+        for _ in range(min(free, self._batch)):
             if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
                 break
             if self._awaited is not None:

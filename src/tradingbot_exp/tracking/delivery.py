@@ -150,11 +150,11 @@ class Delivery:
             self._keep_from_now_on(error)
 
     @classmethod
-    def attach(cls, client: MlflowClient, run_id: str, unsent: Path, uri: str) -> Delivery:
-        """Deliver to a run that somebody else created; failures are raised."""
+    def attach(cls, client: MlflowClient, run_id: str, unsent: Path, uri: str, found: Run | None = None) -> Delivery:
+        """Deliver to a run that somebody else created, and that may have been fetched; failures are raised."""
         self = cls.__new__(cls)
         self.client, self.run_id, self.failure, self._lock = client, run_id, None, None
-        self.found = client.get_run(run_id)
+        self.found = client.get_run(run_id) if found is None else found
         self.experiment_id, self.artifact_uri = self.found.info.experiment_id, self.found.info.artifact_uri
         self._on_error, self._started, self.uri, self._creation = "raise", False, uri, {}
         self._folder = unsent / run_id

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.batch import current_batch
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
 from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.registry import check_registry
@@ -158,14 +159,19 @@ class ExperimentOrganizer:
         """
         client, _ = self.connect()
         uri = self.config.tracking.uri
-        run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri), name, parent)
+        batch = current_batch()
+        fetched = None if batch is None else batch.fetched.get(run_id)
+        run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri, fetched), name, parent)
         found, own = run.delivery.found, identity()
         if found is not None and not own.items() <= found.data.tags.items():
             run.set_tags(own)
             found = client.get_run(run_id)
         if found is None or found.info.status != "RUNNING":
             raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
-        run.start_flushing(heartbeat=True)
+        if batch is None:
+            run.start_flushing(heartbeat=True)
+        else:
+            batch.add(run)
         _open_runs.set((*_open_runs.get(), run))
         return run
 

@@ -69,6 +69,8 @@ class TrackedRun:
         self._ended = False
         self._flusher: threading.Thread | None = None
         self._stage: Path | None = None
+        # Params and tags that wait for the next flush, in a batch of runs.
+        self._waiting: dict[str, dict[str, str]] | None = None
 
     @property
     def run_id(self) -> str:
@@ -130,11 +132,11 @@ class TrackedRun:
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
-        self._put("batch", params=_param_texts(values))
+        self._write(_param_texts(values), {})
 
     def log_batch(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Write params and tags at once."""
-        self._put("batch", params=_param_texts(params), tags=tag_texts(tags))
+        self._write(_param_texts(params), tag_texts(tags))
 
     @contextmanager
     def staging(self, folder: Path) -> Iterator[None]:
@@ -147,7 +149,32 @@ class TrackedRun:
 
     def set_tags(self, values: Mapping[str, Any]) -> None:
         """Write tags as text."""
-        self._put("batch", tags=tag_texts(values))
+        self._write({}, tag_texts(values))
+
+    def let_wait(self) -> None:
+        """From now on, let params and tags wait for the metrics, to be written with them: somebody else flushes."""
+        if self._waiting is None:
+            self._waiting = {"params": {}, "tags": {}}
+
+    def waiting(self) -> dict[str, Any]:
+        """Give what MLflow does not have yet, as the content of a ``batch`` record."""
+        with self._buffer_lock:
+            texts = {kind: dict(texts) for kind, texts in (self._waiting or {}).items()}
+            return {"metrics": list(self._points), **texts}
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether `end` was called."""
+        return self._ended
+
+    def _write(self, params: dict[str, str], tags: dict[str, str]) -> None:
+        with self._buffer_lock:
+            waiting = self._waiting
+            if waiting is not None:
+                waiting["params"].update(params)
+                waiting["tags"].update(tags)
+        if waiting is None:
+            self._put("batch", params=params, tags=tags)
 
     def log_artifact(self, file: Path, folder: str = "") -> None:
         """Copy a file into the run's artifacts."""
@@ -184,7 +211,7 @@ class TrackedRun:
         heartbeat : bool
             Whether to give a sign of life, the tag ``process.heartbeat``, for those who look from another host.
         """
-        if self._flusher is None:
+        if self._flusher is None and self._waiting is None:
             self._flusher = threading.Thread(
                 target=self._flush_regularly, args=(heartbeat,), name="mlflow-flush", daemon=True
             )
@@ -193,12 +220,15 @@ class TrackedRun:
     def flush(self, tags: Mapping[str, Any] | None = None) -> None:
         """Send the metrics that are waiting, and then `tags`; metrics that cannot be sent or kept go on waiting."""
         with self._send_lock:
+            waiting = self.waiting()
+            content = {**waiting, "tags": {**waiting.get("tags", {}), **tag_texts(tags or {})}}
+            if any(content.values()):
+                self._put("batch", **content)
             with self._buffer_lock:
-                points = list(self._points)
-            if points or tags:
-                self._put("batch", metrics=points, tags=tag_texts(tags or {}))
-            with self._buffer_lock:
-                del self._points[: len(points)]
+                del self._points[: len(waiting["metrics"])]
+                for kind, kept in (self._waiting or {}).items():
+                    for name in [name for name, text in waiting[kind].items() if kept.get(name) == text]:
+                        del kept[name]
 
     def end(self, status: str, error: BaseException | None = None) -> None:
         """Close the run: metrics first, then the error if there is one, then the status.
@@ -213,11 +243,9 @@ class TrackedRun:
             return
         self._closing.set()
         with signals_held():
-            self.flush()
-            if error is not None:
-                self.set_tags({"error": f"{type(error).__name__}: {error}"})
-                if not isinstance(error, KeyboardInterrupt):
-                    self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
+            self.flush(None if error is None else {"error": f"{type(error).__name__}: {error}"})
+            if error is not None and not isinstance(error, KeyboardInterrupt):
+                self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
             self._put("end", status=status, time=now_ms())
             self._ended = True
 

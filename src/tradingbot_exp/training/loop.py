@@ -1,20 +1,22 @@
 """The training loop: a model, two sets in memory and an optimizer give a trained model and a `History`.
 
-What makes it fast: batches are slices of a set permuted once an epoch, not rows collected one by one;
-plain stacks of Linear layers skip autograd (`tradingbot_exp.training.lean`); losses are read once an epoch.
+What makes it fast: batches are slices of a set permuted once an epoch, not rows collected one by one; losses are
+read once an epoch; plain stacks of Linear layers are trained as a stack of one (`tradingbot_exp.training.stack`),
+or at least skip autograd (`tradingbot_exp.training.lean`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_numbers, check_optimizer, diverged
+from tradingbot_exp.training.checks import check_numbers, check_optimizer
+from tradingbot_exp.training.course import Course, MetricLogger, Record
 from tradingbot_exp.training.device import resolve_device, resolve_precision
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import (
@@ -25,19 +27,12 @@ from tradingbot_exp.training.inputs import (
     prepare_data,
 )
 from tradingbot_exp.training.lean import Step, lean_step
-from tradingbot_exp.training.optim import make_loss, make_schedule
+from tradingbot_exp.training.optim import loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
+from tradingbot_exp.training.stack import Stack, shape_of
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Forward = Callable[[Tensor], Tensor]
-Record = dict[str, float]
-
-
-class MetricLogger(Protocol):
-    """Whatever takes metrics: an `EnhancedMLflowLogger`, or one's own."""
-
-    def log_metrics(self, metrics: dict[str, float], step: int) -> object:
-        """Record an epoch's metrics."""
 
 
 def train_model(  # noqa: PLR0917 - the guide passes these by position
@@ -129,44 +124,49 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     if isinstance(criterion, nn.BCEWithLogitsLoss):
         check_targets_are_shares(data)
     forward = _in_bfloat16(model, place) if precision == "bf16-mixed" else model
-    schedule = make_schedule(scheduler, optimizer, epochs)
+    course = Course(
+        optimizer,
+        epochs,
+        scheduler=scheduler,
+        early_stopping=early_stopping,
+        logger=logger,
+        progress=progress,
+        on_epoch=on_epoch,
+        weights=lambda: {key: value.detach().clone() for key, value in model.state_dict().items()},
+    )
     rng = SeededRng(seed, place)
-
-    history = History(epochs)
-    best: dict[str, Tensor] = {}
-    for epoch in range(1, epochs + 1):
-        learning_rate = float(optimizer.param_groups[0]["lr"])
+    while course.goes_on:
         with rng, torch.enable_grad():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
-            step = lean_step(model, criterion) if forward is model else None
-            step = step or _autograd_step(forward, criterion, optimizer)
-            train_loss = _train_epoch(data, step, optimizer, batch_size, gradient_clip)
+            train_loss = None
+            if forward is model:
+                name = loss_name(criterion)
+                train_loss = _train_stacked(model, name, data, optimizer, (batch_size, gradient_clip))
+            if train_loss is None:
+                step = lean_step(model, criterion) if forward is model else None
+                step = step or _autograd_step(forward, criterion, optimizer)
+                train_loss = _train_epoch(data, step, optimizer, batch_size, gradient_clip)
             model.eval()
             val_loss = _validate(data, forward, criterion)
-        record = {"train_loss": train_loss, "val_loss": val_loss, "learning_rate": learning_rate}
-        history.add(record)
-        if logger is not None:
-            keys = ("train_loss", "val_loss") if schedule is None else tuple(record)
-            logger.log_metrics({key: record[key] for key in keys}, step=epoch)
-        if progress is not None:
-            progress(epoch, epochs, record)
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise diverged(history)
-        if early_stopping and history.best_epoch == epoch:
-            best = {key: value.detach().clone() for key, value in model.state_dict().items()}
-        if schedule is not None:
-            schedule(val_loss)
-        if on_epoch is not None and on_epoch(epoch, dict(record)):
-            history.stopped_by = "hook"
-            break
-        if early_stopping and epoch - history.best_epoch >= early_stopping:
-            history.stopped_by = "early_stopping"
-            break
-    if best:
-        model.load_state_dict(best)
+        course.after_epoch(train_loss, val_loss)
+    if course.best:
+        model.load_state_dict(course.best)
     model.eval()
-    return history
+    return course.history
+
+
+def _train_stacked(
+    model: nn.Module, loss: str | None, data: Data, optimizer: torch.optim.Optimizer, sizes: tuple[int, float | None]
+) -> float | None:
+    """Go once over the set as a stack of one, the fastest way; None if the model is none that can be stacked."""
+    if loss is None or shape_of(model, optimizer) is None:
+        return None
+    batch_size, gradient_clip = sizes
+    stack = Stack([model], [optimizer], loss, batch_size, [gradient_clip])
+    (train_loss,) = stack.epoch(data, torch.randperm(len(data.X)).unsqueeze(0), [None])
+    stack.write_back(0)
+    return train_loss
 
 
 def _train_epoch(

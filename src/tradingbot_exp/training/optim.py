@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, check_name
 
+# Where torch keeps what its compiler makes of a function that it is to leave alone.
+_MARK, _ADD = "__dynamo_disable", "add_param_group"
 _FUSED = ("Adam", "AdamW", "SGD")
 _FUSED_DEVICES = ("cpu", "cuda", "mps")
 _LOSS_CLASSES: dict[str, type[nn.Module]] = {
@@ -41,8 +45,30 @@ def make_optimizer(name: str, params: Iterable[Tensor], lr: float, weight_decay:
     params = list(params)
     fused = name in _FUSED and all(p.device.type in _FUSED_DEVICES and p.is_floating_point() for p in params)
     options = {"fused": True} if fused else {}
-    optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(params, lr=lr, weight_decay=weight_decay, **options)
+    with _without_compiler():
+        optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(
+            params, lr=lr, weight_decay=weight_decay, **options
+        )
     return optimizer
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Keep the constructors of optimizers from importing torch's compiler, only to tell it to leave them alone.
+
+    That import takes as long as that of torch itself. Should torch come to do this in another way, it happens.
+    """
+    given = [getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None) for name in ("__init__", _ADD)]
+    plain = [function for function in given if function is not None and not hasattr(function, _MARK)]
+    if "torch._dynamo" in sys.modules:
+        plain = []
+    for function in plain:
+        setattr(function, _MARK, function)
+    try:
+        yield
+    finally:
+        for function in plain:
+            delattr(function, _MARK)
 
 
 def make_loss(name: str) -> nn.Module:

@@ -1,0 +1,332 @@
+"""Models of one shape as one: batched matrix products, and one optimizer step over all their parameters.
+
+A small network's time goes into the calls, not into the arithmetic; here one call serves all models. Each
+parameter is kept once for all models, with the model as its first axis, and all of them lie in one flat buffer,
+so that an optimizer's step is half a dozen calls however many layers there are.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tradingbot_exp.training.inputs import BLOCK, Data
+from tradingbot_exp.training.lean import LOSSES, Activation, Layer, read_layers
+from tradingbot_exp.training.rules import Flat, Rule, read_rule
+
+
+class Shape(NamedTuple):
+    """What models in one stack have in common.
+
+    Attributes
+    ----------
+    layers : tuple of (out, in, has bias, activation, has dropout)
+    rule : Rule
+        The optimizer's, without learning rate and weight decay.
+    steps : int
+        Steps that the optimizer has taken.
+    dtype : torch.dtype
+    """
+
+    layers: tuple[tuple[int, int, bool, str, bool], ...]
+    rule: Rule
+    steps: int
+    dtype: torch.dtype
+
+
+def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Shape | None:
+    """Give a model's shape, or None if it cannot be stacked.
+
+    Stacked are plain stacks of Linear layers (see `tradingbot_exp.training.lean`) on the CPU, with an optimizer
+    that `tradingbot_exp.training.rules` knows over exactly their parameters.
+    """
+    layers = read_layers(model)
+    if layers is None:
+        return None
+    parameters = _parameters(layers)
+    if {(p.device.type, p.dtype) for p in parameters} != {("cpu", parameters[0].dtype)}:
+        return None
+    found = read_rule(optimizer, parameters)
+    if found is None:
+        return None
+    sizes = tuple((*_size(layer.weight), layer.bias is not None, layer.kind, layer.drops) for layer in layers)
+    return Shape(sizes, *found, parameters[0].dtype)
+
+
+def _size(weight: Tensor) -> tuple[int, int]:
+    return weight.shape[0], weight.shape[1]
+
+
+def _parameters(layers: Sequence[Layer]) -> list[nn.Parameter]:
+    return [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
+
+
+class _Work(NamedTuple):
+    """Memory for a batch, a tensor a layer: z, what is dropped, what is passed on, and dL/dz of all but the last."""
+
+    z: list[Tensor]
+    noise: list[Tensor | None]
+    passed: list[Tensor | None]
+    d: list[Tensor]
+
+
+class Stack:
+    """Trains K models in lockstep, epoch by epoch.
+
+    Parameters
+    ----------
+    models : sequence of K nn.Module
+        In training mode, all of one `Shape`. They stay as they are until `write_back`.
+    optimizers : sequence of K torch.optim.Optimizer
+        Give state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
+    loss : str
+        A key of `LOSSES`.
+    batch_size : int
+    clips : sequence of K (float or None)
+        Largest norm of each model's gradient.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[nn.Module],
+        optimizers: Sequence[torch.optim.Optimizer],
+        loss: str,
+        batch_size: int,
+        clips: Sequence[float | None],
+    ) -> None:
+        self._layers = [read_layers(model) or [] for model in models]
+        self._optimizers, self._clips = list(optimizers), list(clips)
+        self._loss, self._batch_size = loss, batch_size
+        parameters = [_parameters(layers) for layers in self._layers]
+        self._sizes = [p.shape for p in parameters[0]]
+        self.rule, self._steps = read_rule(self._optimizers[0], parameters[0]) or (Rule(), 0)
+        theta = _flat(parameters)
+        slots = [torch.zeros_like(theta) for _ in self.rule.slots]
+        if self._steps:
+            pairs = list(zip(optimizers, parameters, strict=True))
+            slots = [_flat([[by.state[p][name] for p in own] for by, own in pairs]) for name in self.rule.slots]
+        self._arrange(theta, slots)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    @torch.no_grad()
+    def epoch(self, data: Data, orders: Tensor, generators: Sequence[torch.Generator | None]) -> list[float]:
+        """Go once over the set.
+
+        Parameters
+        ----------
+        data : Data
+        orders : Tensor of shape (K, n)
+            Each model's order of the rows.
+        generators : sequence of K (torch.Generator or None)
+            What dropout draws from; None is torch's own.
+
+        Returns
+        -------
+        list of K float
+            The mean over the samples of their batches' losses.
+        """
+        self._set_rates()
+        models, rows = orders.shape
+        size = self._batch_size
+        whole = rows // size
+        # (batches, K · size): what one batch of all models needs lies together.
+        batches = orders[:, : whole * size].view(models, whole, size).transpose(0, 1).reshape(whole, models * size)
+        steps = max(1, BLOCK // (models * size * data.X[0].numel()))
+        rest = orders[:, whole * size :].reshape(1, -1)
+        totals = torch.zeros(models, dtype=torch.float64)
+        for block in [*batches.split(steps), rest]:  # type: ignore[no-untyped-call]
+            if block.numel():
+                totals += self._block(data, block, generators)
+        return [float(total) / rows for total in totals]
+
+    def _block(self, data: Data, block: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
+        """Train on some batches, of shape (batches, K · size); give each model's sum of losses over the samples."""
+        models, index = len(self), block.reshape(-1)
+        size = block.shape[1] // models
+        X = data.X.index_select(0, index).view(len(block), models, size, -1)
+        y = data.y.index_select(0, index).view(len(block), models, size, -1)
+        out = torch.empty((len(block), models, size, self._sizes[-1][0]), dtype=self._flat.theta.dtype)
+        work = self._work(size)
+        for x_batch, y_batch, out_batch in zip(X.unbind(), y.unbind(), out.unbind(), strict=True):
+            self._gradients(x_batch, y_batch, out_batch, work, generators)
+            if self._limits is not None:
+                self._clip(self._limits)
+            self._steps += 1
+            self.rule.step(self._flat, self._rates, self._decays, self._steps)
+        losses = LOSSES[self._loss][0](out, y, reduction="none").flatten(2).mean(2)
+        return losses.double().sum(0) * size
+
+    def _gradients(
+        self, x: Tensor, y: Tensor, out: Tensor, work: _Work, generators: Sequence[torch.Generator | None]
+    ) -> None:
+        """Compute a batch's outputs, into `out`, and gradients: x is (K, size, in), y and out (K, size, outputs)."""
+        last = len(self._acts) - 1
+        h, inputs, values = x, [], []
+        for number, act in enumerate(self._acts):
+            weight, bias, _, _ = self._views[number]
+            z = out if number == last else work.z[number]
+            if bias is None:
+                torch.bmm(h, weight.transpose(1, 2), out=z)
+            else:
+                torch.baddbmm(bias, h, weight.transpose(1, 2), out=z)
+            inputs.append(h)
+            a = z if act is None else act.forward(z) if act.forward_ is None else act.forward_(z)
+            values.append((z, a))
+            noise, passed = work.noise[number], work.passed[number]
+            h = (
+                a
+                if noise is None or passed is None
+                else torch.mul(a, self._draw(number, noise, generators), out=passed)
+            )
+        if h is not out:
+            out.copy_(h)
+        d = LOSSES[self._loss][1](out, y, out[0].numel())  # dL/dh, (K, size, outputs)
+        for number in range(last, -1, -1):
+            act, noise, (z, a) = self._acts[number], work.noise[number], values[number]
+            weight, _, weight_grad, bias_grad = self._views[number]
+            if noise is not None:
+                d = d.mul_(noise)
+            if act is not None:
+                d = act.backward(d, z, a) if act.backward_ is None else act.backward_(d, z, a)
+            torch.bmm(d.transpose(1, 2), inputs[number], out=weight_grad)
+            if bias_grad is not None:
+                torch.sum(d, 1, out=bias_grad)
+            if number:
+                product = torch.mul if weight.shape[1] == 1 else torch.bmm
+                d = product(d, weight, out=work.d[number - 1])
+
+    def _draw(self, number: int, noise: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
+        """Draw what a dropout layer lets through, for each model as torch would for it alone."""
+        keeps = self._keeps[number]
+        for own, keep, generator in zip(noise.unbind(), keeps, generators, strict=True):
+            if keep < 1:
+                own.bernoulli_(keep, generator=generator).div_(keep)
+        return noise
+
+    def _clip(self, limits: Tensor) -> None:
+        """Scale each model's gradient as `torch.nn.utils.clip_grad_norm_` does; a limit of infinity changes nothing."""
+        grads = [grad for _, _, *both in self._views for grad in both if grad is not None]
+        norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads])
+        scale = (limits / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp_(max=1.0)
+        for grad in grads:
+            grad.mul_(scale.view(-1, *[1] * (grad.ndim - 1)))
+
+    @torch.no_grad()
+    def validate(self, data: Data) -> list[float]:
+        """Give each model's mean loss over the validation set, without dropout."""
+        widest = max(*(size[0] for size in self._sizes), data.X_val[0].numel())
+        totals = torch.zeros(len(self), dtype=torch.float64)
+        rows = max(1, BLOCK // (len(self) * widest))
+        for start in range(0, len(data.X_val), rows):
+            h = data.X_val[start : start + rows].flatten(1).expand(len(self), -1, -1)
+            y = data.y_val[start : start + rows].flatten(1)
+            for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
+                h = torch.bmm(h, weight.mT) if bias is None else torch.baddbmm(bias, h, weight.mT)
+                if act is not None:
+                    h = act.forward(h) if act.forward_ is None else act.forward_(h)
+            losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
+            totals += losses.double() * len(y)
+        return [float(total) / len(data.X_val) for total in totals]
+
+    def weights(self, position: int) -> list[Tensor]:
+        """Copy the parameters of one model, in their order."""
+        return [view[position].clone() for view in _views(self._flat.theta, len(self), self._sizes)]
+
+    @torch.no_grad()
+    def write_back(self, position: int) -> None:
+        """Put parameters, last gradients and the optimizer's state of one model into it and its optimizer."""
+        parameters = _parameters(self._layers[position])
+        buffers = [self._flat.theta, self._flat.grad, *self._flat.slots]
+        columns = [_views(buffer, len(self), self._sizes) for buffer in buffers]
+        state = self._optimizers[position].state
+        for number, parameter in enumerate(parameters):
+            value, grad, *slots = (column[number][position] for column in columns)
+            parameter.copy_(value)
+            parameter.grad = grad.clone()
+            for name, slot in zip(self.rule.slots, slots, strict=True):
+                if name in state[parameter]:
+                    state[parameter][name].copy_(slot)
+                else:
+                    state[parameter][name] = slot.clone()
+            if self.rule.slots:
+                state[parameter]["step"] = torch.tensor(float(self._steps))
+
+    def keep(self, positions: Sequence[int]) -> None:
+        """Go on with some of the models, in the order given."""
+        old, kept = len(self), torch.tensor(positions)
+        self._layers = [self._layers[position] for position in positions]
+        self._optimizers = [self._optimizers[position] for position in positions]
+        self._clips = [self._clips[position] for position in positions]
+        theta, *slots = (
+            torch.cat([view.index_select(0, kept).reshape(-1) for view in _views(buffer, old, self._sizes)])
+            for buffer in (self._flat.theta, *self._flat.slots)
+        )
+        self._arrange(theta, slots)
+
+    def _arrange(self, theta: Tensor, slots: list[Tensor]) -> None:
+        """Lay views over the flat buffers, and memory for the work out."""
+        self._flat = Flat(theta, torch.zeros_like(theta), slots, torch.empty_like(theta))
+        thetas, grads = (iter(_views(buffer, len(self), self._sizes)) for buffer in self._flat[:2])
+        first = self._layers[0]
+        # A layer's weight (K, out, in), bias (K, 1, out), and their gradients (K, out, in) and (K, out).
+        self._views: list[tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = []
+        for layer in first:
+            weight, weight_grad = next(thetas), next(grads)
+            bias, bias_grad = (None, None) if layer.bias is None else (next(thetas).unsqueeze(1), next(grads))
+            self._views.append((weight, bias, weight_grad, bias_grad))
+        self._acts: list[Activation | None] = [layer.act for layer in first]
+        self._keeps = [[layers[number].keep for layers in self._layers] for number in range(len(first))]
+        limits = [math.inf if not clip else float(clip) for clip in self._clips]
+        self._limits = None if min(limits) == math.inf else torch.tensor(limits, dtype=self._flat.theta.dtype)
+        self._rates: float | Tensor = math.nan
+        self._decays: float | Tensor = 0.0
+        self._set_at: list[tuple[float, float]] = []
+        self._memory: dict[int, _Work] = {}
+
+    def _set_rates(self) -> None:
+        """Read learning rates and weight decays; as tensors of the parameters' size where models differ in them."""
+        groups = [optimizer.param_groups[0] for optimizer in self._optimizers]
+        now = [(float(group["lr"]), float(group["weight_decay"])) for group in groups]
+        if now != self._set_at:
+            self._set_at = now
+            self._rates, self._decays = (self._spread([pair[which] for pair in now]) for which in (0, 1))
+
+    def _spread(self, values: list[float]) -> float | Tensor:
+        if len(set(values)) == 1:
+            return values[0]
+        column = torch.tensor(values, dtype=self._flat.theta.dtype).unsqueeze(1)
+        return torch.cat([column.expand(-1, size.numel()).reshape(-1) for size in self._sizes])
+
+    def _work(self, size: int) -> _Work:
+        """Give memory for batches of `size` rows."""
+        if size not in self._memory:
+            widths = [weight.shape[1] for weight, *_ in self._views]
+
+            def empty(width: int) -> Tensor:
+                return torch.empty((len(self), size, width), dtype=self._flat.theta.dtype)
+
+            drops = [min(keeps) < 1 for keeps in self._keeps]
+            self._memory[size] = _Work(
+                [empty(width) for width in widths[:-1]],
+                [torch.ones_like(empty(width)) if drop else None for width, drop in zip(widths, drops, strict=True)],
+                [empty(width) if drop else None for width, drop in zip(widths, drops, strict=True)],
+                [empty(width) for width in widths[:-1]],
+            )
+        return self._memory[size]
+
+
+def _flat(tensors: Sequence[Sequence[Any]]) -> Tensor:
+    """Lay the K models' tensors, K lists of P, into one flat buffer: all models' first tensors, then their second."""
+    return torch.cat([torch.stack([own.detach() for own in same]).reshape(-1) for same in zip(*tensors, strict=True)])
+
+
+def _views(buffer: Tensor, models: int, sizes: Sequence[torch.Size]) -> list[Tensor]:
+    """Cut what `_flat` made into tensors of shape (K, …), one a parameter."""
+    parts = buffer.split([models * size.numel() for size in sizes])  # type: ignore[no-untyped-call]
+    return [part.view(models, *size) for part, size in zip(parts, sizes, strict=True)]

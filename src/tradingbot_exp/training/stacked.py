@@ -1,0 +1,171 @@
+"""Stacked training: many models of one shape, each with its own settings, trained in lockstep on the same data.
+
+Each ends up as `train_model` would have left it alone, to rounding: it has its own random numbers, and what
+happens to one, be it stopped, pruned or diverged, touches none of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.training.checks import check_numbers, check_optimizer
+from tradingbot_exp.training.course import Course, MetricLogger, Record
+from tradingbot_exp.training.device import resolve_precision
+from tradingbot_exp.training.history import History
+from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match_targets, prepare_data
+from tradingbot_exp.training.optim import make_loss
+from tradingbot_exp.training.rng import SeededRng
+from tradingbot_exp.training.stack import Stack, shape_of
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One model of a stack, with what is its own; the attributes are arguments of `train_model`.
+
+    `on_epoch` and `logger` find the model as it was before training: its weights arrive when it has ended.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    seed: int
+    scheduler: str = "none"
+    early_stopping: int | None = None
+    gradient_clip: float | None = None
+    logger: MetricLogger | None = None
+    on_epoch: Callable[[int, Record], bool | None] | None = None
+
+
+def train_stack(
+    members: Sequence[Member],
+    X_train: Any,
+    y_train: Any,
+    X_val: Any,
+    y_val: Any,
+    *,
+    batch_size: int = 32,
+    loss: str = "mse",
+    precision: str = "float32",
+    before_epoch: Callable[[Sequence[int]], object] | None = None,
+) -> list[History | Exception]:
+    """Train models of one `tradingbot_exp.training.stack.Shape` at once, on the CPU.
+
+    Parameters
+    ----------
+    members : sequence of K Member
+        Trained in place and left in evaluation mode.
+    X_train, y_train, X_val, y_val, batch_size, loss, precision
+        See `train_model`; all members share them.
+    before_epoch : callable (positions), optional
+        Called before each epoch with the positions of the members still in training.
+
+    Returns
+    -------
+    list of K (History or Exception)
+        What `train_model` would have returned or raised for each: `DivergedError`, or what its `logger` or
+        `on_epoch` raised.
+
+    Raises
+    ------
+    TrainingError
+        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.stack.shape_of`.
+    KeyboardInterrupt
+        From a hook; training ends for all, and models keep the weights they had.
+    """
+    dtype = resolve_precision(precision, CPU)
+    for member in members:
+        check_numbers(
+            epochs=member.epochs,
+            batch_size=batch_size,
+            early_stopping=member.early_stopping,
+            gradient_clip=member.gradient_clip,
+        )
+        check_optimizer(member.model, member.optimizer)
+        member.model.to(CPU, dtype).train()
+    shapes = {shape_of(member.model, member.optimizer) for member in members}
+    if len(shapes) != 1 or None in shapes:
+        raise TrainingError("Models of one stack have to be plain stacks of Linear layers of one shape.")
+    with SeededRng(0, CPU):
+        data = match_targets(members[0].model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU))
+    if loss == "bce":
+        check_targets_are_shares(data)
+    make_loss(loss)  # refuses an unknown name
+    training = _Training(members, data, loss, batch_size)
+    while training.at_work:
+        if before_epoch is not None:
+            before_epoch(training.at_work)
+        training.epoch()
+    for member in members:
+        member.model.eval()
+    return training.outcomes
+
+
+class _Training:
+    """The stack, and each member's course through it."""
+
+    def __init__(self, members: Sequence[Member], data: Data, loss: str, batch_size: int) -> None:
+        self._members, self._data = members, data
+        self.outcomes: list[Any] = [None] * len(members)
+        # Positions of the members still in training, in the order in which the stack has them.
+        self.at_work = list(range(len(members)))
+        self._stack = Stack(
+            [member.model for member in members],
+            [member.optimizer for member in members],
+            loss,
+            batch_size,
+            [member.gradient_clip for member in members],
+        )
+        self._generators = [torch.Generator().manual_seed(member.seed) for member in members]
+        self._courses = [
+            Course(
+                member.optimizer,
+                member.epochs,
+                scheduler=member.scheduler,
+                early_stopping=member.early_stopping,
+                logger=member.logger,
+                on_epoch=member.on_epoch,
+                weights=lambda position=position: self._weights(position),  # type: ignore[misc]
+            )
+            for position, member in enumerate(members)
+        ]
+
+    def epoch(self) -> None:
+        """Train all that are at work for an epoch; let go of those whose last it was."""
+        generators = [self._generators[position] for position in self.at_work]
+        rows = len(self._data.X)
+        orders = torch.stack([torch.randperm(rows, generator=generator) for generator in generators])
+        train_losses = self._stack.epoch(self._data, orders, generators)
+        val_losses = self._stack.validate(self._data)
+        for position, train_loss, val_loss in zip(self.at_work, train_losses, val_losses, strict=True):
+            course = self._courses[position]
+            try:
+                course.after_epoch(train_loss, val_loss)
+            except Exception as error:
+                self._leave(position, error)
+            else:
+                if not course.goes_on:
+                    self._leave(position, course.history)
+        staying = [place for place, position in enumerate(self.at_work) if self.outcomes[position] is None]
+        if 0 < len(staying) < len(self.at_work):
+            self._stack.keep(staying)
+        self.at_work = [self.at_work[place] for place in staying]
+
+    def _leave(self, position: int, outcome: History | Exception) -> None:
+        self.outcomes[position] = outcome
+        self._stack.write_back(self.at_work.index(position))
+        best = self._courses[position].best
+        if best and isinstance(outcome, History):
+            self._members[position].model.load_state_dict(best)
+
+    def _weights(self, position: int) -> dict[str, Tensor]:
+        values = self._stack.weights(self.at_work.index(position))
+        names = [name for name, _ in self._members[position].model.named_parameters()]
+        return dict(zip(names, values, strict=True))

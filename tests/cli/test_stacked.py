@@ -1,0 +1,183 @@
+"""A study under ``hydra/launcher=stacked``: the same trials, folders and runs as under the basic launcher, at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from mlflow.entities import Run
+from support import Finished, artifact_folder, clean_environment, in_ci, train
+
+from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.experiment import Job, build
+from tradingbot_exp.hpo.storage import open_storage
+from tradingbot_exp.stacking import Fitting, fit_all, stacks_of
+
+STACKED = ["--multirun", "hydra/launcher=stacked", "data=synthetic", "training.progress=off"]
+
+
+def children(done: Finished) -> list[Run]:
+    found = [run for run in done.runs() if run.data.tags["run.kind"] == "trial"]
+    return sorted(found, key=lambda run: run.info.run_name)
+
+
+class Unrecorded:
+    """What `fit_all` asks of a run, where nothing is recorded."""
+
+    def __init__(self) -> None:
+        self.delivery = self
+
+    def training_started(self) -> None:
+        pass
+
+    def set_tags(self, tags: dict[str, object]) -> None:
+        self.tags = tags
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        pass
+
+
+def job(*overrides: str) -> Job:
+    return build(compose_config(["data=synthetic", "training.progress=off", *overrides]), Unrecorded())  # type: ignore[arg-type]
+
+
+def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> None:
+    done = train(
+        workdir,
+        *STACKED,
+        *("hpo=guide", "hpo.sampler=grid", "hpo.num_trials=20", "training.epochs=4", "training.optimizer=SGD"),
+        "+hpo.param_space.batch_size=[32,64]",
+        "+hpo.param_space.learning_rate=[0.001,0.002,10.0]",
+        "+hpo.param_space.dropout=[0.0,1.5]",
+    )
+    assert done.status == 0, done.err
+    assert "the grid is exhausted after its 12 points" in done.out
+    runs = children(done)
+    assert [run.info.run_name for run in runs] == [f"trial-{number:04d}" for number in range(12)]
+    complete = [run for run in runs if run.info.status == "FINISHED"]
+    failed = [run for run in runs if run.info.status == "FAILED"]
+    assert len(complete) == 4 and len(failed) == 8
+    errors = [run.data.tags["error"].partition(":")[0] for run in failed]
+    assert sorted(errors) == ["ConfigError"] * 6 + ["DivergedError"] * 2
+    assert all((artifact_folder(run) / "error" / "traceback.txt").is_file() for run in failed)
+    places = set()
+    for run in complete:
+        tags, params = run.data.tags, run.data.params
+        assert (tags["engine"], tags["stack.width"]) == ("stacked", "3")
+        places.add((params["training.batch_size"], tags["stack.position"]))
+        keys = ("training.learning_rate", "training.batch_size", "training.epochs", "training.optimizer")
+        (alone,) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)), Unrecorded())])
+        points = done.client.get_metric_history(run.info.run_id, "val_loss")
+        assert [point.step for point in points] == [1, 2, 3, 4]
+        np.testing.assert_allclose([point.value for point in points], alone["val_loss"], rtol=1e-5)  # type: ignore[call-overload, index]
+        assert json.loads(tags["trial.values"]) == [run.data.metrics["final_loss"]]
+    assert len(places) == 4
+    best = min(complete, key=lambda run: run.data.metrics["final_loss"])
+    kept = {run.info.run_id for run in runs if (artifact_folder(run) / "model").is_dir()}
+    assert kept == {best.info.run_id}
+    (study,) = (workdir / "multirun").iterdir()
+    left = {path.name for path in study.iterdir() if not path.name.startswith(".")}
+    assert left == {"train.log", *(run.info.run_name for run in runs)}
+    assert (study / "trial-0000" / "validation_returns.npy").is_file()
+
+
+@in_ci
+def test_a_plain_sweep_is_stacked_too_and_foreign_callbacks_see_every_job(workdir: Path) -> None:
+    done = train(workdir, *STACKED, "hydra/sweeper=basic", "seed=1,2,3", "training.epochs=3", "model=mlp,lstm")
+    assert done.status == 0, done.err
+    runs = children(done)
+    assert len(runs) == 6 and {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["engine"] for run in runs} == {"single", "stacked"}
+    for run in runs:
+        folder = artifact_folder(run)
+        assert (folder / "model" / "MLmodel").is_file() and (folder / "config" / "overrides.yaml").is_file()
+    (sweep,) = workdir.glob("multirun/*/*")
+    assert len(list(sweep.glob("*/.hydra/config.yaml"))) == 6
+
+
+@in_ci
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_again(
+    workdir: Path, kill: signal.Signals
+) -> None:
+    command = [*STACKED, "hpo.num_trials=4", "training.epochs=3000", "training.batch_size=64"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tradingbot_exp.train", *command],
+        cwd=workdir,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(workdir.glob("multirun/*/unsent-epochs-*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.7)
+    (journal,) = workdir.glob("multirun/*/unsent-epochs-*.jsonl")
+    process.send_signal(kill)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[kill], err
+    seen: dict[str, int] = {}
+    if kill == signal.SIGKILL:
+        for line in journal.read_text().splitlines()[1:-1]:
+            seen |= {run_id: new["metrics"][-1][3] for run_id, new in json.loads(line).items()}
+        assert seen
+    else:
+        assert not journal.exists()
+    # The study need not end to have settled what was killed.
+    again = subprocess.Popen(
+        [sys.executable, "-m", "tradingbot_exp.train", *command],
+        cwd=workdir,
+        env=clean_environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    store = Finished(workdir, "", "", 0)
+    try:
+        while time.monotonic() < deadline + 60:
+            killed = [run for run in children(store) if run.info.status == "KILLED"]
+            if len(killed) == 4 and len(children(store)) == 8:
+                break
+            time.sleep(0.3)
+    finally:
+        os.kill(again.pid, signal.SIGKILL)
+        again.wait()
+    assert len(killed) == 4
+    for run in killed:
+        assert run.data.tags["trial.state"] == "interrupted"
+        steps = [point.step for point in store.client.get_metric_history(run.info.run_id, "val_loss")]
+        assert steps == list(range(1, len(steps) + 1)) and len(steps) >= seen.get(run.info.run_id, 1)
+        assert run.data.params["training.batch_size"] == "64"
+    storage, _ = open_storage(None, workdir)
+    (name,) = optuna.get_all_study_names(storage)
+    tried = [trial.params for trial in optuna.load_study(study_name=name, storage=storage).trials]
+    assert tried[4:8] == tried[:4]
+
+
+def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> None:
+    jobs = [
+        job("seed=1"),
+        job("training.batch_size=64"),
+        job("model.learning_rate=0.1", "training.weight_decay=0.1", "training.epochs=3"),
+        job("model=lstm"),
+        job("training.optimizer=RMSprop"),
+        job("training.precision=bf16-mixed"),
+        job("model.hidden_layers=[8]"),
+    ]
+    stacks, alone = stacks_of(jobs)
+    assert stacks == [[0, 2]]
+    assert alone == {
+        1: "no other has its shape, batch size (64) and kind of training",
+        3: "model=lstm is no plain stack of linear layers",
+        4: "training.optimizer=RMSprop is none of Adam, AdamW, SGD",
+        5: "training.precision=bf16-mixed is not stacked",
+        6: "no other has its shape, batch size (32) and kind of training",
+    }

@@ -1,0 +1,248 @@
+"""A model in a stack ends up as it does alone, whatever its options and whatever becomes of the others."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tradingbot_exp.errors import DivergedError, TrainingError
+from tradingbot_exp.models.linear import LinearModel
+from tradingbot_exp.models.lstm import LSTM
+from tradingbot_exp.models.mlp import MLP
+from tradingbot_exp.training import History, make_optimizer, train_model
+from tradingbot_exp.training.stack import shape_of
+from tradingbot_exp.training.stacked import Member, train_stack
+
+Sets = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def sets() -> Sets:
+    rng = torch.Generator().manual_seed(3)
+    X, X_val = (torch.randn(rows, 5, generator=rng, dtype=torch.float64) for rows in (75, 30))
+    slope = torch.randn(5, 1, generator=rng, dtype=torch.float64)
+    noise = torch.randn(75, 1, generator=rng, dtype=torch.float64)
+    return X, torch.tanh(X @ slope) + noise, X_val, torch.tanh(X_val @ slope)
+
+
+def member(
+    seed: int, lr: float = 0.01, decay: float = 0.0, name: str = "Adam", model: Any = None, **options: Any
+) -> Member:
+    torch.manual_seed(seed)
+    model = MLP(5, 1, [8, 4]) if model is None else model()
+    model.to(torch.float64)
+    return Member(model, make_optimizer(name, model.parameters(), lr, decay), options.pop("epochs", 8), seed, **options)
+
+
+def alone(given: Member, sets: Sets, **shared: Any) -> tuple[History | Exception, nn.Module]:
+    """Train a copy of a member by itself."""
+    model = copy.deepcopy(given.model)
+    group = given.optimizer.param_groups[0]
+    optimizer = make_optimizer(type(given.optimizer).__name__, model.parameters(), group["lr"], group["weight_decay"])
+    own = {
+        field.name: getattr(given, field.name)
+        for field in dataclasses.fields(given)
+        if field.name not in ("model", "optimizer", "epochs")
+    }
+    options = {"precision": "float64", **shared, **own}
+    try:
+        return train_model(model, *sets, optimizer, None, given.epochs, device="cpu", **options), model
+    except Exception as error:
+        return error, model
+
+
+def assert_as_alone(members: list[Member], sets: Sets, rtol: float = 1e-12, **shared: Any) -> list[Any]:
+    twins = [alone(each, sets, **shared) for each in members]
+    outcomes = train_stack(members, *sets, **{"precision": "float64", **shared})
+    for each, outcome, (twin, model) in zip(members, outcomes, twins, strict=True):
+        assert type(outcome) is type(twin), (outcome, twin)
+        history, expected = (getattr(found, "history", found) for found in (outcome, twin))
+        if not isinstance(history, History):
+            continue
+        assert (history.epochs_run, history.stopped_by) == (expected.epochs_run, expected.stopped_by)
+        for key, values in expected.items():
+            np.testing.assert_allclose(history[key], values, rtol=rtol, atol=0, err_msg=key)
+        if isinstance(outcome, History):
+            for mine, right in zip(each.model.parameters(), model.parameters(), strict=True):
+                torch.testing.assert_close(mine, right, rtol=10 * rtol, atol=10 * rtol)
+        assert not each.model.training
+    return outcomes
+
+
+STACKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "learning rates and seeds": ([{"lr": lr} for lr in (0.1, 0.01, 0.001)], {}),
+    "one rate": ([{}, {}, {}], {}),
+    "decays": ([{"decay": decay} for decay in (0.0, 0.1, 0.01)], {}),
+    "AdamW": ([{"name": "AdamW", "lr": 0.1 / n, "decay": 0.1 * n} for n in (1, 2, 3)], {}),
+    "SGD": ([{"name": "SGD", "lr": 0.1 / n, "decay": 0.1 * n} for n in (1, 2, 3)], {}),
+    "dropout": ([{"model": lambda p=p: MLP(5, 1, [8, 4], dropout=p)} for p in (0.3, 0.3, 0.1)], {}),
+    "clip": ([{"gradient_clip": clip} for clip in (0.05, None, 0.5)], {}),
+    "schedules": ([{"scheduler": name, "epochs": 9} for name in ("cosine", "none", "step", "plateau")], {}),
+    "epochs": ([{"epochs": epochs} for epochs in (2, 7, 1, 4)], {}),
+    "early stopping": ([{"early_stopping": n, "epochs": 40, "lr": 0.1} for n in (1, 3, None)], {}),
+    "linear": ([{"model": lambda: LinearModel(5), "lr": 0.1 * n} for n in (1, 2, 3)], {}),
+    "two outputs, gelu": ([{"model": lambda: MLP(5, 2, [8, 4], "gelu")}] * 2, {"loss": "huber"}),
+    "no bias": ([{"model": lambda: nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 1))}] * 2, {}),
+    "mae": ([{}, {"lr": 0.1}], {"loss": "mae"}),
+    "bce": ([{}, {"lr": 0.1}], {"loss": "bce"}),
+    "one batch": ([{}, {"lr": 0.1}], {"batch_size": 200}),
+    "whole batches": ([{}, {"lr": 0.1}], {"batch_size": 25}),
+    "all": (
+        [
+            {
+                "name": "AdamW",
+                "lr": 0.05 * n,
+                "decay": 0.1 * n,
+                "gradient_clip": 0.2 * n,
+                "scheduler": "cosine",
+                "early_stopping": n,
+                "epochs": 20 + n,
+                "model": lambda n=n: MLP(5, 1, [8, 4], "silu", 0.1 * n),
+            }
+            for n in (1, 2, 3)
+        ],
+        {"batch_size": 16},
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "shared"), STACKS.values(), ids=STACKS)
+def test_each_model_of_a_stack_is_its_twin_trained_alone(
+    options: list[dict[str, Any]], shared: dict[str, Any], sets: Sets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shared.get("loss") == "bce":
+        sets = (sets[0], (sets[1] > 0).double(), sets[2], (sets[3] > 0).double())
+    members = [member(seed, **own) for seed, own in enumerate(options)]
+    if members[0].model(sets[0]).shape[1] == 2:
+        sets = (sets[0], sets[1].repeat(1, 2), sets[2], sets[3].repeat(1, 2))
+    again = copy.deepcopy(members)
+    outcomes = assert_as_alone(members, sets, **shared)
+    monkeypatch.setattr("tradingbot_exp.training.stack.BLOCK", 64)  # as if the set were much larger
+    for one, other in zip(outcomes, train_stack(again, *sets, **{"precision": "float64", **shared}), strict=True):
+        np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-12)
+
+
+def test_windows_are_spread_out(sets: Sets) -> None:
+    windows = tuple(X.unfold(0, 4, 1).transpose(1, 2) if X.shape[1] > 1 else X[3:] for X in sets)
+    assert_as_alone([member(seed, model=lambda: MLP(20, 1, [6])) for seed in (1, 2)], windows)  # type: ignore[arg-type]
+
+
+def test_in_float32_it_is_the_twin_to_rounding(sets: Sets) -> None:
+    single = tuple(values.float() for values in sets)
+    members = [member(seed, lr=0.003 * seed, epochs=10) for seed in range(1, 6)]
+    for each in members:
+        each.model.to(torch.float32)
+    assert_as_alone(members, single, rtol=1e-5, precision="float32")  # type: ignore[arg-type]
+
+
+def test_whoever_stops_is_pruned_fails_or_diverges_leaves_without_disturbing_the_others(sets: Sets) -> None:
+    def stop(epoch: int, _record: dict[str, float]) -> bool:
+        return epoch == 3
+
+    def fail(epoch: int, _record: dict[str, float]) -> None:
+        if epoch == 2:
+            raise OSError("the disk is full")
+
+    members = [
+        member(1),
+        member(2, on_epoch=stop),
+        member(3, lr=1e200, name="Adam"),
+        member(4, on_epoch=fail),
+        member(5, early_stopping=1, epochs=40, lr=0.2),
+        member(6, epochs=40),
+    ]
+    outcomes = assert_as_alone(members, sets)
+    assert isinstance(outcomes[2], DivergedError) and outcomes[2].history.epochs_run == outcomes[2].epoch
+    assert isinstance(outcomes[3], OSError)
+    assert (outcomes[1].stopped_by, outcomes[4].stopped_by) == ("hook", "early_stopping")
+    assert [outcomes[n].epochs_run for n in (0, 1, 5)] == [8, 3, 40]
+
+
+def test_a_stack_shrinks_as_models_leave(sets: Sets) -> None:
+    at_work: list[int] = []
+    members = [member(seed, epochs=seed) for seed in (3, 1, 2)]
+    train_stack(members, *sets, precision="float64", before_epoch=lambda positions: at_work.append(len(positions)))
+    assert at_work == [3, 2, 1]
+
+
+def test_an_interrupt_ends_the_training_of_all(sets: Sets) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_stack([member(1), member(2, on_epoch=stop)], *sets, precision="float64")
+
+
+def test_the_callers_random_numbers_stay(sets: Sets) -> None:
+    members = [member(seed, model=lambda: MLP(5, 1, [4], dropout=0.2)) for seed in (1, 2)]
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train_stack(members, *sets, precision="float64")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def hooked() -> nn.Module:
+    model = MLP(5, 1, [8, 4])
+    model.layers[0].register_forward_hook(lambda *_: None)
+    return model
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: member(1, model=hooked),
+        lambda: member(1, name="RMSprop"),
+        lambda: member(1, model=lambda: LSTM(5, 1, [3])),
+        lambda: member(1, model=lambda: MLP(5, 1, [8, 5])),
+        lambda: member(1, model=lambda: MLP(5, 1, [8, 4], "tanh")),
+        lambda: member(1, name="SGD"),
+    ],
+    ids=["hook", "optimizer", "lstm", "other shape", "other activation", "other rule"],
+)
+def test_what_cannot_be_stacked_is_refused(make: Callable[[], Member], sets: Sets) -> None:
+    with pytest.raises(TrainingError, match="one shape"):
+        train_stack([member(0), make()], *sets, precision="float64")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amsgrad": True},
+        {"maximize": True},
+        {"foreach": True, "betas": (0.8, 0.99), "eps": 1e-6},
+    ],
+)
+def test_only_an_optimizer_of_known_formulas_is_stacked(change: dict[str, Any], sets: Sets) -> None:
+    model = MLP(5, 1, [8, 4]).double()
+    optimizer = torch.optim.Adam(model.parameters(), 0.01, **change)
+    assert (shape_of(model, optimizer) is None) == ("betas" not in change)
+    twin = copy.deepcopy(model)
+    right = torch.optim.Adam(twin.parameters(), 0.01, **change)
+    twin.register_forward_hook(lambda *_: None)  # so that autograd and the optimizer itself do the work
+
+    def losses(trained: nn.Module, by: torch.optim.Optimizer) -> list[float]:
+        # Twice, as training may go on with the state that an earlier call left.
+        calls = [train_model(trained, *sets, by, None, 3, seed=1, precision="float64", device="cpu") for _ in range(2)]
+        return calls[1]["val_loss"]
+
+    np.testing.assert_allclose(losses(model, optimizer), losses(twin, right), rtol=1e-12)
+    for mine, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-9, atol=1e-12)
+        for name, value in right.state[theirs].items():
+            torch.testing.assert_close(optimizer.state[mine][name], value, rtol=1e-11, atol=1e-13)
+
+
+def test_a_step_that_is_watched_is_left_to_the_optimizer(sets: Sets) -> None:
+    model, calls = MLP(5, 1, [4]), []
+    optimizer = make_optimizer("Adam", model.parameters(), 0.01)
+    optimizer.register_step_post_hook(lambda *_: calls.append(1))
+    train_model(model, *sets, optimizer, None, 2)
+    assert len(calls) == 2 * 3
