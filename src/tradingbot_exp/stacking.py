@@ -103,7 +103,11 @@ def fit_all(fittings: Sequence[Fitting], after_epoch: Callable[[], object] = lam
     stacks, alone = stacks_of([fitting.job for fitting in fittings]) if len(fittings) > 1 else ([], {0: ""})
     outcomes: dict[int, History | Exception] = {}
     for stack in stacks:
-        outcomes.update(zip(stack, _fit_stack([fittings[position] for position in stack], after_epoch), strict=True))
+        try:
+            ended = _fit_stack([fittings[position] for position in stack], after_epoch)
+        except Exception as error:  # something that they share, such as the data
+            ended = [error] * len(stack)
+        outcomes.update(zip(stack, ended, strict=True))
     _say(alone, len(fittings))
     for position in alone:
         fitting = fittings[position]

@@ -125,6 +125,7 @@ class StudySession:
             report=display,
             watched=display.is_live,
             batch=batch,
+            salvage=lambda: send_journals(self.folder, self.organizer.connect()[0]),
         )
         done = len(loop.done())
         if done >= self.config.hpo.num_trials:
@@ -133,7 +134,6 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
-            send_journals(self.folder, self.organizer.connect()[0])
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()
