@@ -1,4 +1,4 @@
-"""Compare `train_model` with a plain DataLoader loop: model·epochs per second, interleaved in one process.
+"""Compare `train_model` and stacks with a plain DataLoader loop: model·epochs per second, interleaved in one process.
 
 The data are random numbers of the size of the default set (IBM: 2,264 train rows of 10 features, 484
 validation rows); what the numbers are does not change how long they take. Run ``make bench``, or
@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tradingbot_exp.training import make_optimizer, train_model
+from tradingbot_exp.training.stacked import Member, train_stack
 
 ROWS, VAL_ROWS, FEATURES, BATCH, RATE = 2264, 484, 10, 32, 1e-3
 BASE = "plain DataLoader, default Adam"
@@ -82,12 +83,27 @@ def ours(data: Data, epochs: int, fused: bool, watched: bool = False) -> None:
     train_model(model, *data, optimizer, None, epochs, batch_size=BATCH, seed=0, device="cpu")
 
 
+def stacked(data: Data, epochs: int, models: int) -> None:
+    """Train a stack, each model with a learning rate and a weight decay of its own."""
+    members = []
+    for number in range(models):
+        model = make_model()
+        optimizer = make_optimizer("Adam", model.parameters(), RATE * (1 + number / models), 1e-6 * number)
+        members.append(Member(model, optimizer, epochs, seed=number))
+    train_stack(members, *data, batch_size=BATCH)
+
+
+STACKS = {f"train_stack, {models} models": models for models in (8, 32, 128)}
 ARMS: dict[str, Callable[[Data, int], None]] = {
     BASE: lambda data, epochs: plain(data, epochs, fused=False),
     "plain DataLoader, fused Adam": lambda data, epochs: plain(data, epochs, fused=True),
     OURS: lambda data, epochs: ours(data, epochs, fused=True),
     "train_model, default Adam": lambda data, epochs: ours(data, epochs, fused=False),
     "train_model, make_optimizer, autograd": lambda data, epochs: ours(data, epochs, fused=True, watched=True),
+    **{
+        name: lambda data, epochs, models=models: stacked(data, epochs, models)  # type: ignore[misc]
+        for name, models in STACKS.items()
+    },
 }
 
 
@@ -101,7 +117,7 @@ def measure(data: Data, rounds: int, epochs: int) -> dict[str, list[float]]:
         for name in order:
             start = time.perf_counter()
             ARMS[name](data, epochs)
-            speeds[name].append(epochs / (time.perf_counter() - start))
+            speeds[name].append(STACKS.get(name, 1) * epochs / (time.perf_counter() - start))
         order.append(order.pop(0))
     return speeds
 

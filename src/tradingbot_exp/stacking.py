@@ -110,8 +110,11 @@ def fit_all(
     stacks, alone = stacks_of([fitting.job for fitting in fittings]) if len(fittings) > 1 else ([], {0: ""})
     outcomes: dict[int, list[History] | Exception] = {}
     for stack in stacks:
-        trained = _fit_stack([fittings[position] for position in stack], after_epoch)
-        for position, found in zip(stack, trained, strict=True):
+        try:
+            ended = _fit_stack([fittings[position] for position in stack], after_epoch)
+        except Exception as error:  # something that they share, such as the data
+            ended = [error] * len(stack)
+        for position, found in zip(stack, ended, strict=True):
             outcomes[position] = found if isinstance(found, Exception) else [found]
     _say(alone, len(fittings))
     for position in alone:

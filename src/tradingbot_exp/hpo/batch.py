@@ -39,7 +39,11 @@ def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lamb
         if trial.outcome is None and _succeeds(trial, trial.judge):
             judged.append(trial)
     for trial in judged:
-        _succeeds(trial, lambda trial=trial: trial.keep(worth_keeping(trial, judged)))  # type: ignore[misc]
+        # Of equals the first counts, as if the trials had ended one after another; of others, the best of all.
+        others = [other.values for other in judged if other.values != trial.values]
+        others += [other.values for other in judged[: judged.index(trial)] if other.values == trial.values]
+        kept = worth_keeping(trial.config, trial.ticket, trial.values, others)
+        _succeeds(trial, lambda trial=trial, kept=kept: trial.keep(kept))  # type: ignore[misc]
     return [trial.values if trial.outcome is None else trial.outcome for trial in trials]
 
 

@@ -66,7 +66,7 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
         raise trial.outcome
     if trial.outcome is None:
         trial.judge()
-        trial.keep(worth_keeping(trial))
+        trial.keep(worth_keeping(config, ticket, trial.values))
     return trial.outcome if isinstance(trial.outcome, Pruned) else trial.values
 
 
@@ -151,26 +151,24 @@ class Trial:
         _keep(self._jobs[0], self._histories[0], self._results[0], self.folder, artifacts)
 
 
-def worth_keeping(trial: Trial, others: Sequence[Trial] = ()) -> bool:
-    """Tell whether a judged trial's artifacts are wanted, or may be: it may win, as far as is known.
+def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: Sequence[list[float]] = ()) -> bool:
+    """Tell whether the artifacts of a trial of these values are wanted, or may be: it may win, as far as is known.
 
     Parameters
     ----------
-    trial : Trial
-    others : sequence of Trial
-        Judged at the same time; of equals, the one with the lowest number counts.
+    config : Config
+    ticket : Ticket
+        Knows the best values of trials that had ended when this one was asked for.
+    values : list of float
+    others : sequence of list of float
+        Values of trials that have ended since.
     """
-    hpo, ticket, values = trial.config.hpo, trial.ticket, trial.values
-    if hpo.keep != "best":
-        return hpo.keep == "all"
-    rivals = list(ticket.front or []) if len(values) > 1 else []
-    if len(values) == 1 and ticket.best is not None and not dominates(hpo, values, [ticket.best]):
-        return False
-    for other in others:
-        equal = len(values) == 1 and other.values == values and other.ticket.number < ticket.number
-        if equal or dominates(hpo, other.values, values):
-            return False
-    return not any(dominates(hpo, rival, values) for rival in rivals)
+    if config.hpo.keep != "best":
+        return config.hpo.keep == "all"
+    if len(values) > 1:
+        return not any(dominates(config.hpo, other, values) for other in [*(ticket.front or []), *others])
+    bests = [*([] if ticket.best is None else [[ticket.best]]), *others]
+    return all(dominates(config.hpo, values, other) for other in bests)
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:

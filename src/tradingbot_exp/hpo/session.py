@@ -149,6 +149,7 @@ class StudySession:
             report=display,
             watched=display.is_live,
             batch=batch,
+            salvage=lambda: send_journals(self.folder, self.organizer.connect()[0]),
         )
         done = len(loop.done())
         if done >= self.config.hpo.num_trials:
@@ -157,7 +158,6 @@ class StudySession:
                 "set hpo.resume=false\n"
             )
         try:
-            send_journals(self.folder, self.organizer.connect()[0])
             if done < self.config.hpo.num_trials:
                 tell_outlook(self)
             loop.recover()

@@ -69,6 +69,8 @@ class StudyLoop:
         Whether jobs write their progress down for a terminal.
     batch : int, optional
         Trials to ask for at once; else `hpo.n_jobs`.
+    salvage : callable, optional
+        Called before trials of dead processes are settled: what those had written down is sent.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class StudyLoop:
         report: Callable[[Sequence[FrozenTrial]], object] = lambda trials: None,
         watched: bool = False,
         batch: int | None = None,
+        salvage: Callable[[], object] = lambda: None,
     ) -> None:
         self.config, self.space, self.study, self.children = config, space, study, children
         self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
+        self._salvage = salvage
         self._batch = config.hpo.n_jobs if batch is None else batch
         self._mine: dict[int, str] = {}
         # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
@@ -309,6 +313,8 @@ class StudyLoop:
                 with suppress(optuna.exceptions.UpdateFinishedTrialError):
                     self.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         orphans = [trial for trial in self.running() if trial.number not in self._mine]
+        if orphans:
+            self._salvage()
         for trial in orphans:
             owner = trial.user_attrs.get("owner")
             if owner is None:

@@ -80,13 +80,10 @@ class RunBatch:
         """Write down what has been logged since the last call and is not in MLflow yet; called after each epoch."""
         new: dict[str, dict[str, Any]] = {}
         for run in self._runs:
-            content, last = run.waiting(), self._written.get(run.run_id, 0)
-            content["metrics"] = [point for point in content["metrics"] if point[3] > last]
-            if last:  # what else there is was written with the first epoch
-                content = {"metrics": content["metrics"]}
-            if content["metrics"]:
-                new[run.run_id] = content
-                self._written[run.run_id] = max(point[3] for point in content["metrics"])
+            written = self._written.get(run.run_id, 0)
+            content, self._written[run.run_id] = run.waiting(after=written)
+            if content["metrics"]:  # what else there is is written with the first epoch
+                new[run.run_id] = {"metrics": content["metrics"]} if written else content
         if not new:
             return
         try:

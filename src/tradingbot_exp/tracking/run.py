@@ -61,6 +61,7 @@ class TrackedRun:
         self.parent = parent
         self.metrics: dict[str, float] = {}
         self._points: list[tuple[str, float, int, int]] = []
+        self._points_sent = 0
         self._seen: set[tuple[str, int]] = set()
         self._buffered = buffered
         self._buffer_lock = threading.Lock()
@@ -156,11 +157,23 @@ class TrackedRun:
         if self._waiting is None:
             self._waiting = {"params": {}, "tags": {}}
 
-    def waiting(self) -> dict[str, Any]:
-        """Give what MLflow does not have yet, as the content of a ``batch`` record."""
+    def waiting(self, after: int = 0) -> tuple[dict[str, Any], int]:
+        """Give what MLflow does not have yet, as the content of a ``batch`` record.
+
+        Parameters
+        ----------
+        after : int
+            Leave as many of the metric points out, counted from the run's first.
+
+        Returns
+        -------
+        tuple of (dict, int)
+            The content, and the number of points logged so far.
+        """
         with self._buffer_lock:
             texts = {kind: dict(texts) for kind, texts in (self._waiting or {}).items()}
-            return {"metrics": list(self._points), **texts}
+            points = self._points[max(0, after - self._points_sent) :]
+            return {"metrics": points, **texts}, self._points_sent + len(self._points)
 
     @property
     def has_ended(self) -> bool:
@@ -220,12 +233,13 @@ class TrackedRun:
     def flush(self, tags: Mapping[str, Any] | None = None) -> None:
         """Send the metrics that are waiting, and then `tags`; metrics that cannot be sent or kept go on waiting."""
         with self._send_lock:
-            waiting = self.waiting()
+            waiting, _ = self.waiting()
             content = {**waiting, "tags": {**waiting.get("tags", {}), **tag_texts(tags or {})}}
             if any(content.values()):
                 self._put("batch", **content)
             with self._buffer_lock:
                 del self._points[: len(waiting["metrics"])]
+                self._points_sent += len(waiting["metrics"])
                 for kind, kept in (self._waiting or {}).items():
                     for name in [name for name, text in waiting[kind].items() if kept.get(name) == text]:
                         del kept[name]

@@ -12,7 +12,7 @@ import pytest
 from tradingbot_exp.config.schema import Config, DataConfig, HpoConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.job import _worth_keeping
+from tradingbot_exp.hpo.job import worth_keeping
 from tradingbot_exp.hpo.objectives import (
     check_metrics,
     check_space,
@@ -40,9 +40,11 @@ def test_a_list_of_one_is_the_one(wrap: Any, direction: str, better: float) -> N
     assert objectives_of(config.hpo) == (("val_ic", direction),)
     assert objectives(config, {"val_ic": 0.25, "val_loss": 1.0}) == [0.25]
     ticket = Ticket("s", 0, "run", "parent", best=1.0)
-    assert _worth_keeping(config, ticket, [better])
-    assert not _worth_keeping(config, ticket, [2.0 - better]) and not _worth_keeping(config, ticket, [1.0])
-    assert _worth_keeping(config, replace(ticket, best=None), [2.0 - better])
+    assert worth_keeping(config, ticket, [better])
+    assert not worth_keeping(config, ticket, [2.0 - better]) and not worth_keeping(config, ticket, [1.0])
+    assert worth_keeping(config, replace(ticket, best=None), [2.0 - better])
+    assert not worth_keeping(config, replace(ticket, best=None), [2.0 - better], [[better]])
+    assert not worth_keeping(config, ticket, [better], [[better]])  # of two that ended together, the first
 
 
 FOLDS = [{"val_loss": 1.0, "val_ic": 0.3}, {"val_loss": 4.0, "val_ic": -0.1}, {"val_loss": 1.0, "val_ic": 0.1}]
@@ -79,9 +81,10 @@ def test_of_a_pareto_study_what_the_front_dominates_is_not_kept() -> None:
     assert not dominates(config.hpo, [1.0, 0.2], [1.0, 0.2]) and not dominates(config.hpo, [1.0, 0.2], [0.5, 0.1])
     ticket = Ticket("s", 0, "run", "parent", front=[[1.0, 0.2], [2.0, 0.4]])
     assert Ticket.loads(ticket.dumps()) == ticket
-    assert not _worth_keeping(config, ticket, [1.5, 0.1]) and not _worth_keeping(config, ticket, [3.0, 0.4])
-    assert _worth_keeping(config, ticket, [1.5, 0.3]) and _worth_keeping(config, ticket, [1.0, 0.2])
-    assert _worth_keeping(config, replace(ticket, front=None), [9.0, -1.0])
+    assert not worth_keeping(config, ticket, [1.5, 0.1]) and not worth_keeping(config, ticket, [3.0, 0.4])
+    assert worth_keeping(config, ticket, [1.5, 0.3]) and worth_keeping(config, ticket, [1.0, 0.2])
+    assert worth_keeping(config, replace(ticket, front=None), [9.0, -1.0])
+    assert not worth_keeping(config, ticket, [1.5, 0.3], [[1.4, 0.3]])
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "best_val_loss", "final_loss", "train_loss", ["val_ic", "val_loss"]])
