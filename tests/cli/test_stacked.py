@@ -74,10 +74,10 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
         assert (tags["engine"], tags["stack.width"]) == ("stacked", "3")
         places.add((params["training.batch_size"], tags["stack.position"]))
         keys = ("training.learning_rate", "training.batch_size", "training.epochs", "training.optimizer")
-        (alone,) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)), Unrecorded())])
+        ((alone,),) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)), Unrecorded())])  # type: ignore[misc]
         points = done.client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in points] == [1, 2, 3, 4]
-        np.testing.assert_allclose([point.value for point in points], alone["val_loss"], rtol=1e-5)  # type: ignore[call-overload, index]
+        np.testing.assert_allclose([point.value for point in points], alone["val_loss"], rtol=1e-5)
         assert json.loads(tags["trial.values"]) == [run.data.metrics["final_loss"]]
     assert len(places) == 4
     best = min(complete, key=lambda run: run.data.metrics["final_loss"])
