@@ -53,6 +53,7 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
     done = train(
         workdir,
         *STACKED,
+        "hydra.launcher.width=12",
         *("hpo=guide", "hpo.sampler=grid", "hpo.num_trials=20", "training.epochs=4", "training.optimizer=SGD"),
         "+hpo.param_space.batch_size=[32,64]",
         "+hpo.param_space.learning_rate=[0.001,0.002,10.0]",
