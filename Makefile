@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 LAUNCHERS := $(VENV)/.launchers
+PEERS := $(VENV)/.peers
 ARGS ?=
 RUN ?= latest
 RUNS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launchers train hpo report hpo-report compare test check format bench ui lock clean
+.PHONY: help setup launchers train hpo report hpo-report compare test check format bench bench-quick bench-parts ui lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -28,6 +29,10 @@ launchers: $(LAUNCHERS) ## Add the launchers for Ray and Slurm, and with them th
 
 $(LAUNCHERS): $(STAMP) requirements-launchers.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --requirement requirements-launchers.lock
+	@touch $@
+
+$(PEERS): $(LAUNCHERS) requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --requirement requirements-bench.lock
 	@touch $@
 
 train: $(STAMP) ## Train the default network on IBM's daily bars (ARGS="model.learning_rate=0.005")
@@ -61,10 +66,17 @@ format: $(STAMP) ## Format the code
 reference: $(STAMP) ## Renew docs/configuration.md after a change of the schemas or of conf/
 	$(BIN)/python scripts/make_reference.py
 
-bench: $(STAMP) ## Measure training and tracking against plain PyTorch (a few minutes)
-	@$(BIN)/python scripts/bench_training.py $(ARGS)
-	@$(BIN)/python scripts/bench_tracking.py $(ARGS)
-	@$(BIN)/python scripts/bench_study.py $(ARGS)
+bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, Ray Tune and Lightning (half an hour)
+	@$(BIN)/python scripts/bench $(ARGS)
+
+bench-quick: $(PEERS) ## The same with 12 trials and one round (five minutes)
+	@$(BIN)/python scripts/bench --quick $(ARGS)
+
+bench-parts: $(STAMP) ## Measure the training loop, tracking, a trial's cost and reports, each by itself
+	@$(BIN)/python scripts/bench_training.py
+	@$(BIN)/python scripts/bench_tracking.py
+	@$(BIN)/python scripts/bench_study.py
+	@$(BIN)/python scripts/bench_reports.py
 
 ui: $(STAMP) ## Open MLflow on the runs made here, http://127.0.0.1:5000
 	@$(BIN)/mlflow ui $(ARGS)

@@ -1,7 +1,7 @@
 """Write the lock files: every package that the project needs, at one version each.
 
 ``requirements.lock`` has what the project and its development need; ``requirements-launchers.lock`` what the
-launchers for Ray and Slurm need besides.
+launchers for Ray and Slurm need besides, and ``requirements-bench.lock`` what the benchmark's other sides need on top.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 LAUNCHERS_LOCK = ROOT / "requirements-launchers.lock"
+BENCH_LOCK = ROOT / "requirements-bench.lock"
 TORCH = "torch==2.13.0"
 
 
@@ -23,14 +24,19 @@ def main() -> None:
     """Lock the development environment, then the launchers on top of it."""
     pins = resolve(["dev"], [TORCH])
     write(LOCK, "Made by `make lock` from pyproject.toml; the Makefile installs exactly these.", pins)
-    lock_launchers()
+    header = "Made by `make lock`; `make launchers` installs these on top of requirements.lock."
+    lock_more(LAUNCHERS_LOCK, header, ["dev", "ray", "slurm"], [LOCK])
+    header = (
+        "Made by `make lock`; `make bench` installs these on top of requirements.lock and requirements-launchers.lock."
+    )
+    lock_more(BENCH_LOCK, header, ["dev", "ray", "slurm", "bench"], [LOCK, LAUNCHERS_LOCK])
 
 
-def lock_launchers() -> None:
-    """Lock what the launchers need besides; what is in the main lock stays as it is there."""
-    pins = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    more = [pin for pin in resolve(["dev", "ray", "slurm"], pins) if pin not in pins]
-    write(LAUNCHERS_LOCK, "Made by `make lock`; `make launchers` installs these on top of requirements.lock.", more)
+def lock_more(file: Path, header: str, extras: Sequence[str], below: Sequence[Path]) -> None:
+    """Lock what extras need besides; what is in the locks below stays as it is there."""
+    lines = [line for lock in below for line in lock.read_text(encoding="utf-8").splitlines()]
+    pins = [line for line in lines if line and not line.startswith("#")]
+    write(file, header, [pin for pin in resolve(extras, pins) if pin not in pins])
 
 
 def resolve(extras: Sequence[str], constraints: Sequence[str]) -> list[str]:

@@ -1,0 +1,189 @@
+"""Measure studies and single runs against what one would use instead: ``make bench``, ``make bench-quick``.
+
+Every side is a whole command in a process of its own, imports included, and runs in turn with the others: the
+same rows, network, search space, epochs and seed, the same things logged into a migrated SQLite store. What the
+sides are is in ``side_*.py``; ours is the command line, with ``hydra/launcher=stacked``. Medians, ratios and their
+ranges are printed, and written as ``reports/bench.json`` and ``reports/bench.html``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from common import LEARNING_RATE, WEIGHT_DECAY, Task
+
+HERE = Path(__file__).parent
+STUDY, SINGLE = "study", "single run"
+OURS = {STUDY: "ours, stacked", SINGLE: "ours"}
+PEERS = {
+    STUDY: {
+        "Optuna, MLflow callback": "side_optuna.py",
+        "hydra-optuna-sweeper": "side_sweeper.py",
+        "Ray Tune": "side_ray.py",
+    },
+    SINGLE: {"Lightning": "side_lightning.py"},
+}
+PACKAGES = ("torch", "optuna", "mlflow", "hydra-core", "ray", "lightning", "optuna-integration")
+
+
+def prepare(folder: Path) -> None:
+    """Write the rows of the default data, the default configuration's params, and an empty migrated store."""
+    import numpy as np
+    from mlflow import MlflowClient
+
+    from tradingbot_exp.config.compose import compose_config
+    from tradingbot_exp.config.finalize import flatten
+    from tradingbot_exp.experiment import load_data
+
+    config = compose_config([])
+    data = load_data(config)
+    rows = {
+        "X_train": data.inputs(data.train),
+        "y_train": data.targets(data.train),
+        "X_val": data.inputs(data.val),
+        "y_val": data.targets(data.val),
+    }
+    arrays = {name: np.asarray(values, dtype=np.float32).reshape(len(values), -1) for name, values in rows.items()}
+    np.savez(folder / "rows.npz", **arrays)
+    params = {key: str(value) for key, value in flatten(asdict(config)) if str(value)}
+    (folder / "params.json").write_text(json.dumps(params))
+    MlflowClient(f"sqlite:///{folder / 'template.db'}").search_experiments()
+
+
+def command(kind: str, side: str, task: Task) -> list[str]:
+    """Give the command of a side."""
+    if side == OURS[kind]:
+        common = [
+            *(sys.executable, "-m", "tradingbot_exp.train", f"tracking.uri={task.store}"),
+            *(f"training.epochs={task.epochs}", f"seed={task.seed}", "training.progress=off", "tracking.report=false"),
+        ]
+        if kind == SINGLE:
+            return common
+        return [
+            *common,
+            *("--multirun", "hydra/launcher=stacked", "hpo=guide", "hpo.keep=none"),
+            *(f"hpo.num_trials={task.trials}", f"hpo.n_jobs={task.trials}"),
+            f"model.learning_rate=tag(log,interval({LEARNING_RATE[0]},{LEARNING_RATE[1]}))",
+            f"training.weight_decay=tag(log,interval({WEIGHT_DECAY[0]},{WEIGHT_DECAY[1]}))",
+        ]
+    options = (f"--{name}={value}" for name, value in asdict(task).items())
+    return [sys.executable, str(HERE / PEERS[kind][side]), *options]
+
+
+def seconds(kind: str, side: str, task: Task) -> float:
+    """Run a side once, and see in the store that it did what it was asked for."""
+    with tempfile.TemporaryDirectory() as scratch:
+        store = Path(scratch) / "mlflow.db"
+        shutil.copy(task.data / "template.db", store)
+        words = command(kind, side, replace(task, store=f"sqlite:///{store}"))
+        started = time.perf_counter()
+        done = subprocess.run(words, cwd=scratch, capture_output=True, text=True, check=False)
+        took = time.perf_counter() - started
+        if done.returncode:
+            sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
+        check(store, kind, side, task)
+    return took
+
+
+def check(store: Path, kind: str, side: str, task: Task) -> None:
+    """End the benchmark if a side logged less than all runs, params and epochs."""
+    import sqlite3
+
+    wanted, epochs = task.trials if kind == STUDY else 1, task.epochs
+    with sqlite3.connect(store) as database:
+        counts = {
+            "runs": database.execute("SELECT count(*) FROM runs").fetchone()[0] - (kind == STUDY),
+            "params": database.execute("SELECT count(*) FROM params").fetchone()[0] // 60,
+            "epochs": database.execute("SELECT count(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0] // epochs,
+        }
+    lacking = {name: count for name, count in counts.items() if count < wanted}
+    if lacking:
+        sys.exit(f"{side} logged too little for {wanted} run(s): {lacking}")
+
+
+def measure(rounds: int, trials: int, epochs: int) -> dict[str, dict[str, list[float]]]:
+    """Run all sides in turn, `rounds` times; give the seconds of each."""
+    found: dict[str, dict[str, list[float]]] = {kind: {} for kind in PEERS}
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(Path(scratch))
+        for number in range(rounds):
+            for kind, peers in PEERS.items():
+                for side in (OURS[kind], *peers):
+                    took = seconds(kind, side, Task(Path(scratch), "", trials, epochs, number))
+                    found[kind].setdefault(side, []).append(took)
+                    sys.stdout.write(f"round {number + 1}: {kind}, {side}: {took:.1f} s\n")
+                    sys.stdout.flush()
+    return found
+
+
+def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, object]]:
+    """Give medians, and the ratios of each round to ours."""
+    rows: list[dict[str, object]] = []
+    for kind, sides in found.items():
+        ours = sides[OURS[kind]]
+        for side, took in sides.items():
+            ratios = [theirs / own for theirs, own in zip(took, ours, strict=True)]
+            ratio = {"median": statistics.median(ratios), "low": min(ratios), "high": max(ratios)}
+            rows.append({"kind": kind, "side": side, "seconds": statistics.median(took), "ratio": ratio, "all": took})
+    return rows
+
+
+def write_page(rows: list[dict[str, object]], title: str, path: Path) -> None:
+    """Draw the medians as bars."""
+    import plotly.graph_objects as go
+
+    from tradingbot_exp.reporting.html import write_figure
+    from tradingbot_exp.reporting.style import new_figure
+
+    fig: go.Figure = new_figure("How long each side takes", title)
+    fig.add_bar(
+        y=[f"{row['kind']}: {row['side']}" for row in rows],
+        x=[row["seconds"] for row in rows],
+        orientation="h",
+        text=[f"{row['seconds']:.1f} s, {row['ratio']['median']:.1f}×" for row in rows],  # type: ignore[index]
+    )
+    fig.update_xaxes(title_text="seconds, whole command (log scale)", type="log")
+    fig.update_yaxes(autorange="reversed")
+    write_figure(fig, path, "Benchmark")
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="12 trials and 1 round in place of 96 and 3")
+    parser.add_argument("--trials", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--epochs", type=int, default=50)
+    options = parser.parse_args()
+    trials, rounds = options.trials or (12 if options.quick else 96), options.rounds or (1 if options.quick else 3)
+    rows = table(measure(rounds, trials, options.epochs))
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    versions = {name: version(name) for name in PACKAGES}
+    title = f"{trials} trials of {options.epochs} epochs, {rounds} round(s); {machine}"
+    sys.stdout.write(f"\n{title}\n{', '.join(f'{name} {number}' for name, number in versions.items())}\n")
+    for row in rows:
+        ratio: dict[str, float] = row["ratio"]  # type: ignore[assignment]
+        spread = f"{ratio['median']:6.1f} times ours [{ratio['low']:.1f}, {ratio['high']:.1f}]"
+        sys.stdout.write(f"  {row['kind']:<11}{row['side']:<26}{row['seconds']:8.1f} s  {spread}\n")
+    reports = Path("reports")
+    reports.mkdir(exist_ok=True)
+    described = {"title": title, "versions": versions, "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    (reports / "bench.json").write_text(json.dumps(described, indent=2) + "\n")
+    write_page(rows, title, reports / "bench.html")
+    sys.stdout.write("written: reports/bench.json, reports/bench.html\n")
+
+
+if __name__ == "__main__":
+    main()
