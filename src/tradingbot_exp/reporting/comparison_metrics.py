@@ -7,7 +7,7 @@ bars, and what else the metric depends on, such as the costs of a Sharpe ratio.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +15,8 @@ from tradingbot_exp.reporting.comparison_context import RULES, same_bars
 from tradingbot_exp.reporting.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.records import TrainingRecord
 
-_TARGET = ("data.target", "data.horizon")
+_SCHEME = ("evaluation.scheme", "evaluation.folds")
+_TARGET = ("data.target", "data.horizon", *_SCHEME)
 _LOSS = ("training.loss", *_TARGET)
 
 
@@ -50,7 +51,7 @@ def _score(label: str, text: Callable[[float | None], str], hint: str = "", bett
 
 
 def _trade(label: str, better: int, text: Callable[[float | None], str] = ratio, hint: str = "") -> Metric:
-    return Metric(label, better, text, RULES, hint)
+    return Metric(label, better, text, (*RULES, *_SCHEME), hint)
 
 
 _CORRELATION = partial(ratio, digits=3)
@@ -76,11 +77,12 @@ JUDGED: dict[str, Metric] = {
     "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
 }
 """Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
-_TRAINING = {
+TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
     "best_epoch": Metric("best epoch"),
 }
+"""Of the training, by name; in the order of the table."""
 # What curves show, and the table need not repeat.
 _CURVES = ("train_loss", "val_loss", "learning_rate")
 
@@ -117,7 +119,7 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
     metrics = [_metrics(record) for record in records]
     names = dict.fromkeys(name for each in metrics for name in each)
     known = [(f"val_{name}", metric, "validation") for name, metric in JUDGED.items()]
-    known += [(name, metric, "training") for name, metric in _TRAINING.items()]
+    known += [(name, metric, "training") for name, metric in TRAINING.items()]
     known += [(f"test_{name}", metric, "test") for name, metric in JUDGED.items()]
     named = {name for name, *_ in known}
     others = sorted(name for name in names if name not in named and name not in _CURVES)
@@ -153,5 +155,12 @@ def _metrics(record: TrainingRecord) -> dict[str, float]:
 
 
 def _comparable(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
-    params, others = reference.run.params, other.run.params
-    return same_bars(reference, other) and all(params.get(key) == others.get(key) for key in metric.needs)
+    first, second = (_decided(each.run.params) for each in (reference, other))
+    return same_bars(reference, other) and all(first.get(key) == second.get(key) for key in metric.needs)
+
+
+def _decided(params: Mapping[str, str]) -> dict[str, str]:
+    """Give params as they count: the plain split, which older runs do not name, reads no number of folds."""
+    scheme = params.get("evaluation.scheme", "chronological")
+    unread = {"evaluation.folds"} if scheme == "chronological" else set()
+    return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}

@@ -149,16 +149,24 @@ def reading_of(head: Headline) -> str:
 
 
 def rivals_of(
-    metrics: Mapping[str, float], predictions: pd.DataFrame | None, test: Backtest | None, threshold: float
+    metrics: Mapping[str, float],
+    predictions: pd.DataFrame | None,
+    test: Backtest | None,
+    threshold: float,
+    folds: int = 1,
 ) -> dict[str, dict[str, float]]:
-    """Give the metrics of each of `RIVALS`, by metric, as far as they are known."""
+    """Give the metrics of each of `RIVALS`, by metric, as far as they are known.
+
+    Of several folds the model's R², MAE and hit rate are means over the folds, and nothing that is on record tells
+    those of a rival: they are left out.
+    """
     found: dict[str, dict[str, float]] = {name: {} for name in RIVALS}
     zero, mean, linear, hold = found.values()
     logged = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
     for rival, name in ((zero, "zero_mse"), (mean, "train_mean_mse"), (linear, "linear_mse")):
         if name in logged:
             rival["mse"] = logged[name]
-            if logged.get("train_mean_mse"):
+            if folds == 1 and logged.get("train_mean_mse"):
                 rival["r2"] = 1.0 - logged[name] / logged["train_mean_mse"]
     linear |= {name: logged[f"linear_{name}"] for name in ("ic", "sharpe") if f"linear_{name}" in logged}
     if "buy_hold_sharpe" in logged:
@@ -166,7 +174,7 @@ def rivals_of(
     actual = np.empty(0)
     if predictions is not None and "actual" in predictions:
         actual = numbers_of(predictions["actual"])
-    if actual.size and np.isfinite(actual).all():
+    if folds == 1 and actual.size and np.isfinite(actual).all():
         zero["mae"] = scores.mae(actual, np.full_like(actual, threshold))
         if test is not None:
             hold["hit_rate"] = scores.hit_rate(actual, np.full_like(actual, threshold + 1.0), threshold)
