@@ -35,12 +35,12 @@ class Headline:
     ----------
     bars : int
         Validation bars; 0 if unknown.
-    mse, zero, linear : float
-        Mean squared errors of the model, of the forecast that takes no side, and of the linear model.
+    mse, zero, linear, mean : float
+        Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
     ic, luck : float
         Correlation, and how far from 0 luck alone takes it in 95 of 100 cases, 1.96 / √(bars / horizon).
-    sharpe, error, hold : float
-        Net Sharpe ratio, half its 95 % interval, and that of buy and hold.
+    sharpe, error, hold, linear_sharpe : float
+        Net Sharpe ratio, half its 95 % interval, that of buy and hold, and that of the linear model.
     per : str
         ``a year`` or ``a bar``.
     cost, break_even : float
@@ -62,6 +62,8 @@ class Headline:
     cost: float
     break_even: float
     naive: str = "the zero forecast"
+    mean: float = math.nan
+    linear_sharpe: float = math.nan
 
     @property
     def gain(self) -> float:
@@ -90,6 +92,8 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         cost=rules.cost_bps,
         break_even=cost_curve(test).break_even if test is not None else math.nan,
         naive="a coin flip" if rules.threshold else "the zero forecast",
+        mean=metric("train_mean_mse"),
+        linear_sharpe=metric("linear_sharpe"),
     )
 
 
@@ -123,10 +127,12 @@ def reading_of(head: Headline) -> str:
     if math.isfinite(head.gain):
         worse = "less" if head.gain > 0 else "more"
         text = f"it errs {percent(abs(head.gain))} {worse} than {head.naive}"
-        if head.linear < head.mse:
-            text += ", and more than a linear model of the same inputs"
+        rivals = {"a linear model of the same inputs": head.linear, "the mean of the train targets": head.mean}
+        beaten_by = [name for name, error in rivals.items() if error < head.mse]
+        if beaten_by:
+            text += f", and more than {' and '.join(beaten_by)}"
         said.append(text)
-        for_it.append(head.gain > 0 and not head.linear < head.mse)
+        for_it.append(head.gain > 0 and not beaten_by)
     if math.isfinite(head.ic) and math.isfinite(head.luck):
         inside = abs(head.ic) <= head.luck
         what = "no more than luck gives" if inside else "more than luck gives" if head.ic > 0 else "wrong side up"
@@ -135,8 +141,13 @@ def reading_of(head: Headline) -> str:
     if math.isfinite(head.sharpe) and math.isfinite(head.hold):
         text = f"its Sharpe ratio after costs, {ratio(head.sharpe)}, is "
         ahead = head.sharpe > head.hold
-        said.append(text + f"{'above' if ahead else 'below'} the {ratio(head.hold)} of buy and hold")
-        for_it.append(ahead and head.sharpe > 0)
+        text += f"{'above' if ahead else 'below'} the {ratio(head.hold)} of buy and hold"
+        outdone = head.linear_sharpe >= head.sharpe
+        if outdone:
+            joined = "but below" if ahead else "and below"
+            text += f", {joined} the {ratio(head.linear_sharpe)} of the linear model"
+        said.append(text)
+        for_it.append(ahead and head.sharpe > 0 and not outdone)
     if not said:
         return ""
     verdict = "The evidence is mixed: a reason to look closer, not to trade."
