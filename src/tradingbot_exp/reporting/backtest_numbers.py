@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation import backtest
-from tradingbot_exp.evaluation.names import neutral_forecast
+from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
 from tradingbot_exp.tracking.records import RunRecord
 
 Floats = NDArray[np.float64]
@@ -56,6 +56,11 @@ class Rules:
     def per(self) -> str:
         """What a ratio is for: ``a year``, or ``a bar``."""
         return "a bar" if self.periods is None else "a year"
+
+    @property
+    def naive(self) -> str:
+        """What the forecast that takes no side is called."""
+        return NAIVE[self.threshold]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.reporting.comparison_context import RULES, same_bars
 from tradingbot_exp.reporting.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.records import TrainingRecord
@@ -77,6 +78,14 @@ JUDGED: dict[str, Metric] = {
     "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
 }
 """Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
+
+
+def judged(*params: Mapping[str, str]) -> dict[str, Metric]:
+    """Give `JUDGED` as it is called in runs of such params: what takes no side is 0, or a coin flip for directions."""
+    naive = " or ".join(dict.fromkeys(naive_name(each) for each in params or ({},)))
+    return JUDGED | {"zero_mse": replace(JUDGED["zero_mse"], label=f"MSE of the {naive}")}
+
+
 TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
@@ -118,9 +127,10 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
     """Lay out every metric that any run has: validation, training, test, then those that are not known here."""
     metrics = [_metrics(record) for record in records]
     names = dict.fromkeys(name for each in metrics for name in each)
-    known = [(f"val_{name}", metric, "validation") for name, metric in JUDGED.items()]
+    kinds = judged(*(record.run.params for record in records))
+    known = [(f"val_{name}", metric, "validation") for name, metric in kinds.items()]
     known += [(name, metric, "training") for name, metric in TRAINING.items()]
-    known += [(f"test_{name}", metric, "test") for name, metric in JUDGED.items()]
+    known += [(f"test_{name}", metric, "test") for name, metric in kinds.items()]
     named = {name for name, *_ in known}
     others = sorted(name for name in names if name not in named and name not in _CURVES)
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]

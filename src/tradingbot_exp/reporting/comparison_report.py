@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.reporting.common import made_line, number_cell, status_cell
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison_metrics import MetricRow, metric_rows
@@ -93,9 +94,11 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
 
 def _summary(records: Sequence[TrainingRecord], found: Sequence[Difference], rows: Sequence[MetricRow]) -> list[Block]:
     seeds_only = only_seed_differs(records)
+    naive = " or ".join(dict.fromkeys(naive_name(record.run.params) for record in records))
+    beaten = against_baselines(rows, naive)
     warnings = [each for each in code_notices(records) if each.tone != "muted"]
     return [
-        Paragraph(" ".join([headline(found, len(records), seeds_only=seeds_only), against_baselines(rows)]).strip()),
+        Paragraph(" ".join([headline(found, len(records), seeds_only=seeds_only), beaten]).strip()),
         *data_notices(records),
         *status_notices(records),
         *warnings,
@@ -114,7 +117,7 @@ def _tiles(records: Sequence[TrainingRecord], found: Sequence[Difference], rows:
         if row is not None:
             run = row.best[0]
             beside = next((other.values[run] for other in rows if other.name == rival), None)
-            against = "the zero forecast" if name == "val_mse" else "buy and hold"
+            against = f"the {naive_name(records[run].run.params)}" if name == "val_mse" else "buy and hold"
             context = records[run].run.name + (f"; {against}: {row.metric.text(beside)}" if beside is not None else "")
             tiles.append(Tile(label, f"{LETTERS[run]}: {row.metric.text(row.values[run])}", context))
     tested = [each for each in found if not each.problem]

@@ -22,7 +22,7 @@ from tradingbot_exp.reporting.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.page import Cell, Column, Table, Tile, Tiles, Tone
 
 MODEL = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "turnover")
-RIVALS = ("zero forecast", "train mean", "linear model", "buy and hold")
+RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 Z = 1.96
 """Standard errors on either side of a 95 % interval of a normal distribution."""
 
@@ -91,7 +91,7 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         per=rules.per,
         cost=rules.cost_bps,
         break_even=cost_curve(test).break_even if test is not None else math.nan,
-        naive="a coin flip" if rules.threshold else "the zero forecast",
+        naive=f"the {rules.naive}",
         mean=metric("train_mean_mse"),
         linear_sharpe=metric("linear_sharpe"),
     )
@@ -196,7 +196,7 @@ def rivals_of(
     return found
 
 
-def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]]) -> Table:
+def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], rules: Rules) -> Table:
     """Lay the validation metrics out, a row each, the model first; the best of a row is marked."""
     rows = []
     for name in MODEL:
@@ -209,9 +209,11 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         cells = [number_cell(value, kind.text) for value in values]
         cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]
         rows.append([Cell(kind.label), *cells])
-    hints = ("0 for every bar", "fitted to train", "least squares, same inputs", "at no cost")
+    hints = (f"{rules.threshold:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
     columns = [Column("metric"), Column("this model", numeric=True)]
-    columns += [Column(name, numeric=True, hint=hint) for name, hint in zip(RIVALS, hints, strict=True)]
+    columns += [
+        Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)
+    ]
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
 
 

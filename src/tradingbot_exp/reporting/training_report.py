@@ -21,7 +21,7 @@ from tradingbot_exp.reporting.common import (
     numbers_of,
     problem_notices,
 )
-from tradingbot_exp.reporting.comparison_metrics import JUDGED
+from tradingbot_exp.reporting.comparison_metrics import judged
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
 from tradingbot_exp.reporting.course import course_blocks
 from tradingbot_exp.reporting.figures import feature_importance
@@ -108,7 +108,8 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     if tiles.tiles:
         blocks += [tiles, Paragraph(reading_of(head))]
     if any(name.startswith("val_") and name != "val_loss" for name in metrics):
-        blocks.append(metrics_table(metrics, rivals_of(metrics, table, test, rules.threshold, folds_of(record))))
+        rivals = rivals_of(metrics, table, test, rules.threshold, folds_of(record))
+        blocks.append(metrics_table(metrics, rivals, rules))
     if (by_fold := fold_table(metrics)) is not None:
         blocks.append(by_fold)
     blocks += _undefined(run)
@@ -242,10 +243,10 @@ def _test_blocks(record: TrainingRecord) -> list[Block]:
             Notice("Only the first opening is out of sample: what was decided after it has seen the test set.")
         )
     names = dict.fromkeys(name for opening in openings for name in opening.metrics if name.startswith("test_"))
-    order = {f"test_{name}": place for place, name in enumerate(JUDGED)}
+    order = {f"test_{name}": place for place, name in enumerate(judged())}
     rows = []
     for name in sorted(names, key=lambda name: (order.get(name, len(order)), name)):
-        kind = JUDGED.get(name.removeprefix("test_"))
+        kind = judged(record.run.params).get(name.removeprefix("test_"))
         form = kind.text if kind else significant
         cells = [number_cell(record.run.metrics.get(name.replace("test_", "val_", 1)), form)]
         cells += [number_cell(opening.metrics.get(name), form) for opening in openings]
