@@ -172,6 +172,15 @@ def test_best_epoch_and_early_stop_are_told(record):
     assert texts["Early stop"] == "after 1 epoch without a better validation loss: stopped at epoch 3"
 
 
+def test_a_pruned_trial_is_not_said_to_have_stopped_by_itself(record):
+    params = {**record.run.params, "training.epochs": "50", "training.early_stopping": "5"}
+    page = training_page(changed(record, kind="trial", params=params, tags={"trial.state": "pruned"}))
+    (facts,) = blocks_of(page, Facts, "training")
+    stop = dict(facts.facts)["Early stop"].text
+    assert stop.endswith("not what ended it: the study pruned this trial after epoch 3")
+    assert dict(page.facts)["Status"].text == "pruned by its study"
+
+
 def test_a_learning_rate_that_changes_is_drawn_and_one_that_does_not_is_told(record):
     rates = Curve((1, 2, 3), (0.01, 0.005, 0.001))
     page = training_page(changed(record, curves={**record.run.curves, "learning_rate": rates}))
