@@ -15,7 +15,7 @@ import pandas as pd
 
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
-from tradingbot_exp.reporting.backtest_numbers import Backtest, Rules, cost_curve, sharpe_error
+from tradingbot_exp.reporting.backtest_numbers import Backtest, Rules, cost_curve
 from tradingbot_exp.reporting.common import number_cell, numbers_of
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.numbers import count, percent, ratio, significant
@@ -39,8 +39,8 @@ class Headline:
         Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
     ic, luck : float
         Correlation, and how far from 0 luck alone takes it in 95 of 100 cases, 1.96 / √(bars / horizon).
-    sharpe, error, hold, linear_sharpe : float
-        Net Sharpe ratio, half its 95 % interval, that of buy and hold, and that of the linear model.
+    sharpe, low, high, hold, linear_sharpe : float
+        Net Sharpe ratio, its 95 % interval, that of buy and hold, and that of the linear model.
     per : str
         ``a year`` or ``a bar``.
     cost, break_even : float
@@ -56,7 +56,8 @@ class Headline:
     ic: float
     luck: float
     sharpe: float
-    error: float
+    low: float
+    high: float
     hold: float
     per: str
     cost: float
@@ -77,7 +78,6 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
     def metric(name: str) -> float:
         return metrics.get(f"val_{name}", math.nan)
 
-    sharpe = metric("sharpe")
     return Headline(
         bars=bars,
         mse=metric("mse"),
@@ -85,8 +85,9 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         linear=metric("linear_mse"),
         ic=metric("ic"),
         luck=Z / math.sqrt(max(bars / rules.horizon, 1.0)) if bars else math.nan,
-        sharpe=sharpe,
-        error=Z * sharpe_error(sharpe, bars, rules.annual) if bars else math.nan,
+        sharpe=metric("sharpe"),
+        low=test.interval.low if test is not None else math.nan,
+        high=test.interval.high if test is not None else math.nan,
         hold=metric("buy_hold_sharpe"),
         per=rules.per,
         cost=rules.cost_bps,
@@ -108,9 +109,11 @@ def tiles_of(head: Headline) -> Tiles:
         context = f"luck alone: within ±\u00a0{ratio(head.luck, 3)} (95\u00a0%)" if math.isfinite(head.luck) else ""
         tiles.append(Tile("IC", ratio(head.ic, 3, signed=True), context, _tone(head.ic, head.luck)))
     if math.isfinite(head.sharpe):
-        context = f"±\u00a0{ratio(head.error, 1)} (95\u00a0%) · buy and hold\u00a0{ratio(head.hold)}"
+        parts = [f"buy and hold\u00a0{ratio(head.hold)}"]
+        if math.isfinite(head.low) and math.isfinite(head.high):
+            parts.insert(0, f"{ratio(head.low, 1)} to {ratio(head.high, 1)} (95\u00a0%)")
         tone: Tone = _tone(head.sharpe - head.hold, 0.0) if head.sharpe > 0 else "bad"
-        tiles.append(Tile(f"Net Sharpe ratio {head.per}", ratio(head.sharpe, signed=True), context, tone))
+        tiles.append(Tile(f"Net Sharpe ratio {head.per}", ratio(head.sharpe, signed=True), " · ".join(parts), tone))
     if math.isfinite(head.break_even):
         value = f"{ratio(head.break_even, 1)}\u00a0bps" if head.break_even > 0 else "none"
         context = f"of a change of position · charged: {significant(head.cost)}\u00a0bps"

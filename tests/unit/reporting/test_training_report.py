@@ -250,9 +250,10 @@ def test_metrics_that_are_not_finite_are_words_and_no_tile(record, value):
         pd.DataFrame({"actual": [0.1], "forecast": [0.2], "next_log_return": [0.1]}),
         pd.DataFrame({"actual": ["a"] * 40, "forecast": ["b"] * 40, "next_log_return": ["c"] * 40}),
         pd.DataFrame({"actual": np.ones(40), "forecast": np.zeros(40), "next_log_return": np.zeros(40)}),
+        pd.DataFrame({"actual": np.ones(40), "forecast": np.ones(40), "next_log_return": np.full(40, 800.0)}),
         pd.DataFrame({"something": [1]}),
     ],
-    ids=["empty", "one", "text", "constant", "foreign"],
+    ids=["empty", "one", "text", "constant", "infinite", "foreign"],
 )
 def test_odd_predictions_make_a_report_too(record, predictions):
     page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
@@ -291,7 +292,7 @@ def test_a_sealed_test_set_is_said_to_be_and_an_opened_one_shows_each_time(recor
 
 def headline(**given):
     usual = {"bars": 400, "mse": 1e-4, "zero": 1.1e-4, "linear": 1.2e-4, "ic": 0.2, "luck": 0.098, "sharpe": 2.0}
-    rest = {"error": 1.5, "hold": 1.0, "per": "a year", "cost": 5.0, "break_even": 9.0}
+    rest = {"low": 0.5, "high": 3.5, "hold": 1.0, "per": "a year", "cost": 5.0, "break_even": 9.0}
     return Headline(**{**usual, **rest, **given})
 
 
