@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tradingbot_exp.evaluation.names import naive_name
-from tradingbot_exp.reporting.comparison_context import RULES, same_bars
+from tradingbot_exp.reporting.comparison_context import RULES, fingerprint, same_bars
 from tradingbot_exp.reporting.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.records import TrainingRecord
 
@@ -124,20 +124,24 @@ class MetricRow:
 
 
 def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
-    """Lay out every metric that any run has: validation, training, test, then those that are not known here."""
+    """Lay out every metric that any run has: validation, training, test, then those that are not known here.
+
+    Of the test set nothing is marked as best: to choose by it would make a validation set of it.
+    """
     metrics = [_metrics(record) for record in records]
     names = dict.fromkeys(name for each in metrics for name in each)
     kinds = judged(*(record.run.params for record in records))
     known = [(f"val_{name}", metric, "validation") for name, metric in kinds.items()]
     known += [(name, metric, "training") for name, metric in TRAINING.items()]
-    known += [(f"test_{name}", metric, "test") for name, metric in kinds.items()]
+    known += [(f"test_{name}", replace(metric, better=0), "test") for name, metric in kinds.items()]
     named = {name for name, *_ in known}
     others = sorted(name for name in names if name not in named and name not in _CURVES)
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
     rows = []
     for name, metric, part in wanted:
         values = tuple(each.get(name) for each in metrics)
-        comparable = tuple(_comparable(records[0], record, metric) for record in records)
+        same = _same_test if part == "test" else same_bars
+        comparable = tuple(same(records[0], record) and _same_rules(records[0], record, metric) for record in records)
         rows.append(MetricRow(name, metric, part, values, comparable, best(values, comparable, metric.better)))
     return rows
 
@@ -159,14 +163,24 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 
 
 def _metrics(record: TrainingRecord) -> dict[str, float]:
-    """Give a run's metrics, with those of the newest opening of its test set."""
-    opened = record.openings[-1].metrics if record.openings else {}
+    """Give a run's metrics, with those of the first opening of its test set, the only one out of sample."""
+    opened = record.openings[0].metrics if record.openings else {}
     return {name: value for name, value in opened.items() if name.startswith("test_")} | dict(record.run.metrics)
 
 
-def _comparable(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
+def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
+    """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
+    if not (first.openings and second.openings):  # as a rule one of them has no value then
+        return same_bars(first, second)
+    tags = [each.openings[0].tags for each in (first, second)]
+    ends = [tuple(each.get(name, "") for name in ("opened.start", "opened.end")) for each in tags]
+    same = fingerprint(first) == fingerprint(second) and all(ends[0]) and ends[0] == ends[1]
+    return first is second or same
+
+
+def _same_rules(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
     first, second = (_decided(each.run.params) for each in (reference, other))
-    return same_bars(reference, other) and all(first.get(key) == second.get(key) for key in metric.needs)
+    return all(first.get(key) == second.get(key) for key in metric.needs)
 
 
 def _decided(params: Mapping[str, str]) -> dict[str, str]:

@@ -44,7 +44,7 @@ MOST = 20
 _PARTS = {
     "validation": "On the validation bars",
     "training": "In training",
-    "test": "On the test set, as last opened",
+    "test": "On the test set, as first opened: only then is it out of sample, and to choose by it would spoil it",
     "other": "Other metrics, shown as recorded; whether high or low is better is not known here",
 }
 

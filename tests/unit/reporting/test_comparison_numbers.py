@@ -258,11 +258,35 @@ def test_a_trial_without_forecasts_is_comparable_where_data_are_split_alike():
     assert rows_of(made("a", forecasts()), other)["val_mse"].best == ()
 
 
-def test_metrics_of_the_newest_opening_of_the_test_set_are_shown():
+def opened(name, end, **fields):
+    tags = {"opened.start": "2012-01-01T00:00:00", "opened.end": end} if end else {}
+    opening = made("opening", tags=tags, metrics={"test_mse": 1.0, "test_sharpe": 1.0 if name == "a" else 2.0}).run
+    return replace(made(name, forecasts(), **fields), openings=(opening,))
+
+
+@pytest.mark.parametrize(
+    ("second", "same"),
+    [
+        (opened("b", "2013-03-01T00:00:00"), True),
+        (opened("b", "2011-06-01T00:00:00"), False),
+        (opened("b", None), False),
+        (opened("b", "2013-03-01T00:00:00", tags={"data.fingerprint": "another"}), False),
+        (opened("b", "2013-03-01T00:00:00", params={"evaluation.cost_bps": "1"}), None),
+    ],
+    ids=["same", "other bars", "unknown", "other data", "other costs"],
+)
+def test_of_test_sets_only_the_same_bars_compare_and_none_is_ever_best(second, same):
+    rows = rows_of(opened("a", "2013-03-01T00:00:00"), second)
+    assert rows["test_mse"].comparable[1] is (same is not False)
+    assert rows["test_sharpe"].comparable[1] is bool(same)
+    assert rows["test_sharpe"].best == rows["test_mse"].best == ()
+
+
+def test_metrics_of_the_first_opening_of_the_test_set_are_shown():
     openings = tuple(made(str(i), metrics={"test_mse": float(i), "val_mse": 9.0}).run for i in (1, 2))
     opened = replace(made("a", metrics={"val_mse": 1.0}), openings=openings)
     rows = rows_of(opened, foreign())
-    assert rows["test_mse"].values == (2.0, None)
+    assert rows["test_mse"].values == (1.0, None)
     assert rows["val_mse"].values == (1.0, None)
     assert rows["accuracy"].values == (None, 0.5)
 
