@@ -23,6 +23,8 @@ from tradingbot_exp.reporting.page import Cell, Column, Table, Tile, Tiles, Tone
 
 MODEL = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "turnover")
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
+_SKILL = ("ic", "rank_ic", "sharpe", "sortino")
+"""Metrics of which 0 or less is no skill: the best of several without any gets no star."""
 Z = 1.96
 """Standard errors on either side of a 95 % interval of a normal distribution."""
 
@@ -207,7 +209,7 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         values = [metrics.get(f"val_{name}"), *(rivals[rival].get(name) for rival in RIVALS)]
         there = [value for value in values if value is not None and math.isfinite(value)]
         best = ""  # as it is shown: of numbers that look the same, none is better
-        if kind.better and len(there) > 1:
+        if kind.better and len(there) > 1 and not (name in _SKILL and max(there) <= 0):
             best = kind.text(max(there, key=lambda value: kind.better * value))
         cells = [number_cell(value, kind.text) for value in values]
         cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]

@@ -152,9 +152,18 @@ def test_the_best_of_each_row_is_marked(record):
         there = [cell.sort for cell in cells if cell.sort is not None]
         best = {"MSE": min, "MAE": min}.get(label, max)(there)
         marked = [cell.text for cell in cells if cell.tone == "good"]
-        wanted = label not in ("turnover a bar", "rank IC")  # neither way is better; there is no rival
+        # Neither way is better; there is no rival; both lose.
+        wanted = label not in ("turnover a bar", "rank IC", "Sortino ratio, net")
         assert bool(marked) == wanted, label
         assert all(text == next(cell.text for cell in cells if cell.sort == best) for text in marked)
+
+
+def test_the_best_of_what_has_no_skill_gets_no_star(record):
+    worthless = {"val_ic": -0.058, "val_linear_ic": -0.1, "val_sharpe": -0.1, "val_linear_sharpe": -0.2}
+    page = training_page(changed(record, metrics=record.run.metrics | worthless | {"val_buy_hold_sharpe": -0.3}))
+    rows = rows_of(table_of(page, "beside naive rivals"))
+    assert not any("★" in cell.text for label in ("IC", "Sharpe ratio, net") for cell in rows[label])
+    assert any("★" in cell.text for cell in rows["MSE"])
 
 
 def test_all_metrics_of_the_run_are_listed_as_they_are(record):
