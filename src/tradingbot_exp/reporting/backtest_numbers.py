@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation import backtest
-from tradingbot_exp.evaluation.bootstrap import Interval, bootstrap_interval, draws_for
+from tradingbot_exp.evaluation.bootstrap import MIN_BARS, Interval, bootstrap_interval, draws_for
 from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
 from tradingbot_exp.tracking.records import RunRecord
 
@@ -206,8 +206,9 @@ def drawdown(returns: Floats) -> Floats:
 
 
 def window_of(bars: int, periods: float | None) -> int:
-    """Choose the bars of a rolling window: half a year, but 20 to a third of all; 0 for fewer than 30 bars."""
-    return 0 if bars < 30 else max(min(round((periods or 252.0) / 2), bars // 3), min(20, bars // 2))
+    """Choose the bars of a rolling window: half a year, but 20 to a third of all; 0 for fewer than `MIN_BARS`."""
+    half_a_year = round((periods or 252.0) / 2)
+    return 0 if bars < MIN_BARS else max(min(half_a_year, bars // 3), min(20, bars // 2))
 
 
 def rolling_sharpe(returns: Floats, window: int, periods: float) -> Floats:

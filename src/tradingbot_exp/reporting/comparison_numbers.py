@@ -16,10 +16,17 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.evaluation.backtest import sharpe_ratios
-from tradingbot_exp.evaluation.bootstrap import FEWEST_DRAWS, Interval, Statistic, draws_for, paired_differences
+from tradingbot_exp.evaluation.bootstrap import (
+    FEWEST_DRAWS,
+    MIN_BARS,
+    Interval,
+    Statistic,
+    draws_for,
+    paired_differences,
+)
 from tradingbot_exp.evaluation.forecast import ic
 from tradingbot_exp.reporting.backtest_numbers import rules_of, wealth
-from tradingbot_exp.reporting.comparison_pairs import MIN_BARS, Floats, bars_of, column, pair
+from tradingbot_exp.reporting.comparison_pairs import Floats, bars_of, column, pair
 from tradingbot_exp.tracking.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]

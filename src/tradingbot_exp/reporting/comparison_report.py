@@ -38,9 +38,9 @@ from tradingbot_exp.reporting.page import (
     Tile,
     Tiles,
 )
+from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.records import TrainingRecord
 
-MOST = 20
 _PARTS = {
     "validation": "On the validation bars",
     "training": "In training",
@@ -63,8 +63,8 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
         There are fewer or more, or one is there twice.
     """
     ids = [record.run.run_id for record in records]
-    if not 2 <= len(ids) <= MOST or len(set(ids)) < len(ids):
-        raise ValueError(f"A comparison takes 2 to {MOST} different runs; given: {', '.join(ids) or 'none'}.")
+    if not 2 <= len(ids) <= MAX_COMPARED or len(set(ids)) < len(ids):
+        raise ValueError(f"A comparison takes 2 to {MAX_COMPARED} different runs; given: {', '.join(ids) or 'none'}.")
     found, rows = differences(records), metric_rows(records)
     sections = [
         Section("in-short", "In short", _summary(records, found, rows)),

@@ -20,13 +20,12 @@ from tradingbot_exp.reporting.common import number_cell, numbers_of
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.page import Cell, Column, Table, Tile, Tiles, Tone
+from tradingbot_exp.reporting.skill import luck_of
 
 MODEL = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "turnover")
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 _SKILL = ("ic", "rank_ic", "sharpe", "sortino")
 """Metrics of which 0 or less is no skill: the best of several without any gets no star."""
-Z = 1.96
-"""Standard errors on either side of a 95 % interval of a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Headline:
     mse, zero, linear, mean : float
         Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
     ic, luck : float
-        Correlation, and how far from 0 luck alone takes it in 95 of 100 cases, 1.96 / √(bars / horizon).
+        Correlation, and how far from 0 luck alone takes it in 95 of 100 cases; see `luck_of`.
     sharpe, low, high, hold, linear_sharpe : float
         Net Sharpe ratio, its 95 % interval, that of buy and hold, and that of the linear model.
     per : str
@@ -86,7 +85,7 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         zero=metric("zero_mse"),
         linear=metric("linear_mse"),
         ic=metric("ic"),
-        luck=Z / math.sqrt(max(bars / rules.horizon, 1.0)) if bars else math.nan,
+        luck=luck_of(bars, rules.horizon),
         sharpe=metric("sharpe"),
         low=test.interval.low if test is not None else math.nan,
         high=test.interval.high if test is not None else math.nan,

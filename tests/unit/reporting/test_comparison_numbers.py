@@ -9,9 +9,10 @@ import pytest
 from comparison_records import BARS, DATES, MARKET, forecasts, foreign, made
 
 from tradingbot_exp.evaluation.backtest import sharpe
+from tradingbot_exp.evaluation.bootstrap import MIN_BARS
 from tradingbot_exp.reporting.comparison_metrics import best, metric_rows
 from tradingbot_exp.reporting.comparison_numbers import correlations, differences, draws_of, equity, holm, in_unit
-from tradingbot_exp.reporting.comparison_pairs import MIN_BARS, pair
+from tradingbot_exp.reporting.comparison_pairs import pair
 from tradingbot_exp.reporting.comparison_report import comparison_page
 from tradingbot_exp.reporting.page import Table
 
