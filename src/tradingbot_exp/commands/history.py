@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.commands.text import moment, plural, value, wrapped_line
+from tradingbot_exp.commands.text import plural, value, wrapped_line
 from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.reporting.numbers import moment
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.differences import Row

@@ -1,10 +1,9 @@
-"""Text for a terminal or a pipe: wrapped lines, short ids, times."""
+"""Text for a terminal or a pipe: wrapped lines, values, plurals."""
 
 from __future__ import annotations
 
 import shutil
 import textwrap
-from datetime import UTC, datetime
 
 # Narrower is unreadable; a pipe has no width, and gets 100.
 _NARROWEST, _PIPED = 40, 100
@@ -27,11 +26,6 @@ def wrapped_line(label: str, text: str, indent: int = 2, column: int = 12) -> st
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def moment(when: datetime) -> str:
-    """Write a time to the second, in UTC."""
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def value(text: str | None) -> str:

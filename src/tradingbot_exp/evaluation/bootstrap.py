@@ -11,7 +11,7 @@ Politis & Romano (1994), "The stationary bootstrap", JASA 89(428), 1303-1313.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,7 +28,10 @@ __all__ = [
     "block_length",
     "block_lengths",
     "bootstrap_interval",
+    "bootstrap_intervals",
+    "draws_for",
     "paired_difference",
+    "paired_differences",
     "resample_counts",
     "stationary_indices",
 ]
@@ -36,9 +39,10 @@ __all__ = [
 Statistic = Callable[[Floats], Floats]
 """From series of shape (..., n) to their values of shape (...)."""
 
-DRAWS = 2_000
+DRAWS, FEWEST_DRAWS = 2_000, 500
 MIN_BARS = 30
 """Fewer bars than these are not resampled: a bootstrap of them says nothing."""
+_VALUES = 20_000_000  # bars drawn in all: of long series there are fewer draws
 _CHUNK = 2**21  # numbers that are drawn at a time: 16 MB as float64
 
 
@@ -64,6 +68,19 @@ class Interval:
     p_value: float
     block: float = math.nan
     problem: str = ""
+
+
+def draws_for(n: int, wanted: int = DRAWS, fewest: int = FEWEST_DRAWS) -> int:
+    """Give the resamples of n bars that a person can wait for: those wanted, fewer for long series.
+
+    Parameters
+    ----------
+    n : int
+        Bars.
+    wanted, fewest : int
+        At most and at least; the least counts before the length.
+    """
+    return max(min(wanted, _VALUES // max(n, 1)), fewest)
 
 
 def stationary_indices(n: int, block: float, draws: int, seed: int | np.random.Generator) -> NDArray[np.int64]:
@@ -164,6 +181,22 @@ def bootstrap_interval(
     ----------
     Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13, for the percentile interval.
     """
+    return bootstrap_intervals(series, [statistic], level=level, draws=draws, block=block, horizon=horizon, seed=seed)[
+        0
+    ]
+
+
+def bootstrap_intervals(
+    series: Floats,
+    statistics: Sequence[Statistic],
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    block: float | None = None,
+    horizon: int = 1,
+    seed: int = 0,
+) -> list[Interval]:
+    """Give several statistics with their uncertainty, all from the same resamples: see `bootstrap_interval`."""
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95.")
     values = np.asarray(series, dtype=np.float64)
@@ -171,20 +204,26 @@ def bootstrap_interval(
     if not np.isfinite(rows).all():
         raise ValueError("series holds values that are NaN or infinite; expected finite numbers. Drop those bars.")
     if bars < MIN_BARS:
-        return _none(f"there are {bars} bars, and a bootstrap takes at least {MIN_BARS}")
-    estimate = float(statistic(values))
-    if not math.isfinite(estimate):
-        return _none("the statistic has no value on these bars")
+        return [_none(f"there are {bars} bars, and a bootstrap takes at least {MIN_BARS}")] * len(statistics)
+    estimates = [float(statistic(values)) for statistic in statistics]
+    if not any(math.isfinite(estimate) for estimate in estimates):
+        return [_none("the statistic has no value on these bars")] * len(statistics)
     length = float(block_lengths(rows.T).max()) if block is None else block
     length = min(max(length, float(horizon)), float(bars))
     rng = np.random.default_rng(seed)
     step = max(1, _CHUNK // values.size)
-    found = []
+    found: list[list[Floats]] = [[] for _ in statistics]
     for start in range(0, draws, step):
         drawn = stationary_indices(bars, length, min(step, draws - start), rng)
         sample = values[drawn] if values.ndim == 1 else np.moveaxis(values[:, drawn], 0, 1)
-        found.append(statistic(sample))
-    sampled = np.concatenate(found)
+        for values_found, statistic in zip(found, statistics, strict=True):
+            values_found.append(statistic(sample))
+    return [_interval(one, np.concatenate(each), level, length) for one, each in zip(estimates, found, strict=True)]
+
+
+def _interval(estimate: float, sampled: Floats, level: float, length: float) -> Interval:
+    if not math.isfinite(estimate):
+        return _none("the statistic has no value on these bars")
     sampled = sampled[np.isfinite(sampled)]
     if not sampled.size:
         return _none("the statistic has no value on any resample", estimate)
@@ -219,13 +258,32 @@ def paired_difference(
     level, draws, horizon, seed
         See `bootstrap_interval`.
     """
+    return paired_differences(first, second, [statistic], level=level, draws=draws, horizon=horizon, seed=seed)[0]
+
+
+def paired_differences(
+    first: Floats,
+    second: Floats,
+    statistics: Sequence[Statistic],
+    *,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    horizon: int = 1,
+    seed: int = 0,
+) -> list[Interval]:
+    """Compare several statistics of two series, all on the same resamples: see `paired_difference`."""
     both = np.stack([first, second])
-    return bootstrap_interval(
+    return bootstrap_intervals(
         both,
-        lambda values: statistic(values[..., 0, :]) - statistic(values[..., 1, :]),
+        [_less(statistic) for statistic in statistics],
         level=level,
         draws=draws,
         block=block_length(both[0] - both[1]),
         horizon=horizon,
         seed=seed,
     )
+
+
+def _less(statistic: Statistic) -> Statistic:
+    """Make the statistic of two series, shape (..., 2, n), that is the first's less the second's."""
+    return lambda values: statistic(values[..., 0, :]) - statistic(values[..., 1, :])

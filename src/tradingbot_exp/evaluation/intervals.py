@@ -12,12 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, vectors
-from tradingbot_exp.evaluation.bootstrap import DRAWS, MIN_BARS, block_lengths, stationary_indices
+from tradingbot_exp.evaluation.bootstrap import DRAWS, MIN_BARS, block_lengths, draws_for, stationary_indices
 from tradingbot_exp.evaluation.metrics import Evaluation
 
 LEVEL = 0.95
-_VALUES = 20_000_000  # rows drawn in all: of long series there are fewer draws
-_FEWEST_DRAWS = 500
 _AT_ONCE = 2**20
 _MOSTLY = 0.9  # share of the resamples on which a metric has to be defined
 
@@ -111,7 +109,7 @@ def metric_intervals(
     if market is not None:
         statistics["buy_hold_sharpe"] = lambda i: backtest.sharpe(market[i], periods_per_year)
     block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(horizon)), float(n))
-    draws = min(draws, max(_VALUES // n, _FEWEST_DRAWS))
+    draws = min(draws, draws_for(n))
     return Intervals(_bounds(statistics, n, block, draws, seed), "", block, draws)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 FORECAST_METRICS = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate")
 STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar")
 LAGS = (0, 1)
@@ -40,6 +42,22 @@ def neutral_forecast(loss: str, target: str) -> float:
         ``training.loss`` and ``data.target``.
     """
     return 0.5 if loss == "bce" or target == "direction" else 0.0
+
+
+NAIVE = {0.0: "zero forecast", 0.5: "coin flip"}
+"""What reports call the forecast that takes no side, by its value."""
+
+
+def naive_name(params: Mapping[str, object]) -> str:
+    """Name the forecast that takes no side, by a run's params.
+
+    Parameters
+    ----------
+    params : mapping of str
+        ``training.loss`` and ``data.target`` are read; one that is not there has its default.
+    """
+    loss, target = params.get("training.loss", "mse"), params.get("data.target", "return")
+    return NAIVE[neutral_forecast(str(loss), str(target))]
 
 
 def target_unit(source: str, target: str, horizon: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ def report_at_end(kind: str, run: TrackedRun) -> Path | None:
         return make(run.run_id)
     except Exception as error:
         why = str(error) if isinstance(error, TradingBotError) else f"{type(error).__name__}: {error}"
-        store = "" if run.uri == default_uri() else f" --tracking-uri {redact(run.uri)}"
+        store = "" if run.uri == default_uri() else f" --tracking-uri {shlex.quote(redact(run.uri))}"
         log.warning(
             "The report could not be made: %s. To make it again: python -m tradingbot_exp report %s %s%s",
             redact(why.rstrip(".")),

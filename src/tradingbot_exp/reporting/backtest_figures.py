@@ -90,8 +90,10 @@ def rolling(test: Backtest) -> go.Figure:
         name: rolling_sharpe(returns, window, test.rules.annual)
         for name, returns in (("net", test.net), ("buy and hold", test.market))
     }
-    luck = 1.96 * float(np.sqrt(test.rules.annual / window))
-    subtitle = f"Sharpe ratio {test.rules.per} of the last {window:,} bars · luck alone gives up to ± {luck:.1f}"
+    luck = test.luck(window)
+    subtitle = f"Sharpe ratio {test.rules.per} of the last {window:,} bars"
+    if np.isfinite(luck):
+        subtitle += f" · luck alone gives up to ± {luck:.1f}"
     fig = new_figure(title, subtitle)
     kept = window - 1 + _thinned(len(test.net) - window + 1)
     ends = iso_times(test.times[1:])
@@ -100,7 +102,8 @@ def rolling(test: Backtest) -> go.Figure:
         line = {"color": color, "width": width}
         y = rounded(paths[name][kept], 4)
         fig.add_scatter(x=times, y=y, name=name, mode="lines", line=line, hovertemplate="%{y:.2f}")
-    fig.add_hrect(y0=-luck, y1=luck, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
+    if np.isfinite(luck):
+        fig.add_hrect(y0=-luck, y1=luck, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
     fig.update_layout(
         height=360,
         hovermode="x unified",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation import backtest
-from tradingbot_exp.evaluation.names import neutral_forecast
+from tradingbot_exp.evaluation.bootstrap import MIN_BARS, Interval, bootstrap_interval, draws_for
+from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
 from tradingbot_exp.tracking.records import RunRecord
 
 Floats = NDArray[np.float64]
+_LARGEST_LOG = 700.0  # the simple return beyond is no float64
 COST_POINTS, LEAST_COST_REACH, MOST_COST_REACH = 61, 10.0, 200.0
 
 
@@ -57,6 +60,11 @@ class Rules:
         """What a ratio is for: ``a year``, or ``a bar``."""
         return "a bar" if self.periods is None else "a year"
 
+    @property
+    def naive(self) -> str:
+        """What the forecast that takes no side is called."""
+        return NAIVE[self.threshold]
+
 
 @dataclass(frozen=True, eq=False)
 class Backtest:
@@ -73,7 +81,7 @@ class Backtest:
     gross, net : ndarray of shape (n,)
         Simple return of the strategy before and after costs.
     left_out : int
-        Bars without all numbers that it takes.
+        Bars without all numbers that it takes, or whose return no 64-bit float can hold.
     """
 
     rules: Rules
@@ -88,6 +96,24 @@ class Backtest:
     def turnover(self) -> float:
         """Mean change of position a bar."""
         return backtest.turnover(self.position)
+
+    @cached_property
+    def interval(self) -> Interval:
+        """The net Sharpe ratio with its 95 % interval, of blocks at least as long as the horizon."""
+        draws = draws_for(len(self.net))
+        return bootstrap_interval(
+            self.net,
+            lambda values: backtest.sharpe_ratios(values, self.rules.annual),
+            draws=draws,
+            horizon=self.rules.horizon,
+        )
+
+    def luck(self, window: int) -> float:
+        """How far from its mean chance takes the Sharpe ratio of that many bars, 19 times of 20; NaN if not known.
+
+        Half the interval of all n bars, times √(n / window): the spread of a mean of that many bars.
+        """
+        return (self.interval.high - self.interval.low) / 2.0 * math.sqrt(len(self.net) / window)
 
     def sharpe(self, returns: Floats) -> float:
         """Sharpe ratio of returns a bar, a year if that is known; NaN if not defined."""
@@ -146,7 +172,7 @@ def backtest_of(predictions: pd.DataFrame, rules: Rules) -> Backtest | None:
         return None
     used = [name for name in ("forecast", "next_log_return", "position") if name in predictions]
     numbers = predictions[used].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    keep = np.isfinite(numbers).all(axis=1)
+    keep = np.isfinite(numbers).all(axis=1) & (numbers[:, 1] < _LARGEST_LOG)
     if not keep.any():
         return None
     forecast, log_return = numbers[keep, 0], numbers[keep, 1]
@@ -180,8 +206,9 @@ def drawdown(returns: Floats) -> Floats:
 
 
 def window_of(bars: int, periods: float | None) -> int:
-    """Choose the bars of a rolling window: half a year, but 20 to a third of all; 0 for fewer than 30 bars."""
-    return 0 if bars < 30 else max(min(round((periods or 252.0) / 2), bars // 3), min(20, bars // 2))
+    """Choose the bars of a rolling window: half a year, but 20 to a third of all; 0 for fewer than `MIN_BARS`."""
+    half_a_year = round((periods or 252.0) / 2)
+    return 0 if bars < MIN_BARS else max(min(half_a_year, bars // 3), min(20, bars // 2))
 
 
 def rolling_sharpe(returns: Floats, window: int, periods: float) -> Floats:
@@ -227,14 +254,6 @@ def cost_curve(test: Backtest) -> CostCurve:
         test.sharpe(test.market),
         break_even,
     )
-
-
-def sharpe_error(sharpe: float, bars: int, periods: float) -> float:
-    """Compute an annualised Sharpe ratio's standard error, √((1 + S²/2) / n) for one bar, of independent returns.
-
-    Lo (2002), "The statistics of Sharpe ratios", Financial Analysts Journal 58(4), equation 9.
-    """
-    return math.sqrt((1.0 + sharpe**2 / periods / 2.0) / bars * periods) if bars else math.nan
 
 
 def _closes(predictions: pd.DataFrame) -> pd.Index[Any]:

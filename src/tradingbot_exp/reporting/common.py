@@ -44,7 +44,7 @@ def numbers_of(column: pd.Series[Any]) -> NDArray[np.float64]:
 def header_facts(run: RunRecord) -> list[tuple[str, Cell]]:
     """Give the line below the title: status, experiment, start, duration."""
     return [
-        ("Status", status_cell(run.status)),
+        ("Status", _ending_cell(run)),
         ("Experiment", Cell(run.experiment or MISSING)),
         ("Started", Cell(moment(run.started), sort=run.started.timestamp())),
         (
@@ -52,6 +52,14 @@ def header_facts(run: RunRecord) -> list[tuple[str, Cell]]:
             Cell("still running", tone="warning") if run.status == "RUNNING" else number_cell(run.seconds, duration),
         ),
     ]
+
+
+def _ending_cell(run: RunRecord) -> Cell:
+    """Show a run's status, and of a trial how it ended for its study, where that says more."""
+    state = run.tags.get("trial.state")
+    if run.status != "FINISHED" or state in (None, "complete"):
+        return status_cell(run.status)
+    return Cell(f"{state} by its study" if state == "pruned" else str(state), tone="warning")
 
 
 def status_cell(status: str) -> Cell:

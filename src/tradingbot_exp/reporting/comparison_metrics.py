@@ -7,15 +7,17 @@ bars, and what else the metric depends on, such as the costs of a Sharpe ratio.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
-from tradingbot_exp.reporting.comparison_context import RULES, same_bars
+from tradingbot_exp.evaluation.names import naive_name
+from tradingbot_exp.reporting.comparison_context import RULES, fingerprint, same_bars
 from tradingbot_exp.reporting.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.records import TrainingRecord
 
-_TARGET = ("data.target", "data.horizon")
+_SCHEME = ("evaluation.scheme", "evaluation.folds")
+_TARGET = ("data.target", "data.horizon", *_SCHEME)
 _LOSS = ("training.loss", *_TARGET)
 
 
@@ -50,7 +52,7 @@ def _score(label: str, text: Callable[[float | None], str], hint: str = "", bett
 
 
 def _trade(label: str, better: int, text: Callable[[float | None], str] = ratio, hint: str = "") -> Metric:
-    return Metric(label, better, text, RULES, hint)
+    return Metric(label, better, text, (*RULES, *_SCHEME), hint)
 
 
 _CORRELATION = partial(ratio, digits=3)
@@ -76,11 +78,20 @@ JUDGED: dict[str, Metric] = {
     "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
 }
 """Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
-_TRAINING = {
+
+
+def judged(*params: Mapping[str, str]) -> dict[str, Metric]:
+    """Give `JUDGED` as it is called in runs of such params: what takes no side is 0, or a coin flip for directions."""
+    naive = " or ".join(dict.fromkeys(naive_name(each) for each in params or ({},)))
+    return JUDGED | {"zero_mse": replace(JUDGED["zero_mse"], label=f"MSE of the {naive}")}
+
+
+TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
     "best_epoch": Metric("best epoch"),
 }
+"""Of the training, by name; in the order of the table."""
 # What curves show, and the table need not repeat.
 _CURVES = ("train_loss", "val_loss", "learning_rate")
 
@@ -113,19 +124,24 @@ class MetricRow:
 
 
 def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
-    """Lay out every metric that any run has: validation, training, test, then those that are not known here."""
+    """Lay out every metric that any run has: validation, training, test, then those that are not known here.
+
+    Of the test set nothing is marked as best: to choose by it would make a validation set of it.
+    """
     metrics = [_metrics(record) for record in records]
     names = dict.fromkeys(name for each in metrics for name in each)
-    known = [(f"val_{name}", metric, "validation") for name, metric in JUDGED.items()]
-    known += [(name, metric, "training") for name, metric in _TRAINING.items()]
-    known += [(f"test_{name}", metric, "test") for name, metric in JUDGED.items()]
+    kinds = judged(*(record.run.params for record in records))
+    known = [(f"val_{name}", metric, "validation") for name, metric in kinds.items()]
+    known += [(name, metric, "training") for name, metric in TRAINING.items()]
+    known += [(f"test_{name}", replace(metric, better=0), "test") for name, metric in kinds.items()]
     named = {name for name, *_ in known}
     others = sorted(name for name in names if name not in named and name not in _CURVES)
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
     rows = []
     for name, metric, part in wanted:
         values = tuple(each.get(name) for each in metrics)
-        comparable = tuple(_comparable(records[0], record, metric) for record in records)
+        same = _same_test if part == "test" else same_bars
+        comparable = tuple(same(records[0], record) and _same_rules(records[0], record, metric) for record in records)
         rows.append(MetricRow(name, metric, part, values, comparable, best(values, comparable, metric.better)))
     return rows
 
@@ -147,11 +163,28 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 
 
 def _metrics(record: TrainingRecord) -> dict[str, float]:
-    """Give a run's metrics, with those of the newest opening of its test set."""
-    opened = record.openings[-1].metrics if record.openings else {}
+    """Give a run's metrics, with those of the first opening of its test set, the only one out of sample."""
+    opened = record.openings[0].metrics if record.openings else {}
     return {name: value for name, value in opened.items() if name.startswith("test_")} | dict(record.run.metrics)
 
 
-def _comparable(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
-    params, others = reference.run.params, other.run.params
-    return same_bars(reference, other) and all(params.get(key) == others.get(key) for key in metric.needs)
+def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
+    """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
+    if not (first.openings and second.openings):  # as a rule one of them has no value then
+        return same_bars(first, second)
+    tags = [each.openings[0].tags for each in (first, second)]
+    ends = [tuple(each.get(name, "") for name in ("opened.start", "opened.end")) for each in tags]
+    same = fingerprint(first) == fingerprint(second) and all(ends[0]) and ends[0] == ends[1]
+    return first is second or same
+
+
+def _same_rules(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
+    first, second = (_decided(each.run.params) for each in (reference, other))
+    return all(first.get(key) == second.get(key) for key in metric.needs)
+
+
+def _decided(params: Mapping[str, str]) -> dict[str, str]:
+    """Give params as they count: the plain split, which older runs do not name, reads no number of folds."""
+    scheme = params.get("evaluation.scheme", "chronological")
+    unread = {"evaluation.folds"} if scheme == "chronological" else set()
+    return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}

@@ -8,7 +8,7 @@ is the other run less the reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,17 +16,25 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.evaluation.backtest import sharpe_ratios
-from tradingbot_exp.evaluation.bootstrap import Statistic, paired_difference
+from tradingbot_exp.evaluation.bootstrap import (
+    FEWEST_DRAWS,
+    MIN_BARS,
+    Interval,
+    Statistic,
+    draws_for,
+    paired_differences,
+)
 from tradingbot_exp.evaluation.forecast import ic
 from tradingbot_exp.reporting.backtest_numbers import rules_of, wealth
-from tradingbot_exp.reporting.comparison_pairs import MIN_BARS, Floats, bars_of, column, pair
+from tradingbot_exp.reporting.comparison_pairs import Floats, bars_of, column, pair
 from tradingbot_exp.tracking.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]
 MEASURES: tuple[Measure, ...] = ("return", "sharpe", "mse")
 LEVEL = 0.95
-# A p-value is at least 1 / draws: few draws could not survive the correction for many comparisons.
-_DRAWS, _DRAWS_EACH = 2_000, 100
+# A p-value is at least 1 / (draws + 1): few draws could not survive the correction for many comparisons. Of long
+# series there are fewer draws, but so many that a difference beyond all of them survives.
+_DRAWS, _DRAWS_EACH, _FEWEST_EACH = 2_000, 100, 25
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Difference:
         Two-sided p-value of no difference, as it is and by Holm's method over all differences of the report.
     problem : str
         Why there is no number; empty if there is one.
+    block : float
+        Mean length in bars of the blocks that were drawn; NaN where none were.
     """
 
     run: int
@@ -61,6 +71,7 @@ class Difference:
     p: float = math.nan
     corrected: float = math.nan
     problem: str = ""
+    block: float = math.nan
 
     @property
     def holds(self) -> bool:
@@ -73,6 +84,14 @@ class Difference:
         return self.estimate < 0 if self.measure == "mse" else self.estimate > 0
 
 
+@dataclass(frozen=True)
+class _Resampling:
+    """How a pair of runs is resampled: blocks at least as long as the horizon, so many times."""
+
+    horizon: int
+    draws: int
+
+
 def differences(records: Sequence[TrainingRecord]) -> list[Difference]:
     """Compare each run with the first, in every measure, with the p-values corrected for their number.
 
@@ -82,17 +101,22 @@ def differences(records: Sequence[TrainingRecord]) -> list[Difference]:
     multiple test procedure", Scandinavian Journal of Statistics 6.
     """
     periods = rules_of(records[0].run, records[0].artifacts.predictions).periods
-    draws = max(_DRAWS, _DRAWS_EACH * len(MEASURES) * (len(records) - 1))
     found = []
     for run, other in enumerate(records[1:], start=1):
         both = pair(records[0], other)
-        for measure in MEASURES:
-            series, why = (both.errors, both.no_errors) if measure == "mse" else (both.returns, both.no_returns)
-            found.append(
-                Difference(run, measure, len(both.dates), problem=why)
-                if series is None
-                else _difference(run, measure, series, _statistic(measure, periods), draws)
-            )
+        rules = _Resampling(
+            max(rules_of(each.run).horizon for each in (records[0], other)),
+            draws_of(len(both.dates), len(MEASURES) * (len(records) - 1)),
+        )
+        sides: tuple[tuple[tuple[Measure, ...], tuple[Floats, Floats] | None, str], ...] = (
+            (("return", "sharpe"), both.returns, both.no_returns),
+            (("mse",), both.errors, both.no_errors),
+        )
+        for measures, series, why in sides:
+            if series is None:
+                found += [Difference(run, measure, len(both.dates), problem=why) for measure in measures]
+            else:
+                found += _differences(run, {name: _statistic(name, periods) for name in measures}, series, rules)
     corrected = holm([each.p for each in found])
     return [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -190,17 +214,34 @@ def _rows(record: TrainingRecord, dates: pd.Index) -> pd.DataFrame:
     return pd.DataFrame() if table is None else table.loc[dates]
 
 
-def _difference(
-    run: int, measure: Measure, series: tuple[Floats, Floats], statistic: Statistic, draws: int
-) -> Difference:
+def draws_of(bars: int, comparisons: int) -> int:
+    """Choose the number of resamples, by the bars of a pair and by all differences that are corrected together."""
+    wanted = max(_DRAWS, _DRAWS_EACH * comparisons)
+    return draws_for(bars, wanted, max(FEWEST_DRAWS, _FEWEST_EACH * comparisons))
+
+
+def _differences(
+    run: int, statistics: Mapping[Measure, Statistic], series: tuple[Floats, Floats], rules: _Resampling
+) -> list[Difference]:
+    """Compare several statistics of the same two series, on the same resamples."""
     first, second = series
-    base, other = float(statistic(first)), float(statistic(second))
-    if math.isnan(base) or math.isnan(other):
-        return Difference(run, measure, len(first), base, problem="a run returned the same on every bar")
-    if np.array_equal(first, second):
-        return Difference(run, measure, len(first), base, 0.0, 0.0, 0.0, 1.0)
-    found = paired_difference(second, first, statistic, level=LEVEL, draws=draws)
-    return Difference(run, measure, len(first), base, other - base, found.low, found.high, found.p_value)
+    bars, same = len(first), np.array_equal(first, second)
+    intervals: list[Interval] = []
+    if not same:
+        asked, draws, horizon = list(statistics.values()), rules.draws, rules.horizon
+        intervals = paired_differences(second, first, asked, level=LEVEL, draws=draws, horizon=horizon)
+    found = []
+    for place, (measure, statistic) in enumerate(statistics.items()):
+        base, other = float(statistic(first)), float(statistic(second))
+        if math.isnan(base) or math.isnan(other):
+            found.append(Difference(run, measure, bars, base, problem="a run returned the same on every bar"))
+        elif same:
+            found.append(Difference(run, measure, bars, base, 0.0, 0.0, 0.0, 1.0))
+        else:
+            one = intervals[place]
+            numbers = (other - base, one.low, one.high, one.p_value)
+            found.append(Difference(run, measure, bars, base, *numbers, block=one.block))
+    return found
 
 
 def _statistic(measure: Measure, periods: float | None) -> Statistic:

@@ -8,12 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tradingbot_exp.evaluation.bootstrap import MIN_BARS
 from tradingbot_exp.reporting.comparison_context import fingerprint
 from tradingbot_exp.tracking.records import TrainingRecord
 
 Floats = NDArray[np.float64]
-MIN_BARS = 30
-"""Fewer shared bars than these are not compared: a bootstrap of them says nothing."""
 _SAME = 1e-6  # relative: prices that were written and read again
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.reporting.common import made_line, number_cell, status_cell
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison_metrics import MetricRow, metric_rows
@@ -37,13 +38,13 @@ from tradingbot_exp.reporting.page import (
     Tile,
     Tiles,
 )
+from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.records import TrainingRecord
 
-MOST = 20
 _PARTS = {
     "validation": "On the validation bars",
     "training": "In training",
-    "test": "On the test set, as last opened",
+    "test": "On the test set, as first opened: only then is it out of sample, and to choose by it would spoil it",
     "other": "Other metrics, shown as recorded; whether high or low is better is not known here",
 }
 
@@ -62,8 +63,8 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
         There are fewer or more, or one is there twice.
     """
     ids = [record.run.run_id for record in records]
-    if not 2 <= len(ids) <= MOST or len(set(ids)) < len(ids):
-        raise ValueError(f"A comparison takes 2 to {MOST} different runs; given: {', '.join(ids) or 'none'}.")
+    if not 2 <= len(ids) <= MAX_COMPARED or len(set(ids)) < len(ids):
+        raise ValueError(f"A comparison takes 2 to {MAX_COMPARED} different runs; given: {', '.join(ids) or 'none'}.")
     found, rows = differences(records), metric_rows(records)
     sections = [
         Section("in-short", "In short", _summary(records, found, rows)),
@@ -93,9 +94,11 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
 
 def _summary(records: Sequence[TrainingRecord], found: Sequence[Difference], rows: Sequence[MetricRow]) -> list[Block]:
     seeds_only = only_seed_differs(records)
+    naive = " or ".join(dict.fromkeys(naive_name(record.run.params) for record in records))
+    beaten = against_baselines(rows, naive)
     warnings = [each for each in code_notices(records) if each.tone != "muted"]
     return [
-        Paragraph(" ".join([headline(found, len(records), seeds_only=seeds_only), against_baselines(rows)]).strip()),
+        Paragraph(" ".join([headline(found, len(records), seeds_only=seeds_only), beaten]).strip()),
         *data_notices(records),
         *status_notices(records),
         *warnings,
@@ -114,7 +117,7 @@ def _tiles(records: Sequence[TrainingRecord], found: Sequence[Difference], rows:
         if row is not None:
             run = row.best[0]
             beside = next((other.values[run] for other in rows if other.name == rival), None)
-            against = "the zero forecast" if name == "val_mse" else "buy and hold"
+            against = f"the {naive_name(records[run].run.params)}" if name == "val_mse" else "buy and hold"
             context = records[run].run.name + (f"; {against}: {row.metric.text(beside)}" if beside is not None else "")
             tiles.append(Tile(label, f"{LETTERS[run]}: {row.metric.text(row.values[run])}", context))
     tested = [each for each in found if not each.problem]

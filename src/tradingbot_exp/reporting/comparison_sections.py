@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from tradingbot_exp.reporting.backtest_numbers import rules_of
+from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.comparison_context import (
     LETTERS,
     Row,
@@ -55,6 +57,7 @@ def difference_blocks(records: Sequence[TrainingRecord], found: Sequence[Differe
         Column("p", numeric=True, hint="two-sided"),
         Column("p, corrected", numeric=True, hint="by Holm's method"),
         Column("bars", numeric=True, hint="that both have"),
+        Column("block", numeric=True, hint="mean length, in bars"),
         Column("verdict"),
     ]
     table = Table("Differences from A with their uncertainty", columns, rows, sortable=len(rows) > 6)
@@ -83,6 +86,7 @@ def _difference_cells(each: Difference) -> list[Cell]:
         Cell(NAMES[each.measure]),
         *numbers,
         Cell(f"{each.bars:,}", each.bars),
+        number_cell(each.block, partial(ratio, digits=1)),
         Cell(verdict(each), tone=tone),
     ]
 

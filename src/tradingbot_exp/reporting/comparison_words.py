@@ -111,12 +111,12 @@ def headline(found: Sequence[Difference], runs: int, *, seeds_only: bool) -> str
     return " ".join(parts)
 
 
-def against_baselines(rows: Sequence[MetricRow]) -> str:
-    """Say which runs beat the forecast of zero in error, and buy and hold in Sharpe ratio; empty if it is not known."""
+def against_baselines(rows: Sequence[MetricRow], naive: str) -> str:
+    """Say which runs beat the naive forecast in error, and buy and hold in Sharpe ratio; empty if it is not known."""
     named = {row.name: row for row in rows}
     parts = []
     for own, rival, words in (
-        ("val_mse", "val_zero_mse", "forecasts better than the zero forecast (by MSE)"),
+        ("val_mse", "val_zero_mse", f"forecasts better than the {naive} (by MSE)"),
         ("val_sharpe", "val_buy_hold_sharpe", "has a higher Sharpe ratio than buy and hold"),
     ):
         if own not in named or rival not in named:

@@ -48,14 +48,19 @@ def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[t
         facts.append(("Learning rate", Cell(f"{rate} throughout")))
     patience = run.params.get("training.early_stopping", "None")
     if patience.isdigit() and int(patience):
-        stopped = run.status == "FINISHED" and planned.isdigit() and done < int(planned)
         text = f"after {count(int(patience), 'epoch')} without a better validation loss"
-        facts.append(
-            ("Early stop", Cell(f"{text}: {f'stopped at epoch {val.steps[-1]}' if stopped else 'not needed'}"))
-        )
+        facts.append(("Early stop", Cell(f"{text}: {_stop(run, max((*train.steps, *val.steps)), planned)}")))
     else:
         facts.append(("Early stop", Cell("off: the model is that of the last epoch")))
     return facts
+
+
+def _stop(run: RunRecord, last: int, planned: str) -> str:
+    """Say whether a run with early stopping made use of it."""
+    if run.tags.get("trial.state") == "pruned":
+        return f"not what ended it: the study pruned this trial after epoch {last:,}"
+    stopped = run.status == "FINISHED" and planned.isdigit() and last < int(planned)
+    return f"stopped at epoch {last:,}" if stopped else "not needed"
 
 
 def _best_epoch(val: Curve) -> int | None:

@@ -39,7 +39,7 @@ def significant(value: float | None, digits: int = 4, *, signed: bool = False) -
         text = f"{number:{sign},.{max(digits - 1 - exponent, 0)}f}"
         return _minus(text.rstrip("0").rstrip(".") if "." in text else text)
     mantissa = number / 10.0**exponent if exponent > -300 else number * 10.0**300 / 10.0 ** (exponent + 300)
-    return _minus(f"{mantissa:{sign}.{digits - 1}f}\u00a0×\u00a010{_superscript(exponent)}")
+    return _minus(f"{mantissa:{sign}.{digits - 1}f}\u00a0×\u00a010{superscript(exponent)}")
 
 
 def duration(seconds: float | None) -> str:
@@ -101,5 +101,6 @@ def _minus(text: str) -> str:
     return text.replace("-", "−")
 
 
-def _superscript(number: int) -> str:
+def superscript(number: int) -> str:
+    """Write a whole number as an exponent."""
     return str(number).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

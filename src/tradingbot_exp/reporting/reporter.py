@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 REPORTS_DIR = "reports"
 ARTIFACT_FOLDER = "report"
 MAX_COMPARED = 20
+_NAME_BYTES = 80  # of a run's name in that of a file, which most file systems limit to 255 bytes
 
 
 class ExperimentReporter:
@@ -133,7 +134,8 @@ class ExperimentReporter:
 
 
 def _file_name(run: Run) -> str:
-    return f"{run.info.run_name}-{run.info.run_id[:8]}.html"
+    name = run.info.run_name.encode()[:_NAME_BYTES].decode(errors="ignore")
+    return f"{name}-{run.info.run_id[:8]}.html"
 
 
 def _write(page: Page, output_path: str | Path | None, name: str) -> Path:

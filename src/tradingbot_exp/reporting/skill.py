@@ -28,8 +28,17 @@ from tradingbot_exp.reporting.style import (
 
 Floats = NDArray[np.float64]
 GROUPS = 10
+_Z = 1.96  # standard errors on either side of a 95 % interval of a normal distribution
 _LEAST = 5
 """Bars that a group holds at least."""
+
+
+def luck_of(bars: int, horizon: int) -> float:
+    """How far from 0 luck alone takes the correlation of that many bars in 95 of 100 cases; NaN for no bars.
+
+    1.96 standard errors, 1 / √n each, where of targets that overlap only one in `horizon` tells something new.
+    """
+    return _Z / math.sqrt(max(bars / horizon, 1.0)) if bars else math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +54,7 @@ class RollingIC:
     window : int
         Bars; 0 if there are too few.
     band : float
-        Two standard errors of a correlation of nothing with nothing: 1.96 / √(window / horizon).
+        How far from 0 luck alone takes it: see `luck_of`.
     left_out : int
         Bars that lack one of the two.
     """
@@ -104,7 +113,7 @@ def rolling_ic(
         values[(each.rolling(window).max() == each.rolling(window).min()).to_numpy()] = np.nan
     values = np.where(np.isfinite(values), np.clip(values, -1, 1), np.nan)
     when = [time for time, there in zip(iso_times(dates), keep, strict=True) if there]
-    return RollingIC(when, values, window, 1.96 / math.sqrt(max(window / horizon, 1)), lost)
+    return RollingIC(when, values, window, luck_of(window, horizon), lost)
 
 
 def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.reporting.study_layout import sized
+from tradingbot_exp.reporting.study_layout import EARLY, sized
 from tradingbot_exp.reporting.study_numbers import Scale, Study, scale_of, value_text
 from tradingbot_exp.reporting.study_space import Axis, tick_text
 from tradingbot_exp.reporting.style import (
@@ -28,7 +28,6 @@ from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_AXES, GROUP_LINES = 12, 200
 """Parameters drawn, and trials of one group."""
-_EARLY = "#e69f00"
 _DENSE, _BRIEF = 4, 5  # axes beyond which, on a narrow screen, only labels of so many letters have room
 _SPREAD = 0.05  # what a choice's lines are spread over, so that they can be told apart
 
@@ -140,7 +139,7 @@ def _groups(study: Study) -> list[_Group]:
         half = max(len(rest) // 2, top)
         groups = [
             _Group("worse half", rest[half:], ACTUAL, 1, 0.3 if crowded else 0.6),
-            _Group("better half", rest[top:half], _EARLY, 1, 0.45 if crowded else 0.7),
+            _Group("better half", rest[top:half], EARLY, 1, 0.45 if crowded else 0.7),
             _Group("best tenth", rest[:top], FORECAST, 1.3, 0.75),
             _Group(f"trial {winner.number}, the best", [winner], MARK, 3, 1),
         ]

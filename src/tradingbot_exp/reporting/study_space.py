@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from tradingbot_exp.reporting.configuration import shown
-from tradingbot_exp.reporting.numbers import count, significant
+from tradingbot_exp.reporting.numbers import count, significant, superscript
 from tradingbot_exp.tracking.records import TrialRecord
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def tick_text(value: float, digits: int = 3) -> str:
     mantissa, _, exponent = text.partition("e")
     if 0 < int(exponent) < 7:
         return f"{value:,.0f}".replace("-", "−")
-    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    power = f"10{superscript(int(exponent))}"
     return power if mantissa == "1" else f"{mantissa}×{power}".replace("-", "−")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.reporting.study_layout import axis_text, marker_size, sized, value_axis
+from tradingbot_exp.reporting.study_layout import EARLY, axis_text, marker_size, sized, value_axis
 from tradingbot_exp.reporting.study_neighbours import Neighbours
 from tradingbot_exp.reporting.study_numbers import Scale, Study, metric_label, scale_of
 from tradingbot_exp.reporting.study_space import Axis
@@ -26,7 +26,6 @@ from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_POINTS = 400
 """Trials drawn in a panel of the slices, and half of those in the neighbourhood."""
-_EARLY = "#e69f00"
 
 
 def slices(study: Study, axes: Sequence[Axis], objective: int = 0) -> go.Figure:
@@ -92,7 +91,7 @@ def slices(study: Study, axes: Sequence[Axis], objective: int = 0) -> go.Figure:
             "cmin": first,
             "cmax": max(last, first + 1),
             "showscale": False,
-            "colorscale": [[0, _EARLY], [1, FORECAST]],
+            "colorscale": [[0, EARLY], [1, FORECAST]],
         },
     )
     return figure

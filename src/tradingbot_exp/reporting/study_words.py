@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.reporting.numbers import count, duration, percent, ratio, significant
 from tradingbot_exp.reporting.page import Block, Code, Details, Notice
 from tradingbot_exp.reporting.study_numbers import Study, value_text
@@ -50,7 +51,12 @@ def headline(study: Study) -> str:
     return words
 
 
-def beside(trial: TrialRecord) -> str:
+def naive_of(study: Study, trial: TrialRecord) -> str:
+    """Name the forecast that takes no side in a trial, whose loss may have been searched for."""
+    return naive_name({**study.run.params, **trial.params})
+
+
+def beside(study: Study, trial: TrialRecord) -> str:
     """Put a trial's validation metrics beside those of the naive forecasts; empty where it has none."""
 
     def metric(name: str) -> float:
@@ -59,7 +65,7 @@ def beside(trial: TrialRecord) -> str:
     parts = []
     mse, zero, linear = metric("mse"), metric("zero_mse"), metric("linear_mse")
     if zero > 0 and math.isfinite(mse):
-        parts.append(f"its squared error is {_against(mse, zero)} that of the zero forecast")
+        parts.append(f"its squared error is {_against(mse, zero)} that of the {naive_of(study, trial)}")
         if linear > 0:
             parts[-1] += f" and {_against(mse, linear)} that of a linear model of the same inputs"
     sharpe, hold, linear = metric("sharpe"), metric("buy_hold_sharpe"), metric("linear_sharpe")

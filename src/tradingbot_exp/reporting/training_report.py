@@ -21,10 +21,11 @@ from tradingbot_exp.reporting.common import (
     numbers_of,
     problem_notices,
 )
-from tradingbot_exp.reporting.comparison_metrics import JUDGED
+from tradingbot_exp.reporting.comparison_metrics import judged
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
 from tradingbot_exp.reporting.course import course_blocks
 from tradingbot_exp.reporting.figures import feature_importance
+from tradingbot_exp.reporting.folds import fold_blocks, fold_table, folds_of, last_fold_notice
 from tradingbot_exp.reporting.numbers import count, moment, ratio, significant
 from tradingbot_exp.reporting.page import (
     Block,
@@ -86,7 +87,8 @@ def _run_blocks(record: TrainingRecord) -> list[Block]:
     if user:
         facts.append(("Tags", Cell(", ".join(f"{key}: {value}" for key, value in user.items()))))
     blocks.append(Facts(facts))
-    return [*blocks, *data_blocks(record.artifacts.card, run), *configuration_blocks(run, record.previous)]
+    data = [*data_blocks(record.artifacts.card, run), *fold_blocks(record)]
+    return [*blocks, *data, *configuration_blocks(run, record.previous)]
 
 
 def _model(run: RunRecord) -> str:
@@ -106,7 +108,10 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     if tiles.tiles:
         blocks += [tiles, Paragraph(reading_of(head))]
     if any(name.startswith("val_") and name != "val_loss" for name in metrics):
-        blocks.append(metrics_table(metrics, rivals_of(metrics, table, test, rules.threshold)))
+        rivals = rivals_of(metrics, table, test, rules.threshold, folds_of(record))
+        blocks.append(metrics_table(metrics, rivals, rules))
+    if (by_fold := fold_table(metrics)) is not None:
+        blocks.append(by_fold)
     blocks += _undefined(run)
     if metrics:
         blocks.append(Details(f"All {count(len(metrics), 'recorded metric')}", [_all_metrics(metrics)]))
@@ -179,14 +184,15 @@ def _all_metrics(metrics: Mapping[str, float]) -> Table:
 def _card_bars(record: TrainingRecord) -> int:
     """Give the number of validation rows by the data card; 0 if it does not say."""
     try:
-        return int((record.artifacts.card or {})["split"]["val"]["rows"])
+        card = record.artifacts.card or {}
+        return sum(int(part["val"]["rows"]) for part in card.get("folds") or [card["split"]])
     except (KeyError, TypeError, ValueError):
         return 0
 
 
 def _why_blocks(record: TrainingRecord) -> list[Block]:
     importance, histograms = record.artifacts.importance, record.artifacts.histograms
-    blocks: list[Block] = []
+    blocks = last_fold_notice(folds_of(record))
     if importance is None or not {"feature", "mean", "std"} <= set(importance):
         blocks.append(Notice("The importance of the features is not on record.", "muted"))
     else:
@@ -237,10 +243,10 @@ def _test_blocks(record: TrainingRecord) -> list[Block]:
             Notice("Only the first opening is out of sample: what was decided after it has seen the test set.")
         )
     names = dict.fromkeys(name for opening in openings for name in opening.metrics if name.startswith("test_"))
-    order = {f"test_{name}": place for place, name in enumerate(JUDGED)}
+    order = {f"test_{name}": place for place, name in enumerate(judged())}
     rows = []
     for name in sorted(names, key=lambda name: (order.get(name, len(order)), name)):
-        kind = JUDGED.get(name.removeprefix("test_"))
+        kind = judged(record.run.params).get(name.removeprefix("test_"))
         form = kind.text if kind else significant
         cells = [number_cell(record.run.metrics.get(name.replace("test_", "val_", 1)), form)]
         cells += [number_cell(opening.metrics.get(name), form) for opening in openings]

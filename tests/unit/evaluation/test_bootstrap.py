@@ -9,7 +9,10 @@ from tradingbot_exp.evaluation.backtest import sharpe, sharpe_ratios
 from tradingbot_exp.evaluation.bootstrap import (
     block_length,
     bootstrap_interval,
+    bootstrap_intervals,
+    draws_for,
     paired_difference,
+    paired_differences,
     stationary_indices,
 )
 
@@ -68,6 +71,32 @@ def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
         found = bootstrap_interval(autoregressive(300, 0.4, seed), mean, draws=300, seed=seed)
         hits += found.low <= 0.0 <= found.high
     assert 0.86 <= hits / 200 <= 0.98
+
+
+def test_several_statistics_of_the_same_resamples_are_those_that_each_has_alone():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 120))
+
+    def spread(values):
+        return values.std(axis=-1)
+
+    together = paired_differences(first, second, [mean, spread], draws=100, horizon=5)
+    assert together == [paired_difference(first, second, each, draws=100, horizon=5) for each in (mean, spread)]
+    assert [each.block for each in together] == [together[0].block] * 2
+
+
+def test_a_statistic_without_a_value_leaves_the_others_theirs():
+    def nothing(values):
+        return np.full(values.shape[:-1], math.nan)
+
+    without, found = bootstrap_intervals(np.arange(50.0), [nothing, mean], draws=50)
+    assert without.problem and math.isnan(without.low)
+    assert found.estimate == 24.5 and found.low < found.high
+
+
+@pytest.mark.parametrize(("bars", "draws"), [(10, 2_000), (10_000, 2_000), (20_000, 1_000), (10**7, 500)])
+def test_of_long_series_there_are_fewer_draws(bars, draws):
+    assert draws_for(bars) == draws
 
 
 def test_a_paired_difference_sees_what_two_separate_intervals_would_not():

@@ -16,7 +16,6 @@ from tradingbot_exp.reporting.backtest_numbers import (
     monthly_returns,
     rolling_sharpe,
     rules_of,
-    sharpe_error,
     wealth,
     window_of,
 )
@@ -141,9 +140,34 @@ def test_a_strategy_that_never_trades_has_no_break_even(predictions):
     assert "never takes a position" in note.text
 
 
-def test_the_error_of_a_sharpe_ratio_is_that_of_lo():
-    assert sharpe_error(1.0, 252, 252.0) == pytest.approx(math.sqrt((1 + 1 / 504) / 252 * 252))
-    assert math.isnan(sharpe_error(1.0, 0, 252.0))
+def test_the_interval_of_the_sharpe_ratio_is_that_of_the_bootstrap_with_blocks_of_the_horizon(predictions):
+    rng = np.random.default_rng(1)
+    trend = pd.Series(rng.normal(0, 0.01, 600)).rolling(20).mean().dropna().to_numpy()[:300]
+    for horizon in (1, 20):
+        held = backtest_of(predictions.assign(next_log_return=trend), Rules(horizon=horizon, periods=252.0))
+        found = held.interval
+        assert found.estimate == pytest.approx(held.sharpe(held.net))
+        assert found.low < found.estimate < found.high
+        assert found.block >= horizon
+    # Of returns that follow each other the interval is far wider than independent ones would have it.
+    kept = backtest_of(predictions.assign(next_log_return=trend, position=1.0), Rules(horizon=20, periods=252.0))
+    assert kept.interval.high - kept.interval.low > 2 * 2 * 1.96 * math.sqrt(252 / 300)
+
+
+def test_the_band_of_luck_is_that_of_the_interval_at_the_length_of_the_window(earned):
+    half = (earned.interval.high - earned.interval.low) / 2
+    assert earned.luck(300) == pytest.approx(half)
+    assert earned.luck(75) == pytest.approx(2 * half)
+    (band,) = figures.rolling(earned).layout.shapes
+    assert (band.y0, band.y1) == (-earned.luck(100), earned.luck(100))
+    assert f"± {earned.luck(100):.1f}" in subtitle(figures.rolling(earned))
+
+
+def test_returns_that_never_change_have_no_band(predictions):
+    flat = backtest_of(predictions.assign(forecast=0.0), RULES)
+    assert math.isnan(flat.luck(100))
+    assert not figures.rolling(flat).layout.shapes
+    assert "luck" not in subtitle(figures.rolling(flat))
 
 
 def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predictions):

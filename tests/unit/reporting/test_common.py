@@ -50,6 +50,20 @@ def test_the_header_tells_status_and_time(make_run):
     assert dict(header_facts(make_run(status="KILLED", ended=None)))["Took"].text == "–"
 
 
+@pytest.mark.parametrize(
+    ("status", "state", "shown", "tone"),
+    [
+        ("FINISHED", "complete", "finished", "good"),
+        ("FINISHED", "pruned", "pruned by its study", "warning"),
+        ("FAILED", "failed", "failed", "bad"),
+        ("KILLED", "interrupted", "interrupted", "bad"),
+    ],
+)
+def test_the_header_of_a_trial_tells_how_it_ended_for_its_study(make_run, status, state, shown, tone):
+    cell = dict(header_facts(make_run(kind="trial", status=status, tags={"trial.state": state})))["Status"]
+    assert (cell.text, cell.tone) == (shown, tone)
+
+
 def test_a_finished_run_needs_no_word_about_its_end(make_run):
     assert ending_blocks(make_run(), None) == []
 

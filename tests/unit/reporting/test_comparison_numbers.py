@@ -9,9 +9,12 @@ import pytest
 from comparison_records import BARS, DATES, MARKET, forecasts, foreign, made
 
 from tradingbot_exp.evaluation.backtest import sharpe
+from tradingbot_exp.evaluation.bootstrap import MIN_BARS
 from tradingbot_exp.reporting.comparison_metrics import best, metric_rows
-from tradingbot_exp.reporting.comparison_numbers import correlations, differences, equity, holm, in_unit
-from tradingbot_exp.reporting.comparison_pairs import MIN_BARS, pair
+from tradingbot_exp.reporting.comparison_numbers import correlations, differences, draws_of, equity, holm, in_unit
+from tradingbot_exp.reporting.comparison_pairs import pair
+from tradingbot_exp.reporting.comparison_report import comparison_page
+from tradingbot_exp.reporting.page import Table
 
 NAN = float("nan")
 
@@ -100,6 +103,25 @@ def test_a_forecast_with_skill_is_told_from_noise_and_noise_from_noise_is_not():
 def test_the_other_way_round_the_skilled_reference_is_better():
     found = by_measure(differences([made("a", forecasts(0.8, seed=2)), made("b", forecasts())]))
     assert all(each.holds and not each.better for each in found.values())
+
+
+def test_blocks_are_at_least_as_long_as_the_longer_horizon_and_are_shown():
+    short, long = made("a", forecasts()), made("b", forecasts(seed=2), {"data.horizon": "20"})
+    assert all(each.block < 20 for each in differences([short, made("c", forecasts(seed=2))]))
+    for pair_of_runs in ([short, long], [long, short]):
+        assert all(each.block >= 20 for each in differences(pair_of_runs))
+    (section,) = [part for part in comparison_page([short, long]).sections if part.anchor == "differences"]
+    (table,) = [block for block in section.blocks if isinstance(block, Table)]
+    assert [column.name for column in table.columns][6:8] == ["bars", "block"]
+    assert all(row[7].sort >= 20 for row in table.rows)
+
+
+def test_long_series_are_drawn_less_often_but_often_enough_for_the_correction():
+    assert draws_of(484, 3) == 2_000
+    assert draws_of(484, 57) == 5_700
+    assert draws_of(50_000, 3) == 500
+    for comparisons in (3, 30, 57):
+        assert comparisons / (draws_of(50_000, comparisons) + 1) < 0.05
 
 
 def test_the_same_forecasts_differ_by_nothing():
@@ -237,11 +259,35 @@ def test_a_trial_without_forecasts_is_comparable_where_data_are_split_alike():
     assert rows_of(made("a", forecasts()), other)["val_mse"].best == ()
 
 
-def test_metrics_of_the_newest_opening_of_the_test_set_are_shown():
+def opened(name, end, **fields):
+    tags = {"opened.start": "2012-01-01T00:00:00", "opened.end": end} if end else {}
+    opening = made("opening", tags=tags, metrics={"test_mse": 1.0, "test_sharpe": 1.0 if name == "a" else 2.0}).run
+    return replace(made(name, forecasts(), **fields), openings=(opening,))
+
+
+@pytest.mark.parametrize(
+    ("second", "same"),
+    [
+        (opened("b", "2013-03-01T00:00:00"), True),
+        (opened("b", "2011-06-01T00:00:00"), False),
+        (opened("b", None), False),
+        (opened("b", "2013-03-01T00:00:00", tags={"data.fingerprint": "another"}), False),
+        (opened("b", "2013-03-01T00:00:00", params={"evaluation.cost_bps": "1"}), None),
+    ],
+    ids=["same", "other bars", "unknown", "other data", "other costs"],
+)
+def test_of_test_sets_only_the_same_bars_compare_and_none_is_ever_best(second, same):
+    rows = rows_of(opened("a", "2013-03-01T00:00:00"), second)
+    assert rows["test_mse"].comparable[1] is (same is not False)
+    assert rows["test_sharpe"].comparable[1] is bool(same)
+    assert rows["test_sharpe"].best == rows["test_mse"].best == ()
+
+
+def test_metrics_of_the_first_opening_of_the_test_set_are_shown():
     openings = tuple(made(str(i), metrics={"test_mse": float(i), "val_mse": 9.0}).run for i in (1, 2))
     opened = replace(made("a", metrics={"val_mse": 1.0}), openings=openings)
     rows = rows_of(opened, foreign())
-    assert rows["test_mse"].values == (2.0, None)
+    assert rows["test_mse"].values == (1.0, None)
     assert rows["val_mse"].values == (1.0, None)
     assert rows["accuracy"].values == (None, 0.5)
 

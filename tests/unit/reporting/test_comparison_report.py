@@ -15,9 +15,10 @@ from tradingbot_exp.reporting.comparison_figures import (
     run_style,
 )
 from tradingbot_exp.reporting.comparison_numbers import Correlations, Difference, equity
-from tradingbot_exp.reporting.comparison_report import MOST, comparison_page
+from tradingbot_exp.reporting.comparison_report import comparison_page
 from tradingbot_exp.reporting.comparison_words import amount, headline, p_value, sentence, verdict
 from tradingbot_exp.reporting.page import Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.records import Curve
 
 NAN = float("nan")
@@ -105,7 +106,7 @@ def test_the_headline_says_who_is_better_who_is_not_and_who_cannot_be_compared()
 
 
 def test_every_run_has_a_line_of_its_own():
-    assert len({tuple(run_style(run).values()) for run in range(MOST)}) == MOST
+    assert len({tuple(run_style(run).values()) for run in range(MAX_COMPARED)}) == MAX_COMPARED
 
 
 def test_learning_curves_hold_the_losses_with_gaps_and_a_log_scale_where_they_span_much():
@@ -271,16 +272,16 @@ def test_text_from_the_store_stays_text():
 
 
 def test_twenty_runs_are_compared_and_headed_by_letters():
-    runs = [made(f"run-{i}", forecasts(seed=i), {"seed": str(i)}) for i in range(1, MOST + 1)]
+    runs = [made(f"run-{i}", forecasts(seed=i), {"seed": str(i)}) for i in range(1, MAX_COMPARED + 1)]
     page = comparison_page(runs)
     (table, *_) = blocks(page, Table, "metrics")
     assert [column.name for column in table.columns] == ["metric", *"ABCDEFGHIJKLMNOPQRST"]
     assert [column.hint for column in table.columns[1:3]] == ["run-1", "run-2"]
-    assert len(blocks(page, Figure, "equity")[0].figure.data) == MOST + 1
+    assert len(blocks(page, Figure, "equity")[0].figure.data) == MAX_COMPARED + 1
     assert page.title == "run-1 against 19 others"
 
 
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "a"], [str(i) for i in range(MOST + 1)]])
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "a"], [str(i) for i in range(MAX_COMPARED + 1)]])
 def test_too_few_too_many_or_the_same_run_twice_are_refused(names):
     with pytest.raises(ValueError, match="takes 2 to 20 different runs"):
         comparison_page([made(name) for name in names])

@@ -70,7 +70,8 @@ def test_page_forbids_requests_and_names_its_language_and_viewport(figure):
     page = figure_html(figure, "x")
     assert '<html lang="en">' in page
     assert '<meta name="viewport" content="width=device-width, initial-scale=1">' in page
-    assert "default-src 'none'" in page
+    for rule in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
+        assert rule in page
     own = page.replace(plotly_gzip_base64(), "").replace(json_of(page), "")
     assert not re.search(r"https?:|src=|href=", own)
 
@@ -185,7 +186,9 @@ def test_a_thousand_rows_weigh_little():
 
 def test_a_report_forbids_requests_and_has_the_landmarks_of_a_page():
     text = page_html(page_of(Paragraph("x"), anchor="what"))
-    assert "default-src 'none'" in text and '<html lang="en"' in text
+    for rule in ("default-src 'none'", "base-uri 'none'", "form-action 'none'"):
+        assert rule in text
+    assert '<html lang="en"' in text
     for landmark in ("<header>", '<nav aria-label="Contents">', '<main id="content"', "<footer>"):
         assert text.count(landmark) == 1
     assert text.count("<h1>") == 1 and '<a href="#what">A section</a>' in text

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 from mlflow import MlflowClient
@@ -11,9 +14,18 @@ from mlflow.entities import Metric, Param, RunTag
 
 from tradingbot_exp import ExperimentReporter
 from tradingbot_exp.errors import ReportError, RunError
+from tradingbot_exp.reporting.automatic import report_at_end
 
 SCRIPT = "<script>alert(1)</script>"
 HASH = "f" * 32
+
+
+class Closed(NamedTuple):
+    """What is left of a run when it has been closed, as far as its report is concerned."""
+
+    uri: str
+    run_id: str
+    delivery: SimpleNamespace
 
 
 @pytest.fixture
@@ -67,6 +79,27 @@ def test_a_report_is_written_to_reports_and_kept_among_the_artifacts_of_its_run(
     assert kept.read_text(encoding="utf-8") == path.read_text(encoding="utf-8")
     elsewhere = reporter.generate_training_report(run_id[:10], "own/place.html")
     assert elsewhere == workdir / "own" / "place.html" and elsewhere.is_file()
+
+
+@pytest.mark.parametrize("letter", ["n", "界"])
+def test_a_long_name_of_a_run_is_cut_in_that_of_its_report(
+    client: MlflowClient, experiment: str, reporter: ExperimentReporter, letter: str
+) -> None:
+    run_id = make_run(client, experiment, letter * 240, epochs=0)
+    path = reporter.generate_training_report(run_id)
+    assert path.is_file() and path.name.endswith(f"{letter}-{run_id[:8]}.html")
+    assert 80 <= len(path.name.encode()) <= 100
+
+
+def test_the_command_that_makes_a_report_again_can_be_pasted(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(workdir)
+    closed = Closed(f"sqlite:///{workdir}/my runs/a.db", "0" * 32, SimpleNamespace(failure=None))
+    assert report_at_end("training", closed) is None  # type: ignore[arg-type]
+    (line,) = [record.getMessage() for record in caplog.records if "could not be made" in record.getMessage()]
+    words = shlex.split(line.partition("To make it again: ")[2])
+    assert words[-2:] == ["--tracking-uri", closed.uri]
 
 
 def test_a_run_of_another_program_is_reported_on_and_left_as_it_is(

@@ -152,9 +152,18 @@ def test_the_best_of_each_row_is_marked(record):
         there = [cell.sort for cell in cells if cell.sort is not None]
         best = {"MSE": min, "MAE": min}.get(label, max)(there)
         marked = [cell.text for cell in cells if cell.tone == "good"]
-        wanted = label not in ("turnover a bar", "rank IC")  # neither way is better; there is no rival
+        # Neither way is better; there is no rival; both lose.
+        wanted = label not in ("turnover a bar", "rank IC", "Sortino ratio, net")
         assert bool(marked) == wanted, label
         assert all(text == next(cell.text for cell in cells if cell.sort == best) for text in marked)
+
+
+def test_the_best_of_what_has_no_skill_gets_no_star(record):
+    worthless = {"val_ic": -0.058, "val_linear_ic": -0.1, "val_sharpe": -0.1, "val_linear_sharpe": -0.2}
+    page = training_page(changed(record, metrics=record.run.metrics | worthless | {"val_buy_hold_sharpe": -0.3}))
+    rows = rows_of(table_of(page, "beside naive rivals"))
+    assert not any("★" in cell.text for label in ("IC", "Sharpe ratio, net") for cell in rows[label])
+    assert any("★" in cell.text for cell in rows["MSE"])
 
 
 def test_all_metrics_of_the_run_are_listed_as_they_are(record):
@@ -170,6 +179,15 @@ def test_best_epoch_and_early_stop_are_told(record):
     assert texts["Best epoch"] == "2"
     assert texts["Best validation loss"] == "0.25"
     assert texts["Early stop"] == "after 1 epoch without a better validation loss: stopped at epoch 3"
+
+
+def test_a_pruned_trial_is_not_said_to_have_stopped_by_itself(record):
+    params = {**record.run.params, "training.epochs": "50", "training.early_stopping": "5"}
+    page = training_page(changed(record, kind="trial", params=params, tags={"trial.state": "pruned"}))
+    (facts,) = blocks_of(page, Facts, "training")
+    stop = dict(facts.facts)["Early stop"].text
+    assert stop.endswith("not what ended it: the study pruned this trial after epoch 3")
+    assert dict(page.facts)["Status"].text == "pruned by its study"
 
 
 def test_a_learning_rate_that_changes_is_drawn_and_one_that_does_not_is_told(record):
@@ -241,9 +259,10 @@ def test_metrics_that_are_not_finite_are_words_and_no_tile(record, value):
         pd.DataFrame({"actual": [0.1], "forecast": [0.2], "next_log_return": [0.1]}),
         pd.DataFrame({"actual": ["a"] * 40, "forecast": ["b"] * 40, "next_log_return": ["c"] * 40}),
         pd.DataFrame({"actual": np.ones(40), "forecast": np.zeros(40), "next_log_return": np.zeros(40)}),
+        pd.DataFrame({"actual": np.ones(40), "forecast": np.ones(40), "next_log_return": np.full(40, 800.0)}),
         pd.DataFrame({"something": [1]}),
     ],
-    ids=["empty", "one", "text", "constant", "foreign"],
+    ids=["empty", "one", "text", "constant", "infinite", "foreign"],
 )
 def test_odd_predictions_make_a_report_too(record, predictions):
     page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
@@ -282,7 +301,7 @@ def test_a_sealed_test_set_is_said_to_be_and_an_opened_one_shows_each_time(recor
 
 def headline(**given):
     usual = {"bars": 400, "mse": 1e-4, "zero": 1.1e-4, "linear": 1.2e-4, "ic": 0.2, "luck": 0.098, "sharpe": 2.0}
-    rest = {"error": 1.5, "hold": 1.0, "per": "a year", "cost": 5.0, "break_even": 9.0}
+    rest = {"low": 0.5, "high": 3.5, "hold": 1.0, "per": "a year", "cost": 5.0, "break_even": 9.0}
     return Headline(**{**usual, **rest, **given})
 
 
@@ -292,6 +311,10 @@ def headline(**given):
         ({}, ("9.1 % less than the zero forecast", "more than luck gives", "above the 1.00", "beats its naive rivals")),
         ({"ic": 0.05}, ("no more than luck gives", "The evidence is mixed")),
         ({"linear": 0.9e-4}, ("more than a linear model of the same inputs", "The evidence is mixed")),
+        ({"mean": 0.98e-4}, ("more than the mean of the train targets", "The evidence is mixed")),
+        ({"linear": 0.9e-4, "mean": 0.9e-4}, ("inputs and the mean of", "The evidence is mixed")),
+        ({"linear_sharpe": 3.0}, ("above the 1.00 of buy and hold, but below the 3.00 of the linear", "is mixed")),
+        ({"linear_sharpe": 1.2, "mean": 1.05e-4}, ("beats its naive rivals",)),
         ({"mse": 2e-4, "ic": -0.2, "sharpe": -1.0}, ("more than", "wrong side up", "below", "Nothing here speaks")),
         ({"sharpe": -1.0, "hold": -2.0, "ic": 0.0, "mse": 2e-4}, ("above the −2.00", "Nothing here speaks")),
     ],
