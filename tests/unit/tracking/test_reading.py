@@ -167,7 +167,7 @@ def test_of_several_objectives_the_front_is_best(store: Store, experiment: str) 
         store.client.log_batch(child, tags=[RunTag("trial.values", values), RunTag("mlflow.parentRunId", other)])
     record = study_record(store, find_run(store, other))
     assert record.metrics == ("val_mse", "val_ic")
-    assert [trial.number for trial in record.best] == [0, 1, 3]
+    assert [trial.number for trial in record.best] == [0, 3, 1]
     assert parent != other
 
 
