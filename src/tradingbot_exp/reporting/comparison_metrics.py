@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tradingbot_exp.reporting.comparison_context import RULES, same_bars
@@ -118,14 +118,18 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
     names = dict.fromkeys(name for each in metrics for name in each)
     known = [(f"val_{name}", metric, "validation") for name, metric in JUDGED.items()]
     known += [(name, metric, "training") for name, metric in _TRAINING.items()]
-    known += [(f"test_{name}", metric, "test") for name, metric in JUDGED.items()]
+    # Choosing by the test set is what its seal forbids: there none is better.
+    known += [(f"test_{name}", replace(metric, better=0), "test") for name, metric in JUDGED.items()]
     named = {name for name, *_ in known}
     others = sorted(name for name in names if name not in named and name not in _CURVES)
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
     rows = []
     for name, metric, part in wanted:
         values = tuple(each.get(name) for each in metrics)
-        comparable = tuple(_comparable(records[0], record, metric) for record in records)
+        same = _same_test_bars if part == "test" else same_bars
+        comparable = tuple(
+            same(records[0], record) and _same_params(records[0], record, metric.needs) for record in records
+        )
         rows.append(MetricRow(name, metric, part, values, comparable, best(values, comparable, metric.better)))
     return rows
 
@@ -147,11 +151,24 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 
 
 def _metrics(record: TrainingRecord) -> dict[str, float]:
-    """Give a run's metrics, with those of the newest opening of its test set."""
-    opened = record.openings[-1].metrics if record.openings else {}
+    """Give a run's metrics, with those of the first opening of its test set: later ones know it already."""
+    opened = record.openings[0].metrics if record.openings else {}
     return {name: value for name, value in opened.items() if name.startswith("test_")} | dict(record.run.metrics)
 
 
-def _comparable(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
+def _same_params(reference: TrainingRecord, other: TrainingRecord, keys: Sequence[str]) -> bool:
     params, others = reference.run.params, other.run.params
-    return same_bars(reference, other) and all(params.get(key) == others.get(key) for key in metric.needs)
+    return all(params.get(key) == others.get(key) for key in keys)
+
+
+def _same_test_bars(reference: TrainingRecord, other: TrainingRecord) -> bool:
+    """Tell whether two test sets are the same bars of the same data; no where one was not opened."""
+    spans = [_opened_span(record) for record in (reference, other)]
+    same_data = reference.made.fingerprint == other.made.fingerprint
+    return None not in spans and spans[0] == spans[1] and same_data
+
+
+def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
+    tags = (record.openings[0] if record.openings else record.run).tags
+    start, end = tags.get("opened.start"), tags.get("opened.end")
+    return (start, end) if start and end else None
