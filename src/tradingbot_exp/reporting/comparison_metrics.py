@@ -153,7 +153,7 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 def _metrics(record: TrainingRecord) -> dict[str, float]:
     """Give a run's metrics, with those of the first opening of its test set: later ones know it already."""
     opened = record.openings[0].metrics if record.openings else {}
-    return {name: value for name, value in opened.items() if name.startswith("test_")} | dict(record.run.metrics)
+    return dict(record.run.metrics) | {name: value for name, value in opened.items() if name.startswith("test_")}
 
 
 def _same_params(reference: TrainingRecord, other: TrainingRecord, keys: Sequence[str]) -> bool:

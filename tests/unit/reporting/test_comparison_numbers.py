@@ -244,7 +244,7 @@ def opening(value, end="2013-03-01T00:00:00"):
 
 def test_metrics_of_the_first_opening_of_the_test_set_are_shown():
     openings = opening(1.0), opening(2.0)
-    opened = replace(made("a", metrics={"val_mse": 1.0}), openings=openings)
+    opened = replace(made("a", metrics={"val_mse": 1.0, "test_mse": 2.0}), openings=openings)
     rows = rows_of(opened, foreign())
     assert rows["test_mse"].values == (1.0, None)
     assert rows["val_mse"].values == (1.0, None)
