@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
 from tradingbot_exp.tracking.reading import PATCH
@@ -145,11 +146,11 @@ def _command_blocks(made: Surroundings) -> list[Block]:
 
     recipe = Recipe(made, None)
     if made.run.kind and recipe.own_program not in (None, "unknown"):
-        return [Notice(f"Made by a program of its own: {recipe.own_program}", "muted")]
+        return [Notice(redact(f"Made by a program of its own: {recipe.own_program}"), "muted")]
     if recipe.own_program is not None or made.overrides is None:
         return [_command_block("")]
     verify = f"python -m tradingbot_exp reproduce {made.run.run_id} --verify"
-    return [_command_block(recipe.command), Code(verify, "Or: train again and compare")]
+    return [_command_block(redact(recipe.command)), Code(verify, "Or: train again and compare")]
 
 
 def _command_block(command: str) -> Block:

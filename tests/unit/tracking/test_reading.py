@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -233,7 +234,9 @@ def test_of_several_objectives_the_front_is_best(store: Store, experiment: str) 
     assert parent != other
 
 
-def test_curves_are_the_same_from_sql_and_one_by_one(store: Store, experiment: str) -> None:
+def test_curves_are_the_same_from_sql_and_one_by_one(
+    store: Store, experiment: str, caplog: pytest.LogCaptureFixture
+) -> None:
     _, children = make_study(store.client, experiment, [0.1, 0.2, 0.3])
     store.client.log_metric(children[0], "val_loss", 9.0, timestamp=99, step=2)  # logged again: the newest counts
     store.client.log_metric(children[1], "val_loss", math.nan, timestamp=99, step=4)
@@ -244,6 +247,12 @@ def test_curves_are_the_same_from_sql_and_one_by_one(store: Store, experiment: s
     assert together[children[0]].values == (1.0, 9.0, 1 / 3)
     assert math.isnan(together[children[1]].values[3]) and together[children[2]].values[3] == math.inf
     assert read_curves(store, children, "nothing") == {}
+    assert not caplog.text
+    other: Any = SimpleNamespace(
+        get_metric_history=store.client.get_metric_history
+    )  # without what MLflow keeps private
+    assert repr(read_curves(Store(other, store.uri), children, "val_loss")) == repr(together)
+    assert "val_loss one run at a time: reading 3 runs is slow" in caplog.text
 
 
 def queries(store: Store, parent: str) -> int:
