@@ -248,9 +248,7 @@ def test_curves_are_the_same_from_sql_and_one_by_one(
     assert math.isnan(together[children[1]].values[3]) and together[children[2]].values[3] == math.inf
     assert read_curves(store, children, "nothing") == {}
     assert not caplog.text
-    other: Any = SimpleNamespace(
-        get_metric_history=store.client.get_metric_history
-    )  # without what MLflow keeps private
+    other: Any = SimpleNamespace(get_metric_history=store.client.get_metric_history)  # nothing private
     assert repr(read_curves(Store(other, store.uri), children, "val_loss")) == repr(together)
     assert "val_loss one run at a time: reading 3 runs is slow" in caplog.text
 
