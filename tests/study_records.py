@@ -102,4 +102,4 @@ def study(trials=None, space=SPACE, metrics=("val_loss",), directions=("minimize
     run = RunRecord(**{**given, **fields})
     overrides = ("hpo.num_trials=12", "hpo.pruner=median", "training.epochs=10")
     artifacts = Artifacts(overrides=overrides) if artifacts is None else artifacts
-    return StudyRecord(run, artifacts, tuple(metrics), tuple(directions), space, tuple(trials), (), Artifacts())
+    return StudyRecord(run, artifacts, tuple(metrics), tuple(directions), space, tuple(trials), ())

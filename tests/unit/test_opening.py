@@ -123,6 +123,7 @@ def test_each_further_opening_is_counted_and_changes_no_metric_of_the_run(
     store.client.delete_run(opened.evaluation_run_id)  # what was seen was seen
     try:
         assert cli.run(["evaluate", opened.run_id, "--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"]) == 0
+        assert len(training_record(store, find_run(store, opened.run_id)).openings) == earlier + 1
     finally:
         store.client.restore_run(opened.evaluation_run_id)
     said = capsys.readouterr().out
@@ -141,7 +142,7 @@ def test_each_further_opening_is_counted_and_changes_no_metric_of_the_run(
 
 
 def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not(
-    opened: Opened, caplog: pytest.LogCaptureFixture
+    opened: Opened, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     later = ["data.split.train=0.8", "data.split.val=0.1", "data.split.test=0.1"]
     with caplog.at_level(logging.WARNING):
@@ -150,9 +151,14 @@ def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not
     assert opened.run_id in overlapping.tags["test.overlap"]
     assert "were a test set before: IBM 2011-03-24" in caplog.text
     caplog.clear()
-    for other in (train(QUICK), train([*QUICK, *later, "data=msft"])):
+    same_bars, other_market = train([*QUICK, "seed=7"]), train([*QUICK, *later, "data=msft"])
+    for other in (same_bars, other_market):
         assert "test.overlap" not in other.tags
     assert "test set before" not in caplog.text
+    seen = training_record(store, find_run(store, same_bars.run_id)).others_opened
+    assert seen and {each.evaluated for each in seen} == {opened.run_id}
+    assert training_record(store, find_run(store, other_market.run_id)).others_opened == ()
+    assert training_record(store, find_run(store, opened.run_id)).others_opened == ()
 
 
 @pytest.fixture(scope="module")

@@ -89,7 +89,7 @@ def _note(text: str) -> None:
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """Give the recipe as plain values."""
     from tradingbot_exp.tracking.differences import touched
-    from tradingbot_exp.tracking.surroundings import PATCH
+    from tradingbot_exp.tracking.reading import PATCH
 
     made = recipe.made
     patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
@@ -120,16 +120,15 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
     from tradingbot_exp.tracking.differences import NUMERIC, touched
-    from tradingbot_exp.tracking.surroundings import PATCH
+    from tradingbot_exp.tracking.reading import PATCH
 
     made, run = recipe.made, recipe.made.run
     yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"
     yield wrapped_line("commit", made.commit or "none recorded: the run was made outside git")
     if made.patch is not None:
         files = ", ".join(touched(made.patch.decode("utf-8", "replace")))
-        holder = made.parent.run_id if made.is_trial and made.parent is not None else run.run_id
         yield wrapped_line("patch", f"changes {files}; git apply takes it from")
-        yield f"{'':12}mlflow artifacts download --run-id {holder} --artifact-path {PATCH}"
+        yield f"{'':12}mlflow artifacts download --run-id {made.patch_holder} --artifact-path {PATCH}"
     elif made.is_dirty:
         yield wrapped_line("patch", "there were uncommitted changes, and they were not kept")
     else:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
+from tradingbot_exp.tracking.reading import PATCH
 from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord
+from tradingbot_exp.tracking.store import run_page
+from tradingbot_exp.tracking.surroundings import Surroundings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,62 +95,84 @@ def problem_notices(artifacts: Artifacts) -> list[Notice]:
     return [Notice(f"Not readable, and so left out: {problem}") for problem in artifacts.problems]
 
 
+def run_link(run: RunRecord, other_id: str) -> str | None:
+    """Give the address of a run's page, in the experiment of `run`; None where the store is no server."""
+    served = run.store.startswith(("http://", "https://"))
+    return run_page(run.store, run.experiment_id, other_id) if served else None
+
+
 def command_of(overrides: Sequence[str]) -> str:
     """Write the command that composes the same configuration, quoted for a POSIX shell."""
     return shlex.join(["python", "-m", "tradingbot_exp.train", *overrides])
 
 
-def code_cell(run: RunRecord) -> Cell:
+def code_cell(made: Surroundings) -> Cell:
     """Show the commit that a run was made from, and whether the work tree had changes beyond it."""
-    commit = run.tags.get("mlflow.source.git.commit")
-    if not commit:
-        return Cell("not recorded: the run did not start in a git work tree", tone="muted")
-    branch = run.tags.get("mlflow.source.git.branch")
-    where = commit + (f" on {branch}" if branch else "")
-    if run.tags.get("git.dirty") == "true":
-        return Cell(f"{where}, with uncommitted changes", tone="warning")
-    return Cell(where)
+    if not made.commit:
+        why = ": the run did not start in a git work tree" if made.run.kind else ""
+        return Cell(f"not recorded{why}", tone="muted")
+    branch = made.tag("mlflow.source.git.branch")
+    where = made.commit + (f" on {branch}" if branch else "")
+    return Cell(f"{where}, with uncommitted changes", tone="warning") if made.is_dirty else Cell(where)
 
 
-def again_blocks(run: RunRecord, artifacts: Artifacts, command: str | None = None) -> list[Block]:
+def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:
     """Say how to get a run again: command, commit, patch, data, and the command that checks it.
 
     Parameters
     ----------
-    run : RunRecord
-    artifacts : Artifacts
+    made : Surroundings
     command : str, optional
         That of a study; it stands for the command of a single run, and for the one that checks it.
     """
+    run = made.run
     blocks: list[Block] = []
-    commit, dirty = run.tags.get("mlflow.source.git.commit"), run.tags.get("git.dirty") == "true"
-    if commit:
-        steps = [f"git checkout {shlex.quote(commit)}"]
-        if dirty:
-            patch = shlex.join(["mlflow", "artifacts", "download", "-r", run.run_id, "-a", "code/uncommitted.patch"])
+    if made.commit:
+        steps = [f"git checkout {shlex.quote(made.commit)}"]
+        if made.patch is not None:
+            patch = shlex.join(["mlflow", "artifacts", "download", "-r", made.patch_holder, "-a", PATCH])
             steps.append(f'git apply "$({patch})"')
         blocks.append(Code("\n".join(steps), "The code"))
-    if command:
-        blocks.append(Code(command, "The command"))
-    elif command is not None or artifacts.overrides is None:
-        blocks.append(Notice("The command of this run is not recorded.", "muted"))
-    else:
-        blocks.append(Code(command_of(artifacts.overrides), "The command"))
-    if command is None:
-        blocks.append(Code(f"python -m tradingbot_exp reproduce {run.run_id} --verify", "Or: train again and compare"))
-    environment = artifacts.environment or {}
+    blocks += _command_blocks(made) if command is None else [_command_block(command)]
     facts = [
-        ("Commit", code_cell(run)),
-        ("Patch", Cell("code/uncommitted.patch, in this run's artifacts" if dirty else "none: the tree was clean")),
-        ("Data fingerprint", _recorded(run.tags.get("data.fingerprint"))),
+        ("Commit", code_cell(made)),
+        ("Patch", _patch_cell(made)),
+        ("Data fingerprint", _recorded(made.fingerprint)),
         ("Configuration hash", _recorded(run.tags.get("config.sha256"))),
         ("Seed", _recorded(run.params.get("seed"))),
-        ("Machine", _recorded(_machine(environment))),
+        ("Machine", _recorded(_machine(made))),
         ("Run id", Cell(run.run_id)),
     ]
-    if not commit:
+    if not made.commit:
         facts.pop(1)
     return [*blocks, Facts(facts)]
+
+
+def _command_blocks(made: Surroundings) -> list[Block]:
+    """Give the command of a run, and the one that trains it again and compares."""
+    from tradingbot_exp.reproduction.recipe import Recipe
+
+    recipe = Recipe(made, None)
+    if made.run.kind and recipe.own_program not in (None, "unknown"):
+        return [Notice(redact(f"Made by a program of its own: {recipe.own_program}"), "muted")]
+    if recipe.own_program is not None or made.overrides is None:
+        return [_command_block("")]
+    verify = f"python -m tradingbot_exp reproduce {made.run.run_id} --verify"
+    return [_command_block(redact(recipe.command)), Code(verify, "Or: train again and compare")]
+
+
+def _command_block(command: str) -> Block:
+    return Code(command, "The command") if command else Notice("The command of this run is not recorded.", "muted")
+
+
+def _patch_cell(made: Surroundings) -> Cell:
+    if made.patch is not None:
+        left_out = made.recorded("git", "left_out_of_patch")
+        but = f"; it leaves out {', '.join(map(str, left_out))}" if left_out else ""
+        return Cell(f"{PATCH}, in the artifacts of the run {made.patch_holder}{but}")
+    if made.is_dirty:
+        return Cell("there were uncommitted changes, and they were not kept", tone="warning")
+    return _recorded("none: the tree was clean" if made.tag("git.dirty") else None)
 
 
 def made_line(now: datetime | None = None) -> str:
@@ -160,22 +186,15 @@ def _recorded(text: str | None) -> Cell:
     return Cell(text) if text else Cell("not recorded", tone="muted")
 
 
-def _machine(environment: object) -> str | None:
+def _machine(made: Surroundings) -> str | None:
     """Name Python, torch and the processor in a line, as far as ``environment.json`` does."""
-    if not isinstance(environment, dict):
-        return None
-
-    def get(block: str, key: str) -> object:
-        part = environment.get(block)
-        return part.get(key) if isinstance(part, dict) else None
-
     parts = [
-        f"{name} {value}" if name else str(value)
+        f"{name} {value}".strip()
         for name, value in (
-            ("Python", get("python", "version")),
-            ("torch", get("torch", "version")),
-            ("", get("hardware", "cpu")),
-            ("", get("platform", "system")),
+            ("Python", made.recorded("python", "version")),
+            ("torch", made.recorded("torch", "version")),
+            ("", made.recorded("hardware", "cpu")),
+            ("", made.recorded("platform", "system")),
         )
         if value
     ]

@@ -5,19 +5,23 @@ Runs go by letters, in the order in which they were given; the first, A, is the 
 
 from __future__ import annotations
 
-import contextlib
-import math
 import string
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+from tradingbot_exp.tracking.differences import (
+    Row,
+    code_facts,
+    config_rows,
+    day,
+    described,
+    differing,
+    hardware_facts,
+    without_branch,
+)
 from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.surroundings import Surroundings
 
 LETTERS = string.ascii_uppercase
-# What `config_sha256` leaves out: it changes no number of a run.
-_HARMLESS = ("experiment.", "tracking.", "hpo.")
-_HARMLESS_KEYS = ("data.name", "data.path", "data.symbol", "training.progress")
 # What follows from other params, or repeats one.
 _DERIVED = ("model.version",)
 _SPLIT = ("data.split.", "data.horizon")
@@ -25,47 +29,27 @@ RULES = ("evaluation.cost_bps", "evaluation.execution_lag", "evaluation.periods_
 """Params that a Sharpe ratio depends on, beside the forecasts."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """Something that the runs do not have in common; None for a run that does not say."""
-
-    name: str
-    values: tuple[str | None, ...]
-
-
 def config_differences(records: Sequence[TrainingRecord]) -> tuple[list[Row], list[Row]]:
-    """Compare the params of runs.
+    """Compare the params of runs, and their data: what can change a result, and what cannot; see `config_rows`."""
+    params = [described(record.run, record.made.fingerprint) for record in records]
+    return config_rows(params, [bool(record.run.kind) for record in records])
 
-    Returns
-    -------
-    deciding, harmless : list of Row
-        Keys whose values differ, in the order of the params: those that can change a result, and those that cannot
-        (names, storage, what a study would search). Numbers count by value: ``0.001`` is ``1e-3``. Of runs that
-        something else logged only the keys count that two runs have.
-    """
-    described = [_described(record) for record in records]
-    ours = [each for each, record in zip(described, records, strict=True) if record.run.kind]
-    if len(ours) > 1:
-        wanted = {row.name for row in differing(ours)}
-    else:
-        wanted = {key for each in described for key in each if sum(key in other for other in described) > 1}
-    rows = [row for row in differing(described) if row.name in wanted]
-    first = next((row.values for row in rows if row.name == "model.learning_rate"), None)
-    rows = [row for row in rows if not (row.name == "training.learning_rate" and row.values == first)]
-    deciding = [row for row in rows if not _is_harmless(row.name)]
-    return deciding, [row for row in rows if _is_harmless(row.name)]
+
+def code_differences(records: Sequence[TrainingRecord]) -> list[Row]:
+    """Compare commits, uncommitted changes and the package's source."""
+    rows = without_branch(differing([code_facts(record.made) for record in records]))
+    return [row for row in rows if row.name != "engine"]
 
 
 def environment_differences(records: Sequence[TrainingRecord]) -> list[Row]:
-    """Compare what the runs ran on: Python, torch, threads, processors, operating system, engine."""
-    return differing([_environment(record) for record in records])
+    """Compare what the runs ran on: Python, torch, machine and its settings, engine."""
+    return differing([_environment(record.made) for record in records])
 
 
-def differing(described: Sequence[Mapping[str, str]]) -> list[Row]:
-    """Give a row for each key whose values are not the same in all mappings."""
-    keys = dict.fromkeys(key for each in described for key in each)
-    rows = [Row(key, tuple(each.get(key) for each in described)) for key in keys]
-    return [row for row in rows if len({_canonical(value) for value in row.values}) > 1]
+def _environment(made: Surroundings) -> dict[str, str]:
+    named = {"Python": made.recorded("python", "version"), "torch": made.recorded("torch", "version")}
+    named |= {**hardware_facts(made.environment), "engine": made.tag("engine")}
+    return {name: str(value) for name, value in named.items() if value is not None}
 
 
 def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
@@ -73,7 +57,7 @@ def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
 
     Where one of them has no dates on record, as most trials, the way in which data are split has to be the same.
     """
-    if fingerprint(first) != fingerprint(second):
+    if first.made.fingerprint != second.made.fingerprint:
         return False
     dates = validation_dates(first), validation_dates(second)
     if None in (*dates[0], *dates[1]):
@@ -82,12 +66,6 @@ def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
         ]
         return splits[0] == splits[1]
     return dates[0] == dates[1]
-
-
-def fingerprint(record: TrainingRecord) -> str | None:
-    """Give the hash of the data that a run saw; None if it is not recorded."""
-    card = record.artifacts.card or {}
-    return record.run.tags.get("data.fingerprint") or _text(card.get("fingerprint"))
 
 
 def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
@@ -101,19 +79,23 @@ def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
 
 
 def only_seed_differs(records: Sequence[TrainingRecord]) -> bool:
-    """Tell whether nothing that decides a result differs, the seed aside."""
+    """Tell whether nothing that decides a result differs, the seed aside; no if that is not known."""
     rows = [row for row in config_differences(records)[0] if row.name not in _DERIVED]
     return (
         [row.name for row in rows] == ["seed"]
         and all(same_bars(records[0], record) for record in records)
-        and fingerprint(records[0]) is not None
-        and len({_code(record) for record in records}) == 1
+        and records[0].made.fingerprint is not None
+        and not without_branch(differing([code_facts(record.made) for record in records]))
+        and all(_is_code_known(record.made) for record in records)
     )
 
 
-def _code(record: TrainingRecord) -> tuple[str | None, ...]:
-    tags = record.run.tags
-    return (tags.get("mlflow.source.git.commit"), tags.get("git.dirty"), record.artifacts.patch_sha256)
+def _is_code_known(made: Surroundings) -> bool:
+    """Tell whether it is recorded what a run's code was: commit or source and, in a dirty tree, the whole patch."""
+    if made.recorded("git", "left_out_of_patch"):
+        return False
+    known = made.commit is not None or made.recorded("code", "sha256") is not None
+    return known and not (made.is_dirty and made.patch is None)
 
 
 def listed(words: Sequence[str]) -> str:
@@ -131,61 +113,5 @@ def grouped(values: Sequence[str | None]) -> str:
     )
 
 
-def code_differences(records: Sequence[TrainingRecord]) -> list[Row]:
-    """Compare commits, branches and uncommitted changes."""
-    named = {"commit": "mlflow.source.git.commit", "branch": "mlflow.source.git.branch", "changed": "git.dirty"}
-    described = []
-    for record in records:
-        facts = {label: record.run.tags[tag] for label, tag in named.items() if tag in record.run.tags}
-        if record.artifacts.patch_sha256:
-            facts["patch"] = record.artifacts.patch_sha256[:12]
-        described.append(facts)
-    return differing(described)
-
-
-def _described(record: TrainingRecord) -> dict[str, str]:
-    """Give a run's params and, among them, the fingerprint of its data: what data count by."""
-    seen = fingerprint(record)
-    return ({} if seen is None else {"data.fingerprint": seen[:12]}) | dict(record.run.params)
-
-
-def _environment(record: TrainingRecord) -> dict[str, str]:
-    """Flatten the parts of ``environment.json`` that can change a number or the speed."""
-    tree: Any = record.artifacts.environment or {}
-    get: Callable[[str, str], Any] = lambda block, key: (tree.get(block) or {}).get(key)  # noqa: E731
-    named = {
-        "Python": get("python", "version"),
-        "torch": get("torch", "version"),
-        "torch threads": get("torch", "threads"),
-        "CUDA": get("torch", "cuda"),
-        "deterministic": get("torch", "deterministic"),
-        "operating system": get("platform", "system"),
-        "architecture": get("platform", "machine"),
-        "processor": get("hardware", "cpu"),
-        "GPUs": ", ".join(get("hardware", "gpus") or []) or None,
-        "engine": record.run.tags.get("engine"),
-    }
-    return {name: str(value) for name, value in named.items() if value is not None}
-
-
-def _is_harmless(key: str) -> bool:
-    return key.startswith(_HARMLESS) or key in _HARMLESS_KEYS
-
-
-def _canonical(text: str | None) -> str | float | None:
-    """Make a number of a text that is one, so that ``0.001`` and ``1e-3`` are the same value."""
-    if text is None:
-        return None
-    with contextlib.suppress(ValueError):
-        number = float(text)
-        return text if math.isnan(number) else number
-    return text
-
-
 def _day(when: object) -> str | None:
-    """Write a time without the hour where that is midnight."""
-    return None if when is None else str(when).replace("T", " ").removesuffix(" 00:00:00")
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    return None if when is None else day(when)

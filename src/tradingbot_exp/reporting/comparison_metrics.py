@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tradingbot_exp.evaluation.names import naive_name
-from tradingbot_exp.reporting.comparison_context import RULES, fingerprint, same_bars
+from tradingbot_exp.reporting.comparison_context import RULES, same_bars
 from tradingbot_exp.reporting.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.records import TrainingRecord
 
@@ -165,17 +165,20 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 def _metrics(record: TrainingRecord) -> dict[str, float]:
     """Give a run's metrics, with those of the first opening of its test set, the only one out of sample."""
     opened = record.openings[0].metrics if record.openings else {}
-    return {name: value for name, value in opened.items() if name.startswith("test_")} | dict(record.run.metrics)
+    return dict(record.run.metrics) | {name: value for name, value in opened.items() if name.startswith("test_")}
 
 
 def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
     """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
-    if not (first.openings and second.openings):  # as a rule one of them has no value then
-        return same_bars(first, second)
-    tags = [each.openings[0].tags for each in (first, second)]
-    ends = [tuple(each.get(name, "") for name in ("opened.start", "opened.end")) for each in tags]
-    same = fingerprint(first) == fingerprint(second) and all(ends[0]) and ends[0] == ends[1]
+    spans = [_opened_span(record) for record in (first, second)]
+    same = None not in spans and spans[0] == spans[1] and first.made.fingerprint == second.made.fingerprint
     return first is second or same
+
+
+def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
+    tags = (record.openings[0] if record.openings else record.run).tags
+    start, end = tags.get("opened.start"), tags.get("opened.end")
+    return (start, end) if start and end else None
 
 
 def _same_rules(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:

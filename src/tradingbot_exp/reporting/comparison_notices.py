@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from tradingbot_exp.reporting.comparison_context import (
     LETTERS,
     RULES,
-    differing,
     environment_differences,
-    fingerprint,
     grouped,
     listed,
     validation_dates,
 )
 from tradingbot_exp.reporting.comparison_pairs import bars_of
 from tradingbot_exp.reporting.page import Notice
+from tradingbot_exp.tracking.differences import differing
 from tradingbot_exp.tracking.records import TrainingRecord
 
 _ENDINGS = {
@@ -52,7 +51,7 @@ def status_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
 def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     """Say whether the runs saw the same data, the same validation bars, and were judged by the same rules."""
     notices = []
-    marks = [fingerprint(record) for record in records]
+    marks = [record.made.fingerprint for record in records]
     known = [mark for mark in marks if mark is not None]
     if len(set(known)) > 1:
         seen = [
@@ -90,16 +89,17 @@ def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
 def code_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     """Say whether the runs came from the same code, and from the same kind of machine."""
     notices = []
-    commits = [record.run.tags.get("mlflow.source.git.commit") for record in records]
+    runs = [record.made for record in records]
+    commits = [made.commit for made in runs]
     if len({commit for commit in commits if commit}) > 1:
         where = grouped([commit and commit[:10] for commit in commits])
         notices.append(
             Notice(f"The runs came from different commits ({where}): part of a difference may be the code's.")
         )
-    dirty = [i for i, record in enumerate(records) if record.run.tags.get("git.dirty") == "true"]
+    dirty = [i for i, made in enumerate(runs) if made.is_dirty]
     if dirty:
         names = [LETTERS[i] for i in dirty]
-        patches = {records[i].artifacts.patch_sha256 for i in dirty}
+        patches = {runs[i].patch_sha256 for i in dirty}
         if len(dirty) == len(records) and len(patches) == 1 and None not in patches:
             notices.append(Notice("All runs came from the same uncommitted changes.", "muted"))
         else:

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation.bootstrap import MIN_BARS
-from tradingbot_exp.reporting.comparison_context import fingerprint
 from tradingbot_exp.tracking.records import TrainingRecord
 
 Floats = NDArray[np.float64]
@@ -45,7 +44,7 @@ def pair(reference: TrainingRecord, other: TrainingRecord) -> Pair:
         return _unpaired(nothing, "there are no forecasts on record")
     if _dating(left.index) != _dating(right.index):
         return _unpaired(nothing, "the two runs' bars are dated in different ways")
-    if left.index.inferred_type == "integer" and fingerprint(reference) != fingerprint(other):
+    if left.index.inferred_type == "integer" and reference.made.fingerprint != other.made.fingerprint:
         return _unpaired(nothing, "their bars carry no dates")
     shared = left.index.intersection(right.index).sort_values()
     if len(shared) < MIN_BARS:

@@ -139,9 +139,7 @@ def _runs_table(records: Sequence[TrainingRecord]) -> Table:
     rows = []
     for letter, record in zip(LETTERS, records, strict=False):
         run = record.run
-        commit = run.tags.get("mlflow.source.git.commit", "")[:10]
-        dirty = run.tags.get("git.dirty") == "true"
-        opened = len(record.openings)
+        commit, dirty = (record.made.commit or "")[:10], record.made.is_dirty
         rows.append(
             [
                 Cell(f"{letter}, reference" if letter == "A" else letter),
@@ -153,10 +151,23 @@ def _runs_table(records: Sequence[TrainingRecord]) -> Table:
                 Cell(moment(run.started), sort=run.started.timestamp()),
                 number_cell(run.seconds, duration),
                 Cell(f"{commit} + changes" if dirty else commit or MISSING, tone="plain" if commit else "muted"),
-                Cell(f"opened {opened}×" if opened else "sealed", sort=opened),
+                _test_cell(record),
             ]
         )
     return Table("The compared runs; the letters stand for them below", columns, rows)
+
+
+def _test_cell(record: TrainingRecord) -> Cell:
+    """Say how often a run's test set was opened; sealed is what nobody has seen, for no run."""
+    own, others = len(record.openings), record.others_opened
+    if own:
+        return Cell(f"opened {own}×", sort=own)
+    if others is None:
+        return Cell(MISSING, tone="muted")
+    if others:
+        return Cell(f"opened {len(others)}× for other runs", sort=len(others), tone="warning")
+    overlap = record.made.tag("test.overlap")
+    return Cell("learned from opened bars", sort=0, tone="warning") if overlap else Cell("sealed", sort=0)
 
 
 def _metric_blocks(records: Sequence[TrainingRecord], rows: Sequence[MetricRow]) -> list[Block]:

@@ -10,7 +10,6 @@ from tradingbot_exp.reporting.backtest_numbers import rules_of
 from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.comparison_context import (
     LETTERS,
-    Row,
     code_differences,
     config_differences,
     environment_differences,
@@ -29,6 +28,7 @@ from tradingbot_exp.reporting.comparison_words import NAMES, amount, interval, p
 from tradingbot_exp.reporting.configuration import shown
 from tradingbot_exp.reporting.numbers import MISSING, count, ratio
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Figure, Notice, Paragraph, Table, Tone
+from tradingbot_exp.tracking.differences import Row
 from tradingbot_exp.tracking.records import Curve, TrainingRecord
 
 

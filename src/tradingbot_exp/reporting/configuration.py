@@ -5,28 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tradingbot_exp.reporting.comparison_context import differing
 from tradingbot_exp.reporting.numbers import MISSING, count, moment
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.tracking.differences import Row, config_rows, day, described
 from tradingbot_exp.tracking.records import RunRecord
+from tradingbot_exp.tracking.surroundings import Surroundings
 
 # What decides a training run; all else is folded away.
 BLOCKS = ("data", "model", "training", "evaluation")
 _PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
 
 
-def configuration_blocks(run: RunRecord, previous: RunRecord | None) -> list[Block]:
+def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list[Block]:
     """Lay a run's params out by block, and mark those that differ from the previous run of its experiment."""
+    run = made.run
     if not run.params:
         return [Notice("No parameters are on record for this run.", "muted")]
-    changed = {} if previous is None else changes(run, previous)
+    rows = [] if previous is None else changes(made, previous)
+    changed = {row.name: row.values[0] for row in rows}
     groups: dict[str, dict[str, str]] = {}
     for key, value in run.params.items():
         block, _, name = key.partition(".")
         groups.setdefault(block if name else "general", {})[key] = value
     tables = {block: _table(block, values, changed) for block, values in groups.items()}
     shown = [tables.pop(block) for block in BLOCKS if block in tables]
-    blocks = [*_changes_blocks(run, previous, changed)]
+    blocks = _changes_blocks(previous, rows) if run.kind == "training" else []
     if shown:
         blocks.append(Details(f"Configuration of data, model, training and evaluation: {_keys(shown)}", shown))
     if tables:
@@ -35,12 +38,11 @@ def configuration_blocks(run: RunRecord, previous: RunRecord | None) -> list[Blo
     return blocks
 
 
-def changes(run: RunRecord, previous: RunRecord) -> dict[str, str | None]:
-    """Give the previous run's value of each param that differs; None where only one of the two has the key.
-
-    Numbers count by value: ``1e-3`` is ``0.001``.
-    """
-    return {row.name: row.values[0] for row in differing([previous.params, run.params])}
+def changes(made: Surroundings, previous: RunRecord) -> list[Row]:
+    """Give what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
+    pair = [described(previous), described(made.run, made.fingerprint)]
+    deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])
+    return [*deciding, *harmless]
 
 
 def shown(value: str | None) -> str:
@@ -80,15 +82,15 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
     return blocks
 
 
-def _changes_blocks(run: RunRecord, previous: RunRecord | None, changed: Mapping[str, str | None]) -> list[Block]:
+def _changes_blocks(previous: RunRecord | None, changed: Sequence[Row]) -> list[Block]:
     if previous is None:
         return [Paragraph("This is the first training run of its experiment: there is none before to compare with.")]
     before = f"{previous.name}, started {moment(previous.started)}"
     if not changed:
         return [Paragraph(f"Configured exactly as the previous run of the experiment ({before}).")]
     rows = [
-        [Cell(key), Cell(shown(run.params.get(key)), tone="warning"), Cell(shown(old), tone="muted")]
-        for key, old in changed.items()
+        [Cell(row.name), Cell(shown(row.values[1]), tone="warning"), Cell(shown(row.values[0]), tone="muted")]
+        for row in changed
     ]
     columns = [Column("key"), Column("this run"), Column("previous run")]
     return [Table(f"What differs from the previous run of the experiment: {before}", columns, rows)]
@@ -149,4 +151,4 @@ def _features(names: Any) -> str | None:
 
 def _day(when: Any) -> str:
     """Write a time of the card, without the hour where that is midnight."""
-    return MISSING if when is None else str(when).removesuffix("T00:00:00").replace("T", " ")
+    return MISSING if when is None else day(when)

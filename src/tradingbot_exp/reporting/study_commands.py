@@ -22,8 +22,8 @@ def winner_blocks(study: Study, record: StudyRecord) -> list[Block]:
     if winner is None:
         return []
     words = winner_overrides(record, winner)
-    if words is None and record.winner.overrides is not None and _ours(record):
-        words = list(record.winner.overrides)  # of a plain sweep's job
+    if words is None and record.winner_overrides is not None and _ours(record):
+        words = list(record.winner_overrides)  # of a plain sweep's job
     if words is not None and not _from_arrays(record):
         return [Code(command_of(words), "To train the winner by itself")]
     found = _decoded(record, winner)

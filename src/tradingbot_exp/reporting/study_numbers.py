@@ -18,6 +18,7 @@ from tradingbot_exp.hpo.objectives import Objective
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.numbers import count, significant
 from tradingbot_exp.reporting.study_space import Axis, axes_of
+from tradingbot_exp.tracking.reading import has_values, rank_trials
 from tradingbot_exp.tracking.records import RunRecord, StudyRecord, TrialRecord
 
 STATES = ("complete", "pruned", "failed", "interrupted", "running")
@@ -70,7 +71,7 @@ class Study:
     @cached_property
     def complete(self) -> tuple[TrialRecord, ...]:
         """Complete trials with finite values, by number."""
-        return tuple(trial for trial in self.trials if _valued(trial, len(self.objectives)))
+        return tuple(trial for trial in self.trials if has_values(trial, len(self.objectives)))
 
     @cached_property
     def distinct(self) -> tuple[TrialRecord, ...]:
@@ -103,12 +104,6 @@ class Study:
         costs = self.costs(self.complete, objective)
         return [self.complete[i] for i in np.argsort(costs, kind="stable")]
 
-    def values_of(self, trial: TrialRecord) -> str:
-        """Write a trial's values."""
-        return ", ".join(
-            value_text(objective.metric, value) for objective, value in zip(self.objectives, trial.values, strict=True)
-        )
-
 
 def study_of(record: StudyRecord) -> Study:
     """Put a record in order."""
@@ -126,8 +121,7 @@ def study_of(record: StudyRecord) -> Study:
             trials = tuple(_with_values(trial, named) for trial in trials)
     objectives = tuple(Objective(metric, way) for metric, way in zip(metrics, directions, strict=True))
     axes, twins = axes_of(record.space, trials)
-    valued = [trial for trial in trials if _valued(trial, len(objectives))]
-    return Study(record.run, objectives, assumed, axes, twins, trials, _best(valued, objectives))
+    return Study(record.run, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
 
 
 def value_text(metric: str, value: float | None, digits: int = 4) -> str:
@@ -207,10 +201,6 @@ def scale_of(values: Sequence[float] | NDArray[np.float64], keep: float | None =
     return Scale(log, float(seen.min()), float(seen.max()), int(array.size - inside.sum()))
 
 
-def _valued(trial: TrialRecord, number: int) -> bool:
-    return trial.state == "complete" and len(trial.values) == number and all(map(math.isfinite, trial.values))
-
-
 def _returned(trials: Sequence[TrialRecord]) -> tuple[str, ...]:
     """Name what the jobs of a foreign sweep returned: ``objective``, or ``objective_0`` and so on."""
     names = {name for trial in trials for name in trial.metrics}
@@ -224,18 +214,3 @@ def _with_values(trial: TrialRecord, names: Sequence[str]) -> TrialRecord:
     if trial.state != "complete" or not all(name in trial.metrics for name in names):
         return trial
     return replace(trial, values=tuple(trial.metrics[name] for name in names))
-
-
-def _best(trials: Sequence[TrialRecord], objectives: Sequence[Objective]) -> tuple[TrialRecord, ...]:
-    if not trials:
-        return ()
-    signs = np.array([objective.sign for objective in objectives])
-    costs = np.array([trial.values for trial in trials], dtype=np.float64) * signs
-    order = np.lexsort((np.arange(len(trials)), costs[:, 0]))
-    if len(objectives) == 1:
-        return tuple(trials[i] for i in order)
-
-    def dominated(cost: NDArray[np.float64]) -> bool:
-        return bool(np.any(np.all(costs <= cost, axis=1) & np.any(costs < cost, axis=1)))
-
-    return tuple(trials[i] for i in order if not dominated(costs[i]))

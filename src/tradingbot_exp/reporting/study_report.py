@@ -256,12 +256,11 @@ def _searched_blocks(study: Study, record: StudyRecord) -> list[Block]:
     if record.artifacts.card or study.run.tags.get("data.fingerprint"):
         blocks.append(Details("Data", data_blocks(record.artifacts.card, study.run)))
     if study.run.params:
-        # A study has no run before it that it would be compared with.
-        blocks += configuration_blocks(study.run, None)[1:]
+        blocks += configuration_blocks(record.made, None)
     return blocks
 
 
 def _again_blocks(study: Study, record: StudyRecord) -> list[Block]:
     command = again_command(study, record)
     foreign = sweep_blocks(study, record)
-    return [*notices(record), *foreign, *again_blocks(study.run, record.artifacts, command)]
+    return [*notices(record), *foreign, *again_blocks(record.made, command)]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from tradingbot_exp.reporting.common import number_cell
+from tradingbot_exp.reporting.common import number_cell, run_link
 from tradingbot_exp.reporting.configuration import shown
 from tradingbot_exp.reporting.numbers import MISSING, count, duration
 from tradingbot_exp.reporting.page import Cell, Column, Facts, Table, Tone
@@ -14,7 +14,6 @@ from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import Axis, space_size
 from tradingbot_exp.reporting.study_words import listed
 from tradingbot_exp.tracking.records import TrialRecord
-from tradingbot_exp.tracking.store import run_page
 
 _TONES: dict[str, Tone] = {"pruned": "muted", "failed": "bad", "interrupted": "warning", "running": "warning"}
 _ID_LETTERS = 8
@@ -131,9 +130,7 @@ def param_cell(axis: Axis, trial: TrialRecord) -> Cell:
 
 def run_cell(study: Study, trial: TrialRecord) -> Cell:
     """Show the first letters of a run's id, leading to its page where the store is a server."""
-    uri = study.run.params.get("tracking.uri", "")
-    href = run_page(uri, study.run.experiment_id, trial.run_id) if uri.startswith(("http://", "https://")) else None
-    return Cell(trial.run_id[:_ID_LETTERS], href=href)
+    return Cell(trial.run_id[:_ID_LETTERS], href=run_link(study.run, trial.run_id))
 
 
 def _attempts(study: Study) -> Sequence[int]:

@@ -20,6 +20,7 @@ from tradingbot_exp.reporting.common import (
     number_cell,
     numbers_of,
     problem_notices,
+    run_link,
 )
 from tradingbot_exp.reporting.comparison_metrics import judged
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
@@ -63,7 +64,7 @@ def training_page(record: TrainingRecord) -> Page:
         Section("training", "How it went", course_blocks(run)),
         Section("quality", "How good it is", _quality_blocks(record)),
         Section("why", "Why", _why_blocks(record)),
-        Section("again", "How to get it again", again_blocks(run, record.artifacts)),
+        Section("again", "How to get it again", again_blocks(record.made)),
         Section("test", "Test set", _test_blocks(record)),
     ]
     return Page(run.name, KIND, header_facts(run), sections, made_line())
@@ -79,16 +80,16 @@ def _run_blocks(record: TrainingRecord) -> list[Block]:
     note = run.tags.get("mlflow.note.content")
     if note:
         blocks.append(Paragraph(note))
-    facts = [("Model", Cell(_model(run))), ("Code", code_cell(run)), ("Run id", Cell(run.run_id))]
+    facts = [("Model", Cell(_model(run))), ("Code", code_cell(record.made)), ("Run id", Cell(run.run_id))]
     if run.parent_id:
-        facts.append(("Study", Cell(run.parent_id)))
+        facts.append(("Study", Cell(run.parent_id, href=run_link(run, run.parent_id))))
     user = {key: value for key, value in run.tags.items() if "." not in key and key not in ("engine", "error")}
     user.pop("periods_per_year", None)
     if user:
         facts.append(("Tags", Cell(", ".join(f"{key}: {value}" for key, value in user.items()))))
     blocks.append(Facts(facts))
     data = [*data_blocks(record.artifacts.card, run), *fold_blocks(record)]
-    return [*blocks, *data, *configuration_blocks(run, record.previous)]
+    return [*blocks, *data, *configuration_blocks(record.made, record.previous)]
 
 
 def _model(run: RunRecord) -> str:
@@ -230,14 +231,40 @@ def _importance_words(names: list[str], mean: NDArray[np.float64], std: NDArray[
     return f"Shuffling these makes the forecast clearly worse, the first the most: {', '.join(sure[:3])}{more}."
 
 
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _seen_before(record: TrainingRecord) -> list[Block]:
+    """Say what was seen already: test bars for other runs, and bars of train and validation as a test set."""
+    blocks: list[Block] = []
+    others, overlap = record.others_opened, record.made.tag("test.overlap")
+    if others:
+        runs = list(dict.fromkeys(each.evaluated for each in others))
+        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
+        text = f"Bars of this test set were opened {_times(len(others))} for other runs ({', '.join(runs[:3])}{more}), "
+        text += f"last on {others[-1].at[:16]} by {others[-1].by}. "
+        blocks.append(Notice(text + "What was decided after it, this run included, is not out of sample there."))
+    if overlap:
+        blocks.append(Notice(f"Train or validation bars of this run were a test set before: {overlap}."))
+    return blocks
+
+
 def _test_blocks(record: TrainingRecord) -> list[Block]:
-    openings = record.openings
+    openings, others = record.openings, record.others_opened
+    evaluated = record.run.tags.get("evaluated.run_id")
+    if evaluated:
+        return [Paragraph(f"This run is itself an opening of the test set, for the run {evaluated}.")]
+    blocks = _seen_before(record)
     if not openings:
-        text = "Sealed, never opened: no number of this report has seen a test bar. "
+        text = "Not opened for this run. "
+        if others is None:
+            text += "Its data or its dates are not on record: whether the same bars were opened for others is unknown. "
+        elif not blocks:
+            text = "Sealed, never opened: no number of this report has seen a test bar, as far as this store knows. "
         command = f"python -m tradingbot_exp evaluate {record.run.run_id}"
-        return [Paragraph(text + "Opening it is counted."), Code(command, "To open it")]
-    times = "once" if len(openings) == 1 else f"{len(openings)} times"
-    blocks: list[Block] = [Paragraph(f"Opened {times}.")]
+        return [*blocks, Paragraph(text + "Opening it is counted."), Code(command, "To open it")]
+    blocks.append(Paragraph(f"Opened {_times(len(openings))}."))
     if len(openings) > 1:
         blocks.append(
             Notice("Only the first opening is out of sample: what was decided after it has seen the test set.")

@@ -68,7 +68,7 @@ class Recipe:
     def own_program(self) -> str | None:
         """The program, if it was another one than the main job."""
         card = self.made.card or {}
-        if self.made.run.kind == "sweep" and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
+        if self.made.run.kind and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
             return None
         if "config.sha256" in self.made.run.tags and card.get("source") != GIVEN_ARRAYS:
             return None

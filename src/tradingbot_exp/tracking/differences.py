@@ -119,7 +119,7 @@ def compare(a: Surroundings, b: Surroundings) -> RunDifferences:
         b=b.run,
         config=tuple(config),
         names=tuple(names),
-        code=_without_branch(both("code", code)),
+        code=without_branch(both("code", code)),
         patch=patch_diff(*patches),
         patch_files=(touched(patches[0]), touched(patches[1])),
         data=both("data", [data_facts(each) for each in runs]),
@@ -140,10 +140,10 @@ def differing(described: Sequence[Mapping[str, str]]) -> list[Row]:
     return [row for row in rows if len({canonical(value) for value in row.values}) > 1]
 
 
-def _without_branch(rows: tuple[Row, ...]) -> tuple[Row, ...]:
-    """Leave the branch out where both are at the same commit: its name is no code."""
+def without_branch(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Leave the branch out where all are at the same commit: its name is no code."""
     if any(row.name == "commit" for row in rows):
-        return rows
+        return tuple(rows)
     return tuple(row for row in rows if row.name != "branch")
 
 
@@ -173,6 +173,12 @@ def config_rows(params: Sequence[Mapping[str, str]], ours: Sequence[bool]) -> tu
     first = next((row.values for row in rows if row.name == "model.learning_rate"), None)
     rows = [row for row in rows if not (row.name == "training.learning_rate" and row.values == first)]
     return [row for row in rows if not is_harmless(row.name)], [row for row in rows if is_harmless(row.name)]
+
+
+def described(run: RunRecord, fingerprint: str | None = None) -> dict[str, str]:
+    """Give a run's params and, before them, the fingerprint of its data: what data count by."""
+    seen = fingerprint or run.tags.get("data.fingerprint")
+    return ({} if seen is None else {"data.fingerprint": seen}) | dict(run.params)
 
 
 def is_harmless(key: str) -> bool:

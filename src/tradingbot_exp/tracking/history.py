@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.tracking.differences import Row, config_rows, differing, is_harmless
+from tradingbot_exp.tracking.differences import Row, config_rows, described, differing, is_harmless
 from tradingbot_exp.tracking.reading import (
     json_file,
     rank_trials,
@@ -192,7 +192,7 @@ def _use(kind: str, digest: str, records: Sequence[RunRecord]) -> ConfigurationU
         last=newest.started,
         run_ids=tuple(record.run_id for record in reversed(records)),
         code=_code(reversed(records)),
-        params=_described(newest),
+        params=described(newest),
         result=_best_run(records),
     )
 
@@ -215,18 +215,12 @@ def _study(store: Store, run: Run, children: Sequence[Run]) -> ConfigurationUse:
         last=max(started),
         run_ids=(record.run_id,),
         code=_code([record]),
-        params=_described(record),
+        params=described(record),
         result=result,
         study=record.tags.get("study.name", record.name),
         trials=states,
         searched=tuple(space),
     )
-
-
-def _described(record: RunRecord) -> dict[str, str]:
-    """Give a run's params and, before them, the fingerprint of its data: what data count by."""
-    seen = record.tags.get("data.fingerprint")
-    return ({} if seen is None else {"data.fingerprint": seen}) | dict(record.params)
 
 
 def _code(records: Iterable[RunRecord]) -> tuple[Code, ...]:

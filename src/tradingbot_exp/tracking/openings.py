@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.data.identity import Span, overlap
+from tradingbot_exp.data.identity import Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.ledger import all_experiments, search_all
 from tradingbot_exp.tracking.store import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from mlflow import MlflowClient
 
+    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.records import RunRecord
     from tradingbot_exp.tracking.run import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -72,6 +76,39 @@ def overlapping_openings(
         for each in found
         if (each.instrument == instrument or each.fingerprint == fingerprint) and overlap((each.start, each.end), dates)
     ]
+
+
+def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) -> tuple[Opening, ...] | None:
+    """Find the openings for other runs that share bars with a run's test set, oldest first.
+
+    Returns
+    -------
+    tuple of Opening, or None
+        None if the run's data or the dates of its test set are not recorded.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    instrument, fingerprint = (run.tags.get(name, "") for name in ("data.instrument", "data.fingerprint"))
+    dates = _test_dates(run, card)
+    if dates is None or not (instrument or fingerprint):
+        return None
+    found = overlapping_openings(store.client, store.uri, instrument, fingerprint, dates)
+    return tuple(each for each in found if run.run_id not in (each.evaluated, each.run_id))
+
+
+def _test_dates(run: RunRecord, card: Mapping[str, Any] | None) -> Span | None:
+    """Give the first and last test bar by the data card, or else all that is later than validation."""
+    import pandas as pd
+
+    split = (card or {}).get("split")
+    part = split.get("test") if isinstance(split, Mapping) else None
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        return stamp(pd.Timestamp(part["start"])), stamp(pd.Timestamp(part["end"]))  # type: ignore[index]  # suppressed
+    after = run.tags.get("data.val_end")
+    return (f"{after}+", "~") if after else None  # sorts behind that moment, and behind every other
 
 
 def _opening(run_id: str, tags: Mapping[str, str]) -> Opening:

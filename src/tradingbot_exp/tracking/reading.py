@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,10 @@ from tradingbot_exp.tracking.store import reason, wrapped
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
+log = logging.getLogger(__name__)
+
 LOSSES = ("train_loss", "val_loss", "learning_rate")
+PATCH = "code/uncommitted.patch"
 _INFINITE = 1.7976931348623157e308  # what MLflow makes of an infinity
 _PAGE = 1000
 # What a server gives in one answer about the histories of several runs.
@@ -47,18 +51,34 @@ def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: s
         tags=dict(data.tags),
         metrics={name: _number(value) for name, value in data.metrics.items()},
         curves={name: each[info.run_id] for name, each in found.items() if info.run_id in each},
+        store=store.shown,
     )
 
 
 def training_record(store: Store, run: Run) -> TrainingRecord:
     """Read all that a report about one run needs."""
-    record = run_record(store, run, LOSSES)
+    from tradingbot_exp.tracking.openings import others_opened
+
+    record, parent = run_record(store, run, LOSSES), read_parent(store, run)
+    artifacts = read_artifacts(store, run, parent)
+    own = _openings(store, run)
     return TrainingRecord(
         run=record,
-        artifacts=read_artifacts(store, run),
-        previous=_previous(store, run),
-        openings=tuple(run_record(store, each) for each in _openings(store, run)),
+        artifacts=artifacts,
+        previous=_previous(store, run) if record.kind == "training" else None,
+        openings=tuple(run_record(store, each, experiment=record.experiment) for each in own),
+        others_opened=others_opened(store, record, artifacts.card),
+        parent=None if parent is None else run_record(store, parent, experiment=record.experiment),
     )
+
+
+def read_parent(store: Store, run: Run) -> Run | None:
+    """Read the run that a run belongs to, its study's or its sweep's; None if there is none."""
+    parent_id = run.data.tags.get("mlflow.parentRunId")
+    if parent_id is None:
+        return None
+    with wrapped(f"The run {parent_id}, to which {run.info.run_id} belongs, cannot be read"):
+        return store.client.get_run(parent_id)
 
 
 @contextmanager
@@ -94,9 +114,8 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     )
     best = rank_trials(trials, directions)
     by_id = {child.info.run_id: child for child in children}
-    winner = read_artifacts(store, by_id[best[0].run_id]) if best else Artifacts()
-    returns = read_artifact(store, run, "evaluation/trial_returns.parquet", _parquet)
-    return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, winner, returns)
+    words = reader(store, [by_id[best[0].run_id]], [])("config/overrides.yaml", words_file) if best else None
+    return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, words)
 
 
 def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Curve]:
@@ -132,18 +151,22 @@ def _bulk_points(store: Store, run_ids: Sequence[str], name: str) -> Iterable[tu
             found += backend.get_metric_history_bulk(ids, name, 10**9)
         return [(each.run_id, each.step, each.timestamp, each.value) for each in found]
     if len(run_ids) > 1 and hasattr(backend, "get_host_creds"):  # a server
-        return _server_points(backend, run_ids, name)
-    return [
-        (run_id, point.step, point.timestamp, point.value)
-        for run_id in run_ids
-        for point in store.client.get_metric_history(run_id, name)
-    ]
+        return _server_points(store, backend, run_ids, name)
+    if len(run_ids) > 1 and not store.uri.startswith("file:"):
+        log.warning("This version of MLflow gives %s one run at a time: reading %d runs is slow.", name, len(run_ids))
+    return [point for run_id in run_ids for point in _single_points(store, run_id, name)]
 
 
-def _server_points(backend: Any, run_ids: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
+def _single_points(store: Store, run_id: str, name: str) -> list[tuple[str, int, int, float]]:
+    """Ask for the whole history of one run, however long it is."""
+    return [(run_id, each.step, each.timestamp, each.value) for each in store.client.get_metric_history(run_id, name)]
+
+
+def _server_points(store: Store, backend: Any, run_ids: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
     """Ask a server for the histories of many runs at once, as its own pages do.
 
-    An answer that is as long as a server's answers may be is asked for again in halves, so that nothing is cut.
+    An answer that is as long as a server's answers may be is asked for again in halves, and the history of a single run
+    in whole, so that nothing is cut.
     """
     from mlflow.utils.rest_utils import http_request, verify_rest_response
 
@@ -155,35 +178,53 @@ def _server_points(backend: Any, run_ids: Sequence[str], name: str) -> list[tupl
         query = {"run_id": ids, "metric_key": name, "max_results": _SERVER_POINTS}
         answer = verify_rest_response(http_request(backend.get_host_creds(), endpoint, "GET", params=query), endpoint)
         points = answer.json()["metrics"]
-        if len(points) >= _SERVER_POINTS and len(ids) > 1:
+        if len(points) >= _SERVER_POINTS and len(ids) == 1:
+            found += _single_points(store, ids[0], name)
+            continue
+        if len(points) >= _SERVER_POINTS:
             waiting += [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
             continue
         found += [(each["run_id"], int(each["step"]), int(each["timestamp"]), float(each["value"])) for each in points]
     return found
 
 
-def read_artifacts(store: Store, run: Run) -> Artifacts:
-    """Read what the artifacts say; what is not there is None, what cannot be read is named in `problems`."""
+def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifacts:
+    """Read what the artifacts of a run say, and of a trial what its study keeps for all.
+
+    What is not there is None, what cannot be read is named in `problems`.
+    """
     problems: list[str] = []
+    own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
+    return Artifacts(
+        predictions=own("evaluation/validation_returns.csv", _predictions),
+        card=shared("data/data_card.json", mapping_file),
+        environment=shared("environment/environment.json", mapping_file),
+        overrides=shared("config/overrides.yaml", words_file),
+        importance=own("evaluation/feature_importance.csv", _csv),
+        histograms=shared("data/feature_histograms.json", json_file),
+        traceback=own("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
+        patch=shared(PATCH, Path.read_bytes),
+        problems=tuple(problems),
+    )
+
+
+def reader(
+    store: Store, runs: Sequence[Run | None], problems: list[str]
+) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """Give a function that reads an artifact of the first run that has it; None if none has.
+
+    Where it cannot be read the reason is added to `problems`.
+    """
 
     def read(path: str, parse: Callable[[Path], Any]) -> Any:
         try:
-            return read_artifact(store, run, path, parse)
+            found = (read_artifact(store, run, path, parse) for run in runs if run is not None)
+            return next((each for each in found if each is not None), None)
         except Exception as error:
             problems.append(f"{path}: {reason(error)}")
             return None
 
-    overrides = read("config/overrides.yaml", yaml_file)
-    return Artifacts(
-        predictions=read("evaluation/validation_returns.csv", _predictions),
-        card=read("data/data_card.json", json_file),
-        environment=read("environment/environment.json", json_file),
-        overrides=None if overrides is None else tuple(str(word) for word in overrides),
-        importance=read("evaluation/feature_importance.csv", _csv),
-        histograms=read("data/feature_histograms.json", json_file),
-        traceback=read("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
-        problems=tuple(problems),
-    )
+    return read
 
 
 def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
@@ -228,8 +269,12 @@ def _previous(store: Store, run: Run) -> RunRecord | None:
 
 
 def _openings(store: Store, run: Run) -> list[Run]:
+    """Give the openings for a run, deleted ones too: what was seen was seen."""
+    from tradingbot_exp.tracking.ledger import search_all
+
     query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.info.run_id}'"
-    return search_runs(store, [run.info.experiment_id], query)
+    with wrapped(f"The runs in {store.shown} cannot be read"):
+        return list(search_all(store.client, [str(run.info.experiment_id)], query))
 
 
 def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
@@ -279,21 +324,27 @@ def _several(text: str) -> tuple[str, ...]:
     return tuple(part.strip(" '\"") for part in text.strip("[]").split(","))
 
 
+def has_values(trial: TrialRecord, number: int) -> bool:
+    """Tell whether a trial is complete, with a finite value of each of so many objectives."""
+    return trial.state == "complete" and len(trial.values) == number and all(map(math.isfinite, trial.values))
+
+
 def rank_trials(trials: Sequence[TrialRecord], directions: Sequence[str]) -> tuple[TrialRecord, ...]:
-    """Rank complete trials, the best first; of several objectives, keep those that no other dominates."""
+    """Rank complete trials with finite values, the best first; of equals, the one with the lowest number.
+
+    Of several objectives those are kept that no other dominates, ranked by the first objective.
+    """
+    import numpy as np
+
+    valued = [trial for trial in trials if has_values(trial, len(directions))]
+    if not valued:
+        return ()
     signs = [-1.0 if direction == "maximize" else 1.0 for direction in directions]
-    ranked = [
-        ([sign * value for sign, value in zip(signs, trial.values, strict=True)], trial.number, trial)
-        for trial in trials
-        if trial.state == "complete" and len(trial.values) == len(signs)
-    ]
-    if len(signs) == 1:
-        return tuple(trial for *_, trial in sorted(ranked, key=lambda each: each[:2]))
-
-    def dominated(cost: list[float]) -> bool:
-        return any(other != cost and all(a <= b for a, b in zip(other, cost, strict=True)) for other, *_ in ranked)
-
-    return tuple(trial for cost, _, trial in ranked if not dominated(cost))
+    costs = np.array([trial.values for trial in valued]) * signs
+    order = list(np.lexsort((np.array([trial.number for trial in valued]), costs[:, 0])))
+    if len(signs) > 1:
+        order = [i for i in order if not np.any((costs <= costs[i]).all(axis=1) & (costs < costs[i]).any(axis=1))]
+    return tuple(valued[i] for i in order)
 
 
 def _moment(milliseconds: int | None) -> datetime | None:
@@ -314,6 +365,28 @@ def _plain(text: str) -> float | int | str:
 def json_file(file: Path) -> Any:
     """Parse a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def mapping_file(file: Path) -> Mapping[str, Any]:
+    """Parse a JSON file that holds an object.
+
+    Raises
+    ------
+    ValueError
+        It holds something else, or is no JSON.
+    """
+    found = json_file(file)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"expected an object, found {type(found).__name__}")
+    return found
+
+
+def words_file(file: Path) -> tuple[str, ...]:
+    """Parse a YAML file that holds a list, as words; see `mapping_file`."""
+    found = yaml_file(file)
+    if not isinstance(found, list):
+        raise ValueError(f"expected a list, found {type(found).__name__}")
+    return tuple(map(str, found))
 
 
 def yaml_file(file: Path) -> Any:
@@ -338,9 +411,3 @@ def _predictions(file: Path) -> Any:
             table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())
         )
     return table
-
-
-def _parquet(file: Path) -> Any:
-    import pandas as pd
-
-    return pd.read_parquet(file)

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tradingbot_exp.tracking.openings import Opening
+    from tradingbot_exp.tracking.surroundings import Surroundings
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -51,6 +54,8 @@ class RunRecord:
         The newest value of each.
     curves : mapping of str to Curve
         Metrics with more than one step; those that the reader asked for.
+    store : str
+        The address that it was read from, without credentials; no part of what the run is.
     """
 
     run_id: str
@@ -65,6 +70,7 @@ class RunRecord:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     curves: Mapping[str, Curve] = field(default_factory=dict)
+    store: str = field(default="", compare=False)
 
     @property
     def seconds(self) -> float | None:
@@ -80,6 +86,8 @@ class RunRecord:
 @dataclass(frozen=True, eq=False)
 class Artifacts:
     """What a run's artifacts say; None for each that is not there or cannot be read.
+
+    Of a trial, card, environment, overrides, histograms and patch are its study's, which keeps what its trials share.
 
     Attributes
     ----------
@@ -100,8 +108,8 @@ class Artifacts:
         ``error/traceback.txt``.
     problems : tuple of str
         Artifacts that are listed and cannot be read, each with the reason.
-    patch_sha256 : str or None
-        Hash of ``code/uncommitted.patch``, which tells whether two runs had the same changes.
+    patch : bytes or None
+        ``code/uncommitted.patch``, which tells whether two runs had the same changes.
     """
 
     predictions: pd.DataFrame | None = None
@@ -112,7 +120,7 @@ class Artifacts:
     histograms: list[Mapping[str, Any]] | None = None
     traceback: str | None = None
     problems: tuple[str, ...] = ()
-    patch_sha256: str | None = None
+    patch: bytes | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,12 +136,26 @@ class TrainingRecord:
         The training run of the same experiment that started last before this one.
     openings : tuple of RunRecord
         Runs of kind ``test_evaluation`` that opened the test set for this run, oldest first.
+    others_opened : tuple of Opening, or None
+        Openings for other runs that share bars with this run's test set, oldest first; None if the data or the dates
+        of this run are not recorded, so that it cannot be told.
+    parent : RunRecord or None
+        The study's or the sweep's run, of a trial.
     """
 
     run: RunRecord
     artifacts: Artifacts
     previous: RunRecord | None = None
     openings: tuple[RunRecord, ...] = ()
+    others_opened: tuple[Opening, ...] | None = ()
+    parent: RunRecord | None = None
+
+    @property
+    def made(self) -> Surroundings:
+        """What the run was made of."""
+        from tradingbot_exp.tracking.surroundings import surroundings_of
+
+        return surroundings_of(self.run, self.artifacts, self.parent)
 
 
 @dataclass(frozen=True)
@@ -192,11 +214,10 @@ class StudyRecord:
     trials : tuple of TrialRecord
         By number; of a number tried again after an interruption, each attempt.
     best : tuple of TrialRecord
-        The best complete trial first, then by value; of several metrics, the Pareto front.
-    winner : Artifacts
-        Of the best trial's run.
-    returns : DataFrame or None
-        ``evaluation/trial_returns.parquet``: net validation returns, a row a bar, a column a complete trial.
+        The best complete trial with finite values first, then by value; of several metrics, the Pareto front by the
+        first of them.
+    winner_overrides : tuple of str or None
+        ``config/overrides.yaml`` of the best trial's own run, as the job of a plain sweep has it.
     """
 
     run: RunRecord
@@ -206,5 +227,11 @@ class StudyRecord:
     space: Mapping[str, Any]
     trials: tuple[TrialRecord, ...]
     best: tuple[TrialRecord, ...]
-    winner: Artifacts
-    returns: pd.DataFrame | None = None
+    winner_overrides: tuple[str, ...] | None = None
+
+    @property
+    def made(self) -> Surroundings:
+        """What the study was made of."""
+        from tradingbot_exp.tracking.surroundings import surroundings_of
+
+        return surroundings_of(self.run, self.artifacts)

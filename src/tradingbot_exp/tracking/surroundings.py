@@ -10,23 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.tracking.environment import parse_requirements
-from tradingbot_exp.tracking.reading import json_file, read_artifact, run_record, yaml_file
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.reading import (
+    PATCH,
+    mapping_file,
+    read_parent,
+    reader,
+    run_record,
+    words_file,
+    yaml_file,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.records import RunRecord
+    from tradingbot_exp.tracking.records import Artifacts, RunRecord
 
-PATCH = "code/uncommitted.patch"
 REQUIREMENTS = "environment/requirements.txt"
 # The main job, as the tag ``mlflow.source.name`` has it.
 OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
 # What only the run that opened the others knows.
-_SHARED_TAGS = ("mlflow.source.git.commit", "mlflow.source.git.branch", "git.dirty", "mlflow.source.name")
+_SHARED_TAGS = (
+    "mlflow.source.git.commit",
+    "mlflow.source.git.branch",
+    "git.dirty",
+    "mlflow.source.name",
+    "test.overlap",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +75,7 @@ class Surroundings:
     problems: tuple[str, ...] = ()
 
     def tag(self, name: str) -> str | None:
-        """Give a tag of the run; one about code or program is the parent's, if the run has none."""
+        """Give a tag of the run; one about code, program or test set is the parent's, if the run has none."""
         found = self.run.tags.get(name)
         if found is None and self.parent is not None and name in _SHARED_TAGS:
             found = self.parent.tags.get(name)
@@ -83,6 +95,11 @@ class Surroundings:
     def is_dirty(self) -> bool:
         """Whether there were uncommitted changes."""
         return self.tag("git.dirty") == "true"
+
+    @property
+    def patch_holder(self) -> str:
+        """Id of the run whose artifacts have the patch: a trial's is its study's."""
+        return self.parent.run_id if self.is_trial and self.parent is not None else self.run.run_id
 
     @cached_property
     def patch_sha256(self) -> str | None:
@@ -117,39 +134,35 @@ def read_surroundings(store: Store, run: Run, curves: Sequence[str] = ()) -> Sur
     TrackingError
         The store cannot be read.
     """
-    record, problems = run_record(store, run, curves), []
-    parent = None
-    if record.parent_id is not None:
-        with wrapped(f"The run {record.parent_id}, to which {record.run_id} belongs, cannot be read"):
-            parent = store.client.get_run(record.parent_id)
-
-    def read(path: str, parse: Callable[[Path], Any]) -> Any:
-        for each in (run, parent):
-            try:
-                found = None if each is None else read_artifact(store, each, path, parse)
-            except Exception as error:
-                problems.append(f"{path}: {reason(error)}")
-                return None
-            if found is not None:
-                return found
-        return None
-
-    overrides = read("config/overrides.yaml", yaml_file)
+    problems: list[str] = []
+    parent = read_parent(store, run)
+    read = reader(store, [run, parent], problems)
     return Surroundings(
-        run=record,
+        run=run_record(store, run, curves),
         parent=None if parent is None else run_record(store, parent),
         config=read("config/config.yaml", yaml_file),
-        overrides=tuple(map(str, overrides)) if isinstance(overrides, list) else None,
-        card=_mapping(read("data/data_card.json", json_file)),
-        environment=_mapping(read("environment/environment.json", json_file)),
+        overrides=read("config/overrides.yaml", words_file),
+        card=read("data/data_card.json", mapping_file),
+        environment=read("environment/environment.json", mapping_file),
         requirements=read(REQUIREMENTS, _requirements),
         patch=read(PATCH, Path.read_bytes),
         problems=tuple(problems),
     )
 
 
-def _mapping(found: Any) -> Mapping[str, Any] | None:
-    return found if isinstance(found, Mapping) else None
+def surroundings_of(run: RunRecord, artifacts: Artifacts, parent: RunRecord | None = None) -> Surroundings:
+    """Say what a run was made of by what was read already: all but the configuration's file and the packages."""
+    return Surroundings(
+        run=run,
+        parent=parent,
+        config=None,
+        overrides=artifacts.overrides,
+        card=artifacts.card,
+        environment=artifacts.environment,
+        requirements=None,
+        patch=artifacts.patch,
+        problems=artifacts.problems,
+    )
 
 
 def _requirements(file: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tradingbot_exp.reporting.configuration import changes, configuration_blocks
 from tradingbot_exp.reporting.numbers import percent
 from tradingbot_exp.reporting.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.records import Artifacts, Curve
+from tradingbot_exp.tracking.surroundings import surroundings_of
 
 NAN = float("nan")
 COMMIT = "0123456789012345678901234567890123456789"
@@ -29,6 +30,10 @@ def of_kind(blocks, kind):
 
 def facts_of(blocks):
     return {name: cell for block in of_kind(blocks, Facts) for name, cell in block.facts}
+
+
+def made_of(run, **artifacts):
+    return surroundings_of(run, Artifacts(**artifacts))
 
 
 def losses(*values):
@@ -113,8 +118,8 @@ def test_the_command_survives_a_shell():
 
 
 def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
-    run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "false"})
-    codes = [code.text for code in of_kind(again_blocks(run, Artifacts(overrides=("seed=1",))), Code)]
+    run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "false", "config.sha256": "c"})
+    codes = [code.text for code in of_kind(again_blocks(made_of(run, overrides=("seed=1",))), Code)]
     assert codes == [
         f"git checkout {COMMIT}",
         "python -m tradingbot_exp.train seed=1",
@@ -124,21 +129,36 @@ def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
 
 def test_a_dirty_run_also_takes_its_patch(make_run):
     run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "true", "data.fingerprint": "f" * 32})
-    blocks = again_blocks(run, Artifacts(overrides=()))
+    environment = {"git": {"left_out_of_patch": ["big.bin"]}}
+    blocks = again_blocks(made_of(run, overrides=(), patch=b"diff", environment=environment))
     assert f"mlflow artifacts download -r {run.run_id} -a code/uncommitted.patch" in of_kind(blocks, Code)[0].text
     facts = facts_of(blocks)
     assert facts["Commit"].tone == "warning"
     assert "uncommitted changes" in facts["Commit"].text
-    assert facts["Patch"].text == "code/uncommitted.patch, in this run's artifacts"
+    assert facts["Patch"].text.startswith(f"code/uncommitted.patch, in the artifacts of the run {run.run_id}")
+    assert facts["Patch"].text.endswith("it leaves out big.bin")
     assert facts["Data fingerprint"].text == "f" * 32
 
 
+def test_changes_that_were_not_kept_are_not_called_clean(make_run):
+    blocks = again_blocks(made_of(make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "true"})))
+    assert facts_of(blocks)["Patch"].text == "there were uncommitted changes, and they were not kept"
+    assert "git apply" not in of_kind(blocks, Code)[0].text
+
+
+def test_a_run_of_a_program_of_its_own_gets_no_command_of_ours(make_run):
+    made = made_of(make_run(), overrides=("seed=1",), environment={"command": "python mine.py"})
+    (notice,) = of_kind(again_blocks(made), Notice)
+    assert notice.text == "Made by a program of its own: python mine.py"
+    assert not of_kind(again_blocks(made), Code)
+
+
 def test_what_is_not_recorded_is_said_to_be_so(make_run):
-    blocks = again_blocks(make_run(), Artifacts())
+    blocks = again_blocks(made_of(make_run()))
     assert of_kind(blocks, Notice)[0].text == "The command of this run is not recorded."
     assert facts_of(blocks)["Seed"].text == "not recorded"
     assert "Patch" not in facts_of(blocks)
-    assert code_cell(make_run()).tone == "muted"
+    assert code_cell(made_of(make_run())).tone == "muted"
 
 
 def test_the_last_line_says_when_and_by_which_version():
@@ -153,8 +173,7 @@ def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run
     new = old | {"training.epochs": "20", "model.learning_rate": "1e-3", "training.loss": "mae"}
     del new["seed"]
     run, previous = make_run(params=new), make_run(name="before", params=old)
-    assert changes(run, previous) == {"seed": "1", "training.epochs": "50", "training.loss": None}
-    blocks = configuration_blocks(run, previous)
+    blocks = configuration_blocks(made_of(run), previous)
     (changed,) = of_kind(blocks, Table)
     assert "before" in changed.caption
     rows = [[cell.text for cell in row] for row in changed.rows]
@@ -173,9 +192,19 @@ def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run
 
 def test_the_first_run_the_same_run_and_the_run_without_params_each_have_a_sentence(make_run):
     run = make_run(params={"seed": "1"})
-    assert "first training run" in of_kind(configuration_blocks(run, None), Paragraph)[0].text
-    assert "exactly as the previous run" in of_kind(configuration_blocks(run, run), Paragraph)[0].text
-    assert "No parameters" in configuration_blocks(make_run(), None)[0].text
+    assert "first training run" in of_kind(configuration_blocks(made_of(run), None), Paragraph)[0].text
+    assert "exactly as the previous run" in of_kind(configuration_blocks(made_of(run), run), Paragraph)[0].text
+    assert "No parameters" in configuration_blocks(made_of(make_run()), None)[0].text
+    for kind in ("trial", "study", ""):  # none of these is in the line of training runs
+        assert of_kind(configuration_blocks(made_of(make_run(params={"seed": "1"}, kind=kind)), None), Paragraph) == []
+
+
+def test_other_bars_are_a_change_and_the_two_learning_rates_are_one(make_run):
+    rates = {"model.learning_rate": "0.001", "training.learning_rate": "0.001"}
+    before = make_run(params=rates, tags={"data.fingerprint": "a"})
+    now = make_run(params=dict.fromkeys(rates, "0.01"), tags={"data.fingerprint": "b"})
+    rows = {row.name: row.values for row in changes(made_of(now), before)}
+    assert rows == {"data.fingerprint": ("a", "b"), "model.learning_rate": ("0.001", "0.01")}
 
 
 @pytest.mark.parametrize(

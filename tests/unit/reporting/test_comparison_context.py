@@ -44,7 +44,7 @@ def test_the_two_learning_rates_are_one_row():
 
 def test_other_data_are_a_difference_that_decides_even_under_the_same_name():
     deciding, _ = config_differences([made("a"), made("b", tags={"data.fingerprint": "f" * 32})])
-    assert [(row.name, row.values) for row in deciding] == [("data.fingerprint", ("3513f4f719e9", "f" * 12))]
+    assert [(row.name, row.values) for row in deciding] == [("data.fingerprint", ("3513f4f719e9", "f" * 32))]
 
 
 def test_a_foreign_run_does_not_make_every_param_a_difference():
@@ -61,6 +61,19 @@ def test_only_the_seed_differs_if_data_code_and_all_other_keys_are_the_same():
     assert not only_seed_differs([first, made("b", TABLE, seed, {"data.fingerprint": "another"})])
     assert not only_seed_differs([first, made("b", TABLE, seed, {"mlflow.source.git.commit": "another"})])
     assert not only_seed_differs([first, made("b", TABLE.iloc[5:], seed)])
+
+
+def test_only_the_seed_differs_only_if_the_code_is_known_to_be_the_same():
+    dirty = {"git.dirty": "true"}
+    first, second = made("a", TABLE, tags=dirty), made("b", TABLE, {"seed": "7"}, dirty)
+    assert not only_seed_differs([first, second])  # nobody knows what the changes were
+    same, other = with_artifacts(second, patch=b"p"), with_artifacts(second, patch=b"q")
+    assert only_seed_differs([with_artifacts(first, patch=b"p"), same])
+    assert not only_seed_differs([with_artifacts(first, patch=b"p"), other])
+    beside = {"git": {"left_out_of_patch": ["big.bin"]}}
+    assert not only_seed_differs([with_artifacts(first, patch=b"p"), with_artifacts(same, environment=beside)])
+    stacked = made("b", TABLE, {"seed": "7"}, {"engine": "stacked"})
+    assert not only_seed_differs([made("a", TABLE, tags={"engine": "single"}), stacked])
 
 
 def test_different_data_are_said_to_make_metrics_incomparable():
@@ -117,15 +130,15 @@ def test_another_commit_is_a_warning():
 @pytest.mark.parametrize(
     ("patches", "said", "tone"),
     [
-        (("p", "p"), "All runs came from the same uncommitted changes.", "muted"),
-        (("p", "q"), "their patches differ", "warning"),
-        ((None, "p"), "whether the code was the same cannot be told", "muted"),
+        ((b"p", b"p"), "All runs came from the same uncommitted changes.", "muted"),
+        ((b"p", b"q"), "their patches differ", "warning"),
+        ((None, b"p"), "whether the code was the same cannot be told", "muted"),
         ((None, None), "whether the code was the same cannot be told", "muted"),
     ],
 )
 def test_uncommitted_changes_are_told_apart_by_their_patches(patches, said, tone):
     dirty = {"git.dirty": "true"}
-    records = [with_artifacts(made(patch or "x", tags=dirty), patch_sha256=patch) for patch in patches]
+    records = [with_artifacts(made("x", tags=dirty), patch=patch) for patch in patches]
     (notice,) = code_notices(records)
     assert said in notice.text
     assert notice.tone == tone
@@ -136,6 +149,13 @@ def test_one_dirty_tree_among_clean_ones_is_named():
     assert notice.text.startswith("B came from a work tree with uncommitted changes")
     (row,) = code_differences([made("a"), made("b", tags={"git.dirty": "true"})])
     assert row.values == ("false", "true")
+
+
+def test_another_source_of_the_package_is_other_code_and_a_branch_is_none():
+    sources = [with_artifacts(made(each), environment={"code": {"sha256": each}}) for each in "ab"]
+    assert [(row.name, row.values) for row in code_differences(sources)] == [("source of tradingbot_exp", ("a", "b"))]
+    branches = [made(each, tags={"mlflow.source.git.branch": each}) for each in "ab"]
+    assert code_differences(branches) == []
 
 
 def test_environments_differ_by_what_can_change_numbers():

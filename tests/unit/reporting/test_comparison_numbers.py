@@ -283,13 +283,26 @@ def test_of_test_sets_only_the_same_bars_compare_and_none_is_ever_best(second, s
     assert rows["test_sharpe"].best == rows["test_mse"].best == ()
 
 
+def opening(value, end="2013-03-01T00:00:00"):
+    tags = {"opened.start": "2011-01-01T00:00:00", "opened.end": end}
+    return made(kind="test_evaluation", metrics={"test_mse": value, "val_mse": 9.0}, tags=tags).run
+
+
 def test_metrics_of_the_first_opening_of_the_test_set_are_shown():
-    openings = tuple(made(str(i), metrics={"test_mse": float(i), "val_mse": 9.0}).run for i in (1, 2))
-    opened = replace(made("a", metrics={"val_mse": 1.0}), openings=openings)
+    openings = opening(1.0), opening(2.0)
+    opened = replace(made("a", metrics={"val_mse": 1.0, "test_mse": 2.0}), openings=openings)
     rows = rows_of(opened, foreign())
     assert rows["test_mse"].values == (1.0, None)
     assert rows["val_mse"].values == (1.0, None)
     assert rows["accuracy"].values == (None, 0.5)
+
+
+def test_test_sets_of_the_same_bars_can_be_compared_but_none_is_best():
+    openings = [opening(1.0), opening(2.0), opening(3.0, end="2011-06-01T00:00:00")]
+    records = [replace(made(str(each.metrics), forecasts()), openings=(each,)) for each in openings]
+    (row,) = [row for row in metric_rows([*records, made("x", forecasts())]) if row.name == "test_mse"]
+    assert row.comparable == (True, True, False, False)
+    assert row.best == ()
 
 
 def test_dates_with_hours_match_to_the_minute():

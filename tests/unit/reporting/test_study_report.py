@@ -106,7 +106,7 @@ def test_the_table_has_every_trial_with_what_the_record_says(page):
 
 
 def test_runs_are_linked_where_the_store_is_a_server():
-    page = study_page(study(params=PARAMS | {"tracking.uri": "https://mlflow.example:5000/"}))
+    page = study_page(study(store="https://mlflow.example:5000/", params=PARAMS | {"tracking.uri": "sqlite:///x.db"}))
     cell = blocks(page, Table, "trials")[0].rows[0][7]
     assert cell.href == f"https://mlflow.example:5000/#/experiments/1/runs/{random_trials(1)[0].run_id}"
 

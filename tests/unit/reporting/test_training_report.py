@@ -16,6 +16,7 @@ from tradingbot_exp.reporting.panels import feature_histograms, histograms_recor
 from tradingbot_exp.reporting.quality import Headline, reading_of
 from tradingbot_exp.reporting.training_report import training_page
 from tradingbot_exp.tracking.lookup import find_run, open_store
+from tradingbot_exp.tracking.openings import Opening
 from tradingbot_exp.tracking.reading import training_record
 from tradingbot_exp.tracking.records import Artifacts, Curve, TrainingRecord
 
@@ -297,6 +298,36 @@ def test_a_sealed_test_set_is_said_to_be_and_an_opened_one_shows_each_time(recor
     once = training_page(replace(record, openings=openings[:1]))
     assert blocks_of(once, Paragraph, "test")[0].text == "Opened once."
     assert not blocks_of(once, Notice, "test")
+
+
+def other_opening(run_id="9" * 32):
+    times = ("2011-01-01T00:00:00", "2013-03-01T00:00:00")
+    return Opening("e" * 32, run_id, "ann", "2026-11-24T10:00:00", *times, "IBM", "f" * 32)
+
+
+def test_a_test_set_that_was_opened_for_another_run_is_not_called_sealed(record):
+    page = training_page(replace(record, others_opened=(other_opening(), other_opening())))
+    assert "Sealed" not in said(page)
+    assert blocks_of(page, Paragraph, "test")[0].text.startswith("Not opened for this run.")
+    text = blocks_of(page, Notice, "test")[0].text
+    assert f"opened 2 times for other runs ({'9' * 32}), last on 2026-11-24T10:00 by ann" in text
+
+
+def test_validation_bars_that_were_a_test_set_are_a_warning(record):
+    page = training_page(changed(record, tags={"test.overlap": "IBM 2011 to 2013, opened 1 time"}))
+    assert "Sealed" not in said(page)
+    (notice,) = blocks_of(page, Notice, "test")
+    assert notice.tone == "warning" and notice.text.endswith("IBM 2011 to 2013, opened 1 time.")
+
+
+def test_where_the_test_dates_are_not_known_nothing_is_called_sealed(record):
+    text = said(training_page(replace(record, others_opened=None)))
+    assert "Sealed" not in text and "whether the same bars were opened for others is unknown" in text
+
+
+def test_an_opening_does_not_call_its_own_test_set_sealed(record):
+    page = training_page(changed(record, tags={"evaluated.run_id": "abc"}))
+    assert "itself an opening of the test set, for the run abc" in said(page) and "Sealed" not in said(page)
 
 
 def headline(**given):

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
+from sqlalchemy import event
 
 from tradingbot_exp.errors import RunError, TrackingError
+from tradingbot_exp.reporting.common import run_link
+from tradingbot_exp.reporting.comparison_context import only_seed_differs
+from tradingbot_exp.reporting.comparison_notices import code_notices
+from tradingbot_exp.reporting.study_numbers import study_of
+from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.tracking import reading
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
-from tradingbot_exp.tracking.reading import read_artifacts, read_curves, run_record, study_record
+from tradingbot_exp.tracking.reading import (
+    PATCH,
+    rank_trials,
+    read_artifacts,
+    read_curves,
+    run_record,
+    study_record,
+    training_record,
+)
 
 SPACE = '{"model.learning_rate": {"low": 0.0001, "high": 0.01}}'
 
@@ -41,7 +59,7 @@ def make_study(client: MlflowClient, experiment: str, values: list[float | None]
             mlflow__parentRunId=parent,
             trial__number=str(number),
             trial__state=state,
-            trial__values="" if value is None else f"[{value}]",
+            trial__values="" if value is None else json.dumps([value]),
         )
         points = [Metric("val_loss", 1.0 / (step + number), step, step) for step in range(1, 4)]
         client.log_batch(child, points, [Param("model.learning_rate", "0.001"), Param("model.name", "mlp")])
@@ -126,6 +144,51 @@ def test_an_old_file_store_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     os.environ.pop("MLFLOW_ALLOW_FILE_STORE", None)
 
 
+def test_a_trial_is_reported_with_what_its_study_keeps_for_all(store: Store, experiment: str) -> None:
+    parent, (child, *_) = make_study(store.client, experiment, [0.1, 0.2])
+    tags = {"mlflow.source.git.commit": "c" * 40, "git.dirty": "true", "study.name": "s", "config.sha256": "d"}
+    store.client.log_batch(parent, tags=[RunTag(*pair) for pair in tags.items() if pair[0] != "study.name"])
+    for name in ("study.name", "config.sha256"):
+        store.client.set_tag(child, name, tags[name])
+    store.client.log_param(parent, "model.name", "mlp")
+    store.client.log_text(parent, "diff", PATCH)
+    store.client.log_text(parent, "- training.epochs=2\n", "config/overrides.yaml")
+    store.client.log_text(parent, '{"fingerprint": "f"}', "data/data_card.json")
+    store.client.log_text(parent, '{"python": {"version": "3.11.7"}}', "environment/environment.json")
+    store.client.log_text(parent, "of the study", "error/traceback.txt")
+    record = training_record(store, find_run(store, child))
+    assert record.artifacts.traceback is None  # the study's end is not the trial's
+    assert (record.made.fingerprint, record.made.patch, record.made.patch_holder) == ("f", b"diff", parent)
+    text = repr(training_page(record).sections)
+    assert f"{'c' * 40}, with uncommitted changes" in text and f"download -r {parent} -a {PATCH}" in text
+    assert "tradingbot_exp.train training.epochs=2 model.learning_rate=0.001" in text and "Python 3.11.7" in text
+    for untrue in ("did not start in a git", "command of this run is not recorded", "first training run"):
+        assert untrue not in text
+
+
+def test_two_dirty_trees_on_one_commit_are_told_apart(store: Store, experiment: str) -> None:
+    records = []
+    for number, patch in enumerate(("one", "two", "two")):
+        run_id = make_run(store.client, experiment, "training", 1000, git__dirty="true", data__fingerprint="f")
+        store.client.log_text(run_id, patch, PATCH)
+        store.client.log_batch(
+            run_id, params=[Param("seed", str(number))], tags=[RunTag("mlflow.source.git.commit", "c")]
+        )
+        records.append(training_record(store, find_run(store, run_id)))
+    assert "their patches differ" in code_notices(records[:2])[0].text and not only_seed_differs(records[:2])
+    assert "the same uncommitted changes" in code_notices(records[1:])[0].text and only_seed_differs(records[1:])
+
+
+def test_values_that_are_not_finite_are_never_best(store: Store, experiment: str) -> None:
+    parent, children = make_study(store.client, experiment, [math.nan, 0.2, math.inf, 0.1])
+    store.client.log_text(children[1], "- x=1\n", "config/overrides.yaml")
+    record = study_record(store, find_run(store, parent))
+    assert [trial.number for trial in record.best] == [1, 3]
+    assert record.winner_overrides == ("x=1",)
+    assert study_of(record).best == record.best
+    assert [trial.number for trial in rank_trials(record.trials, ["minimize"])] == [3, 1]
+
+
 def test_a_study_is_read_with_its_trials_in_their_order(store: Store, experiment: str) -> None:
     parent, children = make_study(store.client, experiment, [0.1, None, 0.3, 0.2])
     record = study_record(store, find_run(store, parent))
@@ -167,11 +230,13 @@ def test_of_several_objectives_the_front_is_best(store: Store, experiment: str) 
         store.client.log_batch(child, tags=[RunTag("trial.values", values), RunTag("mlflow.parentRunId", other)])
     record = study_record(store, find_run(store, other))
     assert record.metrics == ("val_mse", "val_ic")
-    assert [trial.number for trial in record.best] == [0, 1, 3]
+    assert [trial.number for trial in record.best] == [0, 3, 1]
     assert parent != other
 
 
-def test_curves_are_the_same_from_sql_and_one_by_one(store: Store, experiment: str) -> None:
+def test_curves_are_the_same_from_sql_and_one_by_one(
+    store: Store, experiment: str, caplog: pytest.LogCaptureFixture
+) -> None:
     _, children = make_study(store.client, experiment, [0.1, 0.2, 0.3])
     store.client.log_metric(children[0], "val_loss", 9.0, timestamp=99, step=2)  # logged again: the newest counts
     store.client.log_metric(children[1], "val_loss", math.nan, timestamp=99, step=4)
@@ -182,6 +247,28 @@ def test_curves_are_the_same_from_sql_and_one_by_one(store: Store, experiment: s
     assert together[children[0]].values == (1.0, 9.0, 1 / 3)
     assert math.isnan(together[children[1]].values[3]) and together[children[2]].values[3] == math.inf
     assert read_curves(store, children, "nothing") == {}
+    assert not caplog.text
+    other: Any = SimpleNamespace(get_metric_history=store.client.get_metric_history)  # nothing private
+    assert repr(read_curves(Store(other, store.uri), children, "val_loss")) == repr(together)
+    assert "val_loss one run at a time: reading 3 runs is slow" in caplog.text
+
+
+def queries(store: Store, parent: str) -> int:
+    """Count the queries that reading a study takes."""
+    engine = store.client._tracking_client.store.engine
+    asked: list[str] = []
+
+    def note(*given: Any) -> None:
+        asked.append(given[2])
+
+    run = find_run(store, parent)
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        study_record(store, run)
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert asked
+    return len(asked)
 
 
 def test_a_server_gives_the_same_as_the_database_behind_it(
@@ -190,6 +277,7 @@ def test_a_server_gives_the_same_as_the_database_behind_it(
     workdir: Path,
     free_port: int,
     start_server: Callable[[list[str], Path, int], subprocess.Popen[bytes]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     parent, children = make_study(store.client, experiment, [0.1] * 101)  # more than one answer may hold
     command = ["mlflow", "server", "--backend-store-uri", store.uri, "--port", str(free_port), "--workers", "1"]
@@ -198,6 +286,13 @@ def test_a_server_gives_the_same_as_the_database_behind_it(
     assert read_curves(remote, children, "val_loss") == read_curves(store, children, "val_loss")
     far, near = (study_record(each, find_run(each, parent[:14])) for each in (remote, store))
     assert far.trials == near.trials and far.run == near.run and far.space == near.space
+    assert run_link(far.run, "x") == f"http://127.0.0.1:{free_port}/#/experiments/{experiment}/runs/x"
+    assert run_link(near.run, "x") is None
+    # A history as long as an answer may be is read in whole.
+    monkeypatch.setattr(reading, "_SERVER_POINTS", 2)
+    assert read_curves(remote, children[:2], "val_loss") == read_curves(store, children[:2], "val_loss")
+    few, _ = make_study(store.client, experiment, [0.1] * 2)
+    assert queries(store, few) == queries(store, parent)
 
 
 def test_artifacts_that_are_missing_or_broken_are_told_apart(store: Store, experiment: str) -> None:
