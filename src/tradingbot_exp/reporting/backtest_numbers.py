@@ -129,11 +129,11 @@ def rules_of(run: RunRecord, predictions: pd.DataFrame | None = None) -> Rules:
         periods = describe_frequency(pd.DatetimeIndex(predictions["date"])).periods
     threshold = neutral_forecast(params.get("training.loss", "mse"), params.get("data.target", "return"))
     return Rules(
-        horizon=int(_number(params, "data.horizon") or 1),
+        horizon=max(int(_number(params, "data.horizon")), 1),
         lag=int(_number(params, "evaluation.execution_lag", 1.0)),
         cost_bps=_number(params, "evaluation.cost_bps", 5.0),
         threshold=threshold,
-        periods=periods or None,
+        periods=periods if periods and periods > 0 else None,
     )
 
 
@@ -146,7 +146,8 @@ def backtest_of(predictions: pd.DataFrame, rules: Rules) -> Backtest | None:
         return None
     used = [name for name in ("forecast", "next_log_return", "position") if name in predictions]
     numbers = predictions[used].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    keep = np.isfinite(numbers).all(axis=1)
+    with np.errstate(over="ignore"):  # a log return of 710 is more than a float can hold
+        keep = np.isfinite(numbers).all(axis=1) & np.isfinite(np.expm1(numbers[:, 1]))
     if not keep.any():
         return None
     forecast, log_return = numbers[keep, 0], numbers[keep, 1]

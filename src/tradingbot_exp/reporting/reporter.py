@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 REPORTS_DIR = "reports"
 ARTIFACT_FOLDER = "report"
 MAX_COMPARED = 20
+_NAME_BYTES = 180
 
 
 class ExperimentReporter:
@@ -133,17 +134,19 @@ class ExperimentReporter:
 
 
 def _file_name(run: Run) -> str:
-    return f"{run.info.run_name}-{run.info.run_id[:8]}.html"
+    """Make a file's name of a run's, of letters, digits and ``-_.``; a long one is cut, as folders allow 255 bytes."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(run.info.run_name))
+    short = plain.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore")
+    return f"{short}-{run.info.run_id[:8]}.html"
 
 
 def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
     from tradingbot_exp.reporting.html import write_page
 
-    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-    path = Path(output_path) if output_path is not None else Path(REPORTS_DIR) / plain
+    path = Path(output_path).expanduser() if output_path is not None else Path(REPORTS_DIR) / name
     path = path if path.is_absolute() else launch_dir() / path
     try:
         return write_page(page, path)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # a null byte in a path is a ValueError
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ReportError(f"The report cannot be written to {path}: {why}. Give another place with -o PATH.") from error

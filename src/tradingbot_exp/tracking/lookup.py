@@ -145,7 +145,7 @@ def find_run(
     RunError
         None, or several, or a deleted one.
     """
-    word = text.strip()
+    word = str(text).strip()
     if word == LATEST:
         return _latest(store, kinds, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
     if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", word):
@@ -198,7 +198,7 @@ def _latest(store: Store, kinds: Sequence[str] | None, experiment: str | None) -
             token = page.token
             if not token:
                 break
-    what = " or ".join(kinds) if kinds else "run"
+    what = (" or ".join(kind for kind in kinds if kind) + " run" * ("training" in kinds)) if kinds else "run"
     raise RunError(f"There is no {what} in {store.shown} yet{f', experiment {experiment}' if experiment else ''}.")
 
 

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +82,12 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     children are the trials' params, and the children say which metric counts.
     """
     parent = run_record(store, run)
+    problems: list[str] = []
+    read = _reader(store, run, problems)
+    space = read("study/search_space.json", _space) or {}
+    returns = read("evaluation/trial_returns.parquet", _parquet)
     artifacts = read_artifacts(store, run)
-    space = read_artifact(store, run, "study/search_space.json", json_file) or {}
+    artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
     children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
     saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
     metrics, directions = searched_for(parent.params if "hpo.metric" in parent.params else saying)
@@ -95,7 +100,6 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     best = rank_trials(trials, directions)
     by_id = {child.info.run_id: child for child in children}
     winner = read_artifacts(store, by_id[best[0].run_id]) if best else Artifacts()
-    returns = read_artifact(store, run, "evaluation/trial_returns.parquet", _parquet)
     return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, winner, returns)
 
 
@@ -165,6 +169,25 @@ def _server_points(backend: Any, run_ids: Sequence[str], name: str) -> list[tupl
 def read_artifacts(store: Store, run: Run) -> Artifacts:
     """Read what the artifacts say; what is not there is None, what cannot be read is named in `problems`."""
     problems: list[str] = []
+    read = _reader(store, run, problems)
+    overrides = read("config/overrides.yaml", _words)
+    environment = read("environment/environment.json", _environment)
+    patch = ((environment or {}).get("git") or {}).get("patch_sha256")
+    return Artifacts(
+        predictions=read("evaluation/validation_returns.csv", _predictions),
+        card=read("data/data_card.json", _card),
+        environment=environment,
+        overrides=overrides,
+        importance=read("evaluation/feature_importance.csv", _csv),
+        histograms=read("data/feature_histograms.json", lambda file: _checked(json_file(file), list)),
+        traceback=read("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
+        problems=tuple(problems),
+        patch_sha256=patch if isinstance(patch, str) and run.data.tags.get("git.dirty") == "true" else None,
+    )
+
+
+def _reader(store: Store, run: Run, problems: list[str]) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """Make what reads an artifact of a run; of one that cannot be read it gives None, and adds why to `problems`."""
 
     def read(path: str, parse: Callable[[Path], Any]) -> Any:
         try:
@@ -173,17 +196,7 @@ def read_artifacts(store: Store, run: Run) -> Artifacts:
             problems.append(f"{path}: {reason(error)}")
             return None
 
-    overrides = read("config/overrides.yaml", yaml_file)
-    return Artifacts(
-        predictions=read("evaluation/validation_returns.csv", _predictions),
-        card=read("data/data_card.json", json_file),
-        environment=read("environment/environment.json", json_file),
-        overrides=None if overrides is None else tuple(str(word) for word in overrides),
-        importance=read("evaluation/feature_importance.csv", _csv),
-        histograms=read("data/feature_histograms.json", json_file),
-        traceback=read("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
-        problems=tuple(problems),
-    )
+    return read
 
 
 def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
@@ -238,14 +251,14 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
     state = tags.get("trial.state", "")
     if not state:  # of a plain sweep, or of something else
         state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted"}.get(run.info.status, "running")
-    values = tuple(json.loads(tags["trial.values"])) if "trial.values" in tags else ()
+    values = _values(tags.get("trial.values", ""))
     if not values and state == "complete" and all(name in run.data.metrics for name in metrics):
         values = tuple(_number(run.data.metrics[name]) for name in metrics)
     started, ended = _moment(run.info.start_time), _moment(run.info.end_time)
     number = tags.get("trial.number", "")
-    duplicate = tags.get("trial.duplicate_of")
+    duplicate = tags.get("trial.duplicate_of", "")
     return TrialRecord(
-        number=int(number) if number.isdigit() else -1,
+        number=int(number) if number.isdecimal() else -1,
         run_id=run.info.run_id,
         state=state,
         values=values,
@@ -253,10 +266,19 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
         started=started or datetime.fromtimestamp(0, UTC),
         seconds=(ended - started).total_seconds() if started and ended else None,
         error=tags.get("error"),
-        duplicate_of=int(duplicate) if duplicate is not None else None,
+        duplicate_of=int(duplicate) if duplicate.isdecimal() else None,
         curve=curve,
         metrics={name: _number(value) for name, value in run.data.metrics.items()},
     )
+
+
+def _values(text: str) -> tuple[float, ...]:
+    """Read the tag of a trial's values: a list of numbers; nothing where it is another thing."""
+    try:
+        found = json.loads(text)
+        return tuple(float(each) for each in _checked(found, list))
+    except (ValueError, TypeError, OverflowError):
+        return ()
 
 
 def _varying(params: Sequence[Mapping[str, str]]) -> list[str]:
@@ -314,6 +336,53 @@ def _plain(text: str) -> float | int | str:
 def json_file(file: Path) -> Any:
     """Parse a JSON file."""
     return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _checked(found: Any, kind: type[dict[Any, Any]] | type[list[Any]], what: str = "it") -> Any:
+    """Refuse what a file holds in place of a mapping or a list."""
+    if not isinstance(found, kind):
+        wanted = "a list" if kind is list else "a mapping"
+        raise ValueError(f"{what} should be {wanted}, and is {json.dumps(found, default=str)[:40]}")
+    return found
+
+
+def _card(file: Path) -> Any:
+    """Parse a data card, whose parts are mappings."""
+    card = _checked(json_file(file), dict)
+    for name, part in _checked(card.get("split") or {}, dict, "split").items():
+        _checked(part or {}, dict, f"split.{name}")
+    for fold in _checked(card.get("folds") or [], list, "folds"):
+        for name in ("train", "val"):
+            _checked(_checked(fold, dict, "a fold").get(name) or {}, dict, f"{name} of a fold")
+    return card
+
+
+def _environment(file: Path) -> Any:
+    """Parse ``environment.json``, whose known blocks are mappings."""
+    found = _checked(json_file(file), dict)
+    for name in ("python", "torch", "platform", "hardware", "git"):
+        _checked(found.get(name) or {}, dict, name)
+    _checked((found.get("hardware") or {}).get("gpus") or [], list, "hardware.gpus")
+    return found
+
+
+def _space(file: Path) -> Any:
+    """Parse a search space: by key, choices or the ends of a range."""
+    space = _checked(json_file(file), dict)
+    for key, entry in space.items():
+        if "choices" in _checked(entry, dict, key):
+            _checked(entry["choices"], list, f"{key}.choices")
+            continue
+        for end in ("low", "high"):
+            value = entry.get(end)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{key}.{end} should be a number, and is {json.dumps(value)[:40]}")
+    return space
+
+
+def _words(file: Path) -> tuple[str, ...]:
+    """Parse a list of overrides."""
+    return tuple(str(word) for word in _checked(yaml_file(file), list))
 
 
 def yaml_file(file: Path) -> Any:
