@@ -18,6 +18,8 @@ from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN_KINDS = ("training", "trial", "study")
+"""Of ``run.kind``: runs that record their code, data and command."""
 _STATUS: dict[str, tuple[str, Tone]] = {
     "FINISHED": ("finished", "good"),
     "RUNNING": ("running", "warning"),
@@ -92,7 +94,10 @@ def code_cell(run: RunRecord) -> Cell:
     """Show the commit that a run was made from, and whether the work tree had changes beyond it."""
     commit = run.tags.get("mlflow.source.git.commit")
     if not commit:
-        return Cell("not recorded: the run did not start in a git work tree", tone="muted")
+        why = ": the run did not start in a git work tree" if run.kind in OWN_KINDS else ""
+        if run.kind == "trial" and run.parent_id:
+            why = f" by itself: what all trials share is on record with their study, {run.parent_id}"
+        return Cell(f"not recorded{why}", tone="muted")
     branch = run.tags.get("mlflow.source.git.branch")
     where = commit + (f" on {branch}" if branch else "")
     if run.tags.get("git.dirty") == "true":
@@ -111,7 +116,8 @@ def again_blocks(run: RunRecord, artifacts: Artifacts, command: str | None = Non
         That of a study; it stands for the command of a single run, and for the one that checks it.
     """
     blocks: list[Block] = []
-    commit, dirty = run.tags.get("mlflow.source.git.commit"), run.tags.get("git.dirty") == "true"
+    commit, state = run.tags.get("mlflow.source.git.commit"), run.tags.get("git.dirty")
+    dirty = state == "true"
     if commit:
         steps = [f"git checkout {shlex.quote(commit)}"]
         if dirty:
@@ -124,12 +130,13 @@ def again_blocks(run: RunRecord, artifacts: Artifacts, command: str | None = Non
         blocks.append(Notice("The command of this run is not recorded.", "muted"))
     else:
         blocks.append(Code(command_of(artifacts.overrides), "The command"))
-    if command is None:
+    if command is None and run.kind in OWN_KINDS:
         blocks.append(Code(f"python -m tradingbot_exp reproduce {run.run_id} --verify", "Or: train again and compare"))
     environment = artifacts.environment or {}
+    patch = "code/uncommitted.patch, in this run's artifacts" if dirty else "none: the tree was clean"
     facts = [
         ("Commit", code_cell(run)),
-        ("Patch", Cell("code/uncommitted.patch, in this run's artifacts" if dirty else "none: the tree was clean")),
+        ("Patch", _recorded(patch if state else None)),
         ("Data fingerprint", _recorded(run.tags.get("data.fingerprint"))),
         ("Configuration hash", _recorded(run.tags.get("config.sha256"))),
         ("Seed", _recorded(run.params.get("seed"))),
@@ -177,7 +184,7 @@ def _machine(environment: object) -> str | None:
 def _how_far(run: RunRecord) -> str:
     """Say up to which epoch the losses go; an epoch without a finite loss is where it went wrong."""
     planned = run.params.get("training.epochs", "")
-    of = f" of {planned}" if planned.isdigit() else ""
+    of = f" of {planned}" if planned.isdecimal() else ""
     last = max((curve.steps[-1] for curve in _losses(run) if len(curve)), default=None)
     running = run.status == "RUNNING"
     if last is None:

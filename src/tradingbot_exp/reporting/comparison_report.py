@@ -9,7 +9,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tradingbot_exp.reporting.common import made_line, number_cell, status_cell
+from tradingbot_exp.reporting.backtest_numbers import rules_of
+from tradingbot_exp.reporting.common import OWN_KINDS, made_line, number_cell, status_cell
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison_metrics import MetricRow, metric_rows
 from tradingbot_exp.reporting.comparison_notices import code_notices, data_notices, status_notices
@@ -37,6 +38,7 @@ from tradingbot_exp.reporting.page import (
     Tile,
     Tiles,
 )
+from tradingbot_exp.reporting.quality import naive_name
 from tradingbot_exp.tracking.records import TrainingRecord
 
 MOST = 20
@@ -95,7 +97,11 @@ def _summary(records: Sequence[TrainingRecord], found: Sequence[Difference], row
     seeds_only = only_seed_differs(records)
     warnings = [each for each in code_notices(records) if each.tone != "muted"]
     return [
-        Paragraph(" ".join([headline(found, len(records), seeds_only=seeds_only), against_baselines(rows)]).strip()),
+        Paragraph(
+            " ".join(
+                [headline(found, len(records), seeds_only=seeds_only), against_baselines(rows, _naive(records))]
+            ).strip()
+        ),
         *data_notices(records),
         *status_notices(records),
         *warnings,
@@ -114,7 +120,7 @@ def _tiles(records: Sequence[TrainingRecord], found: Sequence[Difference], rows:
         if row is not None:
             run = row.best[0]
             beside = next((other.values[run] for other in rows if other.name == rival), None)
-            against = "the zero forecast" if name == "val_mse" else "buy and hold"
+            against = naive_name(rules_of(records[run].run).threshold) if name == "val_mse" else "buy and hold"
             context = records[run].run.name + (f"; {against}: {row.metric.text(beside)}" if beside is not None else "")
             tiles.append(Tile(label, f"{LETTERS[run]}: {row.metric.text(row.values[run])}", context))
     tested = [each for each in found if not each.problem]
@@ -150,7 +156,9 @@ def _runs_table(records: Sequence[TrainingRecord]) -> Table:
                 Cell(moment(run.started), sort=run.started.timestamp()),
                 number_cell(run.seconds, duration),
                 Cell(f"{commit} + changes" if dirty else commit or MISSING, tone="plain" if commit else "muted"),
-                Cell(f"opened {opened}×" if opened else "sealed", sort=opened),
+                Cell(f"opened {opened}×" if opened else "sealed", sort=opened)
+                if run.kind in OWN_KINDS
+                else _or_missing(None),
             ]
         )
     return Table("The compared runs; the letters stand for them below", columns, rows)
@@ -170,6 +178,8 @@ def _metric_blocks(records: Sequence[TrainingRecord], rows: Sequence[MetricRow])
         notes.append("★ marks the best of a row.")
     if not all(all(row.comparable) for row in rows):
         notes.append("Numbers in grey, in brackets, describe other data, bars or rules than A's, and cannot win a row.")
+    if any(name.startswith("fold_") for record in records for name in record.run.metrics):
+        notes.append("What each fold gave by itself stands in the training report of a run.")
     return [Paragraph(" ".join(notes)), *blocks] if notes else blocks
 
 
@@ -184,6 +194,12 @@ def _metric_cells(row: MetricRow) -> list[Cell]:
             cell = Cell(f"({cell.text})", cell.sort, tone="muted")
         cells.append(cell)
     return cells
+
+
+def _naive(records: Sequence[TrainingRecord]) -> str:
+    """Name the forecast that takes no side, if that is the same one for all runs."""
+    found = {rules_of(record.run).threshold for record in records}
+    return naive_name(found.pop() if len(found) == 1 else None)
 
 
 def _or_missing(text: str | None) -> Cell:

@@ -77,12 +77,15 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
     split = card.get("split")
     if isinstance(split, Mapping):
         blocks.append(_split_table(split))
+    folds = card.get("folds")
+    if folds:
+        blocks.append(_folds_table(folds))
     return blocks
 
 
 def _changes_blocks(run: RunRecord, previous: RunRecord | None, changed: Mapping[str, str | None]) -> list[Block]:
     if previous is None:
-        return [Paragraph("This is the first training run of its experiment: there is none before to compare with.")]
+        return [Paragraph("No earlier training run of this experiment is on record to compare with.")]
     before = f"{previous.name}, started {moment(previous.started)}"
     if not changed:
         return [Paragraph(f"Configured exactly as the previous run of the experiment ({before}).")]
@@ -118,6 +121,23 @@ def _split_table(split: Mapping[str, Any]) -> Table:
             rows.append([Cell(label), number, Cell(_day(part.get("start"))), Cell(_day(part.get("end")))])
     columns = [Column("part"), Column("rows", numeric=True), Column("first"), Column("last")]
     return Table("How the data are split, in time order", columns, rows)
+
+
+def _folds_table(folds: Sequence[Mapping[str, Any]]) -> Table:
+    rows = []
+    for number, fold in enumerate(folds, 1):
+        cells = [Cell(str(fold.get("fold", number)))]
+        for name in ("train", "val"):
+            part = fold.get(name) or {}
+            hole = part.get("left_out")
+            span = f"{_day(part.get('start'))} to {_day(part.get('end'))}"
+            if isinstance(hole, Sequence) and len(hole) == 2:
+                span += f", without {_day(hole[0])} to {_day(hole[1])}"
+            cells += [Cell(f"{part['rows']:,}" if isinstance(part.get("rows"), int) else MISSING), Cell(span)]
+        rows.append(cells)
+    columns = [Column("fold"), Column("train rows", numeric=True), Column("trained on")]
+    columns += [Column("validation rows", numeric=True), Column("validated on")]
+    return Table("The folds: each has a model of its own", columns, rows)
 
 
 def _period(period: Any) -> str | None:

@@ -36,7 +36,7 @@ def course_blocks(run: RunRecord) -> list[Block]:
 def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[tuple[str, Cell]]:
     done = len({*train.steps, *val.steps})
     planned = run.params.get("training.epochs", "")
-    facts = [("Epochs", Cell(f"{done:,}" + (f" of {planned}" if planned.isdigit() else ""), sort=done))]
+    facts = [("Epochs", Cell(f"{done:,}" + (f" of {planned}" if planned.isdecimal() else ""), sort=done))]
     if best is not None:
         value = val.values[val.steps.index(best)]
         facts.append(("Best epoch", Cell(f"{best:,}", sort=best)))
@@ -46,14 +46,13 @@ def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[t
     rate = run.params.get("training.learning_rate")
     if rate and len(set(run.curves.get("learning_rate", Curve()).values)) <= 1:
         facts.append(("Learning rate", Cell(f"{rate} throughout")))
-    patience = run.params.get("training.early_stopping", "None")
-    if patience.isdigit() and int(patience):
-        stopped = run.status == "FINISHED" and planned.isdigit() and done < int(planned)
+    patience = run.params.get("training.early_stopping", "")
+    if patience.isdecimal() and int(patience):
         text = f"after {count(int(patience), 'epoch')} without a better validation loss"
-        facts.append(
-            ("Early stop", Cell(f"{text}: {f'stopped at epoch {val.steps[-1]}' if stopped else 'not needed'}"))
-        )
-    else:
+        if run.status == "FINISHED" and planned.isdecimal():
+            text += f": stopped at epoch {max((*train.steps, *val.steps))}" if done < int(planned) else ": not needed"
+        facts.append(("Early stop", Cell(text)))
+    elif patience:
         facts.append(("Early stop", Cell("off: the model is that of the last epoch")))
     return facts
 

@@ -136,7 +136,7 @@ def prediction_distribution(actual: ArrayLike, forecast: ArrayLike, unit: str) -
     spread = " · ".join(
         f"{name}\u00a0{values.mean():.2g}\u00a0±\u00a0{values.std():.2g}" for name, values in kept.items()
     )
-    fig = new_figure(title, f"mean ± std: {spread}{left_out(missing, 'values')}")
+    fig = new_figure(title, f"mean ± std: {spread.replace('-', '−')}{left_out(missing, 'values')}")
     low, high = (float(end(np.concatenate(list(kept.values())))) for end in (np.min, np.max))
     reach = high - low or abs(low) or 1.0
     for row, (name, color) in enumerate({"actual": ACTUAL, "forecast": FORECAST}.items(), start=1):

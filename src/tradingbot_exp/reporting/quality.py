@@ -89,8 +89,30 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         per=rules.per,
         cost=rules.cost_bps,
         break_even=cost_curve(test).break_even if test is not None else math.nan,
-        naive="a coin flip" if rules.threshold else "the zero forecast",
+        naive=naive_name(rules.threshold),
     )
+
+
+def naive_name(threshold: float | None) -> str:
+    """Name the forecast that takes no side; None if it is not known which one that is."""
+    if threshold is None:
+        return "the forecast that takes no side"
+    return "a coin flip" if threshold else "the zero forecast"
+
+
+def folds_table(metrics: Mapping[str, float]) -> Table | None:
+    """Lay out the validation metrics of each fold, a row each; None for a run without folds."""
+    found = {name.split("_", 2)[1] for name in metrics if name.startswith("fold_")}
+    folds = sorted(int(each) for each in found if each.isdecimal())
+    rows = []
+    for name in MODEL:
+        values = [metrics.get(f"fold_{fold}_val_{name}") for fold in folds]
+        if any(value is not None for value in values):
+            rows.append([Cell(JUDGED[name].label), *(number_cell(value, JUDGED[name].text) for value in values)])
+    if not rows:
+        return None
+    columns = [Column("metric"), *(Column(f"fold {fold}", numeric=True) for fold in folds)]
+    return Table("The model of each fold on its own validation bars", columns, rows)
 
 
 def tiles_of(head: Headline) -> Tiles:
@@ -177,8 +199,18 @@ def rivals_of(
     return found
 
 
-def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]]) -> Table:
-    """Lay the validation metrics out, a row each, the model first; the best of a row is marked."""
+def metrics_table(
+    metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], threshold: float = 0.0
+) -> Table:
+    """Lay the validation metrics out, a row each, the model first; the best of a row is marked.
+
+    Parameters
+    ----------
+    metrics, rivals : mapping
+        By name; see `rivals_of`.
+    threshold : float
+        The forecast that takes no side.
+    """
     rows = []
     for name in MODEL:
         kind = JUDGED[name]
@@ -190,9 +222,10 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         cells = [number_cell(value, kind.text) for value in values]
         cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]
         rows.append([Cell(kind.label), *cells])
-    hints = ("0 for every bar", "fitted to train", "least squares, same inputs", "at no cost")
+    names = ("coin flip" if threshold else RIVALS[0], *RIVALS[1:])
+    hints = (f"{threshold:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
     columns = [Column("metric"), Column("this model", numeric=True)]
-    columns += [Column(name, numeric=True, hint=hint) for name, hint in zip(RIVALS, hints, strict=True)]
+    columns += [Column(name, numeric=True, hint=hint) for name, hint in zip(names, hints, strict=True)]
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
 
 

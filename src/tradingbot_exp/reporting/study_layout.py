@@ -9,7 +9,7 @@ from tradingbot_exp.reporting.style import FORECAST, TOP_PX, VALIDATION, WHISKER
 
 COLORS = {
     "complete": FORECAST,
-    "pruned": "#e69f00",
+    "pruned": "#b07700",
     "failed": VALIDATION,
     "interrupted": WHISKER,
     "running": "#cc79a7",

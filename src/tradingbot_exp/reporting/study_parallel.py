@@ -28,7 +28,7 @@ from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_AXES, GROUP_LINES = 12, 200
 """Parameters drawn, and trials of one group."""
-_EARLY = "#e69f00"
+_EARLY = "#b07700"
 _DENSE, _BRIEF = 4, 5  # axes beyond which, on a narrow screen, only labels of so many letters have room
 _SPREAD = 0.05  # what a choice's lines are spread over, so that they can be told apart
 

@@ -48,6 +48,7 @@ from tradingbot_exp.reporting.study_words import (
     caution,
     headline,
     listed,
+    naive_of,
     state_notices,
     time_words,
     trials_text,
@@ -91,7 +92,7 @@ def study_page(record: StudyRecord) -> Page:
 
 def _summary(study: Study, record: StudyRecord) -> list[Block]:
     winner = study.winner
-    words = [headline(study), beside(winner) if winner is not None else "", caution(study)]
+    words = [headline(study), beside(study, winner) if winner is not None else "", caution(study)]
     blocks: list[Block] = [
         *state_notices(study, record),
         *problem_notices(record.artifacts),
@@ -123,9 +124,9 @@ def _tiles(study: Study) -> list[Tile]:
     winner = study.winner
     metrics = winner.metrics if winner is not None else {}
     mse, zero = (metrics.get(name, math.nan) for name in ("val_mse", "val_zero_mse"))
-    if zero > 0 and math.isfinite(mse):
+    if winner is not None and zero > 0 and math.isfinite(mse):
         gain = 1 - mse / zero
-        context = f"{significant(mse, 3)} against {significant(zero, 3)} of the zero forecast"
+        context = f"{significant(mse, 3)} against {significant(zero, 3)} of {naive_of(study, winner)}"
         tiles.append(Tile("Its squared error", f"{percent(abs(gain))} {'lower' if gain > 0 else 'higher'}", context))
     sharpe, hold = (metrics.get(name, math.nan) for name in ("val_sharpe", "val_buy_hold_sharpe"))
     if math.isfinite(sharpe):

@@ -26,7 +26,7 @@ from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_POINTS = 400
 """Trials drawn in a panel of the slices, and half of those in the neighbourhood."""
-_EARLY = "#e69f00"
+_EARLY = "#b07700"
 
 
 def slices(study: Study, axes: Sequence[Axis], objective: int = 0) -> go.Figure:

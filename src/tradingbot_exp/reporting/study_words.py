@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
+from tradingbot_exp.evaluation.names import neutral_forecast
 from tradingbot_exp.reporting.numbers import count, duration, percent, ratio, significant
 from tradingbot_exp.reporting.page import Block, Code, Details, Notice
+from tradingbot_exp.reporting.quality import naive_name
 from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import tick_text
 from tradingbot_exp.tracking.records import StudyRecord, TrialRecord
@@ -50,7 +53,15 @@ def headline(study: Study) -> str:
     return words
 
 
-def beside(trial: TrialRecord) -> str:
+def naive_of(study: Study, trial: TrialRecord) -> str:
+    """Name the forecast that takes no side, as far as it is known what a trial forecast."""
+    params = {**study.run.params, **{key: str(value) for key, value in trial.params.items()}}
+    if not {"training.loss", "data.target"} & set(params):
+        return naive_name(None)
+    return naive_name(neutral_forecast(params.get("training.loss", "mse"), params.get("data.target", "return")))
+
+
+def beside(study: Study, trial: TrialRecord) -> str:
     """Put a trial's validation metrics beside those of the naive forecasts; empty where it has none."""
 
     def metric(name: str) -> float:
@@ -59,7 +70,7 @@ def beside(trial: TrialRecord) -> str:
     parts = []
     mse, zero, linear = metric("mse"), metric("zero_mse"), metric("linear_mse")
     if zero > 0 and math.isfinite(mse):
-        parts.append(f"its squared error is {_against(mse, zero)} that of the zero forecast")
+        parts.append(f"its squared error is {_against(mse, zero)} that of {naive_of(study, trial)}")
         if linear > 0:
             parts[-1] += f" and {_against(mse, linear)} that of a linear model of the same inputs"
     sharpe, hold, linear = metric("sharpe"), metric("buy_hold_sharpe"), metric("linear_sharpe")
@@ -131,8 +142,10 @@ def time_words(study: Study) -> str:
     taken = [trial.seconds for trial in study.trials if trial.seconds is not None]
     if not taken:
         return "No trial has ended, so there are no durations."
-    middle = sorted(taken)[len(taken) // 2]
-    words = f"A trial took {duration(middle)} in the middle, {duration(min(taken))} to {duration(max(taken))}"
+    words = f"A trial took {duration(taken[0])}"
+    if len(taken) > 1:
+        words = f"Half of the trials took at most {duration(median(taken))}, all of them {duration(min(taken))} to "
+        words += duration(max(taken))
     words += f"; all together {duration(sum(taken))}." if len(taken) > 1 else "."
     start = min(trial.started for trial in study.trials)
     ends = [(trial.started - start).total_seconds() + (trial.seconds or 0) for trial in study.trials]
@@ -141,7 +154,7 @@ def time_words(study: Study) -> str:
         words += f"{ratio(sum(taken) / max(ends), 1)} trials at work on average."
     pruned = [len(trial.curve) for trial in study.trials if trial.state == "pruned" and len(trial.curve)]
     epochs = study.run.params.get("training.epochs", "")
-    if pruned and epochs.isdigit():
+    if pruned and epochs.isdecimal():
         saved = sum(max(int(epochs) - done, 0) for done in pruned)
         words += f" Pruning saved {count(saved, 'epoch')} of {count(len(pruned), 'trial')}."
     return words

@@ -12,6 +12,7 @@ from tradingbot_exp.evaluation.names import target_unit
 from tradingbot_exp.reporting import backtest_figures, skill
 from tradingbot_exp.reporting.backtest_numbers import Rules, backtest_of, cost_curve, rules_of
 from tradingbot_exp.reporting.common import (
+    OWN_KINDS,
     again_blocks,
     code_cell,
     ending_blocks,
@@ -25,7 +26,7 @@ from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
 from tradingbot_exp.reporting.course import course_blocks
 from tradingbot_exp.reporting.figures import feature_importance
-from tradingbot_exp.reporting.numbers import count, moment, ratio, significant
+from tradingbot_exp.reporting.numbers import count, moment, significant
 from tradingbot_exp.reporting.page import (
     Block,
     Cell,
@@ -42,7 +43,7 @@ from tradingbot_exp.reporting.page import (
 )
 from tradingbot_exp.reporting.panels import FeatureHistogram, histogram_figure, histograms_from
 from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
-from tradingbot_exp.reporting.quality import headline_of, metrics_table, reading_of, rivals_of, tiles_of
+from tradingbot_exp.reporting.quality import folds_table, headline_of, metrics_table, reading_of, rivals_of, tiles_of
 from tradingbot_exp.tracking.records import RunRecord, TrainingRecord
 
 KIND = "Training report"
@@ -102,11 +103,19 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     bars = len(table) if table is not None else _card_bars(record)
     head = headline_of(metrics, rules, test, bars)
     blocks: list[Block] = []
+    overlap = run.tags.get("test.overlap")
+    if overlap:
+        text = f"Train or validation dates of this run were a test set before: {overlap}. What was seen there may have "
+        blocks.append(Notice(text + "guided this configuration, so its numbers are no longer out of sample."))
     tiles = tiles_of(head)
     if tiles.tiles:
         blocks += [tiles, Paragraph(reading_of(head))]
     if any(name.startswith("val_") and name != "val_loss" for name in metrics):
-        blocks.append(metrics_table(metrics, rivals_of(metrics, table, test, rules.threshold)))
+        blocks.append(metrics_table(metrics, rivals_of(metrics, table, test, rules.threshold), rules.threshold))
+    folds = folds_table(metrics)
+    if folds is not None:
+        text = "Losses, errors and correlations above are means over the folds; what comes of returns is counted over "
+        blocks += [Paragraph(text + "the bars of all folds, one after another."), folds]
     blocks += _undefined(run)
     if metrics:
         blocks.append(Details(f"All {count(len(metrics), 'recorded metric')}", [_all_metrics(metrics)]))
@@ -152,9 +161,8 @@ def _forecast_figures(record: TrainingRecord, rules: Rules) -> list[Block]:
     spread = prediction_distribution(actual, forecast, unit)
     for figure, height in ((over_time, 440), (spread, 440)):
         figure.update_layout(height=height)
-    ic = record.run.metrics.get("val_ic")
     return [
-        Figure(over_time, f"Forecast and actual over time, and against each other: correlation {ratio(ic, 3)}."),
+        Figure(over_time, "Forecast and actual over time, and against each other."),
         Figure(spread, "How actual values and forecasts are spread, on one scale."),
         Figure(
             skill.rolling_ic_figure(skill.rolling_ic(dates, actual, forecast, rules.horizon, rules.periods)),
@@ -180,7 +188,7 @@ def _card_bars(record: TrainingRecord) -> int:
     """Give the number of validation rows by the data card; 0 if it does not say."""
     try:
         return int((record.artifacts.card or {})["split"]["val"]["rows"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0
 
 
@@ -225,11 +233,17 @@ def _importance_words(names: list[str], mean: NDArray[np.float64], std: NDArray[
 
 
 def _test_blocks(record: TrainingRecord) -> list[Block]:
-    openings = record.openings
+    openings, run = record.openings, record.run
+    if run.kind == "test_evaluation":
+        return [Paragraph(f"This run is itself an opening, of {run.tags.get('evaluated.run_id', 'an unknown run')}.")]
+    if run.kind not in OWN_KINDS:
+        return [Notice("Whether the numbers of this run have seen test bars is not on record.", "muted")]
     if not openings:
-        text = "Sealed, never opened: no number of this report has seen a test bar. "
-        command = f"python -m tradingbot_exp evaluate {record.run.run_id}"
-        return [Paragraph(text + "Opening it is counted."), Code(command, "To open it")]
+        text = "Sealed, never opened for this run: no number of this report has seen a test bar."
+        if run.status != "FINISHED" or record.artifacts.predictions is None:  # no model that could be asked
+            return [Paragraph(text)]
+        command = f"python -m tradingbot_exp evaluate {run.run_id}"
+        return [Paragraph(f"{text} Opening it is counted."), Code(command, "To open it")]
     times = "once" if len(openings) == 1 else f"{len(openings)} times"
     blocks: list[Block] = [Paragraph(f"Opened {times}.")]
     if len(openings) > 1:
