@@ -110,7 +110,7 @@ class ExperimentReporter:
         if isinstance(run_ids, str) or not 2 <= len(run_ids) <= MAX_COMPARED:
             given = repr(run_ids) if isinstance(run_ids, str) else f"{len(run_ids)}"
             raise ReportError(f"A comparison takes a list of 2 to {MAX_COMPARED} runs; given: {given}.")
-        runs = [find_run(self.store, run_id) for run_id in run_ids]
+        runs = [find_run(self.store, run_id, ["training", ""]) for run_id in run_ids]
         for run in runs:
             require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
         ids = [run.info.run_id for run in runs]

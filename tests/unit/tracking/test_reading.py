@@ -281,3 +281,14 @@ def test_latest_of_an_empty_store_says_what_there_is_none_of(store: Store) -> No
         find_run(store, "latest", ["training", ""])
     with pytest.raises(RunError, match="There is no run 'None' in"):
         find_run(store, None)  # type: ignore[arg-type]
+
+
+def test_latest_finds_a_run_of_something_else_where_such_a_run_may_be_meant(store: Store, experiment: str) -> None:
+    old = make_run(store.client, experiment, "training", 1000)
+    foreign = make_run(store.client, experiment, "", 2000)
+    make_run(store.client, experiment, "", 3000, mlflow__parentRunId=foreign)
+    make_run(store.client, experiment, "study", 4000)
+    assert find_run(store, "latest", ["training", ""]).info.run_id == foreign
+    assert find_run(store, "latest", ["training"]).info.run_id == old
+    new = make_run(store.client, experiment, "training", 5000)
+    assert find_run(store, "latest", ["training", ""]).info.run_id == new
