@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation.forecast import ic
+from tradingbot_exp.reporting.numbers import count, ratio
 from tradingbot_exp.reporting.style import (
     ACTUAL,
     FORECAST,
@@ -45,8 +46,8 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     when, a, f = np.asarray(iso_times(dates))[keep], a[keep], f[keep]
     correlation = ic(a, f)
     notes = [
-        f"{len(a):,} bars",
-        f"correlation {correlation:.3f}" if np.isfinite(correlation) else "no correlation",
+        count(len(a), "bar"),
+        f"correlation {ratio(correlation, 3)}" if np.isfinite(correlation) else "no correlation",
     ]
     step = -(-len(a) // MAX_BARS)
     if step > 1:

@@ -120,8 +120,9 @@ def tiles_of(head: Headline) -> Tiles:
     tiles = []
     if math.isfinite(head.gain):
         side = "lower" if head.gain > 0 else "higher"
+        size = "the same" if _level(head.gain) else f"{percent(abs(head.gain))} {side}"
         context = f"{significant(head.mse, 3)} against {significant(head.zero, 3)} for {head.naive}"
-        tiles.append(Tile("Squared error", f"{percent(abs(head.gain))} {side}", context, _tone(head.gain, 0.0)))
+        tiles.append(Tile("Squared error", size, context, _tone(head.gain, 0.0)))
     if math.isfinite(head.ic):
         context = f"luck alone: within ±\u00a0{ratio(head.luck, 3)} (95\u00a0%)" if math.isfinite(head.luck) else ""
         tiles.append(Tile("IC", ratio(head.ic, 3, signed=True), context, _tone(head.ic, head.luck)))
@@ -145,10 +146,12 @@ def reading_of(head: Headline) -> str:
     if math.isfinite(head.gain):
         worse = "less" if head.gain > 0 else "more"
         text = f"it errs {percent(abs(head.gain))} {worse} than {head.naive}"
+        if _level(head.gain):
+            text = f"it errs as much as {head.naive}"
         if head.linear < head.mse:
             text += ", and more than a linear model of the same inputs"
         said.append(text)
-        for_it.append(head.gain > 0 and not head.linear < head.mse)
+        for_it.append(head.gain > 0 and not _level(head.gain) and not head.linear < head.mse)
     if math.isfinite(head.ic) and math.isfinite(head.luck):
         inside = abs(head.ic) <= head.luck
         what = "no more than luck gives" if inside else "more than luck gives" if head.ic > 0 else "wrong side up"
@@ -227,6 +230,11 @@ def metrics_table(
     columns = [Column("metric"), Column("this model", numeric=True)]
     columns += [Column(name, numeric=True, hint=hint) for name, hint in zip(names, hints, strict=True)]
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
+
+
+def _level(gain: float) -> bool:
+    """Tell whether a gain is none in the digits in which it is shown."""
+    return percent(abs(gain)) == percent(0.0)
 
 
 def _tone(value: float, least: float) -> Tone:

@@ -89,6 +89,11 @@ class Study:
         return int(text) if text.isdecimal() else None
 
     @property
+    def of_planned(self) -> str:
+        """How many trials there were to be, as `` of 12``; empty if that is not known, or if there are more."""
+        return "" if self.planned is None or self.reached > self.planned else f" of {self.planned:,}"
+
+    @property
     def reached(self) -> int:
         """How many trials count: those that are over and were not interrupted."""
         return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))

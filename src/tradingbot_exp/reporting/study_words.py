@@ -49,7 +49,8 @@ def headline(study: Study) -> str:
         second = rest[0]
         gap = abs(second.values[0] - winner.values[0])
         size = f" ({tick_text(100 * gap / abs(winner.values[0]), 2)}\u00a0%)" if winner.values[0] else ""
-        words += f" The second best, trial {second.number}, is {significant(gap, 2)}{size} behind."
+        behind = f"{significant(gap, 2)}{size} behind" if gap else "exactly as good"
+        words += f" The second best, trial {second.number}, is {behind}."
     return words
 
 
@@ -96,8 +97,7 @@ def caution(study: Study) -> str:
 def trials_text(study: Study) -> str:
     """Count the trials by how they ended, of how many there were to be."""
     parts = [f"{number:,} {state}" for state, number in study.counts.items()]
-    of = f" of {study.planned:,}" if study.planned is not None else ""
-    return f"{', '.join(parts)}{of}" if parts else f"none{of}"
+    return f"{', '.join(parts) or 'none'}{study.of_planned}"
 
 
 def params_text(study: Study, trial: TrialRecord) -> str:
@@ -109,7 +109,7 @@ def params_text(study: Study, trial: TrialRecord) -> str:
 def state_notices(study: Study, record: StudyRecord) -> list[Block]:
     """Say what a reader must not miss: still running, failed, stopped early, failed trials, values that are none."""
     run, tags = study.run, study.run.tags
-    over = f"{study.reached:,}" + (f" of {study.planned:,}" if study.planned is not None else "") + " trials are over"
+    over = f"{study.reached:,}{study.of_planned} trials are over"
     blocks: list[Block] = []
     if run.status == "RUNNING":
         text = f"This study is still running: {over}, and its numbers will change. If its process is gone, "
@@ -187,7 +187,8 @@ def _trial_notices(study: Study) -> list[Block]:
 
 def _against(value: float, other: float) -> str:
     share = value / other - 1
-    return f"{percent(abs(share))} {'below' if share < 0 else 'above'}" if share else "equal to"
+    size = percent(abs(share))
+    return "equal to" if size == percent(0.0) else f"{size} {'below' if share < 0 else 'above'}"
 
 
 def _open(study: Study) -> bool:

@@ -385,3 +385,14 @@ def test_a_sweep_and_a_trial_do_not_say_that_there_was_no_work_tree():
 def test_nothing_is_concluded_of_a_neighbourhood_that_is_most_of_the_trials_without_saying_so():
     assert "Of so few trials the nearest are not near" in said(study_page(study(random_trials(9))))
     assert "Of so few trials" not in said(study_page(study(random_trials(40))))
+
+
+def test_more_trials_than_were_planned_are_not_so_many_of_fewer():
+    page = study_page(study(random_trials(12), params=PARAMS | {"hpo.num_trials": "5"}))
+    (tile,) = [tile for block in blocks(page, Tiles) for tile in block.tiles if tile.label == "Trials"]
+    assert tile.value == "12" and "12 complete of 5" not in said(page)
+
+
+def test_a_second_best_that_is_as_good_is_said_to_be():
+    page = study_page(study([trial(i, 1.0) for i in range(4)]))
+    assert "The second best, trial 1, is exactly as good." in said(page)

@@ -13,7 +13,7 @@ import pytest
 from tradingbot_exp.evaluation.metrics import validation_metrics
 from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.panels import feature_histograms, histograms_record
-from tradingbot_exp.reporting.quality import Headline, reading_of
+from tradingbot_exp.reporting.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training_report import training_page
 from tradingbot_exp.tracking.lookup import find_run, open_store
 from tradingbot_exp.tracking.reading import training_record
@@ -425,3 +425,9 @@ def test_impossible_params_and_returns_are_no_failure(record, params, returns):
         artifacts=replace(record.artifacts, predictions=table, card={"split": {"val": {"rows": INF}}}),
     )
     assert "What 1 became" in titles(training_page(odd))
+
+
+def test_an_error_that_is_the_rival_s_is_neither_more_nor_less():
+    even = headline(mse=1e-4, zero=1e-4, linear=NAN, ic=NAN, sharpe=NAN)
+    assert reading_of(even).endswith("it errs as much as the zero forecast. Nothing here speaks for an edge.")
+    assert tiles_of(even).tiles[0].value == "the same"
