@@ -239,7 +239,10 @@ def _see_unchanged(loaded: LoadedRun, data: PreparedData, forecast: NDArray[np.f
     except RunError:
         return
     if len(recorded) != len(forecast) or list(recorded["date"]) != list(data.dates(data.val)):
-        return  # of several folds, the last one's model is kept
+        return  # other rows than the split's own, as folds may have
+    if "fold" in recorded:  # of several folds, the last one's model is kept
+        last = (recorded["fold"] == recorded["fold"].max()).to_numpy()
+        recorded, forecast = recorded[last], forecast[last]
     before = recorded["forecast"].to_numpy(dtype=np.float64)
     far = float(np.max(np.abs(forecast - before)))
     if far > _FORECAST_TOLERANCE * float(before.std()) + 1e-9:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tradingbot_exp import load_run
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.folds import make_folds
+from tradingbot_exp.opening import open_test_set
 
 QUICK = ["data=synthetic", "training.epochs=3", "model.hidden_layers=[8]"]
 
@@ -93,6 +95,10 @@ def test_a_run_over_folds_has_metrics_of_each_and_of_all_its_forecasts(workdir: 
     model = load_run(run.info.run_id, f"sqlite:///{workdir / 'mlflow.db'}").model
     features = pd.DataFrame(data.raw[last.val.rows], columns=list(data.feature_names))
     np.testing.assert_allclose(model.predict(features), parts[-1]["forecast"], rtol=0, atol=1e-6)
+
+    # It is the one that is judged when the test set is opened, and told to be the one that the run recorded.
+    opened = open_test_set(run.info.run_id, f"sqlite:///{workdir / 'mlflow.db'}")
+    assert opened.bars == len(data.test) and math.isfinite(opened.metrics["test_mse"])
 
 
 @in_ci

@@ -155,11 +155,11 @@ def rules_of(run: RunRecord, predictions: pd.DataFrame | None = None) -> Rules:
         periods = describe_frequency(pd.DatetimeIndex(predictions["date"])).periods
     threshold = neutral_forecast(params.get("training.loss", "mse"), params.get("data.target", "return"))
     return Rules(
-        horizon=int(_number(params, "data.horizon") or 1),
+        horizon=max(int(_number(params, "data.horizon")), 1),
         lag=int(_number(params, "evaluation.execution_lag", 1.0)),
         cost_bps=_number(params, "evaluation.cost_bps", 5.0),
         threshold=threshold,
-        periods=periods or None,
+        periods=periods if periods and periods > 0 else None,
     )
 
 

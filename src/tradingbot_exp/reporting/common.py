@@ -22,6 +22,8 @@ from tradingbot_exp.tracking.surroundings import Surroundings
 if TYPE_CHECKING:
     import pandas as pd
 
+OWN_KINDS = ("training", "trial", "study")
+"""Of ``run.kind``: runs that record their code, data and command."""
 _STATUS: dict[str, tuple[str, Tone]] = {
     "FINISHED": ("finished", "good"),
     "RUNNING": ("running", "warning"),
@@ -109,7 +111,7 @@ def command_of(overrides: Sequence[str]) -> str:
 def code_cell(made: Surroundings) -> Cell:
     """Show the commit that a run was made from, and whether the work tree had changes beyond it."""
     if not made.commit:
-        why = ": the run did not start in a git work tree" if made.run.kind else ""
+        why = ": the run did not start in a git work tree" if made.run.kind in OWN_KINDS else ""
         return Cell(f"not recorded{why}", tone="muted")
     branch = made.tag("mlflow.source.git.branch")
     where = made.commit + (f" on {branch}" if branch else "")
@@ -204,7 +206,7 @@ def _machine(made: Surroundings) -> str | None:
 def _how_far(run: RunRecord) -> str:
     """Say up to which epoch the losses go; an epoch without a finite loss is where it went wrong."""
     planned = run.params.get("training.epochs", "")
-    of = f" of {planned}" if planned.isdigit() else ""
+    of = f" of {planned}" if planned.isdecimal() else ""
     last = max((curve.steps[-1] for curve in _losses(run) if len(curve)), default=None)
     running = run.status == "RUNNING"
     if last is None:

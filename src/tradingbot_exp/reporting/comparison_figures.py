@@ -95,7 +95,7 @@ def learning_curves(curves: Mapping[int, Curve], names: Sequence[str], loss_name
 def equity_curves(equity: Equity, names: Sequence[str]) -> go.Figure:
     """Overlay what wealth became, net of costs, in per cent of the start, with buy and hold once."""
     step = -(-len(equity.dates) // MAX_POINTS)
-    notes = f"net of costs, over the {count(len(equity.dates), 'bar')} that all have"
+    notes = f"net of costs, over the {count(len(equity.dates), 'bar')} that all of them have"
     if step > 1:
         notes += f" · 1 in {step} drawn"
     figure = new_figure("What each run would have earned", notes)
@@ -186,7 +186,7 @@ def forecast_correlations(found: Correlations, names: Sequence[str]) -> go.Figur
     brief = len(labels) <= _WRITTEN
     figure = new_figure(
         "How alike the forecasts are",
-        f"correlation over the {count(found.bars, 'bar')} that all have",
+        f"correlation over the {count(found.bars, 'bar')} that all of them have",
         narrow={"coloraxis.showscale": False} if brief else {"coloraxis.colorbar.title.text": "", "margin.r": 8},
     )
     figure.add_heatmap(

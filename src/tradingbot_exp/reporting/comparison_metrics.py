@@ -64,13 +64,13 @@ JUDGED: dict[str, Metric] = {
     "ic": _score("IC", _CORRELATION, "correlation of forecast and actual"),
     "rank_ic": _score("rank IC", _CORRELATION, "rank correlation of forecast and actual"),
     "hit_rate": _score("hit rate", percent, "share of bars whose sign was forecast"),
-    "sharpe": _trade("Sharpe ratio, net", 1, hint="a year"),
-    "sortino": _trade("Sortino ratio, net", 1, hint="a year"),
+    "sharpe": _trade("Sharpe ratio, net", 1, hint="a year, where its bars are known"),
+    "sortino": _trade("Sortino ratio, net", 1, hint="a year, where its bars are known"),
     "calmar": _trade("Calmar ratio, net", 1),
     "cagr": _trade("growth a year, net", 1, percent),
     "max_drawdown": _trade("maximum drawdown", 1, percent, "deepest fall of wealth from its peak"),
     "turnover": _trade("turnover a bar", 0, hint="mean change of position"),
-    "zero_mse": _error("MSE of the zero forecast", better=0),
+    "zero_mse": _error("MSE of the zero forecast", "of directions, of a coin flip", better=0),
     "train_mean_mse": _error("MSE of the train mean", better=0),
     "linear_mse": _error("MSE of the linear model", better=0),
     "linear_ic": _score("IC of the linear model", _CORRELATION, better=0),
@@ -135,7 +135,9 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
     known += [(name, metric, "training") for name, metric in TRAINING.items()]
     known += [(f"test_{name}", replace(metric, better=0), "test") for name, metric in kinds.items()]
     named = {name for name, *_ in known}
-    others = sorted(name for name in names if name not in named and name not in _CURVES)
+    others = sorted(
+        name for name in names if name not in named and name not in _CURVES and not name.startswith("fold_")
+    )
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
     rows = []
     for name, metric, part in wanted:

@@ -71,7 +71,7 @@ def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
         notices.append(
             Notice(
                 f"The runs were validated on different bars ({grouped(spans)}): their metrics are not comparable. The "
-                "paired differences use only bars that both runs have."
+                "paired differences, where there are any, use only bars that both runs have."
             )
         )
     for keys, what in (

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from tradingbot_exp.evaluation.names import naive_name
-from tradingbot_exp.reporting.common import made_line, number_cell, status_cell
+from tradingbot_exp.reporting.common import OWN_KINDS, made_line, number_cell, status_cell
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison_metrics import MetricRow, metric_rows
 from tradingbot_exp.reporting.comparison_notices import code_notices, data_notices, status_notices
@@ -151,7 +151,7 @@ def _runs_table(records: Sequence[TrainingRecord]) -> Table:
                 Cell(moment(run.started), sort=run.started.timestamp()),
                 number_cell(run.seconds, duration),
                 Cell(f"{commit} + changes" if dirty else commit or MISSING, tone="plain" if commit else "muted"),
-                _test_cell(record),
+                _test_cell(record) if run.kind in OWN_KINDS else _or_missing(None),
             ]
         )
     return Table("The compared runs; the letters stand for them below", columns, rows)
@@ -184,6 +184,8 @@ def _metric_blocks(records: Sequence[TrainingRecord], rows: Sequence[MetricRow])
         notes.append("★ marks the best of a row.")
     if not all(all(row.comparable) for row in rows):
         notes.append("Numbers in grey, in brackets, describe other data, bars or rules than A's, and cannot win a row.")
+    if any(name.startswith("fold_") for record in records for name in record.run.metrics):
+        notes.append("What each fold gave by itself stands in the training report of a run.")
     return [Paragraph(" ".join(notes)), *blocks] if notes else blocks
 
 

@@ -101,7 +101,9 @@ def equity_blocks(records: Sequence[TrainingRecord]) -> list[Block]:
     said = ", ".join(f"{LETTERS[run]} {ratio(end, 1, signed=True)}\u00a0%" for run, end in ends.items())
     text = f"At the end: {said}; buy and hold {ratio(market, 1, signed=True)}\u00a0%."
     figure = equity_curves(found, [record.run.name for record in records])
-    missing = _left_out(records, list(found.wealth), "for want of A's market on bars that the others have")
+    missing = _left_out(
+        records, list(found.wealth), "for want of forecasts, or of A's market on bars that the others have"
+    )
     return [Figure(figure, text), *missing]
 
 
@@ -110,7 +112,7 @@ def forecast_blocks(records: Sequence[TrainingRecord]) -> list[Block]:
     found = correlations(records)
     if found is None:
         return []
-    missing = _left_out(records, found.runs, "for want of A's target on bars that the others have")
+    missing = _left_out(records, found.runs, "for want of forecasts, or of A's target on bars that the others have")
     text = _alike(found)
     if len(found.runs) == 2:
         return [Paragraph(text), *missing]

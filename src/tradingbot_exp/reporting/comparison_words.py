@@ -115,20 +115,30 @@ def against_baselines(rows: Sequence[MetricRow], naive: str) -> str:
     """Say which runs beat the naive forecast in error, and buy and hold in Sharpe ratio; empty if it is not known."""
     named = {row.name: row for row in rows}
     parts = []
-    for own, rival, words in (
-        ("val_mse", "val_zero_mse", f"forecasts better than the {naive} (by MSE)"),
-        ("val_sharpe", "val_buy_hold_sharpe", "has a higher Sharpe ratio than buy and hold"),
+    for own, rival, single, plural, words in (
+        ("val_mse", "val_zero_mse", "forecasts", "forecast", f"better than the {naive} (by MSE)"),
+        ("val_sharpe", "val_buy_hold_sharpe", "has", "have", "a higher Sharpe ratio than buy and hold"),
     ):
         if own not in named or rival not in named:
             continue
-        pairs = enumerate(zip(named[own].values, named[rival].values, strict=True))
-        known = {run: (a, b) for run, (a, b) in pairs if a is not None and b is not None}
+        pairs = list(enumerate(zip(named[own].values, named[rival].values, strict=True)))
+        known = {
+            run: (a, b)
+            for run, (a, b) in pairs
+            if a is not None and b is not None and math.isfinite(a) and math.isfinite(b)
+        }
         if not known:
             continue
         sign = named[own].metric.better
         winners = [LETTERS[run] for run, (a, b) in known.items() if sign * a > sign * b]
-        who = "None of the runs" if not winners else "Every run" if len(winners) == len(known) > 1 else ""
-        parts.append(f"{who or f'Of the runs, only {listed(winners)}'} {words}.")
+        of = "" if len(known) == len(pairs) else f" whose numbers are known, {listed([LETTERS[run] for run in known])}"
+        verb = plural if len(winners) > 1 else single
+        if not winners:
+            parts.append(f"None of the runs{of}{',' * bool(of)} {single} {words}.")
+        elif len(winners) == len(known):
+            parts.append(f"{f'Of the runs{of}, all' if of else 'Every run'} {plural if of else single} {words}.")
+        else:
+            parts.append(f"Of the runs{of}, only {listed(winners)} {verb} {words}.")
     return " ".join(parts)
 
 

@@ -84,7 +84,7 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
 
 def _changes_blocks(previous: RunRecord | None, changed: Sequence[Row]) -> list[Block]:
     if previous is None:
-        return [Paragraph("This is the first training run of its experiment: there is none before to compare with.")]
+        return [Paragraph("No earlier training run of this experiment is on record to compare with.")]
     before = f"{previous.name}, started {moment(previous.started)}"
     if not changed:
         return [Paragraph(f"Configured exactly as the previous run of the experiment ({before}).")]

@@ -36,7 +36,7 @@ def course_blocks(run: RunRecord) -> list[Block]:
 def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[tuple[str, Cell]]:
     done = len({*train.steps, *val.steps})
     planned = run.params.get("training.epochs", "")
-    facts = [("Epochs", Cell(f"{done:,}" + (f" of {planned}" if planned.isdigit() else ""), sort=done))]
+    facts = [("Epochs", Cell(f"{done:,}" + (f" of {planned}" if planned.isdecimal() else ""), sort=done))]
     if best is not None:
         value = val.values[val.steps.index(best)]
         facts.append(("Best epoch", Cell(f"{best:,}", sort=best)))
@@ -46,11 +46,11 @@ def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[t
     rate = run.params.get("training.learning_rate")
     if rate and len(set(run.curves.get("learning_rate", Curve()).values)) <= 1:
         facts.append(("Learning rate", Cell(f"{rate} throughout")))
-    patience = run.params.get("training.early_stopping", "None")
-    if patience.isdigit() and int(patience):
+    patience = run.params.get("training.early_stopping", "")
+    if patience.isdecimal() and int(patience):
         text = f"after {count(int(patience), 'epoch')} without a better validation loss"
-        facts.append(("Early stop", Cell(f"{text}: {_stop(run, max((*train.steps, *val.steps)), planned)}")))
-    else:
+        facts.append(("Early stop", Cell(text + _stop(run, max((*train.steps, *val.steps)), planned))))
+    elif patience:
         facts.append(("Early stop", Cell("off: the model is that of the last epoch")))
     return facts
 
@@ -58,9 +58,10 @@ def _facts(run: RunRecord, train: Curve, val: Curve, best: int | None) -> list[t
 def _stop(run: RunRecord, last: int, planned: str) -> str:
     """Say whether a run with early stopping made use of it."""
     if run.tags.get("trial.state") == "pruned":
-        return f"not what ended it: the study pruned this trial after epoch {last:,}"
-    stopped = run.status == "FINISHED" and planned.isdigit() and last < int(planned)
-    return f"stopped at epoch {last:,}" if stopped else "not needed"
+        return f": not what ended it: the study pruned this trial after epoch {last:,}"
+    if run.status != "FINISHED" or not planned.isdecimal():
+        return ""
+    return f": stopped at epoch {last:,}" if last < int(planned) else ": not needed"
 
 
 def _best_epoch(val: Curve) -> int | None:

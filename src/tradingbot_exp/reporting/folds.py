@@ -22,7 +22,9 @@ def folds_of(record: TrainingRecord) -> int:
     if table is not None and "fold" in table:
         return max(int(table["fold"].nunique()), 1)
     folds = params.get("evaluation.folds", "")
-    return int(folds) if params.get("evaluation.scheme", "chronological") != "chronological" and folds.isdigit() else 1
+    return (
+        int(folds) if params.get("evaluation.scheme", "chronological") != "chronological" and folds.isdecimal() else 1
+    )
 
 
 def fold_blocks(record: TrainingRecord) -> list[Block]:

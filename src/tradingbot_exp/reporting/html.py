@@ -108,12 +108,12 @@ def write_page(page: Page, path: Path) -> Path:
     text = page_html(page)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and not path.is_file():  # a folder, which fails, or a device, which is not to be replaced
-        path.write_text(text, encoding="utf-8")
+        path.write_text(text, encoding="utf-8", errors="replace")
         return path
     target = path.resolve()
     half = target.with_name(f".report-{secrets.token_hex(6)}.tmp")
     try:
-        half.write_text(text, encoding="utf-8")
+        half.write_text(text, encoding="utf-8", errors="replace")  # half a surrogate pair is no character
         half.replace(target)
     finally:
         half.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -82,13 +83,17 @@ def histograms_from(record: Sequence[Mapping[str, Any]]) -> list[FeatureHistogra
     return [
         FeatureHistogram(
             name=str(each["name"]),
-            edges=tuple(each["edges"]),
-            train=tuple(each["train"]),
-            val=tuple(each["val"]),
-            ks=float("nan") if each["ks"] is None else float(each["ks"]),
+            edges=_read(each["edges"]),
+            train=_read(each["train"]),
+            val=_read(each["val"]),
+            ks=_read([each["ks"]])[0],
         )
         for each in record
     ]
+
+
+def _read(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(math.nan if value is None else float(value) for value in values)
 
 
 def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:

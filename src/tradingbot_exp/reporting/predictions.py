@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation.forecast import ic
+from tradingbot_exp.reporting.numbers import count, ratio
 from tradingbot_exp.reporting.style import (
     ACTUAL,
     FORECAST,
@@ -45,8 +46,8 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     when, a, f = np.asarray(iso_times(dates))[keep], a[keep], f[keep]
     correlation = ic(a, f)
     notes = [
-        f"{len(a):,} bars",
-        f"correlation {correlation:.3f}" if np.isfinite(correlation) else "no correlation",
+        count(len(a), "bar"),
+        f"correlation {ratio(correlation, 3)}" if np.isfinite(correlation) else "no correlation",
     ]
     step = -(-len(a) // MAX_BARS)
     if step > 1:
@@ -136,7 +137,7 @@ def prediction_distribution(actual: ArrayLike, forecast: ArrayLike, unit: str) -
     spread = " · ".join(
         f"{name}\u00a0{values.mean():.2g}\u00a0±\u00a0{values.std():.2g}" for name, values in kept.items()
     )
-    fig = new_figure(title, f"mean ± std: {spread}{left_out(missing, 'values')}")
+    fig = new_figure(title, f"mean ± std: {spread.replace('-', '−')}{left_out(missing, 'values')}")
     low, high = (float(end(np.concatenate(list(kept.values())))) for end in (np.min, np.max))
     reach = high - low or abs(low) or 1.0
     for row, (name, color) in enumerate({"actual": ACTUAL, "forecast": FORECAST}.items(), start=1):

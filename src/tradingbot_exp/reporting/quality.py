@@ -104,8 +104,9 @@ def tiles_of(head: Headline) -> Tiles:
     tiles = []
     if math.isfinite(head.gain):
         side = "lower" if head.gain > 0 else "higher"
+        size = "the same" if _level(head.gain) else f"{percent(abs(head.gain))} {side}"
         context = f"{significant(head.mse, 3)} against {significant(head.zero, 3)} for {head.naive}"
-        tiles.append(Tile("Squared error", f"{percent(abs(head.gain))} {side}", context, _tone(head.gain, 0.0)))
+        tiles.append(Tile("Squared error", size, context, _tone(head.gain, 0.0)))
     if math.isfinite(head.ic):
         context = f"luck alone: within ±\u00a0{ratio(head.luck, 3)} (95\u00a0%)" if math.isfinite(head.luck) else ""
         tiles.append(Tile("IC", ratio(head.ic, 3, signed=True), context, _tone(head.ic, head.luck)))
@@ -132,11 +133,13 @@ def reading_of(head: Headline) -> str:
         worse = "less" if head.gain > 0 else "more"
         text = f"it errs {percent(abs(head.gain))} {worse} than {head.naive}"
         rivals = {"a linear model of the same inputs": head.linear, "the mean of the train targets": head.mean}
+        if _level(head.gain):
+            text = f"it errs as much as {head.naive}"
         beaten_by = [name for name, error in rivals.items() if error < head.mse]
         if beaten_by:
             text += f", and more than {' and '.join(beaten_by)}"
         said.append(text)
-        for_it.append(head.gain > 0 and not beaten_by)
+        for_it.append(head.gain > 0 and not _level(head.gain) and not beaten_by)
     if math.isfinite(head.ic) and math.isfinite(head.luck):
         inside = abs(head.ic) <= head.luck
         what = "no more than luck gives" if inside else "more than luck gives" if head.ic > 0 else "wrong side up"
@@ -219,6 +222,11 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)
     ]
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
+
+
+def _level(gain: float) -> bool:
+    """Tell whether a gain is none in the digits in which it is shown."""
+    return percent(abs(gain)) == percent(0.0)
 
 
 def _tone(value: float, least: float) -> Tone:

@@ -110,7 +110,7 @@ class ExperimentReporter:
         if isinstance(run_ids, str) or not 2 <= len(run_ids) <= MAX_COMPARED:
             given = repr(run_ids) if isinstance(run_ids, str) else f"{len(run_ids)}"
             raise ReportError(f"A comparison takes a list of 2 to {MAX_COMPARED} runs; given: {given}.")
-        runs = [find_run(self.store, run_id) for run_id in run_ids]
+        runs = [find_run(self.store, run_id, ["training", ""]) for run_id in run_ids]
         for run in runs:
             require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
         ids = [run.info.run_id for run in runs]
@@ -134,18 +134,19 @@ class ExperimentReporter:
 
 
 def _file_name(run: Run) -> str:
-    name = run.info.run_name.encode()[:_NAME_BYTES].decode(errors="ignore")
-    return f"{name}-{run.info.run_id[:8]}.html"
+    """Make a file's name of a run's, of letters, digits and ``-_.``; a long one is cut, as folders allow 255 bytes."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in str(run.info.run_name))
+    short = plain.encode("utf-8", "replace")[:_NAME_BYTES].decode("utf-8", "ignore")
+    return f"{short}-{run.info.run_id[:8]}.html"
 
 
 def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
     from tradingbot_exp.reporting.html import write_page
 
-    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)
-    path = Path(output_path) if output_path is not None else Path(REPORTS_DIR) / plain
+    path = Path(output_path).expanduser() if output_path is not None else Path(REPORTS_DIR) / name
     path = path if path.is_absolute() else launch_dir() / path
     try:
         return write_page(page, path)
-    except OSError as error:
-        why = error.strerror or type(error).__name__
+    except (OSError, ValueError) as error:  # a null byte in a path is a ValueError
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ReportError(f"The report cannot be written to {path}: {why}. Give another place with -o PATH.") from error

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from tradingbot_exp.reporting.study_numbers import Scale
 from tradingbot_exp.reporting.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
 
-EARLY = "#e69f00"
+EARLY = "#b07700"
 """Of what came early, or was left early."""
 COLORS = {
     "complete": FORECAST,

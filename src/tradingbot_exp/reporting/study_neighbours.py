@@ -90,11 +90,12 @@ def neighbour_words(found: Neighbours, value: float) -> str:
         f"Of the {count(found.nearest, 'trial')} nearest to the winner, half are within {amount(near)} of its value; "
         f"of all {found.gaps.size:,} others, half are within {amount(far)}. "
     )
+    few = " Of so few trials the nearest are not near: more would tell." if found.gaps.size < 3 * found.nearest else ""
     if far <= 0:
         return words + "Most trials are as good as the winner: what was searched makes little difference."
     share = near / far
     if share <= _FLAT:
-        return words + "Nearby settings do much better than most: the winner does not stand alone."
+        return f"{words}Nearby settings do much better than most: the winner does not stand alone.{few}"
     if share < _LONELY:
-        return words + "Nearby settings do only a little better than others do."
-    return words + "Nearby settings do no better than any others: the winner stands alone, as a lucky trial would."
+        return f"{words}Nearby settings do only a little better than others do.{few}"
+    return f"{words}Nearby settings do no better than any others: the winner stands alone, as a lucky trial would.{few}"

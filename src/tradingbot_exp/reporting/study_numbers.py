@@ -87,7 +87,12 @@ class Study:
     def planned(self) -> int | None:
         """How many trials there were to be, if that is known."""
         text = self.run.params.get("hpo.num_trials", "")
-        return int(text) if text.isdigit() else None
+        return int(text) if text.isdecimal() else None
+
+    @property
+    def of_planned(self) -> str:
+        """How many trials there were to be, as `` of 12``; empty if that is not known, or if there are more."""
+        return "" if self.planned is None or self.reached > self.planned else f" of {self.planned:,}"
 
     @property
     def reached(self) -> int:
@@ -206,7 +211,7 @@ def _returned(trials: Sequence[TrialRecord]) -> tuple[str, ...]:
     names = {name for trial in trials for name in trial.metrics}
     if "objective" in names:
         return ("objective",)
-    several = [name for name in names if name.startswith("objective_") and name[10:].isdigit()]
+    several = [name for name in names if name.startswith("objective_") and name[10:].isdecimal()]
     return tuple(sorted(several, key=lambda name: int(name[10:])))
 
 

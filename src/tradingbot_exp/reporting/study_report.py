@@ -132,8 +132,7 @@ def _tiles(study: Study) -> list[Tile]:
     if math.isfinite(sharpe):
         context = f"buy and hold: {ratio(hold)}" if math.isfinite(hold) else ""
         tiles.append(Tile("Its net Sharpe ratio", ratio(sharpe, signed=True), context))
-    done = f"{study.reached:,}" + (f" of {study.planned:,}" if study.planned is not None else "")
-    tiles.append(Tile("Trials", done, trials_text(study).partition(" of ")[0]))
+    tiles.append(Tile("Trials", f"{study.reached:,}{study.of_planned}", trials_text(study).partition(" of ")[0]))
     return tiles
 
 

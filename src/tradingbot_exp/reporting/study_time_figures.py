@@ -70,7 +70,10 @@ def durations(study: Study) -> go.Figure:
     size, unit = next((each for each in ((3_600, "hours"), (60, "minutes")) if longest > 3 * each[0]), (1, "seconds"))
     figure = new_figure("How long the trials took", f"half of them at most {duration(float(np.median(all_of)))}")
     step = _round_step(longest / size / min(max(all_of.size // 3, 8), 40))
-    edges = step * np.arange(math.floor(longest / size / step) + 2)
+    bins = math.floor(longest / size / step) + 1
+    if float(all_of.min()) / size >= step * (bins - 1):  # all in one bin: it stands in the middle
+        bins = 2 * bins - 1
+    edges = step * np.arange(bins + 1)
     for state, seconds in taken.items():
         if seconds:
             figure.add_bar(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.reporting.numbers import count, duration, percent, ratio, significant
@@ -47,7 +48,8 @@ def headline(study: Study) -> str:
         second = rest[0]
         gap = abs(second.values[0] - winner.values[0])
         size = f" ({tick_text(100 * gap / abs(winner.values[0]), 2)}\u00a0%)" if winner.values[0] else ""
-        words += f" The second best, trial {second.number}, is {significant(gap, 2)}{size} behind."
+        behind = f"{significant(gap, 2)}{size} behind" if gap else "exactly as good"
+        words += f" The second best, trial {second.number}, is {behind}."
     return words
 
 
@@ -91,8 +93,7 @@ def caution(study: Study) -> str:
 def trials_text(study: Study) -> str:
     """Count the trials by how they ended, of how many there were to be."""
     parts = [f"{number:,} {state}" for state, number in study.counts.items()]
-    of = f" of {study.planned:,}" if study.planned is not None else ""
-    return f"{', '.join(parts)}{of}" if parts else f"none{of}"
+    return f"{', '.join(parts) or 'none'}{study.of_planned}"
 
 
 def params_text(study: Study, trial: TrialRecord) -> str:
@@ -104,7 +105,7 @@ def params_text(study: Study, trial: TrialRecord) -> str:
 def state_notices(study: Study, record: StudyRecord) -> list[Block]:
     """Say what a reader must not miss: still running, failed, stopped early, failed trials, values that are none."""
     run, tags = study.run, study.run.tags
-    over = f"{study.reached:,}" + (f" of {study.planned:,}" if study.planned is not None else "") + " trials are over"
+    over = f"{study.reached:,}{study.of_planned} trials are over"
     blocks: list[Block] = []
     if run.status == "RUNNING":
         text = f"This study is still running: {over}, and its numbers will change. If its process is gone, "
@@ -137,8 +138,10 @@ def time_words(study: Study) -> str:
     taken = [trial.seconds for trial in study.trials if trial.seconds is not None]
     if not taken:
         return "No trial has ended, so there are no durations."
-    middle = sorted(taken)[len(taken) // 2]
-    words = f"A trial took {duration(middle)} in the middle, {duration(min(taken))} to {duration(max(taken))}"
+    words = f"A trial took {duration(taken[0])}"
+    if len(taken) > 1:
+        words = f"Half of the trials took at most {duration(median(taken))}, all of them {duration(min(taken))} to "
+        words += duration(max(taken))
     words += f"; all together {duration(sum(taken))}." if len(taken) > 1 else "."
     start = min(trial.started for trial in study.trials)
     ends = [(trial.started - start).total_seconds() + (trial.seconds or 0) for trial in study.trials]
@@ -147,7 +150,7 @@ def time_words(study: Study) -> str:
         words += f"{ratio(sum(taken) / max(ends), 1)} trials at work on average."
     pruned = [len(trial.curve) for trial in study.trials if trial.state == "pruned" and len(trial.curve)]
     epochs = study.run.params.get("training.epochs", "")
-    if pruned and epochs.isdigit():
+    if pruned and epochs.isdecimal():
         saved = sum(max(int(epochs) - done, 0) for done in pruned)
         words += f" Pruning saved {count(saved, 'epoch')} of {count(len(pruned), 'trial')}."
     return words
@@ -180,7 +183,8 @@ def _trial_notices(study: Study) -> list[Block]:
 
 def _against(value: float, other: float) -> str:
     share = value / other - 1
-    return f"{percent(abs(share))} {'below' if share < 0 else 'above'}" if share else "equal to"
+    size = percent(abs(share))
+    return "equal to" if size == percent(0.0) else f"{size} {'below' if share < 0 else 'above'}"
 
 
 def _open(study: Study) -> bool:

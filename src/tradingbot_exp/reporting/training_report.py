@@ -12,6 +12,7 @@ from tradingbot_exp.evaluation.names import target_unit
 from tradingbot_exp.reporting import backtest_figures, skill
 from tradingbot_exp.reporting.backtest_numbers import Rules, backtest_of, cost_curve, rules_of
 from tradingbot_exp.reporting.common import (
+    OWN_KINDS,
     again_blocks,
     code_cell,
     ending_blocks,
@@ -27,7 +28,7 @@ from tradingbot_exp.reporting.configuration import configuration_blocks, data_bl
 from tradingbot_exp.reporting.course import course_blocks
 from tradingbot_exp.reporting.figures import feature_importance
 from tradingbot_exp.reporting.folds import fold_blocks, fold_table, folds_of, last_fold_notice
-from tradingbot_exp.reporting.numbers import count, moment, ratio, significant
+from tradingbot_exp.reporting.numbers import count, moment, significant
 from tradingbot_exp.reporting.page import (
     Block,
     Cell,
@@ -105,6 +106,10 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     bars = len(table) if table is not None else _card_bars(record)
     head = headline_of(metrics, rules, test, bars)
     blocks: list[Block] = []
+    overlap = run.tags.get("test.overlap")
+    if overlap:
+        text = f"Train or validation dates of this run were a test set before: {overlap}. What was seen there may have "
+        blocks.append(Notice(text + "guided this configuration, so its numbers are no longer out of sample."))
     tiles = tiles_of(head)
     if tiles.tiles:
         blocks += [tiles, Paragraph(reading_of(head))]
@@ -158,9 +163,8 @@ def _forecast_figures(record: TrainingRecord, rules: Rules) -> list[Block]:
     spread = prediction_distribution(actual, forecast, unit)
     for figure, height in ((over_time, 440), (spread, 440)):
         figure.update_layout(height=height)
-    ic = record.run.metrics.get("val_ic")
     return [
-        Figure(over_time, f"Forecast and actual over time, and against each other: correlation {ratio(ic, 3)}."),
+        Figure(over_time, "Forecast and actual over time, and against each other."),
         Figure(spread, "How actual values and forecasts are spread, on one scale."),
         Figure(
             skill.rolling_ic_figure(skill.rolling_ic(dates, actual, forecast, rules.horizon, rules.periods)),
@@ -187,7 +191,7 @@ def _card_bars(record: TrainingRecord) -> int:
     try:
         card = record.artifacts.card or {}
         return sum(int(part["val"]["rows"]) for part in card.get("folds") or [card["split"]])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0
 
 
@@ -251,10 +255,13 @@ def _seen_before(record: TrainingRecord) -> list[Block]:
 
 
 def _test_blocks(record: TrainingRecord) -> list[Block]:
-    openings, others = record.openings, record.others_opened
-    evaluated = record.run.tags.get("evaluated.run_id")
-    if evaluated:
+    openings, others, run = record.openings, record.others_opened, record.run
+    evaluated = run.tags.get("evaluated.run_id")
+    if evaluated or run.kind == "test_evaluation":
+        evaluated = evaluated or "an unknown one"
         return [Paragraph(f"This run is itself an opening of the test set, for the run {evaluated}.")]
+    if run.kind not in OWN_KINDS:
+        return [Notice("Whether the numbers of this run have seen test bars is not on record.", "muted")]
     blocks = _seen_before(record)
     if not openings:
         text = "Not opened for this run. "
@@ -262,7 +269,9 @@ def _test_blocks(record: TrainingRecord) -> list[Block]:
             text += "Its data or its dates are not on record: whether the same bars were opened for others is unknown. "
         elif not blocks:
             text = "Sealed, never opened: no number of this report has seen a test bar, as far as this store knows. "
-        command = f"python -m tradingbot_exp evaluate {record.run.run_id}"
+        if run.status != "FINISHED" or record.artifacts.predictions is None:  # no model that could be asked
+            return [*blocks, Paragraph(text.strip())]
+        command = f"python -m tradingbot_exp evaluate {run.run_id}"
         return [*blocks, Paragraph(text + "Opening it is counted."), Code(command, "To open it")]
     blocks.append(Paragraph(f"Opened {_times(len(openings))}."))
     if len(openings) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -145,7 +145,7 @@ def find_run(
     RunError
         None, or several, or a deleted one.
     """
-    word = text.strip()
+    word = str(text).strip()
     if word == LATEST:
         return _latest(store, kinds, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
     if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", word):
@@ -186,20 +186,31 @@ def _latest(store: Store, kinds: Sequence[str] | None, experiment: str | None) -
     filters = " and ".join(f"tags.`run.kind` != '{kind}'" for kind in HIDDEN_KINDS)
     if kinds and len(kinds) == 1:
         filters = f"tags.`run.kind` = '{kinds[0]}'"
+    found = _newest(store, where, filters, lambda run: kinds is None or run.data.tags["run.kind"] in kinds)
+    if kinds and "" in kinds:
+        # A comparison with a tag passes over runs that do not have it. Nested ones are parts of another run.
+        top = _newest(store, where, "tags.`run.kind` IS NULL", lambda run: "mlflow.parentRunId" not in run.data.tags)
+        there = [run for run in (found, top) if run is not None]
+        found = max(there, key=lambda run: run.info.start_time or 0, default=None)
+    if found is not None:
+        return found
+    what = (" or ".join(kind for kind in kinds if kind) + " run" * ("training" in kinds)) if kinds else "run"
+    raise RunError(f"There is no {what} in {store.shown} yet{f', experiment {experiment}' if experiment else ''}.")
+
+
+def _newest(store: Store, where: Sequence[str], query: str, wanted: Callable[[Run], bool]) -> Run | None:
+    """Give the run that started last among those of a query that are wanted."""
     with wrapped(f"The runs in {store.shown} cannot be read"):
         token = None
         while where:
             page = store.client.search_runs(
-                where, filters, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+                list(where), query, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
             )
-            for run in page:
-                if kinds is None or run.data.tags.get("run.kind", "") in kinds:
-                    return run
+            found = next((run for run in page if wanted(run)), None)
             token = page.token
-            if not token:
-                break
-    what = " or ".join(kinds) if kinds else "run"
-    raise RunError(f"There is no {what} in {store.shown} yet{f', experiment {experiment}' if experiment else ''}.")
+            if found is not None or not token:
+                return found
+    return None
 
 
 def require_kind(run: Run, kinds: Sequence[str], what: str) -> None:

@@ -9,6 +9,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,8 +102,10 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     children are the trials' params, and the children say which metric counts.
     """
     parent = run_record(store, run)
+    problems: list[str] = []
+    space = reader(store, [run], problems)("study/search_space.json", _space) or {}
     artifacts = read_artifacts(store, run)
-    space = read_artifact(store, run, "study/search_space.json", json_file) or {}
+    artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
     children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
     saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
     metrics, directions = searched_for(parent.params if "hpo.metric" in parent.params else saying)
@@ -134,7 +137,8 @@ def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Cu
         if step not in steps or steps[step][0] <= time:  # logged again: the newest counts
             steps[step] = (time, _number(value))
     curves = {}
-    for run_id, steps in by_run.items():
+    for run_id in filter(by_run.__contains__, run_ids):
+        steps = by_run[run_id]
         order = sorted(steps)
         curves[run_id] = Curve(tuple(order), tuple(steps[step][1] for step in order))
     return curves
@@ -197,11 +201,11 @@ def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifac
     own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
     return Artifacts(
         predictions=own("evaluation/validation_returns.csv", _predictions),
-        card=shared("data/data_card.json", mapping_file),
-        environment=shared("environment/environment.json", mapping_file),
+        card=shared("data/data_card.json", _card),
+        environment=shared("environment/environment.json", _environment),
         overrides=shared("config/overrides.yaml", words_file),
         importance=own("evaluation/feature_importance.csv", _csv),
-        histograms=shared("data/feature_histograms.json", json_file),
+        histograms=shared("data/feature_histograms.json", lambda file: _checked(json_file(file), list)),
         traceback=own("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
         patch=shared(PATCH, Path.read_bytes),
         problems=tuple(problems),
@@ -283,14 +287,14 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
     state = tags.get("trial.state", "")
     if not state:  # of a plain sweep, or of something else
         state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted"}.get(run.info.status, "running")
-    values = tuple(json.loads(tags["trial.values"])) if "trial.values" in tags else ()
+    values = _values(tags.get("trial.values", ""))
     if not values and state == "complete" and all(name in run.data.metrics for name in metrics):
         values = tuple(_number(run.data.metrics[name]) for name in metrics)
     started, ended = _moment(run.info.start_time), _moment(run.info.end_time)
     number = tags.get("trial.number", "")
-    duplicate = tags.get("trial.duplicate_of")
+    duplicate = tags.get("trial.duplicate_of", "")
     return TrialRecord(
-        number=int(number) if number.isdigit() else -1,
+        number=int(number) if number.isdecimal() else -1,
         run_id=run.info.run_id,
         state=state,
         values=values,
@@ -298,10 +302,19 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
         started=started or datetime.fromtimestamp(0, UTC),
         seconds=(ended - started).total_seconds() if started and ended else None,
         error=tags.get("error"),
-        duplicate_of=int(duplicate) if duplicate is not None else None,
+        duplicate_of=int(duplicate) if duplicate.isdecimal() else None,
         curve=curve,
         metrics={name: _number(value) for name, value in run.data.metrics.items()},
     )
+
+
+def _values(text: str) -> tuple[float, ...]:
+    """Read the tag of a trial's values: a list of numbers; nothing where it is another thing."""
+    try:
+        found = json.loads(text)
+        return tuple(float(each) for each in _checked(found, list))
+    except (ValueError, TypeError, OverflowError):
+        return ()
 
 
 def _varying(params: Sequence[Mapping[str, str]]) -> list[str]:
@@ -375,18 +388,55 @@ def mapping_file(file: Path) -> Mapping[str, Any]:
     ValueError
         It holds something else, or is no JSON.
     """
-    found = json_file(file)
-    if not isinstance(found, Mapping):
-        raise ValueError(f"expected an object, found {type(found).__name__}")
+    found: Mapping[str, Any] = _checked(json_file(file), dict)
     return found
 
 
 def words_file(file: Path) -> tuple[str, ...]:
     """Parse a YAML file that holds a list, as words; see `mapping_file`."""
-    found = yaml_file(file)
-    if not isinstance(found, list):
-        raise ValueError(f"expected a list, found {type(found).__name__}")
-    return tuple(map(str, found))
+    return tuple(map(str, _checked(yaml_file(file), list)))
+
+
+def _checked(found: Any, kind: type[dict[Any, Any]] | type[list[Any]], what: str = "it") -> Any:
+    """Refuse what a file holds in place of a mapping or a list."""
+    if not isinstance(found, kind):
+        wanted = "a list" if kind is list else "a mapping"
+        raise ValueError(f"{what} should be {wanted}, and is {json.dumps(found, default=str)[:40]}")
+    return found
+
+
+def _card(file: Path) -> Any:
+    """Parse a data card, whose parts are mappings."""
+    card = _checked(json_file(file), dict)
+    for name, part in _checked(card.get("split") or {}, dict, "split").items():
+        _checked(part or {}, dict, f"split.{name}")
+    for fold in _checked(card.get("folds") or [], list, "folds"):
+        for name in ("train", "val"):
+            _checked(_checked(fold, dict, "a fold").get(name) or {}, dict, f"{name} of a fold")
+    return card
+
+
+def _environment(file: Path) -> Any:
+    """Parse ``environment.json``, whose known blocks are mappings."""
+    found = _checked(json_file(file), dict)
+    for name in ("python", "torch", "platform", "hardware", "git"):
+        _checked(found.get(name) or {}, dict, name)
+    _checked((found.get("hardware") or {}).get("gpus") or [], list, "hardware.gpus")
+    return found
+
+
+def _space(file: Path) -> Any:
+    """Parse a search space: by key, choices or the ends of a range."""
+    space = _checked(json_file(file), dict)
+    for key, entry in space.items():
+        if "choices" in _checked(entry, dict, key):
+            _checked(entry["choices"], list, f"{key}.choices")
+            continue
+        for end in ("low", "high"):
+            value = entry.get(end)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{key}.{end} should be a number, and is {json.dumps(value)[:40]}")
+    return space
 
 
 def yaml_file(file: Path) -> Any:

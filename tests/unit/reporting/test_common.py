@@ -192,7 +192,7 @@ def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run
 
 def test_the_first_run_the_same_run_and_the_run_without_params_each_have_a_sentence(make_run):
     run = make_run(params={"seed": "1"})
-    assert "first training run" in of_kind(configuration_blocks(made_of(run), None), Paragraph)[0].text
+    assert "No earlier training run" in of_kind(configuration_blocks(made_of(run), None), Paragraph)[0].text
     assert "exactly as the previous run" in of_kind(configuration_blocks(made_of(run), run), Paragraph)[0].text
     assert "No parameters" in configuration_blocks(made_of(make_run()), None)[0].text
     for kind in ("trial", "study", ""):  # none of these is in the line of training runs

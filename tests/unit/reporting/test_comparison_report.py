@@ -183,7 +183,7 @@ def test_a_page_answers_in_order_and_its_cells_are_the_metrics():
     assert (page.title, page.kind) == ("a against b", "Comparison")
     metrics = cells(blocks(page, Table, "metrics")[0])
     assert metrics["MSE (mean squared error)"][1].startswith("★\u00a0")
-    assert not metrics["MSE of the zero forecast"][0].startswith("★")
+    assert not metrics["MSE of the zero forecast (of directions, of a coin flip)"][0].startswith("★")
     assert "B is better than A" in words(page, "in-short")
     assert cells(blocks(page, Table, "what-differs")[0]) == {"model.learning_rate": ["0.001", "0.01"]}
     (tiles,) = blocks(page, Tiles)
@@ -258,7 +258,7 @@ def test_metrics_that_are_nan_or_infinite_are_shown_as_such_and_never_best():
     page = comparison_page([made(str(i), forecasts(seed=i), metrics=each) for i, each in enumerate(metrics)])
     assert cells(blocks(page, Table, "metrics")[0]) == {
         "MSE (mean squared error)": ["–", "0.1"],
-        "Sharpe ratio, net (a year)": ["∞", "1.00"],
+        "Sharpe ratio, net (a year, where its bars are known)": ["∞", "1.00"],
     }
 
 
@@ -285,3 +285,34 @@ def test_twenty_runs_are_compared_and_headed_by_letters():
 def test_too_few_too_many_or_the_same_run_twice_are_refused(names):
     with pytest.raises(ValueError, match="takes 2 to 20 different runs"):
         comparison_page([made(name) for name in names])
+
+
+@pytest.mark.parametrize(
+    ("mse", "said"),
+    [
+        ([1.0, 1.0, None], "Of the runs whose numbers are known, A and B, all forecast better than the coin flip"),
+        ([1.0, NAN, 3.0], "Of the runs whose numbers are known, A and C, only A forecasts better than the coin flip"),
+        ([3.0, 3.0, None], "None of the runs whose numbers are known, A and B, forecasts better than the coin flip"),
+        ([1.0, 1.0, 3.0], "Of the runs, only A and B forecast better than the coin flip"),
+        ([1.0, 1.0, 1.0], "Every run forecasts better than the coin flip"),
+    ],
+)
+def test_runs_without_a_number_are_not_counted_among_those_that_beat_or_miss_a_baseline(mse, said):
+    records = [
+        made(
+            str(i),
+            metrics={"val_zero_mse": 2.0} | ({} if value is None else {"val_mse": value}),
+            params={"data.target": "direction"},
+        )
+        for i, value in enumerate(mse)
+    ]
+    assert said in words(comparison_page(records), "in-short")
+
+
+def test_a_run_of_something_else_is_not_called_sealed_and_folds_are_no_rows_of_their_own():
+    page = comparison_page([made("a", metrics={"fold_1_val_ic": 0.1, "val_ic": 0.1}), foreign()])
+    rows = cells(blocks(page, Table, "runs")[0])
+    assert [rows[name][-1] for name in ("A, reference", "B")] == ["sealed", "–"]
+    tables = blocks(page, Table, "metrics")
+    assert not any("fold" in row[0].text for table in tables for row in table.rows)
+    assert "What each fold gave" in words(page, "metrics")

@@ -78,14 +78,14 @@ def test_prediction_figure_has_series_scatter_and_the_line_of_a_perfect_forecast
     scatter, line = trace(fig, "bars"), trace(fig, "actual = forecast")
     assert (scatter.x, scatter.y) == (trace(fig, "forecast").y, trace(fig, "actual").y)
     assert line.x == line.y == (-0.001, 0.002)
-    assert f"correlation {stats.pearsonr(ACTUAL, FORECAST).statistic:.3f}" in subtitle(fig)
+    assert f"correlation −{-stats.pearsonr(ACTUAL, FORECAST).statistic:.3f}" in subtitle(fig)
     assert fig.layout.xaxis2.title.text == "forecast (log return, 1 bar)"
 
 
 def test_prediction_figure_draws_only_bars_that_have_both_values():
     fig = prediction_vs_actual([1, 2, 3, 4], ACTUAL, [NAN, 0.1, 0.1, 0.1], "return")
     assert trace(fig, "forecast").x == (2, 3, 4)
-    assert subtitle(fig) == "3 bars · no correlation · 1 bars left out: not finite"
+    assert subtitle(fig) == "3\u00a0bars · no correlation · 1 bars left out: not finite"
     assert trace(fig, "actual = forecast").x == (-0.02, 0.03)  # a constant forecast has no range of its own
     assert fig.layout.xaxis.title.text == "bar"
 

@@ -233,3 +233,14 @@ def test_a_study_without_a_finished_trial_and_a_study_of_one_have_reports(
     text = reporter.generate_hpo_report("latest").read_text(encoding="utf-8")
     assert "0.25" in text and trial in text
     assert client.list_artifacts(study, "report")[0].path == "report/hpo_report.html"
+
+
+def test_long_and_odd_names_paths_and_texts_end_in_a_report_or_one_message(
+    client: MlflowClient, experiment: str, reporter: ExperimentReporter, workdir: Path
+) -> None:
+    run_id = make_run(client, experiment, "ü" * 240, tags={"mlflow.note.content": "\u202eabc"})
+    client.log_text(run_id, '{"name": "\\ud800"}', "data/data_card.json")
+    path = reporter.generate_training_report(run_id)
+    assert path.name.endswith(f"-{run_id[:8]}.html") and len(path.name.encode()) < 255
+    with pytest.raises(ReportError, match="null byte"):
+        reporter.generate_training_report(run_id, "a\0b.html")

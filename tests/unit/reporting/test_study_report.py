@@ -351,3 +351,44 @@ def test_a_record_of_trials_that_differ_in_nothing_has_no_space_to_draw():
     page = study_page(study([replace(trial(i, 0.1 + i), params={}) for i in range(3)], {}, kind="sweep"))
     assert "do not differ in any parameter" in said(page, "space")
     assert "importance" not in anchors(page)
+
+
+def test_directions_are_set_beside_a_coin_flip():
+    for params, name in (({**PARAMS, "data.target": "direction"}, "the coin flip"), (PARAMS, "the zero forecast")):
+        page = study_page(study(random_trials(12), params=params))
+        assert f"below that of {name}" in said(page)
+        assert f"of {name}" in " ".join(tile.context for block in blocks(page, Tiles) for tile in block.tiles)
+
+
+def test_durations_in_words_and_in_the_figure_have_one_median():
+    record = study([trial(i, 1.0 + i, seconds=seconds) for i, seconds in enumerate((1.0, 2.0, 4.0, 9.0))])
+    assert "Half of the trials took at most 3.0 s, all of them 1.0 s to 9.0 s" in said(study_page(record))
+    assert "half of them at most 3.0\u00a0s" in durations(study_of(record)).layout.title.subtitle.text
+
+
+def test_a_bar_of_equal_durations_stands_in_the_middle():
+    figure = durations(study_of(study([trial(i, 1.0 + i, seconds=1.5) for i in range(6)])))
+    place = next(x for bar in figure.data for x, y in zip(bar.x, bar.y, strict=True) if y)
+    assert place == pytest.approx(figure.layout.xaxis.range[1] / 2, rel=0.01)
+
+
+def test_a_sweep_and_a_trial_do_not_say_that_there_was_no_work_tree():
+    swept = study_page(study(kind="sweep", params={}, tags={"sweep.overrides": "seed=1,2"}))
+    commits = [cell.text for block in blocks(swept, Facts) for name, cell in block.facts if name == "Commit"]
+    assert commits == ["not recorded"]
+
+
+def test_nothing_is_concluded_of_a_neighbourhood_that_is_most_of_the_trials_without_saying_so():
+    assert "Of so few trials the nearest are not near" in said(study_page(study(random_trials(9))))
+    assert "Of so few trials" not in said(study_page(study(random_trials(40))))
+
+
+def test_more_trials_than_were_planned_are_not_so_many_of_fewer():
+    page = study_page(study(random_trials(12), params=PARAMS | {"hpo.num_trials": "5"}))
+    (tile,) = [tile for block in blocks(page, Tiles) for tile in block.tiles if tile.label == "Trials"]
+    assert tile.value == "12" and "12 complete of 5" not in said(page)
+
+
+def test_a_second_best_that_is_as_good_is_said_to_be():
+    page = study_page(study([trial(i, 1.0) for i in range(4)]))
+    assert "The second best, trial 1, is exactly as good." in said(page)

@@ -13,7 +13,7 @@ import pytest
 from tradingbot_exp.evaluation.metrics import validation_metrics
 from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.panels import feature_histograms, histograms_record
-from tradingbot_exp.reporting.quality import Headline, reading_of
+from tradingbot_exp.reporting.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training_report import training_page
 from tradingbot_exp.tracking.lookup import find_run, open_store
 from tradingbot_exp.tracking.openings import Opening
@@ -278,7 +278,10 @@ def test_predictions_without_returns_leave_the_backtest_out(record):
     assert "Forecast against actual" in titles(page)
 
 
-@pytest.mark.parametrize("histograms", [None, [], [{"odd": 1}], "text", [3]])
+@pytest.mark.parametrize(
+    "histograms",
+    [None, [], [{"odd": 1}], "text", [3], [{"name": 1, "edges": ["a", 2], "train": [1], "val": [1], "ks": 0}]],
+)
 def test_histograms_that_are_missing_or_odd_are_no_failure(record, histograms):
     page = training_page(replace(record, artifacts=replace(record.artifacts, histograms=histograms)))
     assert blocks_of(page, Figure, "why")
@@ -388,3 +391,84 @@ def test_of_a_real_run_the_report_s_numbers_are_those_in_mlflow(default_run):
     assert max(drawn["Feature importance"].data[0].x) == pytest.approx(importance["mean"].max(), rel=1e-4)
     histograms = json.loads((default_run.artifacts() / "data" / "feature_histograms.json").read_text())
     assert [each["name"] for each in histograms] == list(importance["feature"])
+
+
+def test_of_a_run_of_something_else_nothing_is_claimed_that_nobody_knows(make_run):
+    run = make_run(
+        kind="",
+        tags={"mlflow.source.git.commit": "abc"},
+        curves={"val_loss": Curve((0, 1), (0.2, 0.1))},
+        metrics={"val_loss": 0.1},
+    )
+    page = training_page(TrainingRecord(run, Artifacts()))
+    facts = {name: cell.text for block in blocks_of(page, Facts) for name, cell in block.facts}
+    assert facts["Patch"] == "not recorded" and "Early stop" not in facts
+    assert "Whether the numbers of this run have seen test bars is not on record." in said(page)
+    code = " ".join(block.text for block in blocks_of(page, Code))
+    assert "evaluate" not in code and "reproduce" not in code
+    assert "Sealed" not in said(page) and "first training run" not in said(page)
+
+
+def test_an_opening_and_an_unfinished_run_are_not_called_sealed_with_a_command_that_would_fail(record):
+    opening = training_page(changed(record, kind="test_evaluation", tags={"evaluated.run_id": "abc"}))
+    assert "This run is itself an opening of the test set, for the run abc." in said(opening) and "Sealed" not in said(
+        opening
+    )
+    for page in (
+        training_page(changed(record, status="FAILED")),
+        training_page(replace(record, artifacts=replace(record.artifacts, predictions=None))),
+    ):
+        assert "Sealed" in said(page)
+        assert not any("evaluate" in block.text for block in blocks_of(page, Code))
+
+
+def test_early_stopping_is_called_needless_only_of_a_run_that_went_to_its_end(record):
+    params = {**record.run.params, "training.early_stopping": "2"}
+    told = {}
+    for status in ("FINISHED", "KILLED"):
+        page = training_page(changed(record, params=params, status=status))
+        (told[status],) = [c.text for block in blocks_of(page, Facts) for n, c in block.facts if n == "Early stop"]
+    assert told["FINISHED"].endswith("not needed") and told["KILLED"].endswith("a better validation loss")
+
+
+def test_directions_are_measured_against_a_coin_flip_in_the_table_too(record):
+    params = {**record.run.params, "data.target": "direction", "training.loss": "bce"}
+    columns = table_of(training_page(changed(record, params=params)), "naive rivals").columns
+    assert (columns[2].name, columns[2].hint) == ("coin flip", "0.5 for every bar")
+
+
+def test_a_mean_over_folds_is_not_called_the_correlation_of_what_is_drawn(record):
+    folds = {"fold_1_val_ic": 0.1, "fold_2_val_ic": -0.3}
+    page = training_page(changed(record, metrics={**record.run.metrics, "val_ic": -0.1, **folds}))
+    (caption,) = [block.description for block in blocks_of(page, Figure) if "over time" in block.description]
+    assert "−0.1" not in caption
+
+
+def test_dates_that_were_a_test_set_before_are_said_beside_the_numbers(record):
+    page = training_page(changed(record, tags={"test.overlap": "IBM 2010 to 2011, opened 2 times"}))
+    assert "IBM 2010 to 2011, opened 2 times" in said(page)
+
+
+@pytest.mark.parametrize(
+    ("params", "returns"),
+    [
+        ({"data.horizon": "0.5"}, 0.01),
+        ({"evaluation.periods_per_year": "-5"}, 0.01),
+        ({}, 900.0),
+        ({"training.epochs": "²"}, 0.0),
+    ],
+)
+def test_impossible_params_and_returns_are_no_failure(record, params, returns):
+    table = record.artifacts.predictions.copy()
+    table.loc[3, "next_log_return"] = returns
+    odd = replace(
+        changed(record, params={**record.run.params, **params, "training.early_stopping": "2"}),
+        artifacts=replace(record.artifacts, predictions=table, card={"split": {"val": {"rows": INF}}}),
+    )
+    assert "What 1 became" in titles(training_page(odd))
+
+
+def test_an_error_that_is_the_rival_s_is_neither_more_nor_less():
+    even = headline(mse=1e-4, zero=1e-4, linear=NAN, ic=NAN, sharpe=NAN)
+    assert reading_of(even).endswith("it errs as much as the zero forecast. Nothing here speaks for an edge.")
+    assert tiles_of(even).tiles[0].value == "the same"

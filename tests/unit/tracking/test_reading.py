@@ -312,3 +312,68 @@ def test_a_run_of_something_else_is_read_as_far_as_it_goes(store: Store, experim
     record = run_record(store, find_run(store, run_id), ["val_loss"])
     assert (record.kind, record.status, record.ended, record.seconds) == ("", "RUNNING", None, None)
     assert record.experiment == "here" and record.curves == {} and record.metrics == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "said"),
+    [
+        ("data/data_card.json", "[1]", "it should be a mapping, and is [1]"),
+        ("data/data_card.json", '{"split": {"val": "x"}}', 'split.val should be a mapping, and is "x"'),
+        ("data/data_card.json", '{"folds": [3]}', "a fold should be a mapping, and is 3"),
+        ("environment/environment.json", '{"torch": [1]}', "torch should be a mapping"),
+        ("config/overrides.yaml", "a: 1\n", "it should be a list"),
+        ("data/feature_histograms.json", "{}", "it should be a list"),
+    ],
+)
+def test_an_artifact_of_another_form_is_named_and_left_out(
+    store: Store, experiment: str, path: str, text: str, said: str
+) -> None:
+    run_id = make_run(store.client, experiment, "training", 1000)
+    store.client.log_text(run_id, text, path)
+    artifacts = read_artifacts(store, find_run(store, run_id))
+    assert len(artifacts.problems) == 1 and artifacts.problems[0].startswith(f"{path}: {said}")
+    assert (artifacts.card, artifacts.environment, artifacts.overrides, artifacts.histograms) == (None,) * 4
+
+
+@pytest.mark.parametrize("space", ["{", "[1]", '{"a": 5}', '{"a": {"low": null, "high": 1}}', '{"a": {"choices": 5}}'])
+def test_a_study_whose_files_and_tags_are_broken_is_read_as_far_as_it_goes(
+    store: Store, experiment: str, space: str
+) -> None:
+    parent, children = make_study(store.client, experiment, [0.1, 0.2, 0.3])
+    store.client.log_text(parent, space, "study/search_space.json")
+    store.client.log_text(parent, "no table", "evaluation/trial_returns.parquet")
+    for child, tags in zip(
+        children,
+        [{"trial.values": "{"}, {"trial.values": "[null]"}, {"trial.number": "²", "trial.duplicate_of": "x"}],
+        strict=True,
+    ):
+        for name, value in tags.items():
+            store.client.set_tag(child, name, value)
+    study = study_record(store, find_run(store, parent))
+    assert study.space == {}
+    assert [problem.partition(":")[0] for problem in study.artifacts.problems] == [
+        "study/search_space.json",
+    ]
+    assert [(trial.number, trial.values, trial.duplicate_of) for trial in study.trials] == [
+        (-1, (0.3,), None),
+        (0, (), None),
+        (1, (), None),
+    ]
+
+
+def test_latest_of_an_empty_store_says_what_there_is_none_of(store: Store) -> None:
+    with pytest.raises(RunError, match="There is no training run in"):
+        find_run(store, "latest", ["training", ""])
+    with pytest.raises(RunError, match="There is no run 'None' in"):
+        find_run(store, None)  # type: ignore[arg-type]
+
+
+def test_latest_finds_a_run_of_something_else_where_such_a_run_may_be_meant(store: Store, experiment: str) -> None:
+    old = make_run(store.client, experiment, "training", 1000)
+    foreign = make_run(store.client, experiment, "", 2000)
+    make_run(store.client, experiment, "", 3000, mlflow__parentRunId=foreign)
+    make_run(store.client, experiment, "study", 4000)
+    assert find_run(store, "latest", ["training", ""]).info.run_id == foreign
+    assert find_run(store, "latest", ["training"]).info.run_id == old
+    new = make_run(store.client, experiment, "training", 5000)
+    assert find_run(store, "latest", ["training", ""]).info.run_id == new
