@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.run import TrackedRun
     from tradingbot_exp.training.history import History
 
-# In a trial's folder: its validation returns with their dates, and the artifacts of a winner so far.
-RETURNS_FILE = "validation_returns.npy"
+# In a trial's folder: its validation returns and forecasts with their dates, and the artifacts of a winner so far.
+RETURNS_FILE, FORECASTS_FILE = "validation_returns.npy", "validation_forecasts.npy"
 RETURNS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("return", "float64")])
+FORECASTS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("forecast", "float32")])
 KEPT_FOLDER = "kept"
 REFRESH_SECONDS = 0.3
 
@@ -63,7 +64,8 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     first = jobs[0]
     run.log_batch(_params(first.config), {**identifying_tags(first.config, first.data), "engine": "single"})
     histories: list[list[History]] = []
-    pruning = _Pruning(ticket, config, Progress(folder, config) if ticket.watched else None)
+    ask = _pruner(ticket) if ticket.storage and ticket.pruner != "none" else None
+    pruning = Pruning(config, ask, Progress(folder, config) if ticket.watched else None)
     for job in jobs:
         curves = _Curves(run, job.config.seed, len(jobs))
         histories.append(fit_folds(job, curves, pruning.after_epoch))
@@ -72,11 +74,11 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
             return pruning.at
     results = [evaluate(job, folds) for job, folds in zip(jobs, histories, strict=True)]
     _log_mean_curves(run, histories)
-    metrics = _mean([result.metrics for result in results])
+    metrics = mean_of([result.metrics for result in results])
     run.log_metrics(metrics)
     undefined = {name: reason for result in reversed(results) for name, reason in result.undefined.items()}
     report_undefined(run, undefined)
-    values = objectives(config, _mean([result.objective for result in results]))
+    values = objectives(config, mean_of([result.objective for result in results]))
     if not all(math.isfinite(value) for value in values):
         why = why_not_finite(config.hpo, values, undefined)
         raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
@@ -99,19 +101,25 @@ def _worth_keeping(config: Config, ticket: Ticket, values: list[float]) -> bool:
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
-    """Leave the validation returns, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    """Leave the validation bars, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    _save_bars(job, result, folder / FORECASTS_FILE, FORECASTS_DTYPE, result.forecast)
     if "strategy_return" in result.columns:
-        found = np.empty(len(result.actual), RETURNS_DTYPE)
-        # In UTC, as numpy knows no time zones.
-        found["date"] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
-        found["return"] = result.columns["strategy_return"]
-        np.save(folder / RETURNS_FILE, found)
+        _save_bars(job, result, folder / RETURNS_FILE, RETURNS_DTYPE, result.columns["strategy_return"])
     if artifacts:
         if job.config.hpo.keep == "all":
             record_artifacts(job, histories, result)
         else:
             with job.run.staging(folder / KEPT_FOLDER):
                 record_artifacts(job, histories, result)
+
+
+def _save_bars(job: Job, result: Evaluated, file: Path, dtype: np.dtype[Any], values: Any) -> None:
+    """Save a value of each validated bar with its date; in UTC, as numpy knows no time zones."""
+    found = np.empty(len(result.actual), dtype)
+    date, field = dtype.names or ("", "")
+    found[date] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
+    found[field] = values
+    np.save(file, found)
 
 
 class Progress:
@@ -143,19 +151,18 @@ class _Curves:
         self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
 
 
-class _Pruning:
+class Pruning:
     """Told of each epoch of all seeds and folds: reports it to the study and asks its pruner, if there is one."""
 
-    def __init__(self, ticket: Ticket, config: Config, progress: Progress | None) -> None:
+    def __init__(
+        self, config: Config, ask: Callable[[int, float], bool] | None = None, progress: Progress | None = None
+    ) -> None:
         self.at: Pruned | None = None
-        self._epochs, self._progress = config.training.epochs, progress
+        self._ask, self._epochs, self._progress = ask, config.training.epochs, progress
         # The models begun so far: of each seed, those of its folds.
         self._begun = 0
         # A pruner compares in the study's direction, and a loss is better when it is lower.
         self._sign = objectives_of(config.hpo)[0].sign
-        self._ask: Callable[[int, float], bool] | None = None
-        if ticket.storage and ticket.pruner != "none":
-            self._ask = _pruner(ticket)
 
     def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
         """Give True if the trial is to stop."""
@@ -198,7 +205,7 @@ def _open_study(address: str, name: str, pruner: str) -> Study:
     return study
 
 
-def _mean(records: list[dict[str, float]]) -> dict[str, float]:
+def mean_of(records: list[dict[str, float]]) -> dict[str, float]:
     """Average each metric that all seeds have."""
     shared = set(records[0]).intersection(*records[1:])
     return {name: float(np.mean([record[name] for record in records])) for name in records[0] if name in shared}

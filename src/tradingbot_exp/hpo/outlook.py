@@ -30,9 +30,11 @@ def tell_outlook(session: StudySession) -> None:
     sys.stdout.flush()
 
 
-def record_total(session: StudySession) -> None:
-    """Keep on the parent run what was tried before and in this study together: ``ledger.total``."""
-    session.parent.set_tags({"ledger.total": _ledger(session).total})
+def record_total(session: StudySession) -> int:
+    """Keep on the parent run what was tried before and in this study together, ``ledger.total``, and give it."""
+    total = _ledger(session).total
+    session.parent.set_tags({"ledger.total": total})
+    return total
 
 
 def _ledger(session: StudySession) -> Ledger:

@@ -21,8 +21,9 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_DTYPE, RETURNS_FILE, _open_study
+from tradingbot_exp.hpo.matrices import dated
 from tradingbot_exp.hpo.python import _run
-from tradingbot_exp.hpo.results import _dated, losers
+from tradingbot_exp.hpo.results import losers
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
 
@@ -99,7 +100,7 @@ def test_dates_come_back_in_the_time_zone_of_the_data() -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
     saved = np.empty(5, RETURNS_DTYPE)
     saved["date"], saved["return"] = index.to_numpy(dtype="datetime64[ns]"), np.arange(5.0)
-    pd.testing.assert_series_equal(_dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
+    pd.testing.assert_series_equal(dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
 
 
 def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train_it_again(
