@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -79,16 +79,6 @@ def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
         "as_good": as_good,
         "p": (1 + as_good) / (1 + len(values)),
     }
-
-
-def replays_in_words(replays: Mapping[str, Any]) -> str:
-    """Say in a sentence what the replays found."""
-    count, as_good = len(replays["values"]), replays["as_good"]
-    searches = f"{count} search{'es' * (count != 1)} on permuted targets"
-    who = "None" if not as_good else f"{as_good}"
-    return (
-        f"{who} of {searches} found as good a {replays['metric']} as {replays['chosen']:.4g} (p = {replays['p']:.2g})."
-    )
 
 
 def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng: np.random.Generator) -> PreparedData:

@@ -72,21 +72,3 @@ def reseed(session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any
         "max": max(values, default=None),
         "ahead": sum(objective.sign * chosen < objective.sign * value for value in values),
     }
-
-
-def seeds_in_words(seeds: Mapping[str, Any]) -> str:
-    """Say in a sentence what the other seeds gave."""
-    values, tried = seeds["values"], len(seeds["seeds"])
-    others = f"{tried} other seed{'s' * (tried != 1)}"
-    if not values:
-        return f"Trained again with {others}, the winner has no finite {seeds['metric']} at all."
-    spread = (
-        f" ± {seeds['std']:.2g} (from {seeds['min']:.4g} to {seeds['max']:.4g})" if seeds["std"] is not None else ""
-    )
-    ahead, count = seeds["ahead"], len(values)
-    rank = {0: "none", count: f"all {count}" if count > 1 else "it"}.get(ahead, f"{ahead} of {count}")
-    failed = f"; {len(seeds['failed'])} of them failed" if seeds["failed"] else ""
-    return (
-        f"Trained again with {others}, the winner has a {seeds['metric']} of {seeds['mean']:.4g}{spread}{failed}; the "
-        f"study's {seeds['chosen']:.4g} is better than {rank}."
-    )

@@ -96,7 +96,21 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     by_id = {child.info.run_id: child for child in children}
     winner = read_artifacts(store, by_id[best[0].run_id]) if best else Artifacts()
     returns = read_artifact(store, run, "evaluation/trial_returns.parquet", _parquet)
-    return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, winner, returns)
+    verdict = read_artifact(store, run, "study/verdict.json", json_file)
+    openings = [run_record(store, each) for each in _openings(store, by_id[best[0].run_id])] if best else []
+    return StudyRecord(
+        parent,
+        artifacts,
+        metrics,
+        directions,
+        space,
+        tuple(trials),
+        best,
+        winner,
+        returns,
+        verdict,
+        tuple(openings),
+    )
 
 
 def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Curve]:

@@ -197,6 +197,10 @@ class StudyRecord:
         Of the best trial's run.
     returns : DataFrame or None
         ``evaluation/trial_returns.parquet``: net validation returns, a row a bar, a column a complete trial.
+    verdict : mapping or None
+        ``study/verdict.json``: word, headline, reasons and numbers, see `tradingbot_exp.hpo.judgement`.
+    openings : tuple of RunRecord
+        Runs of kind ``test_evaluation`` that opened the test set for the best trial, oldest first.
     """
 
     run: RunRecord
@@ -208,3 +212,5 @@ class StudyRecord:
     best: tuple[TrialRecord, ...]
     winner: Artifacts
     returns: pd.DataFrame | None = None
+    verdict: Mapping[str, Any] | None = None
+    openings: tuple[RunRecord, ...] = ()
