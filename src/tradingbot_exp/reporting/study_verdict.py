@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,8 +70,8 @@ def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
         return [Notice(_without(study), "muted")]
     blocks: list[Block] = [
         Tiles(_tiles(verdict, record)),
-        Paragraph(str(verdict.get("headline", ""))),
-        *(Paragraph(str(reason)) for reason in verdict.get("reasons", ())),
+        Paragraph(_minus(verdict.get("headline", ""))),
+        *(Paragraph(_minus(reason)) for reason in verdict.get("reasons", ())),
     ]
     seeds, replays = verdict.get("seeds"), verdict.get("null_replays")
     for part, words, what in (
@@ -80,7 +81,7 @@ def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
         if part and "problem" in part:
             blocks.append(Notice(f"The winner could not be {what}: {part['problem']}"))
         elif part:
-            blocks.append(Paragraph(words(part)))
+            blocks.append(Paragraph(_minus(words(part))))
     if verdict.get("numbers"):
         blocks.append(_table(verdict))
     return [*blocks, *_figures(verdict, seeds, replays)]
@@ -101,10 +102,21 @@ def _figures(
         text += f"{percent(numbers.get('pbo'), 0)} of the splits."
         blocks.append(Figure(figures.logits(verdict["pbo_logits"], numbers.get("pbo")), text))
     if seeds and seeds.get("values"):
-        blocks.append(Figure(figures.spread(seeds), seeds_in_words(seeds)))
+        text = f"The winner's {seeds['metric']} with each of {count(len(seeds['values']), 'other seed')}, and the "
+        text += f"{significant(seeds['chosen'])} that it has in the study."
+        blocks.append(Figure(figures.spread(seeds), text))
     if replays and len(replays.get("values", ())) > 1:
-        blocks.append(Figure(figures.replays(replays), replays_in_words(replays)))
+        text = (
+            f"What {count(len(replays['values']), 'search', 'searches')} on permuted targets found, and the winner's "
+        )
+        text += f"{significant(replays['chosen'])}."
+        blocks.append(Figure(figures.replays(replays), text))
     return blocks
+
+
+def _minus(text: object) -> str:
+    """Give numbers below zero a true minus sign, as all others of the report have."""
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", str(text))
 
 
 def _without(study: Study) -> str:
@@ -129,7 +141,7 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         tiles.append(Tile("Tried ever", f"{max(ever, verdict['tried']):,}", context))
     if numbers.get("excess_sharpe") is not None and numbers.get("noise_sharpe") is not None:
         text = f"noise reaches {ratio(numbers['noise_sharpe'], signed=True)}"
-        tiles.append(Tile("Sharpe over buy and hold", ratio(numbers["excess_sharpe"], signed=True), text))
+        tiles.append(Tile("Sharpe over the market", ratio(numbers["excess_sharpe"], signed=True), text))
     opened = len(record.openings)
     if not opened:
         return [*tiles, Tile("Its test set", "sealed", "nothing has looked at it for this run")]

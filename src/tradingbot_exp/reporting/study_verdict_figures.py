@@ -50,6 +50,7 @@ def noise(sharpe: float, verdict: Mapping[str, Any]) -> go.Figure:
     ):
         if value is not None:
             _line(figure, value, top, label, color, dash)
+    _room(figure, [*x[[0, -1]], sharpe])
     figure.update_xaxes(title_text="Sharpe ratio over buy and hold (a year)", zeroline=True)
     figure.update_yaxes(title_text="density", rangemode="tozero", showticklabels=False, ticks="", showgrid=False)
     return sized(figure, 240)
@@ -61,7 +62,9 @@ def logits(found: Sequence[Sequence[float]], probability: float | None) -> go.Fi
     reach = max(float(np.abs(values).max()), 0.5)
     half = 12
     edges = np.linspace(-reach, reach, 2 * half + 1)
-    shares = 100 * np.histogram(values - 1e-9, edges, weights=counts)[0] / counts.sum()
+    # A logit of 0 counts for the lower half.
+    placed = np.maximum(values - 1e-9, -reach)
+    shares = 100 * np.histogram(placed, edges, weights=counts)[0] / counts.sum()
     middles = (edges[:-1] + edges[1:]) / 2
     figure = new_figure(
         "How the best of one half does on the other half",
@@ -99,6 +102,7 @@ def spread(seeds: Mapping[str, Any]) -> go.Figure:
     )
     _line(figure, seeds["mean"], 0.5, "their mean", WHISKER, "dot", low=-0.5)
     _line(figure, seeds["chosen"], 0.5, "in the study", MARK, "solid", low=-0.5)
+    _room(figure, [*values, seeds["chosen"]])
     figure.update_xaxes(title_text=name, tickformat="~g", zeroline=False)
     figure.update_yaxes(range=[-0.6, 0.6], showticklabels=False, ticks="", showgrid=False, zeroline=False)
     return sized(figure, 110)
@@ -121,9 +125,18 @@ def replays(found: Mapping[str, Any]) -> go.Figure:
         hovertemplate="around %{x:.4g}: %{y}",
     )
     _line(figure, found["chosen"], float(counts.max()), "the winner", MARK, "solid")
+    _room(figure, [*edges[[0, -1]], found["chosen"]])
     figure.update_xaxes(title_text=name, tickformat="~g", showgrid=False, zeroline=False)
-    figure.update_yaxes(title_text="searches", rangemode="tozero", tickformat="d")
+    whole = 1 if counts.max() <= 8 else None
+    figure.update_yaxes(title_text="searches", rangemode="tozero", tickformat="d", dtick=whole)
     return sized(figure, 200)
+
+
+def _room(figure: go.Figure, values: Sequence[float]) -> None:
+    """Let the horizontal axis begin and end a little beyond all values, so that no line lies on the frame."""
+    low, high = float(np.min(values)), float(np.max(values))
+    beyond = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    figure.update_xaxes(range=rounded([low - beyond, high + beyond], 6))
 
 
 def _line(  # noqa: PLR0917 - a place, and how it looks
