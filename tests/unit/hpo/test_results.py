@@ -55,8 +55,8 @@ def parent_of(config: Config, result: StudyResult) -> Run:
     return MlflowClient(config.tracking.uri).get_run(result.parent_id)
 
 
-def matrix(config: Config, result: StudyResult) -> pd.DataFrame:
-    return pd.read_parquet(artifact_folder(parent_of(config, result)) / "evaluation" / "trial_returns.parquet")
+def matrix(config: Config, result: StudyResult, what: str = "returns") -> pd.DataFrame:
+    return pd.read_parquet(artifact_folder(parent_of(config, result)) / "evaluation" / f"trial_{what}.parquet")
 
 
 def with_models(config: Config, result: StudyResult) -> set[int]:
@@ -72,7 +72,7 @@ def staged() -> list[Path]:
 
 def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config) -> None:
     first = study(config)
-    before = matrix(config, first)
+    before, forecasts = matrix(config, first), matrix(config, first, "forecasts")
     assert not staged()
     shutil.rmtree("multirun")
     config.hpo.num_trials = 4
@@ -81,6 +81,9 @@ def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config
     assert second.parent_id == first.parent_id and set(before.columns) < set(after.columns)
     pd.testing.assert_frame_equal(after[before.columns], before)
     assert not after.isna().any(axis=None)
+    forecasts_after = matrix(config, second, "forecasts")
+    assert (forecasts_after.dtypes == "float32").all() and forecasts_after.index.equals(after.index)
+    pd.testing.assert_frame_equal(forecasts_after[forecasts.columns], forecasts)
     assert parent_of(config, second).data.tags["best.artifacts"] == "kept"
     assert second.best[0].number in with_models(config, second)
 
