@@ -254,7 +254,7 @@ def _record(session: StudySession, found: Mapping[str, Any]) -> None:
 
 def _lines(found: Mapping[str, Any]) -> list[str]:
     """Give what the terminal is told: the headline, the weightiest reason, seeds and replays."""
-    said = [found["headline"], *found["reasons"][:1]]
+    said = [f"Is the winner real? {found['headline']}", *found["reasons"][:1]]
     for key, words in (("seeds", seeds_in_words), ("null_replays", replays_in_words)):
         part = found.get(key)
         if part:
