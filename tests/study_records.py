@@ -36,6 +36,63 @@ METRICS = {
 }
 
 
+NUMBERS = {
+    "verdict_p": 0.31,
+    "spa_p": 0.2,
+    "excess_sharpe": 1.9,
+    "psr": 0.97,
+    "dsr": 0.4,
+    "dsr_effective": 0.6,
+    "effective_trials": 4.4,
+    "pbo": 0.55,
+    "min_track_bars": 300.0,
+    "needed_sharpe": 2.6,
+    "noise_sharpe": 1.4,
+    "noise_sharpe_high": 2.1,
+}
+VERDICT = {
+    "word": "not shown",
+    "headline": "Not shown: luck suffices; in 31 % of searches there is as good a winner.",
+    "reasons": [
+        "Hansen's test gives p = 0.20.",
+        "In excess of buy and hold the winner's Sharpe ratio is -1.90 a year.",
+    ],
+    "metric": "val_loss",
+    "direction": "minimize",
+    "winner": 6,
+    "count": 40,
+    "tried": 12,
+    "ever": 40,
+    "planned": 12,
+    "tested": 10,
+    "bars": 484,
+    "periods_per_year": 252.0,
+    "numbers": {name: {"value": value, "problem": None} for name, value in NUMBERS.items()},
+    "pbo_logits": [[-1.2, 40], [-0.1, 15], [0.0, 5], [0.9, 40]],
+    "seeds": {
+        "metric": "val_loss",
+        "trial": 6,
+        "chosen": 1.4e-4,
+        "seeds": [43, 44, 45],
+        "values": [1.5e-4, 1.7e-4],
+        "failed": [45],
+        "mean": 1.6e-4,
+        "std": 1.4e-5,
+        "min": 1.5e-4,
+        "max": 1.7e-4,
+        "ahead": 2,
+    },
+    "null_replays": {
+        "metric": "val_loss",
+        "trial": 6,
+        "chosen": 1.4e-4,
+        "values": [1.3e-4, 1.5e-4, 1.6e-4],
+        "as_good": 1,
+        "p": 0.5,
+    },
+}
+
+
 def trial(number, values=(), state="complete", params=None, epochs=10, **fields):
     """Give one trial; `values` is a number or one an objective."""
     values = (values,) if isinstance(values, int | float) else tuple(values)
@@ -83,7 +140,16 @@ def random_trials(count, epochs=10, seed=0, space=SPACE):
     return found
 
 
-def study(trials=None, space=SPACE, metrics=("val_loss",), directions=("minimize",), artifacts=None, **fields):
+def study(
+    trials=None,
+    space=SPACE,
+    metrics=("val_loss",),
+    directions=("minimize",),
+    artifacts=None,
+    verdict=None,
+    openings=(),
+    **fields,
+):
     """Give the record of a study that is over, of 12 random trials unless told otherwise; `fields` are its run's."""
     trials = random_trials(12) if trials is None else trials
     given = {
@@ -102,4 +168,5 @@ def study(trials=None, space=SPACE, metrics=("val_loss",), directions=("minimize
     run = RunRecord(**{**given, **fields})
     overrides = ("hpo.num_trials=12", "hpo.pruner=median", "training.epochs=10")
     artifacts = Artifacts(overrides=overrides) if artifacts is None else artifacts
-    return StudyRecord(run, artifacts, tuple(metrics), tuple(directions), space, tuple(trials), ())
+    told = {"verdict": verdict, "openings": tuple(openings)}
+    return StudyRecord(run, artifacts, tuple(metrics), tuple(directions), space, tuple(trials), (), **told)

@@ -47,7 +47,7 @@ class Opened:
     earlier : tuple of Opening
         Openings before this one of dates that overlap, in the whole store.
     metrics, validation : dict of str to float
-        ``test_…``, and ``val_…`` as the run recorded them.
+        ``test_…``, and ``val_…`` as the run recorded them; of several folds, of the last one, whose model it is.
     intervals : dict of str to (float, float)
         95 % confidence intervals by metric.
     undefined : dict of str to str
@@ -115,7 +115,11 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
         record.set_tags({f"undefined.{name}": reason for name, reason in judged.undefined.items()})
         _record_returns(record, data, forecast, judged.model)
     _mark_evaluated(store, found, judged, earlier)
-    validation = {name: value for name, value in loaded.metrics.items() if name.startswith("val_")}
+    # Of several folds ``val_…`` are means, and the model is the last one's.
+    fold = "" if config.evaluation.scheme == "chronological" else f"fold_{config.evaluation.folds}_"
+    validation = {
+        name.removeprefix(fold): value for name, value in loaded.metrics.items() if name.startswith(f"{fold}val_")
+    }
     return replace(
         opened,
         evaluation_run_id=record.run_id,

@@ -173,6 +173,26 @@ def test_the_parent_carries_what_the_study_found(workdir: Path) -> None:
     assert len(pd.read_csv(folder / "study" / "trials.csv")) == 3
     returns = pd.read_parquet(folder / "evaluation" / "trial_returns.parquet")
     assert list(returns.columns) == ["0", "1", "2"] and len(returns) > 100
+    forecasts = pd.read_parquet(folder / "evaluation" / "trial_forecasts.parquet")
+    assert forecasts.index.equals(returns.index) and list(forecasts.columns) == ["0", "1", "2"]
+    kept_of_best = pd.read_csv(artifact_folder(best) / "evaluation" / "validation_returns.csv")
+    column = forecasts[best.data.tags["trial.number"]].to_numpy()
+    assert column == pytest.approx(kept_of_best["forecast"].to_numpy(), rel=1e-6)
+    verdict = json.loads((folder / "study" / "verdict.json").read_text())
+    assert verdict["word"] == tags["verdict"] and verdict["headline"] == tags["verdict.headline"]
+    assert verdict["winner_run_id"] == best.info.run_id and verdict["family"] == "loss"
+    assert verdict["count"] == verdict["tried"] == verdict["ever"] == 3 and verdict["bars"] == len(returns)
+    metrics = parent.data.metrics
+    assert metrics["verdict_spa_p"] == pytest.approx(verdict["numbers"]["spa_p"]["value"])
+    assert metrics["verdict_dsr"] == pytest.approx(verdict["numbers"]["dsr"]["value"])
+    assert "verdict_pbo" not in metrics and "too few" in verdict["numbers"]["pbo"]["problem"]
+    seeds = verdict["seeds"]
+    assert len(set(seeds["values"])) == 5 and metrics["winner_seed_mean"] == pytest.approx(seeds["mean"])
+    said = " ".join(done.out.split())
+    assert verdict["headline"] in said and "Trained again with 5 other seeds, the winner has a val_loss of" in said
+    assert said.index(verdict["headline"]) < said.index("the winner by itself:")
+    (report,) = (done.cwd / "reports").glob("hpo-*.html")
+    assert "Is the winner real?" in report.read_text() and "sealed" in report.read_text()
     for name in ("environment/environment.json", "data/data_card.json", "config/config.yaml"):
         assert (folder / name).is_file()
     history = [point.value for point in done.client.get_metric_history(parent.info.run_id, "best_value")]

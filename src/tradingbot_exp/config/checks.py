@@ -58,6 +58,7 @@ _NUMBERS = (
     _Number("hpo.std_multiple", "0 or more", lambda v: v >= 0),
     _Number("hpo.repeats", "1 or more", lambda v: v >= 1),
     _Number("hpo.max_failure_rate", "from 0 to 1", lambda v: 0 <= v <= 1),
+    _Number("hpo.reseeds", "0 or more", lambda v: v >= 0),
     _Number("hpo.null_replays", "0 or more", lambda v: v >= 0),
 )
 

@@ -146,6 +146,7 @@ class HpoConfig:
     keep: str = "best"
     resume: bool = True
     max_failure_rate: float = 0.5
+    reseeds: int = 5
     null_replays: int = 0
     param_space: dict[str, Any] = field(default_factory=dict)
 

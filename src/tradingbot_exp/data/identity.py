@@ -51,10 +51,22 @@ def overlap(first: Span, second: Span) -> bool:
 
 
 def identity_tags(config: DataConfig, data: PreparedData) -> dict[str, str]:
-    """Give the tags by which runs on the same market and dates are found."""
+    """Give the tags by which runs on the same market and dates are found.
+
+    Parameters
+    ----------
+    config : DataConfig
+    data : PreparedData
+        Of several folds those of any one: the dates are of all of them, as the data card has them.
+    """
+    train, first, last = (data.index[row] for row in (data.train.start, data.val.start, data.val.stop - 1))
+    folds = data.card.get("folds")
+    if folds:
+        train = min(pd.Timestamp(fold["train"]["start"]) for fold in folds)
+        first, last = pd.Timestamp(folds[0]["val"]["start"]), pd.Timestamp(folds[-1]["val"]["end"])
     return {
         "data.instrument": instrument(config, data),
-        "data.train_start": stamp(data.index[data.train.start]),
-        "data.val_start": stamp(data.index[data.val.start]),
-        "data.val_end": stamp(data.index[data.val.stop - 1]),
+        "data.train_start": stamp(train),
+        "data.val_start": stamp(first),
+        "data.val_end": stamp(last),
     }

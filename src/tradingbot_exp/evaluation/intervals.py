@@ -102,12 +102,15 @@ def metric_intervals(
         if evaluation.returns is not None:
             own |= _trading_statistics(evaluation, periods_per_year)
             guides.append(evaluation.returns)
+            for name, earned in evaluation.lagged_returns.items():
+                own |= _lagged_statistics(name, earned, periods_per_year)
         statistics |= {f"{prefix}{name}": each for name, each in own.items() if name in evaluation.metrics}
         guides.append((a - f) ** 2)
     neutral, mean = (a - threshold) ** 2, (a - train_mean) ** 2
     statistics |= {"zero_mse": lambda i: float(neutral[i].mean()), "train_mean_mse": lambda i: float(mean[i].mean())}
     if market is not None:
         statistics["buy_hold_sharpe"] = lambda i: backtest.sharpe(market[i], periods_per_year)
+        statistics["buy_hold_cagr"] = lambda i: backtest.cagr(market[i], periods_per_year)
     block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(horizon)), float(n))
     draws = min(draws, draws_for(n))
     return Intervals(_bounds(statistics, n, block, draws, seed), "", block, draws)
@@ -132,6 +135,15 @@ def _trading_statistics(evaluation: Evaluation, periods_per_year: float) -> dict
         "sortino": lambda i: backtest.sortino(r[i], periods_per_year),
         "max_drawdown": lambda i: backtest.max_drawdown(r[i]),
         "turnover": lambda i: float(changes[i].mean()),
+        "cagr": lambda i: backtest.cagr(r[i], periods_per_year),
+        "calmar": lambda i: backtest.calmar(r[i], periods_per_year),
+    }
+
+
+def _lagged_statistics(lag: str, returns: Floats, periods_per_year: float) -> dict[str, Statistic]:
+    return {
+        f"sharpe_{lag}": lambda i: backtest.sharpe(returns[i], periods_per_year),
+        f"cagr_{lag}": lambda i: backtest.cagr(returns[i], periods_per_year),
     }
 
 

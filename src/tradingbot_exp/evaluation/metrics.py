@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,12 +28,15 @@ class Evaluation:
         Net simple return of the strategy a bar; None without one-bar returns.
     position : ndarray, shape (n,)
         Share of wealth held over each bar, between −1 and 1.
+    lagged_returns : dict of str to ndarray, shape (n,)
+        As `returns`, with the execution lags of `LAGS`: ``lag0``, ``lag1``; empty without one-bar returns.
     """
 
     metrics: dict[str, float]
     undefined: dict[str, str]
     returns: Floats | None
     position: Floats
+    lagged_returns: dict[str, Floats] = field(default_factory=dict)
 
 
 def validation_metrics(
@@ -91,6 +94,7 @@ def validation_metrics(
         "zero_mse": scores.mse(a, np.full_like(a, threshold)),
     }
     returns = None
+    earned: dict[str, Floats] = {}
     held = {"": position} | {f"_lag{other}": backtest.positions(f, horizon, other, threshold) for other in LAGS}
     if next_return is not None:
         a, r = vectors(actual=a, next_return=next_return)
@@ -108,6 +112,7 @@ def validation_metrics(
         }
         for lagged in list(held)[1:]:
             paid = backtest.strategy_returns(held[lagged], r, cost_bps)
+            earned[lagged.removeprefix("_")] = paid
             found[f"sharpe{lagged}"] = backtest.sharpe(paid, periods_per_year)
             found[f"cagr{lagged}"] = backtest.cagr(paid, periods_per_year)
     metrics = {name: found[name] for name in METRICS if math.isfinite(found.get(name, math.nan))}
@@ -117,7 +122,7 @@ def validation_metrics(
         if name not in metrics
         for plain, lagged in [_split(name)]
     }
-    return _with_own(Evaluation(metrics, undefined, returns, position), a, f)
+    return _with_own(Evaluation(metrics, undefined, returns, position, earned), a, f)
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from tradingbot_exp.plugins import plugins_sha256
 _NOT_DEFINING = (
     *("experiment.run_name", "experiment.description", "experiment.tags", "tracking", "training.progress"),
     *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
+    *("hpo.reseeds", "hpo.null_replays"),
     *("data.name", "data.path", "data.symbol", "data.options"),
 )
 # Source that no trial's numbers come from: what is shown, recorded or typed.
@@ -27,6 +28,7 @@ _NOT_DECIDING = (
     *("loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
     *("opening.py", "opening_table.py", "hpo/outlook.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
+    *("hpo/matrices.py", "hpo/judgement.py", "hpo/judgement_words.py", "hpo/reseeding.py", "hpo/null_replay.py"),
 )
 # The source on a data card of arrays that `run_hpo_study` was given.
 GIVEN_ARRAYS = "arrays given to run_hpo_study"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.run import TrackedRun
     from tradingbot_exp.training.history import History
 
-# In a trial's folder: its validation returns with their dates, and the artifacts of a winner so far.
-RETURNS_FILE = "validation_returns.npy"
+# In a trial's folder: its validation returns and forecasts with their dates, and the artifacts of a winner so far.
+RETURNS_FILE, FORECASTS_FILE = "validation_returns.npy", "validation_forecasts.npy"
 RETURNS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("return", "float64")])
+FORECASTS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("forecast", "float32")])
 KEPT_FOLDER = "kept"
 REFRESH_SECONDS = 0.3
 
@@ -95,7 +96,8 @@ class Trial:
         self._histories: list[list[History]] = []
         self._results: list[Evaluated] = []
         progress = Progress(folder, config) if ticket.watched else None
-        self._pruning = [_Pruning(ticket, config, position, progress) for position in range(len(self._jobs))]
+        ask = _pruner(ticket) if ticket.storage and ticket.pruner != "none" else None
+        self._pruning = [Pruning(config, ask, progress, position) for position in range(len(self._jobs))]
         first = self._jobs[0]
         tags = {**identifying_tags(first.config, first.data), "engine": "single"}  # unless it comes to a stack
         run.log_batch(dict(flatten(asdict(first.config))), tags)
@@ -138,10 +140,10 @@ class Trial:
             An objective is not finite; the message says why.
         """
         self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
-        self.run.log_metrics(_mean([result.metrics for result in self._results]))
+        self.run.log_metrics(mean_of([result.metrics for result in self._results]))
         undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
         report_undefined(self.run, undefined)
-        self.values = objectives(self.config, _mean([result.objective for result in self._results]))
+        self.values = objectives(self.config, mean_of([result.objective for result in self._results]))
         if not all(math.isfinite(value) for value in self.values):
             why = why_not_finite(self.config.hpo, self.values, undefined)
             raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
@@ -172,19 +174,25 @@ def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: S
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
-    """Leave the validation returns, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    """Leave the validation bars, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    _save_bars(job, result, folder / FORECASTS_FILE, FORECASTS_DTYPE, result.forecast)
     if "strategy_return" in result.columns:
-        found = np.empty(len(result.actual), RETURNS_DTYPE)
-        # In UTC, as numpy knows no time zones.
-        found["date"] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
-        found["return"] = result.columns["strategy_return"]
-        np.save(folder / RETURNS_FILE, found)
+        _save_bars(job, result, folder / RETURNS_FILE, RETURNS_DTYPE, result.columns["strategy_return"])
     if artifacts:
         if job.config.hpo.keep == "all":
             record_artifacts(job, histories, result)
         else:
             with job.run.staging(folder / KEPT_FOLDER):
                 record_artifacts(job, histories, result)
+
+
+def _save_bars(job: Job, result: Evaluated, file: Path, dtype: np.dtype[Any], values: Any) -> None:
+    """Save a value of each validated bar with its date; in UTC, as numpy knows no time zones."""
+    found = np.empty(len(result.actual), dtype)
+    date, field = dtype.names or ("", "")
+    found[date] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
+    found[field] = values
+    np.save(file, found)
 
 
 class Progress:
@@ -216,20 +224,31 @@ class _Curves:
         self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
 
 
-class _Pruning:
-    """Told of each epoch of a seed and its folds: reports it to the study and asks its pruner, if there is one."""
+class Pruning:
+    """Told of each epoch of a trial's seeds and folds: reports it to the study and asks its pruner, if there is one.
 
-    def __init__(self, ticket: Ticket, config: Config, position: int, progress: Progress | None) -> None:
+    Parameters
+    ----------
+    config : Config
+    ask : callable (step, value) -> bool, optional
+    progress : Progress, optional
+    position : int
+        The first seed that it is told of, from 0.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ask: Callable[[int, float], bool] | None = None,
+        progress: Progress | None = None,
+        position: int = 0,
+    ) -> None:
         self.at: Pruned | None = None
-        self._epochs, self._progress = config.training.epochs, progress
-        # The models begun so far: of the seeds before, and of this one's folds.
-        folds = 1 if config.evaluation.scheme == "chronological" else config.evaluation.folds
-        self._begun = position * folds
+        self._ask, self._epochs, self._progress = ask, config.training.epochs, progress
+        # The models begun so far: of each seed, those of its folds.
+        self._begun = position * (1 if config.evaluation.scheme == "chronological" else config.evaluation.folds)
         # A pruner compares in the study's direction, and a loss is better when it is lower.
         self._sign = objectives_of(config.hpo)[0].sign
-        self._ask: Callable[[int, float], bool] | None = None
-        if ticket.storage and ticket.pruner != "none":
-            self._ask = _pruner(ticket)
 
     def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
         """Give True if the trial is to stop."""
@@ -272,7 +291,7 @@ def _open_study(address: str, name: str, pruner: str) -> Study:
     return study
 
 
-def _mean(records: list[dict[str, float]]) -> dict[str, float]:
+def mean_of(records: list[dict[str, float]]) -> dict[str, float]:
     """Average each metric that all seeds have."""
     shared = set(records[0]).intersection(*records[1:])
     return {name: float(np.mean([record[name] for record in records])) for name in records[0] if name in shared}

@@ -6,6 +6,7 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags
 from tradingbot_exp.evaluation.deflated import expected_maximum
 from tradingbot_exp.evaluation.luck import outlook
@@ -30,14 +31,17 @@ def tell_outlook(session: StudySession) -> None:
     sys.stdout.flush()
 
 
-def record_total(session: StudySession) -> None:
-    """Keep on the parent run what was tried before and in this study together: ``ledger.total``."""
-    session.parent.set_tags({"ledger.total": _ledger(session).total})
+def record_total(session: StudySession) -> int:
+    """Keep on the parent run what was tried before and in this study together, ``ledger.total``, and give it."""
+    total = _ledger(session).total
+    session.parent.set_tags({"ledger.total": total})
+    return total
 
 
 def _ledger(session: StudySession) -> Ledger:
     client, _ = session.organizer.connect()
-    tags = identity_tags(session.config.data, load_data(session.config))
+    views = fold_views(load_data(session.config), session.config.evaluation)
+    tags = identity_tags(session.config.data, views[-1])
     return read_ledger(
         client,
         session.organizer.config.tracking.uri,
@@ -65,7 +69,7 @@ def bearing_line(config: Config, data: PreparedData, before: int) -> str:
     See `tradingbot_exp.evaluation.luck.outlook`. For the correlation's error: Pitman (1937), "Significance tests which
     may be applied to samples from any populations. II", Supplement to the Journal of the RSS 4(2).
     """
-    bars, planned = len(data.val), config.hpo.num_trials
+    bars, planned = sum(len(view.val) for view in fold_views(data, config.evaluation)), config.hpo.num_trials
     if data.next_return is not None:
         return outlook(bars, planned, before, periods_per_year(config, data))
     tried = f" and {before:,} tried before" if before else ""

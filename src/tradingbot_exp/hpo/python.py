@@ -22,6 +22,7 @@ from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
+from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import Pruned, TrialJob
 from tradingbot_exp.plugins import load_plugins
@@ -117,16 +118,7 @@ def _check_scheme(config: Config) -> None:
 def _run(session: StudySession, job: TrialJob) -> Any:
     """Run one trial in this process; give its objectives, `Pruned`, or the exception that it raised."""
     ticket, organizer = job.ticket, session.organizer
-    config = copy.deepcopy(session.config)
-    for key, value in session.space.decode(job.params).items():
-        *blocks, name = key.split(".")
-        place: Any = config
-        for block in blocks:
-            place = getattr(place, block)
-        if isinstance(place, dict):  # model.options
-            place[name] = value
-        else:
-            setattr(place, name, value)
+    config = with_values(session.config, session.space.decode(job.params))
     folder = session.folder / f"trial-{ticket.number:04d}"
     folder.mkdir(parents=True, exist_ok=True)
     run = organizer.take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import optuna
 import pandas as pd
 from filelock import FileLock
@@ -18,7 +17,8 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.experiment import load_data
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
-from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_FILE
+from tradingbot_exp.hpo.job import KEPT_FOLDER
+from tradingbot_exp.hpo.matrices import FORECASTS, MATRIX_FOLDER, RETURNS, Kept, trial_matrix
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.study import best_trials
 from tradingbot_exp.tracking.delivery import Record, send
@@ -37,19 +37,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TABLE_ROWS = 5
-# Among the parent run's artifacts.
-_RETURNS_FOLDER, _RETURNS_NAME = "evaluation", "trial_returns.parquet"
 # What a trial's run has once its artifacts were kept: see `EnhancedMLflowLogger.log_model`.
 _MODEL = "model"
 
 
-def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) -> None:
-    """Record the best value, the best child, the optimisation history, all trials and the matrix of returns."""
+def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) -> dict[Kept, pd.DataFrame]:
+    """Record the best value, the best child, the optimisation history, all trials and the matrices of their bars.
+
+    Returns
+    -------
+    dict of Kept to DataFrame
+        The matrices.
+    """
     parent, trials = session.parent, loop.done()
     tags: dict[str, object] = {
         "study.stopped_early": result.stopped_early,
         "study.trials": len(trials),
-        "study.configurations": len({json.dumps(trial.params, sort_keys=True) for trial in trials}),
+        "study.configurations": configurations(trials),
     }
     if result.best:
         winner = result.best[0]
@@ -66,13 +70,20 @@ def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) 
         table = Path(scratch) / "trials.csv"
         trial_frame(trials).to_csv(table, index=False)
         parent.log_artifact(table, "study")
-        matrix = _returns(session, trials)
-        if not matrix.empty:
-            returns = Path(scratch) / _RETURNS_NAME
-            matrix.to_parquet(returns)
-            parent.log_artifact(returns, _RETURNS_FOLDER)
+        matrices = {kept: trial_matrix(session, trials, kept) for kept in (RETURNS, FORECASTS)}
+        for kept, matrix in matrices.items():
+            if not matrix.empty:
+                file = Path(scratch) / kept.name
+                matrix.to_parquet(file)
+                parent.log_artifact(file, MATRIX_FOLDER)
     _log_winners(session, result)
     parent.flush()
+    return matrices
+
+
+def configurations(trials: Sequence[FrozenTrial]) -> int:
+    """Count the distinct points that trials were made at, however they ended."""
+    return len({json.dumps(trial.params, sort_keys=True) for trial in trials})
 
 
 def _log_best_values(session: StudySession, trials: Sequence[FrozenTrial]) -> None:
@@ -110,53 +121,6 @@ def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
         known = {"number": trial.number, "state": state, **values, "duplicate_of": trial.user_attrs.get("duplicate_of")}
         rows.append({**known, "seconds": seconds, **trial.params})
     return pd.DataFrame(rows).astype({"duplicate_of": "Int64"}) if rows else pd.DataFrame()
-
-
-def _returns(session: StudySession, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
-    """Give the bars × trials matrix of validation returns.
-
-    Returns
-    -------
-    DataFrame of shape (bars, trials)
-        Simple returns, a row a date on which any trial has one, and a column a configuration: a complete trial that
-        is no duplicate, named by its number. NaN where a trial has no return. Trials whose folders are not on this
-        machine are taken from what an earlier start, or another machine, has put on the parent run.
-    """
-    wanted = [
-        trial.number
-        for trial in trials
-        if trial.state == TrialState.COMPLETE and "duplicate_of" not in trial.user_attrs
-    ]
-    columns: dict[str, pd.Series] = {}
-    for number in wanted:
-        saved = session.folder / f"trial-{number:04d}" / RETURNS_FILE
-        if saved.is_file():
-            columns[str(number)] = _dated(np.load(saved), load_data(session.config).index)
-    missing = [str(number) for number in wanted if str(number) not in columns]
-    if missing:
-        recorded = _recorded_returns(session)
-        columns |= {name: recorded[name].dropna() for name in missing if name in recorded}
-    matrix = pd.DataFrame(columns)
-    return matrix[[str(number) for number in wanted if str(number) in columns]].sort_index()
-
-
-def _dated(saved: np.ndarray, index: pd.DatetimeIndex) -> pd.Series:
-    """Give a trial's returns the dates that they were saved with, in the data's time zone."""
-    dates = pd.DatetimeIndex(saved["date"]).as_unit(index.unit)
-    if index.tz is not None:
-        dates = dates.tz_localize("UTC").tz_convert(index.tz)
-    return pd.Series(saved["return"], dates.rename(index.name))
-
-
-def _recorded_returns(session: StudySession) -> pd.DataFrame:
-    """Read the matrix that is on the parent run already; an empty one if there is none."""
-    client, run_id = session.organizer.connect()[0], session.parent.run_id
-    path = f"{_RETURNS_FOLDER}/{_RETURNS_NAME}"
-    with wrapped("The returns of earlier trials cannot be read"):
-        if path not in [found.path for found in client.list_artifacts(run_id, _RETURNS_FOLDER)]:
-            return pd.DataFrame()
-        with tempfile.TemporaryDirectory() as scratch:
-            return pd.read_parquet(client.download_artifacts(run_id, path, scratch))
 
 
 def losers(study: Study) -> set[int]:
@@ -214,8 +178,8 @@ def _log_winner(session: StudySession, client: MlflowClient, trial: FrozenTrial)
         return _MODEL in [found.path for found in client.list_artifacts(run_id)]
 
 
-def result_table(session: StudySession, result: StudyResult) -> str:
-    """Say how a study ended: its best trials, and the command that trains the winner again by itself."""
+def result_table(session: StudySession, result: StudyResult, judged: Sequence[str] = ()) -> str:
+    """Say how a study ended: its best trials, what is said of the winner, and the command that trains it again."""
     hpo = session.config.hpo
     metric = ", ".join(objective.metric for objective in objectives_of(hpo))
     if session.config.evaluation.scheme != "chronological":
@@ -245,7 +209,8 @@ def result_table(session: StudySession, result: StudyResult) -> str:
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
     registered = [f"  its model is registered as {session.registered}"] if session.registered else []
-    return "\n".join([*lines, "", *_winner_alone(session, result.best[0]), *registered, ""])
+    said = ["", *(f"  {line}" for line in judged)] if judged else []
+    return "\n".join([*lines, *said, "", *_winner_alone(session, result.best[0]), *registered, ""])
 
 
 def _winner_alone(session: StudySession, trial: FrozenTrial) -> list[str]:

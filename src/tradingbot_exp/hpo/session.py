@@ -20,6 +20,7 @@ from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.judgement import judge_study
 from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
 from tradingbot_exp.hpo.outlook import record_total, tell_outlook
@@ -164,11 +165,12 @@ class StudySession:
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()
             result = StudyResult(self.study, self.parent.run_id, self.name, best_trials(self.study), loop.stopped_early)
-            record_results(self, loop, result)
+            matrices = record_results(self, loop, result)
             self._register(result)
-            record_total(self)
+            ever = record_total(self)
             if loop.gave_up:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
+            judged = judge_study(self, loop.done(), matrices, ever)
         except KeyboardInterrupt as error:
             if loop.others_at_work():
                 self.parent.flush()  # theirs to close
@@ -184,7 +186,7 @@ class StudySession:
             from tradingbot_exp.reporting.automatic import report_at_end
 
             report = report_at_end("hpo", self.parent)
-        sys.stdout.write(result_table(self, result))
+        sys.stdout.write(result_table(self, result, judged))
         if report is not None:
             sys.stdout.write(f"  the report:\n  {report}\n")
         sys.stdout.flush()
@@ -350,10 +352,6 @@ def _check_registration(config: Config) -> None:
 
 def _check(config: Config, space: SearchSpace) -> None:
     hpo = config.hpo
-    if hpo.null_replays:
-        raise ConfigError(
-            f"hpo.null_replays={hpo.null_replays}: searches on permuted targets are not made yet; leave it 0."
-        )
     if _same_database(hpo.storage, config.tracking.uri):
         raise ConfigError(
             f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "

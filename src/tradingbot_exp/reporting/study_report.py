@@ -43,6 +43,7 @@ from tradingbot_exp.reporting.study_tables import (
     space_table,
     trials_table,
 )
+from tradingbot_exp.reporting.study_verdict import verdict_blocks
 from tradingbot_exp.reporting.study_words import (
     beside,
     caution,
@@ -71,6 +72,7 @@ def study_page(record: StudyRecord) -> Page:
     found = [importance_of(study, place) for place in range(len(study.objectives[:_MOST_OBJECTIVES]))]
     sections = [
         Section("in-short", "In short", _summary(study, record)),
+        Section("verdict", "Is the winner real?", verdict_blocks(study, record)),
         Section("history", "How the search went", _history_blocks(study)),
         Section("curves", "Learning curves", _curve_blocks(study)),
         Section("importance", "Which parameters matter", _importance_blocks(study, found)),

@@ -103,7 +103,9 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     """
     parent = run_record(store, run)
     problems: list[str] = []
-    space = reader(store, [run], problems)("study/search_space.json", _space) or {}
+    read = reader(store, [run], problems)
+    space = read("study/search_space.json", _space) or {}
+    verdict = read("study/verdict.json", mapping_file)
     artifacts = read_artifacts(store, run)
     artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
     children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
@@ -117,8 +119,12 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     )
     best = rank_trials(trials, directions)
     by_id = {child.info.run_id: child for child in children}
-    words = reader(store, [by_id[best[0].run_id]], [])("config/overrides.yaml", words_file) if best else None
-    return StudyRecord(parent, artifacts, metrics, directions, space, tuple(trials), best, words)
+    own = by_id[best[0].run_id] if best else None
+    words = reader(store, [own], [])("config/overrides.yaml", words_file)
+    openings = [] if own is None else [run_record(store, each) for each in _openings(store, own)]
+    return StudyRecord(
+        parent, artifacts, metrics, directions, space, tuple(trials), best, words, verdict, tuple(openings)
+    )
 
 
 def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Curve]:

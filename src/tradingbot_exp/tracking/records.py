@@ -218,6 +218,10 @@ class StudyRecord:
         first of them.
     winner_overrides : tuple of str or None
         ``config/overrides.yaml`` of the best trial's own run, as the job of a plain sweep has it.
+    verdict : mapping or None
+        ``study/verdict.json``: word, headline, reasons and numbers, see `tradingbot_exp.hpo.judgement`.
+    openings : tuple of RunRecord
+        Runs of kind ``test_evaluation`` that opened the test set for the best trial, oldest first.
     """
 
     run: RunRecord
@@ -228,6 +232,8 @@ class StudyRecord:
     trials: tuple[TrialRecord, ...]
     best: tuple[TrialRecord, ...]
     winner_overrides: tuple[str, ...] | None = None
+    verdict: Mapping[str, Any] | None = None
+    openings: tuple[RunRecord, ...] = ()
 
     @property
     def made(self) -> Surroundings:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+from support import artifact_folder
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
@@ -52,6 +53,11 @@ def test_a_study_over_arrays_has_a_parent_children_and_a_winner_that_can_be_load
     assert result.best[0].values == json.loads(best.data.tags["trial.values"])
     assert best.data.metrics["val_ic"] > 0.5
     assert (Path(best.info.artifact_uri.removeprefix("file://")) / "model" / "MLmodel").is_file()
+    verdict = json.loads((artifact_folder(parent) / "study" / "verdict.json").read_text())
+    assert verdict["family"] == "loss" and verdict["word"] == parent.data.tags["verdict"]
+    assert "there are no returns" in verdict["numbers"]["psr"]["problem"]
+    assert verdict["numbers"]["verdict_p"]["value"] is not None or verdict["word"] == "cannot be told"
+    assert len(verdict["seeds"]["values"]) == 5
     config.hpo.num_trials = 4
     again = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     assert again.parent_id == result.parent_id

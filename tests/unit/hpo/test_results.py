@@ -21,8 +21,9 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_DTYPE, RETURNS_FILE, _open_study
+from tradingbot_exp.hpo.matrices import dated
 from tradingbot_exp.hpo.python import _run
-from tradingbot_exp.hpo.results import _dated, losers
+from tradingbot_exp.hpo.results import losers
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
 
@@ -54,8 +55,8 @@ def parent_of(config: Config, result: StudyResult) -> Run:
     return MlflowClient(config.tracking.uri).get_run(result.parent_id)
 
 
-def matrix(config: Config, result: StudyResult) -> pd.DataFrame:
-    return pd.read_parquet(artifact_folder(parent_of(config, result)) / "evaluation" / "trial_returns.parquet")
+def matrix(config: Config, result: StudyResult, what: str = "returns") -> pd.DataFrame:
+    return pd.read_parquet(artifact_folder(parent_of(config, result)) / "evaluation" / f"trial_{what}.parquet")
 
 
 def with_models(config: Config, result: StudyResult) -> set[int]:
@@ -71,7 +72,7 @@ def staged() -> list[Path]:
 
 def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config) -> None:
     first = study(config)
-    before = matrix(config, first)
+    before, forecasts = matrix(config, first), matrix(config, first, "forecasts")
     assert not staged()
     shutil.rmtree("multirun")
     config.hpo.num_trials = 4
@@ -80,6 +81,9 @@ def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config
     assert second.parent_id == first.parent_id and set(before.columns) < set(after.columns)
     pd.testing.assert_frame_equal(after[before.columns], before)
     assert not after.isna().any(axis=None)
+    forecasts_after = matrix(config, second, "forecasts")
+    assert (forecasts_after.dtypes == "float32").all() and forecasts_after.index.equals(after.index)
+    pd.testing.assert_frame_equal(forecasts_after[forecasts.columns], forecasts)
     assert parent_of(config, second).data.tags["best.artifacts"] == "kept"
     assert second.best[0].number in with_models(config, second)
 
@@ -99,7 +103,7 @@ def test_dates_come_back_in_the_time_zone_of_the_data() -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
     saved = np.empty(5, RETURNS_DTYPE)
     saved["date"], saved["return"] = index.to_numpy(dtype="datetime64[ns]"), np.arange(5.0)
-    pd.testing.assert_series_equal(_dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
+    pd.testing.assert_series_equal(dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
 
 
 def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train_it_again(

@@ -58,7 +58,7 @@ def page() -> Page:
 
 def test_the_questions_are_answered_in_order(page):
     assert anchors(page) == [
-        *("in-short", "history", "curves", "importance", "space", "time", "trials", "searched", "again")
+        *("in-short", "verdict", "history", "curves", "importance", "space", "time", "trials", "searched", "again")
     ]
     assert titles(page) == [
         "val_loss of each trial",

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import instrument, overlap, stamp
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import TrackingError
@@ -129,6 +130,18 @@ def test_a_try_is_a_configuration_without_its_seed() -> None:
         "SYNTHETIC signal=0.3 seed=0",
         "2005-05-27T00:00:00",
     )
+
+
+def test_the_dates_of_folds_are_those_of_all_of_them() -> None:
+    def tags(*overrides: str) -> list[str | None]:
+        config = compose_config(["data=synthetic", *overrides])
+        data = fold_views(load_data(config), config.evaluation)[-1]
+        found = identifying_tags(config, data)
+        return [found[f"data.{name}"] for name in ("train_start", "val_start", "val_end")]
+
+    plain = tags()
+    assert tags("evaluation.scheme=walk_forward", "evaluation.window=rolling") == plain
+    assert tags("evaluation.scheme=purged_kfold") == [plain[0], plain[0], plain[2]]
 
 
 def test_the_instrument_is_what_is_traded_whatever_file_or_length_it_comes_in(tmp_path: Path) -> None:

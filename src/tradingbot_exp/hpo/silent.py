@@ -1,0 +1,73 @@
+"""A trial's training without its records: for searches and repetitions that are summed up by a number."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.experiment import build, fit_folds
+from tradingbot_exp.hpo.job import Pruning, mean_of
+from tradingbot_exp.hpo.trial import Pruned
+from tradingbot_exp.outcome import evaluate, objectives
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.run import TrackedRun
+
+
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
+    """Give a copy of a configuration with the values of some dotted keys, such as `SearchSpace.decode` gives."""
+    config = copy.deepcopy(config)
+    for key, value in values.items():
+        *blocks, name = key.split(".")
+        place: Any = config
+        for block in blocks:
+            place = getattr(place, block)
+        if isinstance(place, dict):  # model.options
+            place[name] = value
+        else:
+            setattr(place, name, value)
+    return config
+
+
+def silent_values(
+    config: Config, run: TrackedRun, ask: Callable[[int, float], bool] | None = None
+) -> list[float] | Pruned:
+    """Train as `tradingbot_exp.hpo.job.run_trial` does, and record nothing, neither in MLflow nor on disk.
+
+    Parameters
+    ----------
+    config : Config
+    run : TrackedRun
+        Open; nothing is written into it.
+    ask : callable (step, value) -> bool, optional
+        Whether to prune, asked after each epoch.
+
+    Returns
+    -------
+    list of float, or Pruned
+        The values of `hpo.metric`; NaN for one that is not defined.
+
+    Raises
+    ------
+    DivergedError
+        A loss became NaN or infinite.
+    """
+    config = replace(config, training=replace(config.training, progress="off"))
+    pruning, results = Pruning(config, ask), []
+    for shift in range(config.hpo.repeats):
+        job = build(replace(config, seed=config.seed + shift), run)
+        histories = fit_folds(job, _Nowhere(), pruning.after_epoch)
+        if pruning.at is not None:
+            return pruning.at
+        results.append(evaluate(job, histories).objective)
+    return objectives(config, mean_of(results))
+
+
+class _Nowhere:
+    """Takes the losses of each epoch and drops them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Drop them."""

@@ -1,0 +1,230 @@
+"""The verdict on studies: evidence of made-up trials, and what studies in this process leave on their parent run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from optuna.trial import FrozenTrial, TrialState
+from support import artifact_folder, in_ci
+from test_results import config, parent_of, study
+
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.evaluation.block_length import block_length
+from tradingbot_exp.experiment import load_data
+from tradingbot_exp.hpo import null_replay
+from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
+from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS, Kept
+from tradingbot_exp.hpo.session import StudyResult
+from tradingbot_exp.hpo.space import SearchSpace
+
+__all__ = ["config"]  # a fixture
+SPACE = {"training.batch_size": [16, 32, 64, 128]}
+
+
+def made_up(values: list[float | None], pruned: int = 0) -> list[FrozenTrial]:
+    """Trials at points of their own, complete with a value or failed without; then pruned ones at the last point."""
+    distribution = optuna.distributions.IntDistribution(0, 1000)
+    trials = []
+    for number, value in enumerate([*values, *[None] * pruned]):
+        state = TrialState.COMPLETE if value is not None else TrialState.FAIL
+        state = TrialState.PRUNED if number >= len(values) else state
+        trial = optuna.trial.create_trial(
+            state=state, value=value, params={"n": min(number, len(values))}, distributions={"n": distribution}
+        )
+        trial.number = number
+        trials.append(trial)
+    return trials
+
+
+def asked(config: Config) -> Any:
+    return SimpleNamespace(config=config, space=SearchSpace.parse(SPACE))
+
+
+def validated(config: Config) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
+    """Dates, targets and train means of all validated bars."""
+    views = fold_views(load_data(config), config.evaluation)
+    dates = [view.dates(view.val) for view in views]
+    means = [np.full(len(view.val), view.targets(view.train).mean()) for view in views]
+    return dates[0].append(dates[1:]), np.concatenate([v.targets(v.val) for v in views]), np.concatenate(means)
+
+
+def kept(dates: pd.DatetimeIndex, forecasts: dict[str, Any], returns: dict[str, Any]) -> dict[Kept, pd.DataFrame]:
+    return {FORECASTS: pd.DataFrame(forecasts, dates), RETURNS: pd.DataFrame(returns, dates)}
+
+
+@pytest.mark.parametrize("scheme", ["chronological", "walk_forward", "purged_kfold"])
+def test_gains_are_over_the_train_mean_of_each_fold(config: Config, scheme: str) -> None:
+    config.evaluation.scheme, config.hpo.metric, config.hpo.direction = scheme, "val_ic", "maximize"
+    dates, actual, means = validated(config)
+    matrices = kept(dates, {"0": means, "2": actual}, {})
+    trials = made_up([0.1, 0.2, 0.3, None], pruned=2)
+    found = evidence_of(asked(config), trials, trials[2], matrices, ever=50)
+    assert found.gains is not None and found.winner == 1
+    np.testing.assert_allclose(found.gains[:, 0], 0, atol=1e-9)
+    np.testing.assert_allclose(found.gains[:, 1], (actual - means) ** 2, rtol=1e-9)
+    assert (found.tried, found.ever, found.planned, found.family) == (5, 50, 3, "loss")
+    assert found.returns is None
+
+
+def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -> None:
+    dates, actual, _ = validated(config)
+    trials = made_up([0.1, 0.2])
+    matrices = kept(dates, {"1": actual}, {"0": 0.001 * actual, "1": actual})
+    found = evidence_of(asked(config), trials, trials[0], matrices, ever=0)
+    assert found.gains is not None and np.isnan(found.gains[:, 0]).all() and np.isfinite(found.gains[:, 1]).all()
+    assert found.returns is not None and np.isfinite(found.returns).all() and found.market is not None
+    said = _judged(asked(config), trials, trials[0], matrices, 0)
+    assert said["word"] == "cannot be told" and "forecasts on the validation bars were not kept" in said["headline"]
+
+
+def test_a_planted_winner_is_real_and_luck_is_not(config: Config) -> None:
+    config.evaluation.periods_per_year = 252
+    dates, actual, means = validated(config)
+    rng = np.random.default_rng(0)
+    noise = {str(number): means + 0.002 * rng.standard_normal(len(means)) for number in range(20)}
+    trials = made_up([1.0 - number / 100 for number in range(20)])
+    for word, planted in (("not shown", noise["19"]), ("real", means + 0.5 * (actual - means))):
+        found = _judged(asked(config), trials, trials[19], kept(dates, noise | {"19": planted}, {}), 0)
+        assert found["word"] == word, found["headline"]
+        assert json.loads(json.dumps(found, allow_nan=False))["count"] == 20
+        assert sum(count for _, count in found["pbo_logits"]) == 12_870
+
+
+def test_returns_are_judged_where_they_were_searched_and_of_several_metrics_the_first(config: Config) -> None:
+    config.hpo.metric, config.hpo.direction = ["val_sharpe", "val_loss"], ["maximize", "minimize"]
+    config.hpo.repeats, config.evaluation.periods_per_year = 2, 252
+    dates, actual, means = validated(config)
+    market = np.expm1(actual)
+    trials = made_up([1.0, 2.0])
+    returns = {"0": market + 0.0 * market, "1": market + 0.01 + 0.001 * np.sin(np.arange(len(market)))}
+    found = _judged(asked(config), trials, trials[1], kept(dates, {"0": means, "1": means}, returns), 0)
+    assert (found["word"], found["family"], found["winner"]) == ("real", "return", 1)
+    assert found["reasons"][0] == "Of several metrics the first is judged, val_sharpe, and its best: 1."
+    assert found["reasons"][-1] == "What is tested are the bars of the first of 2 seeds."
+    assert found["numbers"]["excess_sharpe"]["value"] > 10
+
+
+def test_what_cannot_be_judged_says_why(config: Config) -> None:
+    assert _judged(asked(config), [], None, {}, 0)["headline"] == "Cannot be told: no trial is complete."
+    dates, actual, _ = validated(config)
+    trials = made_up([0.1])
+    infinite = kept(dates, {"0": np.full(len(actual), np.inf)}, {})
+    assert "infinite" in _attempt(lambda: _judged(asked(config), trials, trials[0], infinite, 0), "no")["problem"]
+
+
+def test_the_winner_is_the_first_of_the_best() -> None:
+    made = optuna.create_study(direction="maximize")
+    made.add_trials(made_up([1.0, 3.0, None, 3.0]))
+    best = first_winner(made, -1.0)
+    assert best is not None and best.number == 1
+    assert first_winner(optuna.create_study(), 1.0) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "loss", "searched", "by"),
+    [
+        ("val_loss", "huber", False, "huber"),
+        ("val_mae", "mse", False, "mae"),
+        ("val_mse", "bce", False, "mse"),
+        ("val_ic", "mae", False, "mae"),
+        ("val_ic", "mae", True, "mse"),
+    ],
+)
+def test_forecasts_are_held_against_the_mean_by_the_loss_that_was_searched(
+    metric: str, loss: str, searched: bool, by: str
+) -> None:
+    assert loss_of(metric, loss, searched) == by
+
+
+def test_a_permutation_has_each_row_once_and_keeps_blocks_together() -> None:
+    rows = null_replay.block_permutation(103, 10, np.random.default_rng(1))
+    assert sorted(rows) == list(range(103))
+    together = np.mean(np.diff(rows) % 103 == 1)
+    assert 0.85 < together < 0.95
+    assert null_replay.block_permutation(0, 3, np.random.default_rng(0)).size == 0
+
+
+@pytest.mark.parametrize("scheme", ["chronological", "purged_kfold"])
+def test_permuted_targets_keep_their_returns_their_part_and_the_test_rows(config: Config, scheme: str) -> None:
+    config.evaluation.scheme = scheme
+    data = load_data(config)
+    null = null_replay.permuted(data, config.evaluation, 3, np.random.default_rng(0))
+    assert null.raw is data.raw and data.next_return is not None and null.next_return is not None
+    pairs = set(zip(data.target, data.next_return, strict=True))
+    assert set(zip(null.target, null.next_return, strict=True)) == pairs
+    np.testing.assert_array_equal(null.target[data.val.stop :], data.target[data.val.stop :])
+    same = sorted(null.target[data.val.rows]) == sorted(data.target[data.val.rows])
+    assert same == (scheme == "chronological")
+    assert np.mean(null.target[data.val.rows] == data.target[data.val.rows]) < 0.1
+
+
+def verdict_of(config: Config, result: StudyResult) -> tuple[Run, dict[str, Any]]:
+    parent = parent_of(config, result)
+    return parent, json.loads((artifact_folder(parent) / "study" / "verdict.json").read_text())
+
+
+def null_runs(config: Config) -> list[Run]:
+    client = MlflowClient(config.tracking.uri)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(ids, "tags.`run.kind` = 'null_study'", order_by=["attributes.start_time ASC"])
+
+
+def test_replays_are_recorded_go_on_where_they_were_and_tell_where_the_winner_stands(
+    config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.hpo.null_replays, config.hpo.reseeds, config.training.epochs = 2, 2, 2
+    train, calls = null_replay.silent_values, []
+
+    def interrupted(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == 5:  # in the second replay
+            raise KeyboardInterrupt
+        return train(*given)
+
+    monkeypatch.setattr(null_replay, "silent_values", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(config)
+    assert [run.info.status for run in null_runs(config)] == ["FINISHED", "KILLED"]
+    result = study(config)
+    parent, found = verdict_of(config, result)
+    runs = [run for run in null_runs(config) if run.info.status == "FINISHED"]
+    assert parent.info.status == "FINISHED" and len(runs) == 2
+    assert {run.data.tags["null_of"] for run in runs} == {parent.info.run_id}
+    assert {run.data.metrics["trials"] for run in runs} == {3.0}
+    data = load_data(config)
+    length = np.ceil(max(1.0, block_length(data.targets(data.train))))
+    assert {run.data.tags["null.block"] for run in runs} == {f"{length:.0f}"}
+    replays = found["null_replays"]
+    assert sorted(replays["values"]) == sorted(run.data.metrics["best_value"] for run in runs)
+    assert len(set(replays["values"])) == 2
+    as_good = sum(value <= result.best[0].value for value in replays["values"])
+    assert (replays["as_good"], replays["p"]) == (as_good, (1 + as_good) / 3)
+    assert parent.data.metrics["verdict_null_p"] == pytest.approx(replays["p"])
+    assert "of 2 searches on permuted targets found as good a val_loss" in capsys.readouterr().out
+    seeds = found["seeds"]
+    assert seeds["seeds"] == [43, 44] and len(set(seeds["values"])) == 2
+    before, config.hpo.reseeds = len(calls), 1
+    _, again = verdict_of(config, study(config))
+    assert len(calls) == before and len(null_runs(config)) == 3
+    assert again["seeds"] == seeds and again["null_replays"] == replays
+
+
+@in_ci
+def test_the_winner_with_another_seed_is_what_a_study_with_that_seed_finds(config: Config, workdir: Path) -> None:
+    config.hpo.num_trials, config.hpo.reseeds, config.hpo.param_space = 1, 1, {"batch_size": [16]}
+    _, found = verdict_of(config, study(config))
+    config.seed, config.hpo.reseeds = 43, 0
+    result = study(config)
+    assert found["seeds"]["values"] == [pytest.approx(result.best[0].value)]
+    parent, alone = verdict_of(config, result)
+    assert alone["seeds"] is None and "winner_seed_mean" not in parent.data.metrics

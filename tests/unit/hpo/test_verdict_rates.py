@@ -1,0 +1,45 @@
+"""How often whole studies of the real pipeline call a winner real: with nothing to find, and with a signal."""
+
+from __future__ import annotations
+
+import pytest
+from mlflow import MlflowClient
+from support import in_ci
+from test_results import config, study
+
+from tradingbot_exp.config.schema import Config
+
+__all__ = ["config"]  # a fixture
+
+
+@pytest.fixture
+def quick(config: Config) -> Config:
+    config.model.name, config.model.hidden_layers = "linear", []
+    config.training.batch_size, config.tracking.report = 256, False
+    config.hpo.keep, config.hpo.reseeds = "none", 0
+    config.hpo.param_space = {"learning_rate": {"low": 1e-4, "high": 1e-1, "log": True}, "weight_decay": [0.0, 1e-3]}
+    return config
+
+
+def word(config: Config) -> str:
+    return str(MlflowClient(config.tracking.uri).get_run(study(config).parent_id).data.tags["verdict"])
+
+
+@in_ci
+def test_where_there_is_nothing_to_find_hardly_any_study_calls_its_winner_real(quick: Config) -> None:
+    quick.hpo.num_trials, quick.data.synthetic.signal, quick.data.synthetic.bars = 20, 0.0, 1500
+    words = []
+    for seed in range(10):
+        quick.seed = quick.data.synthetic.seed = seed
+        words.append(word(quick))
+    assert words.count("real") <= 1, words
+    assert words.count("cannot be told") == 0, words
+
+
+@in_ci
+@pytest.mark.parametrize(("metric", "direction"), [("val_loss", "minimize"), ("val_sharpe", "maximize")])
+def test_where_there_is_a_signal_a_small_study_finds_it_and_says_so(quick: Config, metric: str, direction: str) -> None:
+    quick.hpo.num_trials, quick.training.epochs, quick.data.synthetic.signal = 10, 20, 0.3
+    quick.hpo.metric, quick.hpo.direction = metric, direction
+    quick.evaluation.execution_lag, quick.evaluation.cost_bps = 0, 0.0
+    assert word(quick) == "real"
