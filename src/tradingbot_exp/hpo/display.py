@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.job import REFRESH_SECONDS, Progress
+from tradingbot_exp.training.progress import bar_size
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.hpo.session import StudySession
 
+# Of all trials; how many are done stands among the counts behind it.
+BAR = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -61,7 +64,11 @@ class StudyDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the last state on the screen."""
+        """End, if nobody has done so yet."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last state on the screen; what is written next comes below it. Once is enough."""
         self._ended.set()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -116,7 +123,12 @@ class StudyDisplay:
 
         if self._bar is None:
             self._bar = tqdm(
-                total=self._total, initial=len(done), desc="trials", unit="trial", file=self._stream, dynamic_ncols=True
+                total=self._total,
+                initial=len(done),
+                desc="trials",
+                bar_format=BAR,
+                file=self._stream,
+                **bar_size(self._stream),
             )
         self._running = [trial.number for trial in running]
         self._bar.update(len(done) - self._bar.n)
@@ -141,7 +153,7 @@ class StudyDisplay:
                         unit="epoch",
                         file=self._stream,
                         leave=False,
-                        dynamic_ncols=True,
+                        **bar_size(self._stream),
                     )
                 line = self._lines[number]
                 line.set_postfix_str(f"val {state['val_loss']:.6g}", refresh=False)

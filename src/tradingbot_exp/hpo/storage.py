@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import optuna
 from filelock import FileLock
@@ -52,14 +53,9 @@ class _RepairingLock(BaseJournalFileLock):
     def _repair(self) -> None:
         with self._journal.open("rb+") as file:
             end = file.seek(0, 2)
-            whole = end
-            while whole > 0:
-                start = max(0, whole - 65536)
-                file.seek(start)
-                newline = file.read(whole - start).rfind(b"\n")
-                if newline >= 0:
-                    whole = start + newline + 1
-                    break
+            whole = _line_start(file, end)
+            # A crash of the machine may leave a whole line of anything: nobody could read what came after it.
+            if whole > 0 and not _is_entry(file, start := _line_start(file, whole - 1), whole):
                 whole = start
             if whole < end:
                 file.truncate(whole)
@@ -67,6 +63,46 @@ class _RepairingLock(BaseJournalFileLock):
     def release(self) -> None:
         """Let the next writer in."""
         self._lock.release()
+
+
+class _Journal(JournalFileBackend):
+    """The journal's file; one that is damaged in its middle is named."""
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Give the entries from a number on.
+
+        Raises
+        ------
+        TrackingError
+            A line is no entry.
+        """
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise TrackingError(
+                f"hpo.storage={self._file_path} is damaged: a line of it is no entry of a journal ({error}). Put a "
+                "copy of the file back, or name another one with hpo.storage=FILE."
+            ) from error
+
+
+def _line_start(file: BinaryIO, end: int) -> int:
+    """Give the position after the last newline before `end`; 0 if there is none."""
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _is_entry(file: BinaryIO, start: int, end: int) -> bool:
+    file.seek(start)
+    try:
+        return isinstance(json.loads(file.read(end - start)), dict)
+    except ValueError:
+        return False
 
 
 def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]:
@@ -100,7 +136,7 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         _check_journal(path)
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=_RepairingLock(path))), str(path)
+        return JournalStorage(_Journal(str(path), lock_obj=_RepairingLock(path))), str(path)
     except TradingBotError:
         raise
     except Exception as error:

@@ -133,7 +133,8 @@ class ExperimentReporter:
 
 
 def _file_name(run: Run) -> str:
-    return f"{run.info.run_name}-{run.info.run_id[:8]}.html"
+    # File systems take 255 bytes, and a letter may have four.
+    return f"{run.info.run_name[:50]}-{run.info.run_id[:8]}.html"
 
 
 def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
