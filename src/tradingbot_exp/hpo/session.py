@@ -25,7 +25,7 @@ from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_metrics, check_space, doubtful_directions, objectives_of
 from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
-from tradingbot_exp.hpo.storage import create_or_load, open_storage
+from tradingbot_exp.hpo.storage import create_or_load, open_storage, storage_reason
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.openings import tell_of_openings
@@ -175,6 +175,14 @@ class StudySession:
             else:
                 self.close(error)
             raise
+        except optuna.exceptions.StorageInternalError as error:
+            why = storage_reason(error.__cause__ or error)
+            lost = TrackingError(
+                f"hpo.storage={self.shown_address} cannot be used any more: {why}. "
+                "Trials that ended are in MLflow. Once the storage is there again, the same command goes on."
+            )
+            self.close(lost)
+            raise lost from error
         except BaseException as error:
             self.close(error)
             raise

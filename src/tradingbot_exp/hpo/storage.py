@@ -142,7 +142,7 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
     except Exception as error:
         shown = redact(place or str(launch_dir / JOURNAL_NAME))
         raise TrackingError(
-            f"hpo.storage={shown} cannot be opened: {_reason(error)}. Right would be a file (a journal), "
+            f"hpo.storage={shown} cannot be opened: {storage_reason(error)}. Right would be a file (a journal), "
             "sqlite:///FILE or postgresql://USER@HOST/NAME."
         ) from error
 
@@ -184,7 +184,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _reason(error: Exception) -> str:
+def storage_reason(error: BaseException) -> str:
     """Say in one line, without passwords, why a storage cannot be opened."""
     if isinstance(error, ImportError):
         missing = next((c.name for c in _causes(error) if isinstance(c, ModuleNotFoundError)), None)

@@ -12,6 +12,7 @@ from test_results import config  # noqa: F401 - the fixture
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.console import ConsoleHandler
+from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import FOLDER_LETTERS, StudySession
@@ -57,6 +58,22 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
     assert session.folder.parent == workdir / "multirun" and len(session.folder.name) <= FOLDER_LETTERS
     assert (session.folder / "trial-0000").is_dir()
     assert list((workdir / "reports").glob(f"*{session.parent.run_id[:8]}.html"))
+
+
+def test_a_storage_that_is_lost_while_a_trial_runs_is_named(config: Config, workdir: Path) -> None:  # noqa: F811
+    config.hpo.storage = "sqlite:///lost.db"
+    session = session_of(config)
+
+    def launch(jobs: list[TrialJob]) -> list[object]:
+        (workdir / "lost.db").unlink()
+        return [0.5]
+
+    with (
+        StudyDisplay(session) as display,
+        pytest.raises(TrackingError, match=r"hpo\.storage=.*lost\.db cannot be used any more: .*readonly"),
+    ):
+        session.run(launch, display)  # type: ignore[arg-type]
+    assert session.organizer.connect()[0].get_run(session.parent.run_id).info.status == "FAILED"
 
 
 def test_a_study_with_more_trials_than_asked_for_does_not_fail_by_that(config: Config) -> None:  # noqa: F811
