@@ -21,6 +21,7 @@ from tradingbot_exp.errors import ConfigError, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
@@ -326,18 +327,26 @@ def _first_job(config: DictConfig) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parsed = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    loader = GlobalHydra.instance().config_loader()
+    parsed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
     swept = [override for override in parsed if override.is_sweep_override() and override.is_discrete_sweep()]
     if not swept:
         return config
     first = [
-        f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
-        if override in swept
-        else str(override.input_line)
+        f"{override.get_key_element()}={_first_value(override)}" if override in swept else str(override.input_line)
         for override in parsed
         if override in swept or not override.is_sweep_override()
     ]
-    return GlobalHydra.instance().config_loader().load_sweep_config(config, first)
+    return loader.load_sweep_config(config, first)
+
+
+def _first_value(override: Override) -> str:
+    for value in override.sweep_string_iterator():
+        return str(value)
+    raise ConfigError(
+        f"{override.input_line} names no value: glob(...) chooses among the files of a group such as model. Give the "
+        "values themselves, as in KEY=A,B."
+    )
 
 
 def _finalized(config: DictConfig) -> Config:

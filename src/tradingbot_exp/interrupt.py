@@ -17,6 +17,12 @@ def install() -> None:
         signal.signal(number, _stop)
 
 
+def uninstall() -> None:
+    """Let SIGINT and SIGTERM end the process at once: nothing is open any more, and workers may take time to leave."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def received() -> int | None:
     """Give the first signal that came, or None."""
     return _received[0] if _received else None

@@ -57,7 +57,9 @@ def job(config: DictConfig) -> object:
 
 def main() -> None:
     """Run the command line; end the process with status 0, 1 (an error) or 128 + signal (interrupted)."""
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    interrupt.uninstall()
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:

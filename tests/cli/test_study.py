@@ -335,6 +335,7 @@ def test_a_known_point_takes_its_value_without_training(workdir: Path, launcher:
         (["+hpo.param_space.learnin_rate=[1,2]"], ["hpo.param_space.learnin_rate", "Did you mean"]),
         (["+hpo.param_space.seed=[1,2]"], ["seed", "hpo.repeats"]),
         (["hpo=guide"], ["hpo.param_space is empty"]),
+        (["training.optimizer=glob(*)"], ["training.optimizer=glob(*) names no value", "KEY=A,B"]),
         (["hydra.sweeper.n_trials=5"], ["hydra.sweeper.n_trials=5", "hpo.num_trials"]),
         (["hpo.storage=mysql://127.0.0.1:9/x"], ["hpo.storage=mysql://"]),
         (["hpo=grid", "hpo.param_space.learning_rate='interval(0.1,0.2)'"], ["grid", "step"]),

@@ -6,6 +6,7 @@ None of this imports torch or mlflow, so a mistake is answered at once.
 from __future__ import annotations
 
 import math
+import numbers
 import os
 import re
 from collections.abc import Callable
@@ -25,6 +26,8 @@ PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")
 DIRECTIONS = ("minimize", "maximize")
+# What every database of Optuna and MLflow takes.
+STUDY_NAME_LETTERS = 200
 TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
@@ -76,7 +79,7 @@ def check(config: Config, *, own_data: bool = True) -> None:
     """
     for number in _NUMBERS:
         value = _get(config, number.key)
-        if not math.isfinite(value) or not number.holds(value):
+        if not _is_real(value) or not math.isfinite(value) or not number.holds(value):
             raise _wrong(number.key, value, number.wanted)
     choices: dict[str, tuple[str, ...]] = {
         "data.source": (*BUILT_IN_SOURCES, *SOURCES),
@@ -196,6 +199,10 @@ def _check_evaluation(config: Config) -> None:
 
 
 def _check_hpo(config: Config) -> None:
+    name: Any = config.hpo.study_name
+    if name is not None and (not isinstance(name, str) or len(name) > STUDY_NAME_LETTERS or not name.isprintable()):
+        wanted = f"one line of at most {STUDY_NAME_LETTERS} letters, or null for a name made of model and data"
+        raise _wrong("hpo.study_name", repr(name), wanted)
     metrics, directions = config.hpo.metric, config.hpo.direction
     metrics = metrics if isinstance(metrics, list) else [metrics]
     if not metrics:
@@ -274,6 +281,10 @@ def _get(config: Config, key: str) -> Any:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real)
 
 
 def _is_whole(value: Any) -> bool:

@@ -25,7 +25,7 @@ _NOT_DEFINING = (
 # Source that no trial's numbers come from: what is shown, recorded or typed.
 _NOT_DECIDING = (
     *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
-    *("loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
+    *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
     *("opening.py", "opening_table.py", "hpo/outlook.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
     *("hpo/matrices.py", "hpo/judgement.py", "hpo/judgement_words.py", "hpo/reseeding.py", "hpo/null_replay.py"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.job import REFRESH_SECONDS, Progress
+from tradingbot_exp.training.progress import bar_size
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Running trials that have a line each on the terminal; those of a stack are all at the same epoch.
 MOST_LINES = 4
+# Of all trials; how many are done stands among the counts behind it.
+BAR = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
 _WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -63,7 +66,11 @@ class StudyDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the last state on the screen."""
+        """End, if nobody has done so yet."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the last state on the screen; what is written next comes below it. Once is enough."""
         self._ended.set()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -118,7 +125,12 @@ class StudyDisplay:
 
         if self._bar is None:
             self._bar = tqdm(
-                total=self._total, initial=len(done), desc="trials", unit="trial", file=self._stream, dynamic_ncols=True
+                total=self._total,
+                initial=len(done),
+                desc="trials",
+                bar_format=BAR,
+                file=self._stream,
+                **bar_size(self._stream),
             )
         self._running = [trial.number for trial in running][:MOST_LINES]
         self._bar.update(len(done) - self._bar.n)
@@ -143,7 +155,7 @@ class StudyDisplay:
                         unit="epoch",
                         file=self._stream,
                         leave=False,
-                        dynamic_ncols=True,
+                        **bar_size(self._stream),
                     )
                 line = self._lines[number]
                 line.set_postfix_str(f"val {state['val_loss']:.6g}", refresh=False)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 # Metrics in the unit of `training.loss`.
 _LOSSES = ("val_loss", "best_val_loss", "final_loss", "train_loss")
+# Metrics that are better the lower, and the higher, they are, whoever searches for them.
+_LOWER = (*_LOSSES, "val_mse", "val_mae")
+_HIGHER = tuple(f"val_{name}" for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino"))
 _NEEDING_RETURNS = tuple(f"val_{name}" for name in BACKTEST_METRICS)
 
 
@@ -37,6 +40,20 @@ def objectives_of(hpo: HpoConfig) -> tuple[Objective, ...]:
     """Pair the metrics with their directions; a list of one is the same as the one."""
     metrics, directions = (given if isinstance(given, list) else [given] for given in (hpo.metric, hpo.direction))
     return tuple(Objective(str(metric), str(way)) for metric, way in zip(metrics, directions, strict=True))
+
+
+def doubtful_directions(hpo: HpoConfig) -> list[str]:
+    """Say of each metric that is searched for its worst value what would be right; a user may mean it, seldom does."""
+    said = []
+    for metric, direction in objectives_of(hpo):
+        better = "maximize" if metric in _HIGHER else "minimize" if metric in _LOWER else direction
+        if better != direction:
+            ends = ("higher", "lowest") if better == "maximize" else ("lower", "highest")
+            said.append(
+                f"hpo.metric={metric} is better the {ends[0]} it is, and hpo.direction={direction} searches for the "
+                f"{ends[1]}. Set hpo.direction={better}, unless that is meant."
+            )
+    return said
 
 
 def over_folds(hpo: HpoConfig, folds: Sequence[Mapping[str, float]]) -> dict[str, float]:

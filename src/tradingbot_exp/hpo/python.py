@@ -147,10 +147,10 @@ def _dtype(config: Config, space: SearchSpace) -> type[np.floating[Any]]:
 def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np.floating[Any]]) -> PreparedData:
     """Put arrays into the form that jobs read; features stay as they are, in `dtype`."""
     X = [_array("X_train", X_train), _array("X_val", X_val)]
-    y = [_array("y_train", y_train).reshape(-1), _array("y_val", y_val).reshape(-1)]
+    y = [_targets("y_train", y_train), _targets("y_val", y_val)]
     for name, features, targets in (("train", X[0], y[0]), ("val", X[1], y[1])):
-        if features.ndim != 2:
-            raise DataError(f"X_{name} has the shape {features.shape}; it has to be (n, F).")
+        if features.ndim != 2 or not features.shape[1]:
+            raise DataError(f"X_{name} has the shape {features.shape}; it has to be (n, F), F above 0.")
         if len(features) != len(targets) or not len(targets):
             raise DataError(
                 f"X_{name} has {len(features)} rows and y_{name} {len(targets)}; both need the same, above 0."
@@ -184,9 +184,23 @@ def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np
 
 
 def _array(name: str, values: Any) -> NDArray[np.float64]:
-    array: NDArray[np.float64] = np.asarray(
-        values.detach().cpu() if hasattr(values, "detach") else values, dtype=np.float64
-    )
+    """Read an array-like or a tensor of any real type as numbers."""
+    try:
+        plain = np.asarray(values.detach().cpu().to_dense().double() if hasattr(values, "detach") else values)
+        array: NDArray[np.float64] = plain.astype(
+            np.float64, casting="same_kind" if plain.dtype.kind == "c" else "unsafe"
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} cannot be read as an array of numbers: {error}") from error
+    if array.ndim == 0:
+        raise DataError(f"{name} is of type {type(values).__name__}; it has to be an array.")
     if not np.isfinite(array).all():
         raise DataError(f"{name} holds NaN or an infinity; every value has to be a finite number.")
     return array
+
+
+def _targets(name: str, values: Any) -> NDArray[np.float64]:
+    array = _array(name, values)
+    if array.ndim > 2 or array.size != len(array):
+        raise DataError(f"{name} has the shape {array.shape}; it has to be (n,) or (n, 1).")
+    return array.reshape(-1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -22,10 +23,10 @@ from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.judgement import judge_study
 from tradingbot_exp.hpo.names import OPTIONS
-from tradingbot_exp.hpo.objectives import check_metrics, check_space, objectives_of
+from tradingbot_exp.hpo.objectives import check_metrics, check_space, doubtful_directions, objectives_of
 from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
-from tradingbot_exp.hpo.storage import create_or_load, open_storage
+from tradingbot_exp.hpo.storage import create_or_load, open_storage, storage_reason
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.tracking.batch import send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
@@ -36,6 +37,7 @@ from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHOWN_TRIALS = 5
+# Of a study's name in that of its folder: file systems take 255 bytes, and a letter may have four.
+FOLDER_LETTERS = 60
 # What an earlier start's end left on the parent run, and a new start makes untrue.
 _STALE_TAGS = {"error", "study.stopped_early"}
 
@@ -140,26 +144,27 @@ class StudySession:
         batch : int, optional
             Trials to ask for at once; else `hpo.n_jobs`.
         """
-        loop = StudyLoop(
-            self.config,
-            self.space,
-            self.study,
-            self.children,
-            storage=self.address,
-            launch=launch,
-            report=display,
-            watched=display.is_live,
-            batch=batch,
-            salvage=lambda: send_journals(self.folder, self.organizer.connect()[0]),
-        )
-        done = len(loop.done())
-        if done >= self.config.hpo.num_trials:
-            sys.stdout.write(
-                f"The study {self.name} is complete, {done} of {self.config.hpo.num_trials}; raise hpo.num_trials or "
-                "set hpo.resume=false\n"
-            )
+        loop: StudyLoop | None = None
         try:
-            if done < self.config.hpo.num_trials:
+            loop = StudyLoop(
+                self.config,
+                self.space,
+                self.study,
+                self.children,
+                storage=self.address,
+                launch=launch,
+                report=display,
+                watched=display.is_live,
+                batch=batch,
+                salvage=lambda: send_journals(self.folder, self.organizer.connect()[0]),
+            )
+            done = len(loop.done())
+            if done >= self.config.hpo.num_trials:
+                sys.stdout.write(
+                    f"The study {self.name} is complete, {done} of {self.config.hpo.num_trials}; raise hpo.num_trials "
+                    "or set hpo.resume=false\n"
+                )
+            else:
                 tell_outlook(self)
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
@@ -172,15 +177,24 @@ class StudySession:
                 raise TrainingError(f"The study {self.name} gave up: {loop.stopped_early}.")
             judged = judge_study(self, loop.done(), matrices, ever)
         except KeyboardInterrupt as error:
-            if loop.others_at_work():
+            if loop is not None and loop.others_at_work():
                 self.parent.flush()  # theirs to close
             else:
                 self.close(error)
             raise
+        except optuna.exceptions.StorageInternalError as error:
+            why = storage_reason(error.__cause__ or error)
+            lost = TrackingError(
+                f"hpo.storage={self.shown_address} cannot be used any more: {why}. "
+                "Trials that ended are in MLflow. Once the storage is there again, the same command goes on."
+            )
+            self.close(lost)
+            raise lost from error
         except BaseException as error:
             self.close(error)
             raise
         self.close()
+        display.close()
         report = None
         if self.config.tracking.report:
             from tradingbot_exp.reporting.automatic import report_at_end
@@ -244,11 +258,14 @@ class StudySession:
     def _open_parent(self, created: bool) -> TrackedRun:
         """Open the study's run, or the one that an earlier start opened, and see that it is complete."""
         parent_id = None if created else self._wait_for("parent_run_id") or self._lost_parent()
+        found: Run | None = None
         if parent_id is None:
             run = self.organizer.open_run(f"hpo-{self.name}", kind="study", study__name=self.name)
         else:
-            run = self._resume_parent(parent_id)
+            found, run = self._find_parent(parent_id)
         try:
+            if found is not None:
+                self._reopen(found)
             if self.study.user_attrs.get("parent_run_id") is None:
                 self.study.set_user_attr("parent_run_id", run.run_id)
             check_leaks(load_data(self.config))
@@ -270,7 +287,7 @@ class StudySession:
                     return str(run.info.run_id)
         return None
 
-    def _resume_parent(self, parent_id: str) -> TrackedRun:
+    def _find_parent(self, parent_id: str) -> tuple[Run, TrackedRun]:
         client, _ = self.organizer.connect()
         uri = self.organizer.config.tracking.uri
         try:
@@ -285,12 +302,17 @@ class StudySession:
                 f"The run {parent_id} of the study {self.name} was deleted. Restore it with `mlflow runs restore "
                 f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
             )
-        client.update_run(parent_id, status="RUNNING")
-        for name in _STALE_TAGS & set(found.data.tags):
-            client.delete_tag(parent_id, name)
+        delivery = Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri)
+        return found, TrackedRun(delivery, f"hpo-{self.name}")
+
+    def _reopen(self, parent: Run) -> None:
+        """Let the study's run go on, in the name of this process."""
+        client, run_id = self.organizer.connect()[0], parent.info.run_id
+        client.update_run(run_id, status="RUNNING")
+        for name in _STALE_TAGS & set(parent.data.tags):
+            client.delete_tag(run_id, name)
         for name, value in identity().items():
-            client.set_tag(parent_id, name, value)
-        return TrackedRun(Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri), f"hpo-{self.name}")
+            client.set_tag(run_id, name, value)
 
     def _record_once(self, run: TrackedRun) -> None:
         """Record what all trials share, unless an earlier start got that far."""
@@ -313,9 +335,13 @@ def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def _free_folder(name: str) -> str:
-    """Give a name of a folder that nothing has written into: another storage may have had a study of this name."""
+    """Give a name of a folder that nothing has written into: another storage may have had a study of this name.
+
+    It lies in the folder of all studies, and any file system takes it, whatever the study is called.
+    """
     taken = launch_dir() / "multirun"
-    candidates = (name, *(f"{name}.{number}" for number in range(2, 10_000)))
+    short = re.sub(r'[/\\:*?"<>|]', "_", name)[:FOLDER_LETTERS].strip(". ") or "study"
+    candidates = (short, *(f"{short}.{number}" for number in range(2, 10_000)))
     return next(candidate for candidate in candidates if not (taken / candidate).exists())
 
 
@@ -357,6 +383,8 @@ def _check(config: Config, space: SearchSpace) -> None:
             f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "
             "each. Leave hpo.storage out for a local file, or name another database."
         )
+    for doubt in doubtful_directions(hpo):
+        log.warning("%s", doubt)
     check_space(config, space)
     _check_options(config, space)
     _check_registration(config)

@@ -6,9 +6,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import optuna
 from filelock import FileLock
@@ -56,14 +56,9 @@ class _RepairingLock(BaseJournalFileLock):
     def _repair(self) -> None:
         with self._journal.open("rb+") as file:
             end = file.seek(0, 2)
-            whole = end
-            while whole > 0:
-                start = max(0, whole - 65536)
-                file.seek(start)
-                newline = file.read(whole - start).rfind(b"\n")
-                if newline >= 0:
-                    whole = start + newline + 1
-                    break
+            whole = _line_start(file, end)
+            # A crash of the machine may leave a whole line of anything: nobody could read what came after it.
+            if whole > 0 and not _is_entry(file, start := _line_start(file, whole - 1), whole):
                 whole = start
             if whole < end:
                 file.truncate(whole)
@@ -76,7 +71,7 @@ class _RepairingLock(BaseJournalFileLock):
 class _Journal(JournalFileBackend):
     """A journal that is forced to the disk once a second at most: a kill loses nothing, a power cut a second.
 
-    Optuna's own waits for the disk after each line, which takes longer than all else that a stacked trial costs.
+    One that is damaged in its middle is named. Optuna's own waits for the disk after each line, which takes longer than all else that a stacked trial costs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,6 +91,42 @@ class _Journal(JournalFileBackend):
                     self._forced = time.monotonic()
         finally:
             self._own_lock.release()
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Give the entries from a number on.
+
+        Raises
+        ------
+        TrackingError
+            A line is no entry.
+        """
+        try:
+            yield from super().read_logs(log_number_from)
+        except ValueError as error:
+            raise TrackingError(
+                f"hpo.storage={self._file_path} is damaged: a line of it is no entry of a journal ({error}). Put a "
+                "copy of the file back, or name another one with hpo.storage=FILE."
+            ) from error
+
+
+def _line_start(file: BinaryIO, end: int) -> int:
+    """Give the position after the last newline before `end`; 0 if there is none."""
+    while end > 0:
+        start = max(0, end - 65536)
+        file.seek(start)
+        newline = file.read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _is_entry(file: BinaryIO, start: int, end: int) -> bool:
+    file.seek(start)
+    try:
+        return isinstance(json.loads(file.read(end - start)), dict)
+    except ValueError:
+        return False
 
 
 def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]:
@@ -135,7 +166,7 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
     except Exception as error:
         shown = redact(place or str(launch_dir / JOURNAL_NAME))
         raise TrackingError(
-            f"hpo.storage={shown} cannot be opened: {_reason(error)}. Right would be a file (a journal), "
+            f"hpo.storage={shown} cannot be opened: {storage_reason(error)}. Right would be a file (a journal), "
             "sqlite:///FILE or postgresql://USER@HOST/NAME."
         ) from error
 
@@ -177,7 +208,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__ or cause.__context__
 
 
-def _reason(error: Exception) -> str:
+def storage_reason(error: BaseException) -> str:
     """Say in one line, without passwords, why a storage cannot be opened."""
     if isinstance(error, ImportError):
         missing = next((c.name for c in _causes(error) if isinstance(c, ModuleNotFoundError)), None)

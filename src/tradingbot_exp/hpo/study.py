@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.children import KNOWN, Child, Children
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
@@ -113,6 +112,7 @@ class StudyLoop:
             while not self._finished():
                 self.recover()
                 jobs = self._ask_batch()
+                self._report(self.trials())  # those at known points have ended already
                 if not jobs:
                     if not self.running():
                         if self._is_exhausted():
@@ -120,7 +120,6 @@ class StudyLoop:
                         continue
                     time.sleep(POLL_SECONDS)
                     continue
-                self._report(self.trials())
                 with self.children.beating([job.ticket.run_id for job in jobs]):
                     outcomes = self._launch(jobs)
                 for job, outcome in zip(jobs, outcomes, strict=True):
@@ -139,7 +138,8 @@ class StudyLoop:
     def _finished(self) -> bool:
         hpo, done = self.config.hpo, self.done()
         failed = len(self.failed())
-        if failed > hpo.max_failure_rate * hpo.num_trials:
+        # A study that has more trials than are asked for now does not fail by that.
+        if failed > hpo.max_failure_rate * max(hpo.num_trials, len(done)):
             self.stopped_early = (
                 f"{failed} of {len(done)} trials failed, more than hpo.max_failure_rate={hpo.max_failure_rate:g} "
                 f"of hpo.num_trials={hpo.num_trials} allows"
@@ -375,7 +375,7 @@ class StudyLoop:
                 for number in list(self._mine):
                     try:
                         self._settle(number)
-                    except TrackingError as error:  # the next start settles it
+                    except Exception as error:  # of MLflow or of the storage; the next start settles it
                         log.error("trial %d is left open: %s", number, error)
             raise
 

@@ -73,9 +73,7 @@ class _Bar(Progress):
     def __init__(self, epochs: int, stream: TextIO) -> None:
         from tqdm import tqdm
 
-        # As wide as the terminal, also when that changes; tqdm draws nothing on one that says it has no size.
-        size: dict[str, Any] = {"dynamic_ncols": True} if _columns(stream) else {"ncols": 80, "nrows": 20}
-        self._bar: tqdm[Any] = tqdm(total=epochs, desc="epoch", unit="epoch", file=stream, **size)
+        self._bar: tqdm[Any] = tqdm(total=epochs, desc="epoch", unit="epoch", file=stream, **bar_size(stream))
 
     def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
         """Move the bar; tqdm redraws it at most ten times a second."""
@@ -88,6 +86,14 @@ class _Bar(Progress):
         """Draw the bar as it stands and leave it there."""
         self._bar.refresh()
         self._bar.close()
+
+
+def bar_size(stream: TextIO) -> dict[str, Any]:
+    """Give what makes a tqdm bar as wide as the terminal, also when that changes.
+
+    tqdm by itself draws nothing on a terminal that says it has no size.
+    """
+    return {"dynamic_ncols": True} if _columns(stream) else {"ncols": 80, "nrows": 20}
 
 
 def _columns(stream: TextIO) -> int:

@@ -131,6 +131,8 @@ def test_early_stopping_and_clipping_can_be_switched_off_in_any_spelling(off: st
         (["tracking.uri=ftp://x"], ["tracking.uri", "ftp"]),
         (["tracking.uri=''"], ["tracking.uri is empty"]),
         (["hpo.metric=[val_loss,val_sharpe]"], ["hpo.metric", "hpo.direction"]),
+        ([f"hpo.study_name={'x' * 201}"], ["hpo.study_name='xxx", "at most 200 letters"]),
+        (["hpo.study_name='a\nb'"], ["hpo.study_name='a\\nb'", "one line"]),
         (["hpo.direction=up"], ["hpo.direction=up"]),
         (["model.learning_rate=${training.learning_rate}"], ["learning_rate"]),
     ],

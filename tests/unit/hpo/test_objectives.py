@@ -17,6 +17,7 @@ from tradingbot_exp.hpo.objectives import (
     check_metrics,
     check_space,
     dominates,
+    doubtful_directions,
     objectives_of,
     over_folds,
     why_not_finite,
@@ -45,6 +46,24 @@ def test_a_list_of_one_is_the_one(wrap: Any, direction: str, better: float) -> N
     assert worth_keeping(config, replace(ticket, best=None), [2.0 - better])
     assert not worth_keeping(config, replace(ticket, best=None), [2.0 - better], [[better]])
     assert not worth_keeping(config, ticket, [better], [[better]])  # of two that ended together, the first
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "better"),
+    [
+        ("val_ic", "minimize", "maximize"),
+        ("val_loss", "maximize", "minimize"),
+        ("val_sharpe", "maximize", ""),
+        ("val_turnover", "maximize", ""),
+        (["val_loss", "val_sharpe"], ["minimize", "minimize"], "maximize"),
+    ],
+)
+def test_a_search_for_the_worst_value_is_doubted_with_the_direction_to_set(
+    metric: Any, direction: Any, better: str
+) -> None:
+    said = doubtful_directions(config_for(metric=metric, direction=direction).hpo)
+    assert len(said) == bool(better)
+    assert all(f"Set hpo.direction={better}" in doubt for doubt in said)
 
 
 FOLDS = [{"val_loss": 1.0, "val_ic": 0.3}, {"val_loss": 4.0, "val_ic": -0.1}, {"val_loss": 1.0, "val_ic": 0.1}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from support import artifact_folder
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, DataError
+from tradingbot_exp.hpo.python import _array
 
 FINE = 1 + 1e-12  # float32 cannot tell it from 1
 
@@ -76,11 +78,34 @@ def test_arrays_that_do_not_fit_are_refused_by_name(config: Config) -> None:
     organizer = ExperimentOrganizer(config)
     with pytest.raises(DataError, match="X_train has 100 rows and y_train 99"):
         run_hpo_study(config, X, y[1:], X_val, y_val, organizer)
+    sparse = torch.ones(100, 4).to_sparse()
+    for given, words in (
+        (X.numpy().astype(str), None),
+        ([[1.0, 2.0], [3.0]], "X_train cannot be read as an array of numbers: .*inhomogeneous"),
+        (X.numpy() + 1j, "X_train cannot be read as an array of numbers: .*complex"),
+        ([["a"] * 4] * 100, "X_train cannot be read as an array of numbers: .*'a'"),
+        (None, "X_train is of type NoneType"),
+        (X[:, :0], r"X_train has the shape \(100, 0\)"),
+        (sparse, None),
+        (X.bfloat16(), None),
+    ):
+        if words is None:
+            assert _array("X_train", given).shape == (100, 4)
+            continue
+        with pytest.raises(DataError, match=words):
+            run_hpo_study(config, given, y, X_val, y_val, organizer)
+    with pytest.raises(DataError, match=r"y_train has the shape \(100, 2\); it has to be \(n,\) or \(n, 1\)"):
+        run_hpo_study(config, X, torch.cat([y, y], 1), X_val, y_val, organizer)
     with pytest.raises(DataError, match="X_val holds NaN"):
         run_hpo_study(config, X, y, X_val * np.nan, y_val, organizer)
-    config.model.input_dim = 7
+    for key, value, words in (
+        ("num_trials", "3", "hpo.num_trials=3 is impossible. Right would be 1 or more"),
+        ("study_name", 5, "hpo.study_name=5 is impossible"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            run_hpo_study(replace(config, hpo=replace(config.hpo, **{key: value})), X, y, X_val, y_val, organizer)
     with pytest.raises(ConfigError, match=r"model.input_dim=7, but X_train has 4 columns"):
-        run_hpo_study(config, X, y, X_val, y_val, organizer)
+        run_hpo_study(replace(config, model=replace(config.model, input_dim=7)), X, y, X_val, y_val, organizer)
 
 
 def test_no_key_of_the_data_is_searched_on_given_arrays(config: Config) -> None:

@@ -81,6 +81,19 @@ def test_a_journal_torn_in_its_first_line_begins_anew(tmp_path: Path, cut: int) 
     assert one_trial(study_at(tmp_path)).number == 0
 
 
+def test_a_last_line_that_nobody_can_read_is_cut_off_and_one_before_others_is_named(tmp_path: Path) -> None:
+    one_trial(study_at(tmp_path))
+    journal = tmp_path / JOURNAL_NAME
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + b'{"op_code":8,"x' + b"\0" * 300 + b"\n")
+    assert one_trial(study_at(tmp_path)).number == 1
+    grown = journal.read_bytes()
+    assert grown.startswith(whole + b'{"op_code"') and b"\0" not in grown
+    journal.write_bytes(whole + b'{"op_code":8,"x\n' + grown[len(whole) :])
+    with pytest.raises(TrackingError, match=rf"hpo\.storage={journal} is damaged.*hpo\.storage=FILE"):
+        study_at(tmp_path)
+
+
 def test_a_long_torn_line_is_cut_off_whole(tmp_path: Path) -> None:
     one_trial(study_at(tmp_path))
     journal = tmp_path / JOURNAL_NAME
