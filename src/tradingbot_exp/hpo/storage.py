@@ -71,7 +71,8 @@ class _RepairingLock(BaseJournalFileLock):
 class _Journal(JournalFileBackend):
     """A journal that is forced to the disk once a second at most: a kill loses nothing, a power cut a second.
 
-    One that is damaged in its middle is named. Optuna's own waits for the disk after each line, which takes longer than all else that a stacked trial costs.
+    Optuna's own waits for the disk after each line, which takes longer than all else that a stacked trial costs. One
+    that is damaged in its middle is named.
     """
 
     def __init__(self, path: Path) -> None:
