@@ -1,4 +1,4 @@
-"""The numbers of each report's tables are those that MLflow holds, to the last digit."""
+"""The numbers of each report's tables are those that MLflow holds: what they sort by, and the text that is read."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ LABELS = {
     "hit rate": "hit_rate",
     "Sharpe ratio, net": "sharpe",
     "Sortino ratio, net": "sortino",
+    "Calmar ratio, net": "calmar",
+    "growth a year, net": "cagr",
     "maximum drawdown": "max_drawdown",
     "turnover a bar": "turnover",
     "MSE of the zero forecast": "zero_mse",
@@ -33,6 +35,8 @@ LABELS = {
     "Sharpe ratio of the linear model": "linear_sharpe",
     "Sharpe ratio of buy and hold": "buy_hold_sharpe",
 }
+PERCENT = {"r2", "hit_rate", "max_drawdown", "cagr"}
+"""Metrics that are shown in percent; all others are plain numbers."""
 RIVALS = {"MSE": ["zero_mse", "train_mean_mse", "linear_mse"], "IC": [None, None, "linear_ic"]}
 
 
@@ -46,6 +50,40 @@ class Shown:
     @property
     def number(self) -> float | None:
         return None if self.sort is None else float(self.sort)
+
+
+def read_back(text: str) -> tuple[float, float, bool]:
+    """Read a number as a person does: its value, how far its last digit lets it be from the true one, whether in %."""
+    plain = text.replace("\u00a0", " ").replace("−", "-").replace(",", "").strip("★ ()")
+    digits, _, power = plain.removesuffix(" %").partition(" × 10")
+    scale = 10.0 ** int(power.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")) or 0)
+    scale *= 0.01 if plain.endswith(" %") else 1.0
+    last = 10.0 ** -len(digits.partition(".")[2])
+    return float(digits) * scale, 0.5001 * last * scale, plain.endswith(" %")
+
+
+def shows(cell: Shown, value: float | None, *, percent: bool = False) -> bool:
+    """Tell whether a cell both sorts by a value and says it, in its unit."""
+    if value is None:
+        return cell.number is None and cell.text == "–"
+    said, within, in_percent = read_back(cell.text)
+    return cell.number == value and abs(said - value) <= within and in_percent == percent
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "percent", "right"),
+    [
+        ("0.25", 0.2571, False, False),
+        ("0.25", 0.2499, False, True),
+        ("★\u00a0−22.8\u00a0%", -0.2281, True, True),
+        ("−22.8\u00a0%", -0.2281, False, False),
+        ("(1.664\u00a0×\u00a010⁻⁴)", 1.6637e-4, False, True),
+        ("1.664\u00a0×\u00a010⁻³", 1.6637e-4, False, False),
+        ("12,345", 12345.4, False, True),
+    ],
+)
+def test_text_is_read_back_as_a_person_reads_it(text: str, value: float, percent: bool, right: bool) -> None:
+    assert shows(Shown(text, repr(value)), value, percent=percent) is right
 
 
 @dataclass
@@ -83,6 +121,47 @@ class Tables(HTMLParser):
             self._caption += data
 
 
+@dataclass
+class Tiles(HTMLParser):
+    """The value and the context of every tile of a page, by label."""
+
+    found: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self._parts: dict[str, str] = {}
+        self._open = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        kind = dict(attrs).get("class")
+        if tag == "span" and kind in ("label", "value", "context", "unseen"):
+            self._open = kind
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "span":
+            self._open = ""
+        elif tag == "li" and "label" in self._parts:
+            label, value, context = (self._parts[name].strip() for name in ("label", "value", "context"))
+            self.found[label] = (value, context)
+            self._parts = {}
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self._parts[self._open] = self._parts.get(self._open, "") + data
+
+
+def tiles_of(path: Path) -> dict[str, tuple[str, str]]:
+    parser = Tiles()
+    parser.feed(path.read_text(encoding="utf-8"))
+    return parser.found
+
+
+def agrees(text: str, value: float) -> bool:
+    """Tell whether a text says a value within its last digit."""
+    said, within, _ = read_back(text)
+    return abs(said - value) <= within
+
+
 def tables_of(path: Path) -> dict[str, list[list[Shown]]]:
     parser = Tables()
     parser.feed(path.read_text(encoding="utf-8"))
@@ -115,18 +194,52 @@ def comparison(reports: dict[str, Path]) -> dict[str, list[list[Shown]]]:
 
 def test_the_training_report_lists_every_metric_of_the_run(training, default_run: Finished) -> None:
     rows = table_of(training, "as MLflow has them")
-    assert {name: cells[0].number for name, cells in rows.items()} == default_run.run.data.metrics
+    assert set(rows) == set(default_run.run.data.metrics)
+    for name, value in default_run.run.data.metrics.items():
+        assert shows(rows[name][0], value), name
+
+
+def test_the_training_report_s_tiles_say_what_mlflow_holds(reports: dict[str, Path], default_run: Finished) -> None:
+    tiles, metrics = tiles_of(reports["training"]), default_run.run.data.metrics
+    share, _, way = tiles["Squared error"][0].rpartition(" ")
+    gain = 1 - metrics["val_mse"] / metrics["val_zero_mse"]
+    assert agrees(share, abs(gain)) and way == ("lower" if gain > 0 else "higher")
+    for text, name in zip(tiles["Squared error"][1].split(" against "), ("val_mse", "val_zero_mse"), strict=True):
+        assert agrees(text.partition(" for ")[0], metrics[name])
+    assert agrees(tiles["IC"][0], metrics["val_ic"])
+    value, context = tiles["Net Sharpe ratio a year"]
+    assert agrees(value, metrics["val_sharpe"])
+    interval, hold = context.split(" · ")
+    low, high = (read_back(end)[0] for end in interval.partition(" (")[0].split(" to "))
+    assert low < metrics["val_sharpe"] < high
+    assert agrees(hold.removeprefix("buy and hold\u00a0"), metrics["val_buy_hold_sharpe"])
+
+
+def test_the_tiles_of_the_comparison_and_of_the_study_say_what_mlflow_holds(
+    reports: dict[str, Path], compared: list[Run]
+) -> None:
+    lowest = min(compared, key=lambda run: run.data.metrics["val_mse"])
+    letter, _, text = tiles_of(reports["comparison"])["Lowest validation MSE"][0].partition(": ")
+    assert "ABC"[[run.info.run_id for run in compared].index(lowest.info.run_id)] == letter
+    assert agrees(text, lowest.data.metrics["val_mse"])
+    best = compared[1]
+    tiles = tiles_of(reports["study"])
+    assert agrees(tiles["Lowest val_loss"][0], json.loads(best.data.tags["trial.values"])[0])
+    assert agrees(tiles["Its net Sharpe ratio"][0], best.data.metrics["val_sharpe"])
 
 
 def test_the_training_report_compares_the_run_s_own_metrics_with_its_rivals(training, default_run: Finished) -> None:
     rows, metrics = table_of(training, "beside naive rivals"), default_run.run.data.metrics
     assert len(rows) == 10
     for label, cells in rows.items():
-        assert cells[0].number == metrics[f"val_{LABELS[label]}"], label
+        percent = LABELS[label] in PERCENT
+        assert shows(cells[0], metrics[f"val_{LABELS[label]}"], percent=percent), label
         for cell, name in zip(cells[1:], RIVALS.get(label, []), strict=False):
-            assert cell.number == (metrics[f"val_{name}"] if name else None), label
-    assert rows["Sharpe ratio, net"][3].number == metrics["val_linear_sharpe"]
-    assert rows["Sharpe ratio, net"][4].number == metrics["val_buy_hold_sharpe"]
+            assert shows(cell, metrics[f"val_{name}"] if name else None), label
+        for cell in cells:
+            assert cell.number is None or shows(cell, cell.number, percent=percent), label
+    assert shows(rows["Sharpe ratio, net"][3], metrics["val_linear_sharpe"])
+    assert shows(rows["Sharpe ratio, net"][4], metrics["val_buy_hold_sharpe"])
 
 
 def test_the_training_report_shows_every_param_of_the_run(training, default_run: Finished) -> None:
@@ -151,15 +264,17 @@ def test_the_comparison_shows_the_metrics_of_each_run(comparison, compared: list
     rows = table_of(comparison, "On the validation bars")
     assert len(rows) == len(LABELS)
     for name, cells in rows.items():
-        metric = f"val_{LABELS[name.partition(' (')[0]]}"
-        assert [cell.number for cell in cells] == [run.data.metrics.get(metric) for run in compared], name
+        metric = LABELS[name.partition(" (")[0]]
+        for cell, run in zip(cells, compared, strict=True):
+            assert shows(cell, run.data.metrics.get(f"val_{metric}"), percent=metric in PERCENT), name
     rows = table_of(comparison, "In training")
     for name, metric in (
         ("final validation loss", "final_loss"),
         ("best validation loss", "best_val_loss"),
         ("best epoch", "best_epoch"),
     ):
-        assert [cell.number for cell in rows[name]] == [run.data.metrics.get(metric) for run in compared], name
+        for cell, run in zip(rows[name], compared, strict=True):
+            assert shows(cell, run.data.metrics.get(metric)), name
 
 
 def test_the_comparison_shows_what_differs_as_it_is_in_the_params(comparison, compared: list[Run]) -> None:
@@ -207,8 +322,8 @@ def test_the_study_report_lists_the_value_and_parameters_of_each_trial(
     trials = {int(run.data.tags.get("trial.number", -1)): run for run in study_run.runs()}
     for row in rows:
         run = trials[int(row[0].number)]
-        assert [row[places["val_loss"]].number] == json.loads(run.data.tags["trial.values"])
-        assert row[places["learning_rate"]].number == float(run.data.params["model.learning_rate"])
+        assert shows(row[places["val_loss"]], json.loads(run.data.tags["trial.values"])[0])
+        assert shows(row[places["learning_rate"]], float(run.data.params["model.learning_rate"]))
         assert row[places["batch_size"]].number == float(run.data.params["training.batch_size"])
         assert row[places["epochs"]].number == len(study_run.client.get_metric_history(run.info.run_id, "val_loss"))
         assert row[places["run"]].text == run.info.run_id[:8]
