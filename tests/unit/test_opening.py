@@ -16,7 +16,7 @@ import pytest
 from mlflow.entities import Run
 from support import Finished, artifact_folder
 
-from tradingbot_exp import cli, train
+from tradingbot_exp import cli, run_hpo_study, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
@@ -282,3 +282,12 @@ def test_a_leaking_run_fails_with_its_feature_and_first_bar(store: Store, study:
     run = find_run(store, "latest")
     assert run.info.status == "FAILED" and "the feature centred knows its future" in run.data.tags["error"]
     assert not run.data.metrics
+
+
+def test_a_study_on_given_arrays_has_no_test_set(study: tuple[str, str]) -> None:
+    config = compose_config([*QUICK, "hpo.num_trials=1"])
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(100, 3)), rng.normal(size=100)
+    result = run_hpo_study(config, X[:80], y[:80], X[80:], y[80:], ExperimentOrganizer(config))
+    with pytest.raises(DataError, match="was trained on arrays given to run_hpo_study, which hold no test set"):
+        open_test_set(result.parent_id)
