@@ -26,6 +26,10 @@ LABELS = {
     "Sortino ratio, net": "sortino",
     "Calmar ratio, net": "calmar",
     "growth a year, net": "cagr",
+    "Sharpe ratio, net, at lag 0": "sharpe_lag0",
+    "Sharpe ratio, net, at lag 1": "sharpe_lag1",
+    "growth a year, net, at lag 0": "cagr_lag0",
+    "growth a year, net, at lag 1": "cagr_lag1",
     "maximum drawdown": "max_drawdown",
     "turnover a bar": "turnover",
     "MSE of the zero forecast": "zero_mse",
@@ -34,8 +38,21 @@ LABELS = {
     "IC of the linear model": "linear_ic",
     "Sharpe ratio of the linear model": "linear_sharpe",
     "Sharpe ratio of buy and hold": "buy_hold_sharpe",
+    "growth a year of buy and hold": "buy_hold_cagr",
 }
-PERCENT = {"r2", "hit_rate", "max_drawdown", "cagr"}
+TRAINING = {
+    "final validation loss": "final_loss",
+    "best validation loss": "best_val_loss",
+    "best epoch": "best_epoch",
+    "MSE on the train rows": "train_mse",
+    "MAE on the train rows": "train_mae",
+    "R² on the train rows": "train_r2",
+    "IC on the train rows": "train_ic",
+    "rank IC on the train rows": "train_rank_ic",
+    "hit rate on the train rows": "train_hit_rate",
+    "Sharpe ratio on the train rows, net": "train_sharpe",
+}
+PERCENT = {"r2", "hit_rate", "max_drawdown", "cagr", "cagr_lag0", "cagr_lag1", "buy_hold_cagr"}
 """Metrics that are shown in percent; all others are plain numbers."""
 RIVALS = {"MSE": ["zero_mse", "train_mean_mse", "linear_mse"], "IC": [None, None, "linear_ic"]}
 
@@ -268,13 +285,11 @@ def test_the_comparison_shows_the_metrics_of_each_run(comparison, compared: list
         for cell, run in zip(cells, compared, strict=True):
             assert shows(cell, run.data.metrics.get(f"val_{metric}"), percent=metric in PERCENT), name
     rows = table_of(comparison, "In training")
-    for name, metric in (
-        ("final validation loss", "final_loss"),
-        ("best validation loss", "best_val_loss"),
-        ("best epoch", "best_epoch"),
-    ):
+    assert rows.keys() == TRAINING.keys()
+    for name, metric in TRAINING.items():
+        percent = metric.removeprefix("train_") in PERCENT
         for cell, run in zip(rows[name], compared, strict=True):
-            assert shows(cell, run.data.metrics.get(metric)), name
+            assert shows(cell, run.data.metrics.get(metric), percent=percent), name
 
 
 def test_the_comparison_shows_what_differs_as_it_is_in_the_params(comparison, compared: list[Run]) -> None:

@@ -68,6 +68,10 @@ JUDGED: dict[str, Metric] = {
     "sortino": _trade("Sortino ratio, net", 1, hint="a year, where its bars are known"),
     "calmar": _trade("Calmar ratio, net", 1),
     "cagr": _trade("growth a year, net", 1, percent),
+    "sharpe_lag0": _trade("Sharpe ratio, net, at lag 0", 1, hint="filled at the close that made the signal"),
+    "sharpe_lag1": _trade("Sharpe ratio, net, at lag 1", 1, hint="filled a bar later"),
+    "cagr_lag0": _trade("growth a year, net, at lag 0", 1, percent),
+    "cagr_lag1": _trade("growth a year, net, at lag 1", 1, percent),
     "max_drawdown": _trade("maximum drawdown", 1, percent, "deepest fall of wealth from its peak"),
     "turnover": _trade("turnover a bar", 0, hint="mean change of position"),
     "zero_mse": _error("MSE of the zero forecast", "of directions, of a coin flip", better=0),
@@ -76,6 +80,7 @@ JUDGED: dict[str, Metric] = {
     "linear_ic": _score("IC of the linear model", _CORRELATION, better=0),
     "linear_sharpe": _trade("Sharpe ratio of the linear model", 0),
     "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
+    "buy_hold_cagr": _trade("growth a year of buy and hold", 0, percent),
 }
 """Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
 
@@ -90,6 +95,13 @@ TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
     "best_epoch": Metric("best epoch"),
+    "train_mse": _error("MSE on the train rows", better=0),
+    "train_mae": _error("MAE on the train rows", better=0),
+    "train_r2": _score("R² on the train rows", _SHARE, better=0),
+    "train_ic": _score("IC on the train rows", _CORRELATION, better=0),
+    "train_rank_ic": _score("rank IC on the train rows", _CORRELATION, better=0),
+    "train_hit_rate": _score("hit rate on the train rows", percent, better=0),
+    "train_sharpe": _trade("Sharpe ratio on the train rows, net", 0),
 }
 """Of the training, by name; in the order of the table."""
 # What curves show, and the table need not repeat.
