@@ -201,10 +201,15 @@ def test_an_interrupted_run_is_killed_and_the_interrupt_goes_on(here: Path) -> N
                 return
             time.sleep(0.1)
 
+    # A shell that starts the tests in the background has them ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     watcher = threading.Thread(target=interrupt)
     watcher.start()
-    with pytest.raises(KeyboardInterrupt):
-        train([*SMALL, "training.epochs=1000000", "training.progress=off"])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train([*SMALL, "training.epochs=1000000", "training.progress=off"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     watcher.join()
     assert load_run().status == "KILLED" and current_run() is None
 
