@@ -360,7 +360,7 @@ def test_a_study_that_cannot_be_run_is_refused_before_it_starts(
 def test_what_another_study_of_the_same_name_left_is_not_touched(workdir: Path) -> None:
     command = [*STUDY, "hpo.num_trials=1", "training.epochs=2"]
     assert train(workdir, *command).status == 0
-    (left,) = workdir.glob("multirun/*/trial-0000/*.npy")
+    (left,) = workdir.glob("multirun/*/trial-0000/validation_returns.npy")
     stamp = left.stat().st_mtime_ns
     (workdir / "optuna.journal").unlink()
     again = train(workdir, *command)
