@@ -18,7 +18,12 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Let SIGINT and SIGTERM end the process at once: nothing is open any more, and workers may take time to leave."""
+    """Let SIGINT and SIGTERM end the process at once: nothing is open any more, and workers may take time to leave.
+
+    Where one has come already, the process is ending by it, and the next changes nothing.
+    """
+    if _received:
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
 
