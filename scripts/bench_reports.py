@@ -31,7 +31,7 @@ EPOCHS = 50
 GOALS = {"study made": 4.0, "study MB": 7.0, "training made": 1.5, "study opened": 3.0}
 SPACE = {
     "model.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
-    "training.batch_size": [16, 32, 64],
+    "training.batch_size": {"choices": [16, 32, 64]},
     "training.weight_decay": {"low": 1e-7, "high": 1e-2, "log": True},
 }
 
