@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from support import CI, python, train
+from support import CI, in_ci, python, train
 
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
@@ -71,7 +71,19 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSED)
+SLOW = {  # these are refused after the heavy imports, or by the data, which have their own tests
+    "a database that is down",
+    "absent device",
+    "registering the winner of a sweep, which has none",
+    "split date outside",
+    "split over 1",
+    "store in no directory",
+    "unknown feature",
+    "unwritable store",
+}
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, marks=in_ci if case in SLOW else ()) for case in REFUSED])
 def test_bad_input_is_refused_with_a_message_and_leaves_nothing(case: str, tmp_path: Path) -> None:
     overrides, expected = REFUSED[case]
     (tmp_path / "text.db").write_text("no database, but long enough to be looked at as one" * 20)
@@ -95,6 +107,7 @@ def test_the_database_of_another_program_is_refused_untouched(tmp_path: Path) ->
     assert (tmp_path / "mlflow.db").read_bytes() == before
 
 
+@in_ci
 def test_a_directory_with_spaces_and_other_letters_can_be_started_from(store_template: Path, tmp_path: Path) -> None:
     folder = tmp_path / "spaß und #"
     folder.mkdir()
@@ -115,6 +128,7 @@ def test_a_directory_that_an_sqlite_address_cannot_name_is_refused(tmp_path: Pat
     assert [path.name for path in tmp_path.rglob("*")] == [name]
 
 
+@in_ci
 def test_a_kill_while_the_store_is_made_leaves_it_makeable(tmp_path: Path) -> None:
     making = subprocess.Popen([sys.executable, "-m", "tradingbot_exp.train"], cwd=tmp_path, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -134,6 +148,7 @@ def test_hydra_full_error_adds_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in done.err and "Error: training.epochs=0" in done.err
 
 
+@in_ci
 def test_a_server_that_is_down_is_refused_without_its_password(tmp_path: Path, free_port: int) -> None:
     uri = f"http://me:{SECRET}@127.0.0.1:{free_port}"
     done = train(tmp_path, f"tracking.uri={uri}", env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"})

@@ -44,7 +44,7 @@ def _complete(client: MlflowClient, run_id: str, name: str = "val_loss") -> int:
     return len(steps)
 
 
-@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=in_ci)])
 def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent: signal.Signals, status: int) -> None:
     process = _start(workdir, *LONG)
     _wait_for_epoch_1(process)
@@ -59,7 +59,8 @@ def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent:
     assert _complete(done.client, done.run.info.run_id) > 1
 
 
-@pytest.mark.parametrize("delay", [0.005, pytest.param(0.1, marks=in_ci)])
+@in_ci
+@pytest.mark.parametrize("delay", [0.005, 0.1])
 def test_a_second_signal_while_the_run_is_closed_changes_nothing(workdir: Path, delay: float) -> None:
     process = _start(workdir, *LONG)
     _wait_for_epoch_1(process)
@@ -71,6 +72,7 @@ def test_a_second_signal_while_the_run_is_closed_changes_nothing(workdir: Path, 
     assert Finished(workdir, out, err, 130).run.info.status == "KILLED"
 
 
+@in_ci
 def test_metrics_of_a_long_run_are_in_the_store_while_it_trains(workdir: Path) -> None:
     process = _start(workdir, *LONG)
     try:
@@ -104,6 +106,7 @@ def _server(start_server: Callable[..., subprocess.Popen[bytes]], cwd: Path, por
     return start_server([*command, "--backend-store-uri", f"sqlite:///{cwd / 'mlflow.db'}"], cwd, port)
 
 
+@in_ci
 def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     workdir: Path, tmp_path_factory: pytest.TempPathFactory, free_port: int, start_server: Callable[..., object]
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support import REPOSITORY, python
+from support import REPOSITORY, in_ci, python
 
 APP = str(REPOSITORY / "tests" / "apps" / "plain_app.py")
 
@@ -47,6 +47,7 @@ def test_a_sweep_has_a_parent_and_a_child_for_each_job(workdir: Path) -> None:
     assert [child.data.metrics.get("objective") for child in children] == [1.0, 4.0, None]
 
 
+@in_ci
 def test_joblib_workers_give_the_same_parent_and_children(workdir: Path) -> None:
     done = python(workdir, APP, "--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "x=1,2")
     assert done.status == 0, done.err

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.entities import Run
-from support import REPOSITORY, Finished, python
+from support import REPOSITORY, Finished, in_ci, python
 
 APPS = REPOSITORY / "tests" / "apps" / "optuna_examples"
 
@@ -39,7 +39,10 @@ DEPENDENT_SPACE = Example(
     {"x", "near_x", "extra", "reach"},
     lambda at: {"objective": at["x"] ** 2 + at["near_x"] ** 2 + at["extra"] ** 2},
 )
-EXAMPLES = [pytest.param(example, id=example.name) for example in (SPHERE, TWO_OBJECTIVES, DEPENDENT_SPACE)]
+EXAMPLES = [
+    pytest.param(SPHERE, id=SPHERE.name),
+    *(pytest.param(example, id=example.name, marks=in_ci) for example in (TWO_OBJECTIVES, DEPENDENT_SPACE)),
+]
 
 
 def sweep(cwd: Path, example: Example, *overrides: str) -> Finished:

@@ -31,6 +31,7 @@ def desk(workdir: Path) -> Path:
     return workdir
 
 
+@in_ci
 def test_one_run_uses_all_that_a_package_adds_and_records_it(desk: Path) -> None:
     """And its model forecasts in a process that has not heard of the package."""
     done = train(desk, *DESK, "data=sqlite", "data.path=bars.db", "model.options.blocks=3", "training.epochs=2")

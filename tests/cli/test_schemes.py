@@ -22,7 +22,8 @@ from tradingbot_exp.opening import open_test_set
 QUICK = ["data=synthetic", "training.epochs=3", "model.hidden_layers=[8]"]
 
 
-@pytest.mark.parametrize("scheme", ["walk_forward", pytest.param("purged_kfold", marks=in_ci)])
+@in_ci
+@pytest.mark.parametrize("scheme", ["walk_forward", "purged_kfold"])
 def test_a_run_over_folds_has_metrics_of_each_and_of_all_its_forecasts(workdir: Path, scheme: str) -> None:
     done = train(workdir, *QUICK, f"evaluation.scheme={scheme}", "evaluation.folds=3", "evaluation.embargo=20")
     assert done.status == 0, done.err

@@ -49,6 +49,7 @@ def job(*overrides: str) -> Job:
     return build(compose_config(["data=synthetic", "training.progress=off", *overrides]), Unrecorded())  # type: ignore[arg-type]
 
 
+@in_ci
 def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> None:
     done = train(
         workdir,

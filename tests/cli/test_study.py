@@ -333,12 +333,14 @@ def test_a_known_point_takes_its_value_without_training(workdir: Path, launcher:
     ("overrides", "texts"),
     [
         (["+hpo.param_space.learnin_rate=[1,2]"], ["hpo.param_space.learnin_rate", "Did you mean"]),
-        (["+hpo.param_space.seed=[1,2]"], ["seed", "hpo.repeats"]),
+        pytest.param(["+hpo.param_space.seed=[1,2]"], ["seed", "hpo.repeats"], marks=in_ci),
         (["hpo=guide"], ["hpo.param_space is empty"]),
-        (["training.optimizer=glob(*)"], ["training.optimizer=glob(*) names no value", "KEY=A,B"]),
+        pytest.param(
+            ["training.optimizer=glob(*)"], ["training.optimizer=glob(*) names no value", "KEY=A,B"], marks=in_ci
+        ),
         (["hydra.sweeper.n_trials=5"], ["hydra.sweeper.n_trials=5", "hpo.num_trials"]),
-        (["hpo.storage=mysql://127.0.0.1:9/x"], ["hpo.storage=mysql://"]),
-        (["hpo=grid", "hpo.param_space.learning_rate='interval(0.1,0.2)'"], ["grid", "step"]),
+        pytest.param(["hpo.storage=mysql://127.0.0.1:9/x"], ["hpo.storage=mysql://"], marks=in_ci),
+        pytest.param(["hpo=grid", "hpo.param_space.learning_rate='interval(0.1,0.2)'"], ["grid", "step"], marks=in_ci),
         (
             ["hpo.pruner=median", "hpo.metric=[val_loss,val_ic]", "hpo.direction=[minimize,maximize]"],
             ["hpo.pruner=median"],
@@ -357,6 +359,7 @@ def test_a_study_that_cannot_be_run_is_refused_before_it_starts(
     assert not os.path.exists(workdir / "multirun")  # noqa: PTH110
 
 
+@in_ci
 def test_what_another_study_of_the_same_name_left_is_not_touched(workdir: Path) -> None:
     command = [*STUDY, "hpo.num_trials=1", "training.epochs=2"]
     assert train(workdir, *command).status == 0

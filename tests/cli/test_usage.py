@@ -22,6 +22,7 @@ from tradingbot_exp.data.sources import load_bars
 QUICK = ["training=smoke", "training.progress=off"]
 
 
+@in_ci
 def test_an_lstm_on_own_parquet_bars_is_trained_and_its_model_takes_a_series_of_bars(workdir: Path) -> None:
     load_bars(DataConfig(name="msft")).frame.reset_index().to_parquet(workdir / "bars.parquet")
     done = train(
@@ -39,6 +40,7 @@ def test_an_lstm_on_own_parquet_bars_is_trained_and_its_model_takes_a_series_of_
     assert np.isnan(forecast[:19]).all() and np.isfinite(forecast[19:]).all()
 
 
+@in_ci
 def test_a_table_with_0_1_targets_trains_with_bce_and_says_what_is_not_defined(workdir: Path) -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(600, 2))
@@ -79,6 +81,7 @@ def test_training_learning_rate_counts_for_both_and_a_known_signal_is_found(work
     assert done.client.get_experiment(run.info.experiment_id).name == "own"
 
 
+@in_ci
 def test_environment_variables_set_store_and_experiment_below_the_command_line(workdir: Path) -> None:
     other = workdir / "other.db"
     other.write_bytes((workdir / "mlflow.db").read_bytes())

@@ -21,7 +21,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from mlflow import MlflowClient
 from omegaconf import OmegaConf
-from support import Finished, artifact_folder
+from support import Finished, artifact_folder, in_ci
 from support import train as train_by_command
 
 from tradingbot_exp import load_run, train
@@ -189,6 +189,7 @@ def test_a_failed_run_is_failed_and_raises_its_error(here: Path) -> None:
         failed.model  # noqa: B018
 
 
+@in_ci
 def test_an_interrupted_run_is_killed_and_the_interrupt_goes_on(here: Path) -> None:
     client = MlflowClient(f"sqlite:///{here / 'mlflow.db'}")
 

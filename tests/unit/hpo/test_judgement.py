@@ -179,6 +179,7 @@ def null_runs(config: Config) -> list[Run]:
     return client.search_runs(ids, "tags.`run.kind` = 'null_study'", order_by=["attributes.start_time ASC"])
 
 
+@in_ci
 def test_replays_are_recorded_go_on_where_they_were_and_tell_where_the_winner_stands(
     config: Config, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

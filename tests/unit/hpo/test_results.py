@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import artifact_folder
+from support import artifact_folder, in_ci
 from test_recovery import DEAD, orphan
 
 from tradingbot_exp import ExperimentOrganizer
@@ -167,6 +167,7 @@ def test_losers_are_all_that_are_over_but_the_best_or_the_front(directions: list
     assert losers(found) == ({0, 2, 3, 4} if len(directions) == 1 else {0, 3, 4})
 
 
+@in_ci
 def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_opened_once(config: Config) -> None:
     _open_study.cache_clear()
     config.hpo.param_space = {"learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
@@ -213,6 +214,7 @@ def test_seeds_and_folds_are_further_epochs_to_the_pruner_and_the_worst_fold_of_
     assert client.get_run(trial.user_attrs["run_id"]).data.metrics["fold_2_val_mse"] > 0
 
 
+@in_ci
 def test_hyperband_knows_the_epochs_of_all_seeds(config: Config) -> None:
     _open_study.cache_clear()
     config.hpo.pruner, config.hpo.repeats, config.hpo.num_trials = "hyperband", 2, 2

@@ -15,6 +15,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from sqlalchemy import event
+from support import in_ci
 
 from tradingbot_exp.errors import RunError, TrackingError
 from tradingbot_exp.reporting.common import run_link
@@ -271,6 +272,7 @@ def queries(store: Store, parent: str) -> int:
     return len(asked)
 
 
+@in_ci
 def test_a_server_gives_the_same_as_the_database_behind_it(
     store: Store,
     experiment: str,
