@@ -161,6 +161,7 @@ def test_validation_returns_add_up_to_the_metrics(default_run: Finished) -> None
     assert metrics["val_mse"] == pytest.approx(np.mean((forecast - actual) ** 2))
 
 
+@in_ci
 def test_another_run_with_the_same_seed_has_the_same_metrics_to_the_last_bit(
     default_run: Finished, workdir: Path
 ) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow.entities import Run
-from support import REPOSITORY, Finished, python
+from support import REPOSITORY, Finished, in_ci, python
 
 from tradingbot_exp import load_run
 from tradingbot_exp.errors import RunError
@@ -126,6 +126,7 @@ def test_the_report_program_writes_its_three_reports(basic: Finished, hpo: Finis
         assert text.rstrip().endswith("</html>") and run.info.run_id in text
 
 
+@in_ci
 def test_the_report_program_says_which_run_is_not_there(basic: Finished, checkout: Path) -> None:
     unknown = "0" * 32
     done = python(checkout, "examples/reports.py", unknown, unknown)

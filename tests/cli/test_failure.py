@@ -86,6 +86,7 @@ def test_metrics_of_a_long_run_are_in_the_store_while_it_trains(workdir: Path) -
         process.communicate()
 
 
+@in_ci
 def test_a_diverging_run_fails_naming_the_epoch_and_keeps_everything_up_to_there(workdir: Path) -> None:
     done = train(workdir, "training.optimizer=SGD", "model.learning_rate=10", "training.progress=off")
     assert done.status == 1
@@ -148,6 +149,7 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     assert again.status == 0 and "No records are waiting" in again.out
 
 
+@in_ci
 def test_offline_keeps_the_whole_run_on_disk_with_one_warning_and_sends_it_later(workdir: Path, free_port: int) -> None:
     secret = f"http://me:{SECRET}@127.0.0.1:{free_port}"
     done = train(

@@ -65,6 +65,7 @@ def test_a_table_with_0_1_targets_trains_with_bce_and_says_what_is_not_defined(w
     np.testing.assert_allclose(model.predict(val), logged["forecast"], atol=1e-6)
 
 
+@in_ci
 def test_training_learning_rate_counts_for_both_and_a_known_signal_is_found(workdir: Path) -> None:
     done = train(
         workdir,

@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobRuntime
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import REPOSITORY, Finished, python
+from support import REPOSITORY, Finished, in_ci, python
 
 from tradingbot_exp.config.finalize import config_sha256, finalize, flatten
 from tradingbot_exp.config.manager import ConfigurationManager
@@ -206,6 +206,7 @@ def shuffled(tree: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     return st.permutations(list(tree)).flatmap(lambda keys: st.fixed_dictionaries({key: inner[key] for key in keys}))
 
 
+@in_ci
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=shuffled(SAME), words=st.permutations(WORDS), split=st.integers(0, len(WORDS)))
 def test_one_config_has_one_hash_in_any_order_of_keys(

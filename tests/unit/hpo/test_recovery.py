@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 from mlflow import MlflowClient
+from support import in_ci
 from test_python import arrays, config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
@@ -102,6 +103,7 @@ def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) ->
     assert states.count("WAITING") == MAX_DEATHS - 2
 
 
+@in_ci
 def test_a_trial_whose_worker_lives_is_left_alone(config: Config, other_process: dict[str, str]) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     run_id = orphan(config, first, other_process, {})
