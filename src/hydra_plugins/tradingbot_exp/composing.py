@@ -46,6 +46,11 @@ class _Base:
         return config
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether no value follows another that a study varies."""
+        return not _refers(self.config)
+
+    @cached_property
     def finalized(self) -> Config:
         """The first job's configuration, resolved and checked."""
         return finalize(self.config, _task(self.overrides))
@@ -122,6 +127,31 @@ class Composed:
         return vary(base, values) if values else copy.deepcopy(base)
 
 
+class ReusingLoader:
+    """Hydra's configuration loader for jobs that come one after another: what it composed for one serves the next.
+
+    Parameters
+    ----------
+    loader : ConfigLoader
+        Hydra's, for everything else.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._base: _Base | None = None
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Give a job's configuration, as Hydra composes it but for the number of the job."""
+        keys = None if self._base is None else _changed_keys(self._base, sweep_overrides)
+        if self._base is None or keys is None:
+            self._base = _Base(self._loader.load_sweep_config(master_config, sweep_overrides), sweep_overrides)
+            return copy.deepcopy(self._base.config)
+        return Composed(sweep_overrides, self._base, _of_keys(sweep_overrides, keys)).config(0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
 def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Composed]:
     """Compose the configurations of a batch of jobs.
 
@@ -136,26 +166,25 @@ def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Se
     """
     first = job_overrides[0]
     base = _Base(loader.load_sweep_config(master, list(first)), first)
-    same = not _refers(base.config)
     jobs = [Composed(list(first), base)]
+    changed: set[str] = set()
     for overrides in job_overrides[1:]:
-        varied = _varied(first, overrides) if same else None
-        if varied is None:
-            jobs.append(Composed(list(overrides), _Base(loader.load_sweep_config(master, list(overrides)), overrides)))
-        else:
-            jobs.append(Composed(list(overrides), base, varied))
-    if any(job._base is base for job in jobs[1:]):
-        # As the object is shared, the first job's own values are applied anew like the others'.
-        changed = {word.key_or_group for job in jobs[1:] for word in job._varied}
-        jobs[0]._varied = [word for word in _parsed(first) if word.key_or_group in changed]
+        keys = _changed_keys(base, overrides)
+        own = base if keys is not None else _Base(loader.load_sweep_config(master, list(overrides)), overrides)
+        jobs.append(Composed(list(overrides), own))
+        changed |= keys or set()
+    for job in jobs:
+        # As they share one object, each writes all that any of them changes.
+        if changed and job._base is base:
+            job._varied = _of_keys(job.overrides, changed)
     return jobs
 
 
-def _varied(first: Sequence[str], overrides: Sequence[str]) -> list[Override] | None:
-    """Give all overrides that a study varies, or None if they are more than plain values of keys that the first has."""
-    if [_key(word) for word in first] != [_key(word) for word in overrides]:
+def _changed_keys(base: _Base, overrides: Sequence[str]) -> set[str] | None:
+    """Give the keys whose values differ from the base's; None if the jobs differ in more than plain values."""
+    if not base.is_plain or [_key(word) for word in base.overrides] != [_key(word) for word in overrides]:
         return None
-    changed = [word for word, other in zip(overrides, first, strict=True) if word != other]
+    changed = [word for word, other in zip(overrides, base.overrides, strict=True) if word != other]
     keys = {_key(word) for word in changed}
     rates = keys & set(LEARNING_RATES)
     if rates and not set(LEARNING_RATES) <= {_key(word) for word in overrides}:
@@ -163,9 +192,14 @@ def _varied(first: Sequence[str], overrides: Sequence[str]) -> list[Override] | 
     leaves = _leaves()
     if any(key not in leaves and key not in _OWN for key in keys) or any("${" in word for word in changed):
         return None
-    parsed = _parsed(changed)
-    plain = all(not word.is_sweep_override() and not word.is_delete() and word.package is None for word in parsed)
-    return parsed if plain else None
+    plain = all(
+        not word.is_sweep_override() and not word.is_delete() and word.package is None for word in _parsed(changed)
+    )
+    return keys if plain else None
+
+
+def _of_keys(overrides: Sequence[str], keys: set[str]) -> list[Override]:
+    return _parsed([word for word in overrides if _key(word) in keys])
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,6 +18,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
+
+from hydra_plugins.tradingbot_exp.composing import ReusingLoader
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -58,6 +60,9 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
         self.config = config
+        if str(config.hydra.launcher._target_).endswith(".BasicLauncher"):
+            reusing: Any = ReusingLoader(hydra_context.config_loader)
+            hydra_context = replace(hydra_context, config_loader=reusing)
         self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
