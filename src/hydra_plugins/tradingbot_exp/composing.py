@@ -128,12 +128,12 @@ class Composed:
 
 
 class ReusingLoader:
-    """Hydra's configuration loader for jobs that come one after another: what it composed for one serves the next.
+    """Composes the jobs of a launcher that starts one after another: what one took serves those that follow.
 
     Parameters
     ----------
     loader : ConfigLoader
-        Hydra's, for everything else.
+        Hydra's.
     """
 
     def __init__(self, loader: ConfigLoader) -> None:
@@ -141,15 +141,12 @@ class ReusingLoader:
         self._base: _Base | None = None
 
     def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """Give a job's configuration, as Hydra composes it but for the number of the job."""
-        keys = None if self._base is None else _changed_keys(self._base, sweep_overrides)
-        if self._base is None or keys is None:
+        """Give a job's configuration as Hydra composes it, but for the job's number, which the launcher sets."""
+        varied = None if self._base is None else _varied(self._base, sweep_overrides)
+        if self._base is None or varied is None:
             self._base = _Base(self._loader.load_sweep_config(master_config, sweep_overrides), sweep_overrides)
-            return copy.deepcopy(self._base.config)
-        return Composed(sweep_overrides, self._base, _of_keys(sweep_overrides, keys)).config(0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
+            varied = []
+        return Composed(sweep_overrides, self._base, varied).config(0)
 
 
 def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Composed]:
@@ -167,21 +164,23 @@ def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Se
     first = job_overrides[0]
     base = _Base(loader.load_sweep_config(master, list(first)), first)
     jobs = [Composed(list(first), base)]
-    changed: set[str] = set()
     for overrides in job_overrides[1:]:
-        keys = _changed_keys(base, overrides)
-        own = base if keys is not None else _Base(loader.load_sweep_config(master, list(overrides)), overrides)
-        jobs.append(Composed(list(overrides), own))
-        changed |= keys or set()
-    for job in jobs:
-        # As they share one object, each writes all that any of them changes.
-        if changed and job._base is base:
-            job._varied = _of_keys(job.overrides, changed)
+        varied = _varied(base, overrides)
+        if varied is None:
+            jobs.append(Composed(list(overrides), _Base(loader.load_sweep_config(master, list(overrides)), overrides)))
+        else:
+            jobs.append(Composed(list(overrides), base, varied))
+    sharing = [job for job in jobs if job._base is base]
+    changed = {word.key_or_group for job in sharing for word in job._varied}
+    for job in sharing:
+        # They write into one object, so each writes all that any of them changes.
+        missing = changed - {word.key_or_group for word in job._varied}
+        job._varied += _parsed([word for word in job.overrides if _key(word) in missing])
     return jobs
 
 
-def _changed_keys(base: _Base, overrides: Sequence[str]) -> set[str] | None:
-    """Give the keys whose values differ from the base's; None if the jobs differ in more than plain values."""
+def _varied(base: _Base, overrides: Sequence[str]) -> list[Override] | None:
+    """Give the overrides whose values differ from the base's; None if jobs differ in more than plain values."""
     if not base.is_plain or [_key(word) for word in base.overrides] != [_key(word) for word in overrides]:
         return None
     changed = [word for word, other in zip(overrides, base.overrides, strict=True) if word != other]
@@ -192,14 +191,9 @@ def _changed_keys(base: _Base, overrides: Sequence[str]) -> set[str] | None:
     leaves = _leaves()
     if any(key not in leaves and key not in _OWN for key in keys) or any("${" in word for word in changed):
         return None
-    plain = all(
-        not word.is_sweep_override() and not word.is_delete() and word.package is None for word in _parsed(changed)
-    )
-    return keys if plain else None
-
-
-def _of_keys(overrides: Sequence[str], keys: set[str]) -> list[Override]:
-    return _parsed([word for word in overrides if _key(word) in keys])
+    parsed = _parsed(changed)
+    plain = all(not word.is_sweep_override() and not word.is_delete() and word.package is None for word in parsed)
+    return parsed if plain else None
 
 
 def _parsed(words: Sequence[str]) -> list[Override]:
