@@ -47,10 +47,10 @@ def run_step(folder: Path, kind: str, text: str) -> tuple[int, str]:
 def with_ids(text: str, ids: Mapping[str, str]) -> str:
     """Put the ids of this store in the place of those that the page shows, or of their beginnings."""
 
-    def own(found: re.Match[str]) -> str:
+    def replaced(found: re.Match[str]) -> str:
         return next((own[: len(found[0])] for shown, own in ids.items() if shown.startswith(found[0])), found[0])
 
-    return _HEXADECIMAL.sub(own, text)
+    return _HEXADECIMAL.sub(replaced, text)
 
 
 def forked(folder: Path, arguments: list[str], body: Callable[[], object]) -> tuple[int, str]:
