@@ -58,6 +58,26 @@ def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
         assert not any("contradicts" in reason for reason in real.reasons)
 
 
+def test_in_a_falling_market_neither_being_short_nor_being_out_of_it_is_skill():
+    rng = np.random.default_rng(3)
+    market = 0.01 * rng.standard_t(4, BARS) - 0.0018
+    held = {
+        "short": np.where(rng.random((BARS, TRIALS)) < 0.9, -1.0, 1.0),
+        "flat": np.where(rng.random((BARS, TRIALS)) < 0.9, 0.0, 1.0),
+        "timed": np.where(rng.random((BARS, TRIALS)) < 0.7, np.sign(market)[:, None], -np.sign(market)[:, None]),
+    }
+    verdicts = {}
+    for name, position in held.items():
+        returns = position * market[:, None]
+        winner = int((returns.mean(axis=0) / returns.std(axis=0)).argmax())
+        verdicts[name] = judge(study(returns=returns, market=market, winner=winner))
+    assert verdicts["timed"].word == "real"
+    for name in ("short", "flat"):
+        assert verdicts[name].superiority.p_each.min() < LEVEL < verdicts[name].p_value.value, name
+        assert verdicts[name].word == "not shown" and "the same share of the market" in verdicts[name].headline
+    assert all("Against the share of the market" in " ".join(found.reasons) for found in verdicts.values())
+
+
 def test_the_reasons_give_the_numbers():
     verdict = judge(study(0.45, ever=400))
     text = " ".join(verdict.reasons)
