@@ -100,6 +100,26 @@ def test_a_planted_winner_is_real_and_luck_is_not(config: Config) -> None:
         assert sum(count for _, count in found["pbo_logits"]) == 12_870
 
 
+def test_a_winner_on_a_column_that_is_too_good_to_be_true_is_not_called_real(config: Config, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target = 0.01 * rng.standard_normal(600)
+    table = {"honest": rng.standard_normal(600), "late": target + 0.005 * rng.standard_normal(600), "y": target}
+    dates = pd.bdate_range("2020-01-01", periods=600, name="date")
+    pd.DataFrame(table, dates).to_csv(tmp_path / "table.csv")
+    config.data.source = config.data.name = "table"
+    config.data.path, config.data.target = str(tmp_path / "table.csv"), "y"
+    config.evaluation.periods_per_year = 252
+    for features, word in ((["honest"], "real"), (["honest", "late"], "cannot be told")):
+        config.data.features = features
+        bars, actual, means = validated(config)
+        trials = made_up([1.0, 0.5])
+        matrices = kept(bars, {"0": means, "1": means + 0.5 * (actual - means)}, {})
+        found = _judged(asked(config), trials, trials[1], matrices, 0)
+        assert found["word"] == word, found["headline"]
+    assert "late (0.89) looks" in found["headline"]
+    assert found["reasons"][0].startswith("But for that: Real: the winner beats the train-mean forecast")
+
+
 def test_returns_are_judged_where_they_were_searched_and_of_several_metrics_the_first(config: Config) -> None:
     config.hpo.metric, config.hpo.direction = ["val_sharpe", "val_loss"], ["maximize", "minimize"]
     config.hpo.repeats, config.evaluation.periods_per_year = 2, 252
