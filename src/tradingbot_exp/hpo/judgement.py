@@ -75,6 +75,7 @@ def judge_study(
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
         if winner is not None:
+            _record(session, found | earlier)  # other seeds and replays may take long, and be interrupted
             given = earlier.get("seeds")
             found["seeds"] = _attempt(lambda: reseed(session, winner, given), "The winner cannot be trained again")
             _record(session, found | {"null_replays": earlier.get("null_replays")})

@@ -21,7 +21,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.block_length import block_length
 from tradingbot_exp.experiment import load_data
-from tradingbot_exp.hpo import null_replay
+from tradingbot_exp.hpo import null_replay, reseeding
 from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
 from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS, Kept
 from tradingbot_exp.hpo.session import StudyResult
@@ -238,6 +238,25 @@ def test_replays_are_recorded_go_on_where_they_were_and_tell_where_the_winner_st
     _, again = verdict_of(config, study(config))
     assert len(calls) == before and len(null_runs(config)) == 3
     assert again["seeds"] == seeds and again["null_replays"] == replays
+
+
+def test_a_verdict_is_recorded_before_other_seeds_that_may_be_interrupted(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.hpo.num_trials, config.training.epochs = 1, 1
+
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reseeding, "silent_values", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(config)
+    client = MlflowClient(config.tracking.uri)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (parent,) = client.search_runs(ids, "tags.`run.kind` = 'study'")
+    assert parent.info.status == "KILLED" and parent.data.tags["verdict"] == "not shown"
+    found = json.loads((artifact_folder(parent) / "study" / "verdict.json").read_text())
+    assert found["tested"] == 1 and "seeds" not in found
 
 
 @in_ci
