@@ -169,7 +169,8 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
         cscv=cscv,
         timing=test.timing,
     )
-    tested = 0 if test.part is None else test.part.columns.size
+    made = test.part is not None and test.superiority is not None and not test.superiority.problem
+    tested = test.part.columns.size if test.part is not None and made else 0
     counts = evidence.count, evidence.tried, evidence.ever, evidence.planned
     return Verdict(test.word, headline, reasons, test.p_value, *counts, tested, test.superiority, support, cscv)
 

@@ -127,7 +127,8 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
         effective = support.dsr_effective.value
         also = ""
         if effective is not None and support.effective.value is not None:
-            also = f" ({effective:.2f} if they count as {support.effective.value:.0f} independent ones)"
+            alike = f"{support.effective.value:.0f}"
+            also = f" ({effective:.2f} if they count as {alike} independent one{'s' * (alike != '1')})"
         sentences.append(
             f"The probability that this is more than the luck of the best is {support.dsr.value:.2f}{also}: the "
             "deflated Sharpe ratio, which should be at least 0.95."

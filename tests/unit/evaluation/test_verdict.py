@@ -168,6 +168,7 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.headline.startswith("Cannot be told: ") and reason in verdict.headline
     assert verdict.reasons[0].startswith("The verdict is not defined, because ")
     assert verdict.p_value.value is None
+    assert (verdict.tested > 0) == (verdict.numbers()["spa_p"].value is not None)
 
 
 def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
