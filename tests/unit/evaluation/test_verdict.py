@@ -190,6 +190,11 @@ def test_a_winner_that_is_the_market_or_worse_is_not_shown():
     assert worse.word == "not shown" and "does not beat buy and hold at all" in worse.headline
 
 
+def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
+    for direction in ("minimize", "maximize"):
+        assert judge(forecast_study(0.6, metric="val_pinball", direction=direction), draws=400).word == "real"
+
+
 def test_the_metric_decides_what_is_tested():
     evidence = study(0.45, gains=np.zeros((BARS, TRIALS)))
     assert judge(evidence).word == "real"
