@@ -107,9 +107,10 @@ def _correction(evidence: StudyEvidence, part: Complete | None) -> list[str]:
     if count == tested:
         return []
     counts = f"{evidence.tried:,} in this study" + (f", {evidence.ever:,} ever on these bars" if evidence.ever else "")
+    more = f"{count - tested:,} more configurations were" if count - tested > 1 else "1 more configuration was"
     return [
-        f"{count - tested:,} more configurations were tried than can be tested ({counts}): pruned, failed or in "
-        f"earlier studies. So p counts {count / tested:.3g} times."
+        f"{more} tried than can be tested ({counts}): pruned, failed, or tried "
+        f"before. So p counts {count / tested:.3g} times."
     ]
 
 

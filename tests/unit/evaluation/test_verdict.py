@@ -84,6 +84,7 @@ def test_the_reasons_give_the_numbers():
     assert "of 25 trials on 300 validation bars against buy and hold gives p < 0.001" in text
     assert "375 more configurations were tried than can be tested (25 in this study, 400 ever on these bars)" in text
     assert "p counts 16 times" in text
+    assert "1 more configuration was tried" in " ".join(judge(study(0.45, ever=26), draws=200).reasons)
     assert f"Sharpe ratio is {verdict.support.sharpe.value:.2f} a year" in text
     assert f"{verdict.support.noise.expected:.2f} on average" in text
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
