@@ -277,6 +277,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        from tradingbot_exp.evaluation.names import naive_name
         from tradingbot_exp.summary import print_summary
 
         run, parent = self._runs.get(_job_key(config)), _parent_run(config)
@@ -295,7 +296,8 @@ class ExperimentCallback(TrackingCallback):
 
             report = report_at_end("training", run)
         if error is None and run is not None:
-            self._refusing(lambda: print_summary(run, report))
+            naive = naive_name({key: OmegaConf.select(config, key) for key in ("training.loss", "data.target")})
+            self._refusing(lambda: print_summary(run, report, naive))
         elif isinstance(error, Exception) and parent is None:
             raise Refusal(error)
 

@@ -28,6 +28,8 @@ from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import StudySession
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.opening import Opened, open_test_set
+from tradingbot_exp.opening_table import as_table
+from tradingbot_exp.summary import metric_lines
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store
 from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 from tradingbot_exp.tracking.reading import training_record
@@ -159,6 +161,15 @@ def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not
     assert seen and {each.evaluated for each in seen} == {opened.run_id}
     assert training_record(store, find_run(store, other_market.run_id)).others_opened == ()
     assert training_record(store, find_run(store, opened.run_id)).others_opened == ()
+
+
+def test_of_directions_the_forecast_that_takes_no_side_is_a_coin_flip(opened: Opened) -> None:
+    direction = ["data=synthetic", "data.synthetic.seed=9", "data.target=direction", "training.loss=bce"]
+    of_directions = open_test_set(train([*QUICK, *direction]).run_id)
+    for each, name in ((opened, "zero forecast"), (of_directions, "coin flip")):
+        assert f"{each.metrics['test_zero_mse']:.4e} ({name}, " in as_table(each)
+        assert f" ({name})" in "\n".join(metric_lines(each.metrics, each.naive))
+    assert of_directions.metrics["test_zero_mse"] == 0.25
 
 
 @pytest.fixture(scope="module")

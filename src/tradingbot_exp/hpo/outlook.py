@@ -48,6 +48,7 @@ def _ledger(session: StudySession) -> Ledger:
         tags["data.instrument"],
         (tags["data.val_start"], tags["data.val_end"]),
         session.parent.run_id,
+        fingerprint=views[-1].fingerprint,
     )
 
 

@@ -78,6 +78,15 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     assert read_ledger(client, "sqlite:///here", "AAPL", DATES).total == 0
 
 
+def test_the_same_bars_under_another_name_are_the_same_market(client: MlflowClient) -> None:
+    add(client, "training", "a", data__fingerprint="same")
+    add(client, "training", "b", data__fingerprint="same", data__instrument="file copy.csv")
+    add(client, "training", "c", data__fingerprint="other", data__instrument="file copy.csv")
+    add(client, "training", "d", data__fingerprint="longer")
+    ledger = read_ledger(client, "sqlite:///here", "IBM", DATES, fingerprint="same")
+    assert ledger.before == {"a", "b", "d"}
+
+
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
