@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats, vectors
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS
+from tradingbot_exp.evaluation.names import BACKTEST_METRICS, OBJECTIVES
 
 Family = Literal["loss", "return"]
 _LOSSES = ("val_loss", "train_loss", "final_loss", "best_val_loss", "val_mse", "val_mae")
@@ -84,7 +84,9 @@ class StudyEvidence:
 
     @property
     def backwards(self) -> bool:
-        """Whether the study looked for the worst value instead of the best."""
+        """Whether the study looked for the worst value instead of the best; of a user's own metric nobody knows."""
+        if self.metric not in OBJECTIVES:
+            return False
         return self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
 
     @property

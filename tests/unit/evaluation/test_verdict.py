@@ -150,6 +150,11 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.p_value.value is None
 
 
+def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
+    own = forecast_study(0.6, metric="val_my_error", direction="minimize")
+    assert judge(own).word == judge(replace(own, direction="maximize")).word == "real"
+
+
 def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
     evidence = study(0.45)
     verdict = judge(replace(evidence, returns=evidence.returns[:, [WINNER]], winner=0, tried=1))
