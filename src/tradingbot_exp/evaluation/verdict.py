@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradingbot_exp.evaluation.block_length import block_lengths
 from tradingbot_exp.evaluation.estimate import Estimate, undefined
 from tradingbot_exp.evaluation.evidence import Complete, StudyEvidence, complete
 from tradingbot_exp.evaluation.overfitting import Overfitting, overfitting
@@ -176,8 +175,7 @@ def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> S
     if evidence.family == "loss":
         return superiority(part.values, draws=draws, seed=seed, horizon=evidence.horizon)
     # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
-    block = max(float(np.median(block_lengths(part.values))), float(evidence.horizon))
-    return superiority(part.values, draws=draws, seed=seed, block=block)
+    return superiority(part.values, draws=draws, seed=seed, held=evidence.horizon)
 
 
 def _p_value(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> Estimate:

@@ -66,6 +66,14 @@ def test_a_better_rival_has_a_smaller_p_value_and_a_bad_one_more_takes_nothing_a
     assert superiority(with_bad).p_consistent == pytest.approx(superiority(d).p_consistent, abs=0.01)
 
 
+def test_blocks_last_as_long_as_positions_are_held_whatever_rivals_that_do_nothing_say():
+    d = gains(rivals=6)
+    idle = np.column_stack([d, np.zeros((len(d), 20))])
+    assert superiority(idle, draws=10).block == superiority(d, draws=10).block > 1
+    long = superiority(d, draws=50, held=15)
+    assert long.block == 15 and long.statistic == superiority(d, draws=50, block=15).statistic
+
+
 def test_few_bars_and_overlap_make_it_more_careful_and_many_bars_do_not():
     d = gains(n=80, best=0.006)
     plain, careful = superiority(d, small_sample=False), superiority(d)

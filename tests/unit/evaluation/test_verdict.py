@@ -150,6 +150,11 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.p_value.value is None
 
 
+def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
+    found = judge(study(0.45, horizon=20), draws=200)
+    assert found.superiority.block == 20 and found.word == "real"
+
+
 def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
     own = forecast_study(0.6, metric="val_my_error", direction="minimize")
     assert judge(own).word == judge(replace(own, direction="maximize")).word == "real"
