@@ -7,6 +7,7 @@ import pytest
 from arch.bootstrap import SPA, optimal_block_length
 from hypothesis import given
 from hypothesis import strategies as st
+from skfolio.utils.bootstrap import optimal_block_size
 
 from tradingbot_exp.evaluation.block_length import autocovariances, block_length, block_lengths
 from tradingbot_exp.evaluation.bootstrap import resample_counts, stationary_indices
@@ -114,12 +115,14 @@ def test_nan_is_refused():
 
 
 @pytest.mark.parametrize(("n", "rho"), [(500, 0.3), (500, 0.6), (2_000, 0.8), (484, -0.3)])
-def test_block_lengths_agree_with_arch(n, rho):
+def test_block_lengths_agree_with_arch_and_skfolio(n, rho):
     x = np.random.default_rng(n).standard_normal((n, 6))
     for bar in range(1, n):
         x[bar] += rho * x[bar - 1]
     wanted = np.maximum(optimal_block_length(x)["stationary"].to_numpy(), 1.0)
     assert block_lengths(x) == pytest.approx(wanted, rel=1e-6)
+    of_skfolio = [max(optimal_block_size(column), 1.0) for column in x.T]
+    assert block_lengths(x) == pytest.approx(of_skfolio, rel=0.02)
     assert block_length(x[:, 0]) == pytest.approx(block_lengths(x)[0], rel=1e-9)
 
 
