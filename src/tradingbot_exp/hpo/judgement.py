@@ -98,8 +98,8 @@ def evidence_of(
 ) -> StudyEvidence:
     """Gather what the verdict rests on: see `StudyEvidence`.
 
-    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In each fold they are
-    gains over the mean of that fold's own train rows.
+    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
+    each fold they are gains over the mean of that fold's own train rows.
     """
     from tradingbot_exp.hpo.results import configurations
 

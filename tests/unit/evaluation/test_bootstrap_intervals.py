@@ -1,4 +1,4 @@
-"""Intervals of the statistics that a sealed test set reports: against arch's and skfolio's, and where there are none."""
+"""Intervals of what a sealed test set reports: against arch's and skfolio's, and where there are none."""
 
 import math
 
