@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.hpo.session import StudySession
 
+
 def tell_outlook(session: StudySession) -> None:
     """Say in one line what the data can bear, and keep on the parent run what was tried before: ``ledger.before``."""
     ledger = _ledger(session)
@@ -47,8 +48,8 @@ def _ledger(session: StudySession) -> Ledger:
         session.organizer.config.tracking.uri,
         tags["data.instrument"],
         (tags["data.val_start"], tags["data.val_end"]),
-        session.parent.run_id,
-        data.fingerprint,
+        study_run=session.parent.run_id,
+        fingerprint=data.fingerprint,
     )
 
 

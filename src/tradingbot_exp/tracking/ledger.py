@@ -67,6 +67,7 @@ def read_ledger(
     uri: str,
     instrument: str,
     dates: Span,
+    *,
     study_run: str | None = None,
     fingerprint: str | None = None,
 ) -> Ledger:
