@@ -90,6 +90,13 @@ class StudyEvidence:
         return self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
 
     @property
+    def ranking(self) -> str:
+        """By what cross-validation ranks trials, of `overfitting.RANKINGS`: the metric itself, or what is nearest."""
+        if self.family == "loss":
+            return "mean"
+        return {"val_sortino": "sortino", "val_cagr": "mean"}.get(self.metric, "sharpe")
+
+    @property
     def count(self) -> int:
         """The larger of the two counts of configurations tried: in this study, and ever."""
         columns = [int(matrix.shape[1]) for matrix in (self.returns, self.gains) if matrix is not None]

@@ -205,9 +205,9 @@ def _nothing_to_test(evidence: StudyEvidence) -> str:
 
 
 def _overfitting(evidence: StudyEvidence, part: Complete | None) -> Overfitting | None:
-    """Cross-validate the choice of the winner, ranking trials as the study did."""
-    if evidence.family == "loss" or part is None or evidence.returns is None:
-        return None if part is None else overfitting(part.values, "mean", horizon=evidence.horizon)
-    net = evidence.returns[np.ix_(part.rows, part.columns)]
-    rankings = {"val_sortino": "sortino", "val_cagr": "mean"}
-    return overfitting(net, rankings.get(evidence.metric, "sharpe"))
+    """Cross-validate the choice of the winner, ranking trials as the study did: by gains, or by net returns."""
+    if part is None:
+        return None
+    if evidence.family == "loss" or evidence.returns is None:
+        return overfitting(part.values, evidence.ranking, horizon=evidence.horizon)
+    return overfitting(evidence.returns[np.ix_(part.rows, part.columns)], evidence.ranking)

@@ -179,6 +179,22 @@ def test_a_winner_that_is_the_market_or_worse_is_not_shown():
     assert worse.word == "not shown" and "does not beat buy and hold at all" in worse.headline
 
 
+@pytest.mark.parametrize(
+    ("metric", "score"),
+    [
+        ("val_sharpe", "Sharpe ratio after costs"),
+        ("val_calmar", "Sharpe ratio after costs"),  # the nearest that sums over bars give
+        ("val_sortino", "Sortino ratio after costs"),
+        ("val_cagr", "mean return after costs"),
+    ],
+)
+def test_the_reasons_say_by_what_trials_were_ranked(metric, score):
+    (said,) = [reason for reason in judge(study(0.45, metric=metric), draws=100).reasons if "splits" in reason]
+    assert said.startswith(f"By {score}, the best on one half of the bars is in the lower half of the trials")
+    (said,) = [reason for reason in judge(forecast_study(0.6), draws=100).reasons if "splits" in reason]
+    assert said.startswith("By mean gain, the best on one half of the bars")
+
+
 def test_the_metric_decides_what_is_tested():
     evidence = study(0.45, gains=np.zeros((BARS, TRIALS)))
     assert judge(evidence).word == "real"
