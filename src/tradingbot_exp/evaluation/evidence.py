@@ -162,7 +162,13 @@ def loss_gains(actual: ArrayLike, forecasts: ArrayLike, train_mean: float, loss:
     Returns
     -------
     ndarray, shape (n, K)
-        Above 0 where the trial was nearer; NaN where its forecast is.
+        In the loss's unit; above 0 where the trial was nearer, NaN where its forecast is.
+
+    References
+    ----------
+    Diebold & Mariano (1995), "Comparing predictive accuracy", Journal of Business & Economic Statistics 13(3): the
+    loss differential; Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics
+    35(1), for his loss.
     """
     (a,) = vectors(actual=actual)
     f = np.asarray(forecasts, dtype=np.float64)
