@@ -1,7 +1,8 @@
 """Measure how often the verdict on a study is wrong: "real" of noise, and not "real" of a planted signal.
 
 Each scenario simulates studies of 50 trials from start to end (arrays in, verdict out) and prints the share that is
-called real, with its 95 % Clopper-Pearson interval. ``--repetitions 400`` takes some minutes on one core.
+called real, with its 95 % Clopper-Pearson interval. ``--repetitions 400`` takes some minutes on one core. The rates of
+studies of real networks are measured by ``bench_pipeline_verdict.py``.
 """
 
 from __future__ import annotations

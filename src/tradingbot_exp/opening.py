@@ -278,12 +278,17 @@ class _Judged:
 
 
 def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) -> _Judged:
-    """Judge the forecast of the test rows and its rivals there."""
+    """Judge the forecast of the test rows and its rivals there, which learn from the rows that the model learned from.
+
+    Of several folds these are the last one's.
+    """
+    from tradingbot_exp.data.folds import fold_views
     from tradingbot_exp.evaluation.baselines import baseline_metrics, linear_model
     from tradingbot_exp.evaluation.intervals import metric_intervals
     from tradingbot_exp.evaluation.metrics import validation_metrics
     from tradingbot_exp.outcome import periods_per_year
 
+    data = fold_views(data, config.evaluation)[-1]
     block = data.test
     actual, returns = data.targets(block), data.returns(block)
     level = float(data.targets(data.train).mean())

@@ -88,6 +88,13 @@ class StudyEvidence:
         return self.metric in OBJECTIVES and self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
 
     @property
+    def ranking(self) -> str:
+        """By what cross-validation ranks trials, of `overfitting.RANKINGS`: the metric itself, or what is nearest."""
+        if self.family == "loss":
+            return "mean"
+        return {"val_sortino": "sortino", "val_cagr": "mean"}.get(self.metric, "sharpe")
+
+    @property
     def count(self) -> int:
         """The larger of the two counts of configurations tried: in this study, and ever."""
         columns = [int(matrix.shape[1]) for matrix in (self.returns, self.gains) if matrix is not None]
@@ -153,7 +160,13 @@ def loss_gains(actual: ArrayLike, forecasts: ArrayLike, train_mean: float, loss:
     Returns
     -------
     ndarray, shape (n, K)
-        Above 0 where the trial was nearer; NaN where its forecast is.
+        In the loss's unit; above 0 where the trial was nearer, NaN where its forecast is.
+
+    References
+    ----------
+    Diebold & Mariano (1995), "Comparing predictive accuracy", Journal of Business & Economic Statistics 13(3): the
+    loss differential; Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics
+    35(1), for his loss.
     """
     (a,) = vectors(actual=actual)
     f = np.asarray(forecasts, dtype=np.float64)

@@ -24,7 +24,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tradingbot_exp.evaluation.block_length import block_lengths
 from tradingbot_exp.evaluation.estimate import Estimate, undefined
 from tradingbot_exp.evaluation.evidence import Complete, StudyEvidence, complete
 from tradingbot_exp.evaluation.overfitting import Overfitting, overfitting
@@ -215,8 +214,7 @@ def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> S
     if evidence.family == "loss":
         return superiority(part.values, draws=draws, seed=seed, horizon=evidence.horizon)
     # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
-    block = max(float(np.median(block_lengths(part.values))), float(evidence.horizon))
-    return superiority(part.values, draws=draws, seed=seed, block=block)
+    return superiority(part.values, draws=draws, seed=seed, held=evidence.horizon)
 
 
 def _p_value(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> Estimate:
@@ -246,9 +244,9 @@ def _nothing_to_test(evidence: StudyEvidence) -> str:
 
 
 def _overfitting(evidence: StudyEvidence, part: Complete | None) -> Overfitting | None:
-    """Cross-validate the choice of the winner, ranking trials as the study did."""
-    if evidence.family == "loss" or part is None or evidence.returns is None:
-        return None if part is None else overfitting(part.values, "mean", horizon=evidence.horizon)
-    net = evidence.returns[np.ix_(part.rows, part.columns)]
-    rankings = {"val_sortino": "sortino", "val_cagr": "mean"}
-    return overfitting(net, rankings.get(evidence.metric, "sharpe"))
+    """Cross-validate the choice of the winner, ranking trials as the study did: by gains, or by net returns."""
+    if part is None:
+        return None
+    if evidence.family == "loss" or evidence.returns is None:
+        return overfitting(part.values, evidence.ranking, horizon=evidence.horizon)
+    return overfitting(evidence.returns[np.ix_(part.rows, part.columns)], evidence.ranking)

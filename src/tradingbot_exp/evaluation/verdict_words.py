@@ -28,7 +28,7 @@ def words(
 ) -> tuple[str, tuple[str, ...]]:
     """Give the headline and the reasons of a verdict; see `judge` for what they are made of."""
     reasons = [*_test(evidence, part, spa), *_timing(timing), *_correction(evidence, part)]
-    reasons += [*_sharpe(evidence, support), *_choice(word, cscv)]
+    reasons += [*_sharpe(evidence, support), *_choice(evidence, word, cscv)]
     if word == "cannot be told":
         reasons = [f"The verdict is {p_value.problem}.", *reasons]
     return _headline(evidence, word, p_value, part, timing), tuple(reasons)
@@ -144,13 +144,16 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
     return sentences
 
 
-def _choice(word: Word, cscv: Overfitting | None) -> list[str]:
+def _choice(evidence: StudyEvidence, word: Word, cscv: Overfitting | None) -> list[str]:
     if cscv is None:
         return []
     if cscv.problem:
         return [f"The probability of backtest overfitting is {cscv.problem}."]
+    score = {"mean": "mean gain", "sharpe": "Sharpe ratio", "sortino": "Sortino ratio"}[evidence.ranking]
+    if evidence.family == "return":
+        score = f"{score.replace('gain', 'return')} after costs"
     sentence = (
-        f"The best on one half of the bars is in the lower half of the trials on the other half in "
+        f"By {score}, the best on one half of the bars is in the lower half of the trials on the other half in "
         f"{100 * cscv.probability:.0f} % of {cscv.logits.size:,} splits (probability of backtest overfitting)"
     )
     if word == "real" and cscv.probability > 0.5:

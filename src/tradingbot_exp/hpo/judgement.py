@@ -101,8 +101,8 @@ def evidence_of(
 ) -> StudyEvidence:
     """Gather what the verdict rests on: see `StudyEvidence`.
 
-    Gains are in the unit of the metric, of a metric that is no loss in that of `training.loss`. In each fold they are
-    gains over the mean of that fold's own train rows.
+    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
+    each fold they are gains over the mean of that fold's own train rows.
     """
     from tradingbot_exp.hpo.results import configurations
 
@@ -155,7 +155,7 @@ def loss_of(metric: str, loss: str, searched: bool) -> str:
     searched : bool
         Whether `training.loss` differs among trials, which are then compared by their squared errors.
     """
-    own = {"val_mse": "mse", "val_mae": "mae"}.get(metric)
+    own = {"val_mse": "mse", "val_r2": "mse", "val_mae": "mae"}.get(metric)
     return own or ("mse" if searched else loss)
 
 

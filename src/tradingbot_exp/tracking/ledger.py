@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
@@ -66,8 +67,8 @@ def read_ledger(
     uri: str,
     instrument: str,
     dates: Span,
-    study_run: str | None = None,
     *,
+    study_run: str | None = None,
     fingerprint: str | None = None,
 ) -> Ledger:
     """Count the distinct configurations tried on an instrument with overlapping validation dates.
@@ -87,7 +88,7 @@ def read_ledger(
     study_run : str, optional
         Id of the study that asks: its own trials are told apart.
     fingerprint : str, optional
-        As in the tag ``data.fingerprint``: the same bars under another name count as well.
+        The data's, as in the tag ``data.fingerprint``: the same bars under another name count as well.
 
     Raises
     ------
@@ -99,9 +100,10 @@ def read_ledger(
     with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
         where = all_experiments(client)
         left_out = {run.info.run_id for query in _LEFT_OUT for run in search_all(client, where, query)}
-        queries = [f"tags.`data.instrument` = '{instrument}'"]
-        queries += [] if fingerprint is None else [f"tags.`data.fingerprint` = '{fingerprint}'"]
-        for run in {run.info.run_id: run for query in queries for run in search_all(client, where, query)}.values():
+        found = [f"tags.`data.instrument` = '{instrument}'"]
+        if fingerprint:
+            found.append(f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'")
+        for run in chain.from_iterable(search_all(client, where, query) for query in found):
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")

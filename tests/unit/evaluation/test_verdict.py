@@ -172,6 +172,16 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert (verdict.tested > 0) == (verdict.numbers()["spa_p"].value is not None)
 
 
+def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
+    found = judge(study(0.45, horizon=20), draws=200)
+    assert found.superiority.block == 20 and found.word == "real"
+
+
+def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
+    own = forecast_study(0.6, metric="val_my_error", direction="minimize")
+    assert judge(own).word == judge(replace(own, direction="maximize")).word == "real"
+
+
 def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
     evidence = study(0.45)
     verdict = judge(replace(evidence, returns=evidence.returns[:, [WINNER]], winner=0, tried=1))
@@ -191,9 +201,20 @@ def test_a_winner_that_is_the_market_or_worse_is_not_shown():
     assert worse.word == "not shown" and "does not beat buy and hold at all" in worse.headline
 
 
-def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
-    for direction in ("minimize", "maximize"):
-        assert judge(forecast_study(0.6, metric="val_pinball", direction=direction), draws=400).word == "real"
+@pytest.mark.parametrize(
+    ("metric", "score"),
+    [
+        ("val_sharpe", "Sharpe ratio after costs"),
+        ("val_calmar", "Sharpe ratio after costs"),  # the nearest that sums over bars give
+        ("val_sortino", "Sortino ratio after costs"),
+        ("val_cagr", "mean return after costs"),
+    ],
+)
+def test_the_reasons_say_by_what_trials_were_ranked(metric, score):
+    (said,) = [reason for reason in judge(study(0.45, metric=metric), draws=100).reasons if "splits" in reason]
+    assert said.startswith(f"By {score}, the best on one half of the bars is in the lower half of the trials")
+    (said,) = [reason for reason in judge(forecast_study(0.6), draws=100).reasons if "splits" in reason]
+    assert said.startswith("By mean gain, the best on one half of the bars")
 
 
 def test_the_metric_decides_what_is_tested():

@@ -156,6 +156,7 @@ def test_the_winner_is_the_first_of_the_best() -> None:
         ("val_loss", "huber", False, "huber"),
         ("val_mae", "mse", False, "mae"),
         ("val_mse", "bce", False, "mse"),
+        ("val_r2", "mae", False, "mse"),
         ("val_ic", "mae", False, "mae"),
         ("val_ic", "mae", True, "mse"),
     ],
