@@ -50,7 +50,8 @@ class Finding:
         What to do, if doctor cannot do it.
     run_id : str or None
     mend : callable or None
-        Mends it, and says what was done; empty if it was not needed any more. None where doctor can do nothing.
+        Mends it, and says what was done, and in a line of its own a command that is possible now; empty if it was not
+        needed any more. None where doctor can do nothing.
     is_problem : bool
         False for what is in order as a record, such as a study that was stopped on purpose.
     """
@@ -151,7 +152,7 @@ def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
                     client.set_tag(run_id, "trial.state", "interrupted")
                 client.set_tag(run_id, "error", "its process ended before it could close the run")
             client.set_terminated(run_id, status, now_ms())
-        return " ".join(filter(None, (f"{name} is closed as {status}.", _how_to_go_on(store, run))))
+        return "\n".join(filter(None, (f"{name} is closed as {status}.", _how_to_go_on(store, run))))
 
     return close
 

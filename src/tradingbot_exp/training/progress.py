@@ -53,7 +53,7 @@ class _Lines(Progress):
         left = passed / (epoch - self._before) * (epochs - epoch)
         count = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
         line = f"{count}  {_losses(record)}  {passed:.1f} s, {left:.1f} s left"
-        if epoch in (1, epochs) or epoch % self._every == 0:
+        if epoch in (self._before + 1, epochs) or epoch % self._every == 0:
             self._say(line)
         else:
             self._unsaid = line

@@ -8,6 +8,7 @@ import pickle
 import pty
 import re
 import sys
+import time
 
 import pytest
 
@@ -46,6 +47,22 @@ def test_a_run_that_stops_between_two_lines_still_shows_its_last_epoch() -> None
     stream = io.StringIO()
     run("plain", 100, stream, stop=30)
     assert shown(stream.getvalue()) == [1, 13, 26, 30]
+
+
+def test_a_training_that_is_gone_on_with_shows_its_first_epoch_and_the_time_of_what_is_left() -> None:
+    stream, bar = io.StringIO(), io.StringIO()
+    record = {"train_loss": 1.0, "val_loss": 2.0}
+    with make_progress("plain", 1000, stream) as lines, make_progress("bar", 1000, bar) as drawn:
+        for epoch in range(991, 1001):
+            time.sleep(0.02)
+            lines(epoch, 1000, record)
+            drawn(epoch, 1000, record)
+            if epoch == 991:  # nine more at 0.02 s or, on a busy machine, somewhat more
+                passed, left = map(float, re.findall(r"(\d+\.\d) s", stream.getvalue()))
+                assert left > 8 * passed
+    assert shown(stream.getvalue()) == [991, 1000]
+    seconds = float(re.findall(r"([\d.]+)epoch/s", bar.getvalue().split("\r")[-1])[0])
+    assert seconds < 100  # ten epochs a fifth of a second, not a thousand
 
 
 def test_each_line_is_flushed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
