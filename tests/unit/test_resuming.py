@@ -16,7 +16,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from support import artifact_folder, in_ci, python
 
-from tradingbot_exp import load_run, train
+from tradingbot_exp import ExperimentOrganizer, load_run, run_hpo_study, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.schema import DataConfig
@@ -327,6 +327,12 @@ def test_other_data_are_refused_and_moved_ones_are_found(here: Path) -> None:
     assert "the data of the run" in text and f"there is no file {here / 'bars.csv'}" in text
     frame.to_csv("moved.csv")
     assert train(["training.resume=latest", "data.path=moved.csv"]).status == "FINISHED"
+
+
+def test_a_study_in_python_does_not_go_on_with_a_training_run(here: Path) -> None:
+    config, rows = compose_config(["training.resume=latest"]), torch.zeros(20, 3)
+    with pytest.raises(ConfigError, match="A study is resumed by its own command"):
+        run_hpo_study(config, rows, rows[:, 0], rows, rows[:, 0], ExperimentOrganizer(config))
 
 
 def test_neither_key_changes_the_identity_of_a_run() -> None:
