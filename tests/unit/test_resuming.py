@@ -131,6 +131,7 @@ def test_a_run_whose_process_was_killed_goes_on_to_the_same_bits_from_another_di
     killed: Run, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert killed.info.status == "RUNNING"
+    assert [step for step, _ in points(tmp_path, killed.info.run_id)["val_loss"]] == [1, 2, 3]
     kept = folder_of(tmp_path, killed.info.run_id)
     before = shutil.copytree(kept.parent, tmp_path / "before")
     assert [file.name for file in kept.iterdir()] == ["last.pt"]

@@ -76,6 +76,7 @@ class CheckpointFile:
             self._was_read = True
         try:
             with signals_held():
+                self._run.flush()  # a hook's metrics of these epochs will not be logged again
                 name = self._upload(data) if self._folder is None else _replace(self._folder, data)
                 if name != self._current:
                     self._tag(name)
