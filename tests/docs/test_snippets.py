@@ -59,7 +59,7 @@ def quick(command: str) -> str:
     """Shorten a command that would train for long: nothing that a reader would see depends on the epochs."""
     trains = command.startswith("python -m tradingbot_exp.train ") or command == "python -m tradingbot_exp.train"
     bare = shlex.join(shlex.split(command, comments=True))
-    if not trains or "training.epochs" in command or "--help" in command:
+    if not trains or any(word in command for word in ("training.epochs", "training.resume", "--help")):
         return bare
     return f"{bare} training.epochs=2"
 
