@@ -137,9 +137,8 @@ def losers(study: Study) -> set[int]:
 
 def drop_staged(folder: Path, numbers: Collection[int]) -> None:
     """Remove the artifacts that trials have staged below a study's folder."""
-    for kept in folder.glob(f"trial-*/{KEPT_FOLDER}"):
-        if int(kept.parent.name.removeprefix("trial-")) in numbers:
-            shutil.rmtree(kept, ignore_errors=True)
+    for number in numbers:
+        shutil.rmtree(folder / f"trial-{number:04d}" / KEPT_FOLDER, ignore_errors=True)
 
 
 def _log_winners(session: StudySession, result: StudyResult) -> None:
