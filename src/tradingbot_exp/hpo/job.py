@@ -140,7 +140,7 @@ class Trial:
         self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
         self.run.log_metrics(mean_of([result.metrics for result in self._results]))
         undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
-        report_undefined(self.run, undefined)
+        report_undefined(self.run, undefined, self.ticket.study)
         self.values = objectives(self.config, mean_of([result.objective for result in self._results]))
         if not all(math.isfinite(value) for value in self.values):
             why = why_not_finite(self.config.hpo, self.values, undefined)
