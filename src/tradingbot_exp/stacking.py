@@ -48,7 +48,7 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     alone: dict[int, str] = {}
     for position, job in enumerate(jobs):
-        reason = _why_not(job)
+        reason = why_alone(job)
         if reason:
             alone[position] = reason
         else:
@@ -60,7 +60,7 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
     return [group for group in groups.values() if len(group) > 1], alone
 
 
-def _why_not(job: Job) -> str:
+def why_alone(job: Job) -> str:
     """Say what keeps a job from being stacked with any other; empty if nothing does."""
     from tradingbot_exp.training.device import resolve_device
     from tradingbot_exp.training.lean import read_layers

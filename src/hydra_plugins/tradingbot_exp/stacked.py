@@ -69,6 +69,8 @@ class StackedLauncher(Launcher):
         if self.width < 1:
             raise ConfigError(f"hydra.launcher.width={self.width} is impossible. Right would be 1 or more trials.")
         self.config, self._context, self._task = config, hydra_context, task_function
+        if self._why_not():
+            self.width = 1  # a batch would be asked for blindly, and be no faster for it
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run a batch of jobs.
