@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.errors import ConfigError, DivergedError
 from tradingbot_exp.experiment import Job, build, finish
 from tradingbot_exp.hpo.job import Trial, worth_keeping
+from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.stacking import Fitting, fit_all, why_alone
 
 if TYPE_CHECKING:
@@ -22,12 +23,17 @@ log = logging.getLogger(__name__)
 # What the models of one stack share, of the keys that can be searched, and what each has for itself.
 _SHARED = ("data.", "model.", "training.batch_size", "training.loss", "training.precision", "training.optimizer")
 _OWN = ("model.learning_rate", "model.dropout")
+# Batches that a study is to have at the least, so that it learns from its values; scripts/bench_width.py has figures.
+LEAST_BATCHES = 4
+# Samplers that do not look at values.
+_BLIND = ("random", "grid")
 
 
 def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int) -> int:
-    """Give how many trials to ask for at once: `widest`, or one where stacks would be of one model for the most part.
+    """Give how many trials to ask for at once: as many as are worth it, all before any of them has a value.
 
-    Asking for many before any has a value is worth it only if they are trained faster for it.
+    One, where stacks would be of one model for the most part, and asking for more would be no faster. Else `widest`,
+    but of a small study a quarter, or the random trials that TPE begins with if those are more.
 
     Parameters
     ----------
@@ -48,7 +54,10 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
         reason = f"hpo.param_space makes {number} kinds of networks and batches, and a stack is of one kind"
     if reason:
         log.info("Trials are asked for and trained one by one: %s.", reason)
-    return 1 if reason else widest
+        return 1
+    if config.hpo.sampler in _BLIND:
+        return widest
+    return min(widest, max(TPE_STARTUP_TRIALS, config.hpo.num_trials // LEAST_BATCHES))
 
 
 def _kinds(space: SearchSpace) -> float:

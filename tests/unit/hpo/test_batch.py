@@ -33,6 +33,24 @@ def test_a_batch_is_asked_for_only_where_it_is_trained_as_a_stack(
     overrides: list[str], space: dict[str, Any], width: int, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    config = compose_config(["data=synthetic", *overrides])
+    config = compose_config(["data=synthetic", "hpo.num_trials=48", *overrides])
     assert batch_width(config, SearchSpace.parse(space), NOWHERE, max(width, 8)) == width
     assert reason in caplog.text and ("one by one" in caplog.text) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "width"),
+    [
+        (["hpo.num_trials=4"], 5),
+        (["hpo.num_trials=10"], 5),
+        (["hpo.num_trials=50"], 12),
+        (["hpo.num_trials=96"], 24),
+        (["hpo.num_trials=960"], 24),
+        (["hpo.sampler=random"], 24),
+        (["hpo=grid"], 24),
+    ],
+)
+def test_a_study_has_batches_to_learn_from_unless_its_sampler_does_not_learn(overrides: list[str], width: int) -> None:
+    config = compose_config(["data=synthetic", *overrides])
+    assert batch_width(config, SearchSpace.parse(config.hpo.param_space), NOWHERE, 24) == width
+    assert batch_width(config, SearchSpace.parse(RATE), NOWHERE, 1) == 1
