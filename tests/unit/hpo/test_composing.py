@@ -94,3 +94,14 @@ def test_a_wrong_value_fails_its_own_job_alone(hydra: tuple[Any, DictConfig]) ->
                 job.finalized()
         else:
             assert job.finalized().model.dropout == dropout
+
+
+def test_trials_are_stacked_unless_another_launcher_is_named(hydra: tuple[Any, DictConfig]) -> None:
+    loader, master = hydra
+    assert master.hydra.launcher._target_.endswith(".StackedLauncher") and master.hydra.launcher.width == 24
+    for given, name in (
+        (["hydra/launcher=basic"], "Basic"),
+        (["hydra/launcher=basic", "hydra/launcher=stacked"], "Stacked"),
+    ):
+        other = loader.load_configuration("config", given, RunMode.MULTIRUN)
+        assert other.hydra.launcher._target_.endswith(f".{name}Launcher")
