@@ -1,7 +1,8 @@
 """Measure how often the verdict on a study is wrong: "real" of noise, and not "real" of a planted signal.
 
 Each scenario simulates studies of 50 trials from start to end (arrays in, verdict out) and prints the share that is
-called real, with its 95 % Clopper-Pearson interval. ``--repetitions 400`` takes some minutes on one core.
+called real, with its 95 % Clopper-Pearson interval. ``--repetitions 400`` takes some minutes on one core. The rates of
+studies of real networks are measured by ``bench_pipeline_verdict.py``.
 """
 
 from __future__ import annotations
@@ -99,6 +100,22 @@ def ibm_returns(rng: np.random.Generator, share: float = 0.1) -> StudyEvidence:
     return returns_study(net, np.expm1(market))
 
 
+def falling_returns(rng: np.random.Generator, sharpe: float = -2.0, share: float = 0.5) -> StudyEvidence:
+    """Strategies that are short at random in a market that falls, long otherwise, at no cost."""
+    market = 0.01 * (rng.standard_t(4, BARS) / np.sqrt(2.0) + sharpe / np.sqrt(DAILY))
+    positions = np.where(rng.random((BARS, TRIALS)) < share, -1.0, 1.0)
+    return returns_study(positions * market[:, None], market)
+
+
+def timed_returns(rng: np.random.Generator, sharpe: float = 3.0, drift: float = -1.0) -> StudyEvidence:
+    """Positions at random in a market that falls, and one strategy that is right often enough for a Sharpe ratio."""
+    market = 0.01 * (rng.standard_t(4, BARS) / np.sqrt(2.0) + drift / np.sqrt(DAILY))
+    positions = np.where(rng.random((BARS, TRIALS)) < 0.5, -1.0, 1.0)
+    edge = sharpe / np.sqrt(DAILY) / np.mean(np.abs(market)) * market.std()  # of right signs over wrong ones
+    positions[:, 7] = np.sign(market) * np.where(rng.random(BARS) < (1 + edge) / 2, 1.0, -1.0)
+    return returns_study(positions * market[:, None], market)
+
+
 def planted_returns(rng: np.random.Generator, sharpe: float = 3.0) -> StudyEvidence:
     """Noise, and one strategy with a true Sharpe ratio (a year's, over three years of daily bars)."""
     unit = rng.standard_t(4, (BARS, TRIALS)) / np.sqrt(2.0)
@@ -135,9 +152,11 @@ SCENARIOS = (
     Scenario("return: the same, after 50 worse were pruned", pruned_returns, False),
     Scenario("return: the best of five such studies", best_of_studies, False),
     Scenario("return: long IBM with random flips, 484 bars", ibm_returns, False),
+    Scenario("return: coins tossed in a market of Sharpe -2", falling_returns, False),
     Scenario("loss: best of 50, noise, t(4), 750 bars", noise_loss, False),
     Scenario("loss: the same, horizon 5, overlapping", overlapping_loss, False),
     Scenario("return: planted Sharpe ratio 3 among 50", planted_returns, True),
+    Scenario("return: the same by timing a falling market", timed_returns, True),
     Scenario("loss: planted correlation 0.3 among 50", planted_loss, True),
 )
 

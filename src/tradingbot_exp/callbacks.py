@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.trial import Ticket
+    from tradingbot_exp.resuming import Resumption
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer, Organized
     from tradingbot_exp.tracking.run import TrackedRun
 
@@ -72,6 +73,7 @@ class TrackingCallback(Callback):
         # By job: a launcher may start several before it ends the first.
         self._runs: dict[str, TrackedRun] = {}
         self._sweep: TrackedRun | None = None
+        self._resumption: Resumption | None = None
         self._active: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -192,7 +194,7 @@ class TrackingCallback(Callback):
         organizer = self._reach(config)
         parent = _parent_run(config)
         if parent is None:
-            run = organizer.open_run()
+            run = organizer.open_run(resumption=self._resumption)
         else:
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
             run = organizer.open_run(f"trial-{number:04d}", kind="trial", parent=parent, trial__number=number)
@@ -223,7 +225,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
-        self._refusing(lambda: self._check(config))
+        self._refusing(lambda: self._check_sweep(config))
         self._refusing(lambda: _start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
             self._refusing(lambda: _refuse_registration(config))
@@ -255,14 +257,28 @@ class ExperimentCallback(TrackingCallback):
         run.flush(tags)
 
     def _check(self, config: DictConfig) -> None:
+        from tradingbot_exp.resuming import find_resumption
+
+        composed = _finalized(config)
+        self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
+        self._check_place(composed if self._resumption is None else self._resumption.config)
+
+    def _check_sweep(self, config: DictConfig) -> None:
+        from tradingbot_exp.resuming import refuse_in_study
+
+        first = _finalized(_first_job(config))
+        refuse_in_study(first)
+        self._check_place(first)
+
+    def _check_place(self, config: Config) -> None:
         from tradingbot_exp.experiment import check_inputs
         from tradingbot_exp.tracking.store import check_space
 
-        check_inputs(_finalized(_first_job(config)))
+        check_inputs(config)
         check_space(launch_dir())
 
     def _organized(self, config: DictConfig) -> Organized:
-        return _finalized(_first_job(config))
+        return _finalized(_first_job(config)) if self._resumption is None else self._resumption.config
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Leave the recording to `experiment.prepare`."""
@@ -277,6 +293,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        from tradingbot_exp.evaluation.names import naive_name
         from tradingbot_exp.summary import print_summary
 
         run, parent = self._runs.get(_job_key(config)), _parent_run(config)
@@ -290,12 +307,14 @@ class ExperimentCallback(TrackingCallback):
         super().on_job_end(config, job_return, **kwargs)
         error = _error_of(job_return)
         report = None
-        if run is not None and parent is None and config.tracking.report and not isinstance(error, KeyboardInterrupt):
+        wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
+        if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
             from tradingbot_exp.reporting.automatic import report_at_end
 
             report = report_at_end("training", run)
         if error is None and run is not None:
-            self._refusing(lambda: print_summary(run, report))
+            naive = naive_name({key: OmegaConf.select(config, key) for key in ("training.loss", "data.target")})
+            self._refusing(lambda: print_summary(run, report, naive))
         elif isinstance(error, Exception) and parent is None:
             raise Refusal(error)
 

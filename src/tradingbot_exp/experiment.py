@@ -24,11 +24,13 @@ from tradingbot_exp.fold_training import train_in_turn
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
 from tradingbot_exp.plugins import ask_hooks, plugins_sha256
+from tradingbot_exp.resuming import find_resumption
 from tradingbot_exp.tracking.registry import register_winner
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from tradingbot_exp.checkpointing import FoldKeeper, RunKeeper
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.run import TrackedRun
@@ -54,6 +56,8 @@ class Job:
     logger : EnhancedMLflowLogger
     earlier : tuple of Job
         Where `evaluation.scheme` makes several folds, a job for each but the last, with its own data and model.
+    keeper : RunKeeper or None
+        Keeps checkpoints, or knows where to go on.
     """
 
     config: Config
@@ -62,6 +66,7 @@ class Job:
     run: TrackedRun
     logger: EnhancedMLflowLogger
     earlier: tuple[Job, ...] = ()
+    keeper: RunKeeper | None = None
 
     @property
     def folds(self) -> tuple[Job, ...]:
@@ -99,13 +104,15 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
 
         return run_trial(config, run, Ticket.loads(ticket), folder)
     if run is not None:
-        return _run_in(config, overrides, run)
-    with ExperimentOrganizer(config).start_run() as own:
-        return _run_in(config, overrides, own)
+        return run_in(config, overrides, run)
+    resumption = find_resumption(config, overrides)
+    with ExperimentOrganizer(config).start_run(resumption=resumption) as own:
+        return run_in(config, overrides, own)
 
 
-def _run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
-    job = prepare(config, run, overrides)
+def run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
+    """Train, evaluate and record in an open run; one that is gone on with knows its own configuration."""
+    job = prepare(config if run.resumption is None else run.resumption.config, run, overrides)
     (histories,) = fit([job])
     return finish(job, histories)
 
@@ -177,7 +184,8 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     config : Config
         From `finalize`.
     run : TrackedRun
-        Open; it gets the configuration, environment, data characteristics, and the model's summary.
+        Open; it gets the configuration, environment, data characteristics, and the model's summary, unless it is
+        gone on with: then it has them.
     overrides : sequence of str
         Kept as ``config/overrides.yaml``.
 
@@ -186,16 +194,20 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
+    from tradingbot_exp.checkpointing import keeper_of
     from tradingbot_exp.tracking.openings import tell_of_openings
 
     job = build(config, run)
+    if run.resumption is not None:
+        log.info("Going on with the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
+        return replace(job, keeper=keeper_of(job))
     tags = identifying_tags(job.config, job.data)
     run.set_tags({**tags, "engine": "single"})
     tell_of_openings(run, tags)
     job.logger.log_config(job.config, overrides)
     record_surroundings(job)
     job.logger.log_model_summary(job.model, input_shape=_row_shape(job))
-    return job
+    return replace(job, keeper=keeper_of(job))
 
 
 def build(config: Config, run: TrackedRun) -> Job:
@@ -314,10 +326,20 @@ def fit_folds(
     job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None
 ) -> list[History]:
     """Train the model of each fold of a job: see `fit_model`, and `tradingbot_exp.fold_training.train_in_turn`."""
-    return train_in_turn(job.folds, logger, lambda fold, curves: fit_model(fold, curves, on_epoch))
+    keeper = job.keeper
+
+    def train(fold: Job, curves: Any) -> History:
+        return fit_model(fold, curves, on_epoch, None if keeper is None else keeper.next_fold())
+
+    return train_in_turn(job.folds, logger, train)
 
 
-def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None) -> History:
+def fit_model(
+    job: Job,
+    logger: Any,
+    on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None,
+    keeper: FoldKeeper | None = None,
+) -> History:
     """Train one job's model, of several folds the last one's.
 
     Parameters
@@ -325,7 +347,7 @@ def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]],
     job : Job
     logger : object with ``log_metrics(metrics, step)``
         Gets the losses of each epoch.
-    on_epoch : callable, optional
+    on_epoch, keeper
         See `train_model`.
     """
     from tradingbot_exp.training.loop import train_model
@@ -361,6 +383,7 @@ def fit_model(job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]],
             gradient_clip=config.gradient_clip,
             on_epoch=after_epoch,
             progress=progress,
+            keeper=keeper,
         )
 
 

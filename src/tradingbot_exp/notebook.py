@@ -18,7 +18,8 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     Parameters
     ----------
     overrides : sequence of str
-        As on the command line: ``["model.learning_rate=0.005", "data=msft"]``.
+        As on the command line: ``["model.learning_rate=0.005", "data=msft"]``; ``["training.resume=latest"]`` goes
+        on with a run.
 
     Returns
     -------
@@ -31,26 +32,29 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
         Before anything is written.
     TrainingError
         The run is FAILED. A KeyboardInterrupt leaves it KILLED.
+    RunError
+        The run of `training.resume` cannot be gone on with.
     TrackingError
         Records could not be written; those that are kept on disk are named.
     """
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.config.resolvers import launch_dir
-    from tradingbot_exp.experiment import check_inputs, finish, fit, prepare
+    from tradingbot_exp.experiment import check_inputs, run_in
+    from tradingbot_exp.resuming import find_resumption
     from tradingbot_exp.tracking.delivery import SEND_COMMAND
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.store import check_space
 
     config = compose_config(overrides)
+    resumption = find_resumption(config, overrides)
+    config = config if resumption is None else resumption.config
     check_inputs(config)
     check_space(launch_dir())
     organizer = ExperimentOrganizer(config)
     if config.tracking.on_error == "raise":
         organizer.connect()
-    with organizer.start_run() as run:
-        job = prepare(config, run, overrides)
-        (histories,) = fit([job])
-        finish(job, histories)
+    with organizer.start_run(resumption=resumption) as run:
+        run_in(config, overrides, run)
     if run.delivery.failure is not None:
         raise TrackingError(
             f"The run {run.name} is trained, but MLflow could not take its records: they wait in "

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,8 @@ class Opened:
         95 % confidence intervals by metric.
     undefined : dict of str to str
         Metrics without a value, with the reason.
+    naive : str
+        What the forecast that takes no side is called, whose error is ``test_zero_mse``.
     """
 
     run_id: str
@@ -66,6 +69,7 @@ class Opened:
     validation: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
+    naive: str = NAIVE[0.0]
 
     @property
     def number(self) -> int:
@@ -127,6 +131,7 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
         intervals=judged.intervals,
         undefined=judged.undefined,
         validation=validation,
+        naive=NAIVE[neutral_forecast(config.training.loss, config.data.target)],
     )
 
 
@@ -273,13 +278,17 @@ class _Judged:
 
 
 def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) -> _Judged:
-    """Judge the forecast of the test rows and its rivals there."""
+    """Judge the forecast of the test rows and its rivals there, which learn from the rows that the model learned from.
+
+    Of several folds these are the last one's.
+    """
+    from tradingbot_exp.data.folds import fold_views
     from tradingbot_exp.evaluation.baselines import baseline_metrics, linear_model
     from tradingbot_exp.evaluation.intervals import metric_intervals
     from tradingbot_exp.evaluation.metrics import validation_metrics
-    from tradingbot_exp.evaluation.names import neutral_forecast
     from tradingbot_exp.outcome import periods_per_year
 
+    data = fold_views(data, config.evaluation)[-1]
     block = data.test
     actual, returns = data.targets(block), data.returns(block)
     level = float(data.targets(data.train).mean())

@@ -28,11 +28,11 @@ def as_table(opened: Opened) -> str:
         interval = "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
         line = f"  {label:<28}{_shown(opened.metrics, test, form):>12}  {interval:<26}"
         line += f"{_shown(opened.validation, name, form):>12}"
-        if baseline:
+        if baseline_name:
             rival = baseline_name.replace("val_", "test_")
             pair = opened.intervals.get(rival)
             interval = "" if pair is None else f", {pair[0]:{form}} to {pair[1]:{form}}"
-            line += f"  {_shown(opened.metrics, rival, form)} ({baseline}{interval})"
+            line += f"  {_shown(opened.metrics, rival, form)} ({baseline or opened.naive}{interval})"
         lines.append(line.rstrip())
     lines += [""] + [f"  {name} is {reason}." for name, reason in opened.undefined.items()]
     if opened.earlier:

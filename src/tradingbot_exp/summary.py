@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.evaluation.names import NAIVE
 from tradingbot_exp.plugins import OWN_METRICS
 from tradingbot_exp.tracking.store import run_page, ui_command
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.tracking.run import TrackedRun
 
-# Label, metric, format, baseline's label, baseline's metric.
+# Label, metric, format, baseline's label (of the forecast that takes no side none), baseline's metric.
 ROWS = (
-    ("MSE", "val_mse", ".4e", "zero forecast", "val_zero_mse"),
+    ("MSE", "val_mse", ".4e", "", "val_zero_mse"),
     ("MAE", "val_mae", ".4e", "", ""),
     ("R2 against the train mean", "val_r2", ".4f", "", ""),
     ("IC (Pearson)", "val_ic", ".4f", "linear model", "val_linear_ic"),
@@ -32,19 +33,21 @@ ROWS = (
 )
 
 
-def metric_lines(metrics: Mapping[str, float]) -> list[str]:
+def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[str]:
     """Lay validation metrics out in two columns, the naive baseline beside the model where there is one.
 
     Parameters
     ----------
     metrics : mapping of str to float
         Missing ones were not defined and are shown as a dash.
+    naive : str
+        What the forecast that takes no side is called: see `naive_name`.
     """
     lines = [f"  {'validation':<28}{'model':>12}  {'baseline'}"]
     for label, name, form, baseline, baseline_name in ROWS:
         line = f"  {label:<28}{_number(metrics, name, form):>12}"
-        if baseline:
-            line += f"  {_number(metrics, baseline_name, form)} ({baseline})"
+        if baseline_name:
+            line += f"  {_number(metrics, baseline_name, form)} ({baseline or naive})"
         lines.append(line)
     own = [f"val_{name}" for name in OWN_METRICS]
     return [*lines, *(f"  {name:<28}{_number(metrics, name, '.4g'):>12}" for name in own)]
@@ -54,7 +57,7 @@ def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
     return format(metrics[name], form) if name in metrics else "-"
 
 
-def print_summary(run: TrackedRun, report: Path | None = None) -> None:
+def print_summary(run: TrackedRun, report: Path | None = None, naive: str = NAIVE[0.0]) -> None:
     """Print the end of a run, and where its report is; a trial of a sweep gets one line."""
     out = sys.stdout
     metrics = run.metrics
@@ -65,7 +68,7 @@ def print_summary(run: TrackedRun, report: Path | None = None) -> None:
         out.write(f"{run.name} ({run.run_id})  final loss {metrics.get('final_loss', float('nan')):.4e}  {epochs}\n")
         out.flush()
         return
-    lines = ["", f"Run {run.name}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics), ""]
+    lines = ["", f"Run {run.name}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics, naive), ""]
     if run.delivery.failure is None:
         lines += [
             *([] if report is None else [f"  report     {report}"]),

@@ -84,6 +84,7 @@ def run(arguments: list[str]) -> int:
         job()
     except KeyboardInterrupt as stopped:
         _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")
+        _say_how_to_go_on()
         _unsent_status(started)
         # A launcher may pass SIGTERM on as a plain KeyboardInterrupt.
         return 128 + (interrupt.received() or (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT))
@@ -123,6 +124,13 @@ def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}{place}"
 
 
+def _say_how_to_go_on() -> None:
+    """Name the command that goes on with a run that did not finish and has a checkpoint."""
+    checkpoints = sys.modules.get("tradingbot_exp.tracking.checkpoints")
+    for command in [] if checkpoints is None else checkpoints.commands():
+        _say(f"Go on with it from its last checkpoint: {command}")
+
+
 def _fail(error: Exception, wants_traceback: bool) -> int:
     if wants_traceback:
         _say(redact("".join(traceback.format_exception(error))))
@@ -130,6 +138,8 @@ def _fail(error: Exception, wants_traceback: bool) -> int:
     expected = isinstance(error, TradingBotError | HydraException | OmegaConfBaseException | OSError)
     if not expected and not wants_traceback:
         _say(f"Set {FULL_ERROR}=1 for the whole traceback.")
+    if not isinstance(error, TradingBotError):  # which would come again
+        _say_how_to_go_on()
     return 1
 
 

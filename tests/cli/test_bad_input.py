@@ -32,6 +32,10 @@ REFUSED = {
     "no equals sign": (["epochs"], ["'epochs'", "KEY=VALUE"]),
     "lost interpolation": (["seed=${sead}"], ["'sead'", "Did you mean 'seed'?"]),
     "a mapping of tags": (["experiment.tags={a: 1}"], ["+experiment.tags.NAME=VALUE"]),
+    "a list for a range": (
+        ["hpo.param_space.learning_rate=[0.1,0.2]"],
+        ["hpo.param_space.learning_rate=choice(1,2,3)"],
+    ),
     "null for a value": (["data.features=null"], ["data.features=null", "needs a value"]),
     "a store in memory": (["tracking.uri=sqlite://"], ["in memory"]),
     "a database that is down": (

@@ -1,23 +1,29 @@
 """Runs what the documentation shows: each command in a fork of this process, which has loaded what is heavy.
 
-Reads a JSON list of steps from standard input, each with `folder`, `kind` (``python`` or ``bash``) and `text`, and
-writes a JSON list with `status` and `output` of each. By itself, a command spends most of its time importing torch.
+Reads a JSON list of steps from standard input, each with `folder`, `kind` (``python`` or ``bash``), `text` and `shown`,
+and writes a JSON list with `status` and `output` of each. By itself, a command spends most of its time importing torch.
+
+`shown` are the run ids in the output that the page shows of a step: where a later step of the page names one of them,
+or its beginning, the id that the step gave here takes its place.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shlex
 import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 PACKAGE = "tradingbot_exp"
+RUN_ID = re.compile(r"\((?:id|run) ([0-9a-f]{32})\)")
+_HEXADECIMAL = re.compile(r"\b[0-9a-f]{8,32}\b")
 
 
 def run_step(folder: Path, kind: str, text: str) -> tuple[int, str]:
@@ -36,6 +42,15 @@ def run_step(folder: Path, kind: str, text: str) -> tuple[int, str]:
         ["bash", "-ec", text], cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout + done.stderr
+
+
+def with_ids(text: str, ids: Mapping[str, str]) -> str:
+    """Put the ids of this store in the place of those that the page shows, or of their beginnings."""
+
+    def replaced(found: re.Match[str]) -> str:
+        return next((own[: len(found[0])] for shown, own in ids.items() if shown.startswith(found[0])), found[0])
+
+    return _HEXADECIMAL.sub(replaced, text)
 
 
 def forked(folder: Path, arguments: list[str], body: Callable[[], object]) -> tuple[int, str]:
@@ -79,8 +94,11 @@ def main() -> None:
     import torch._dynamo  # noqa: F401
 
     results = []
+    known: dict[str, dict[str, str]] = {}
     for step in json.load(sys.stdin):
-        status, output = run_step(Path(step["folder"]), step["kind"], step["text"])
+        ids = known.setdefault(step["folder"], {})
+        status, output = run_step(Path(step["folder"]), step["kind"], with_ids(step["text"], ids))
+        ids.update(zip(step["shown"], RUN_ID.findall(output), strict=False))  # a page shows the first of them
         results.append({"status": status, "output": output})
     json.dump(results, sys.stdout)
 

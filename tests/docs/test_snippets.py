@@ -12,17 +12,22 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from support import REPOSITORY, clean_environment, in_ci
+from host import RUN_ID, with_ids
+from mlflow import MlflowClient
+from support import REPOSITORY, artifact_folder, clean_environment, in_ci
 
+import tradingbot_exp
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+TUTORIAL, TRACKING = REPOSITORY / "docs" / "tutorial.md", REPOSITORY / "docs" / "tracking.md"
 KINDS = ("bash", "python", "yaml", "text")
 # Pages whose commands are run in the folder of the example package.
 IN_EXAMPLE = "extending"
@@ -54,20 +59,23 @@ def quick(command: str) -> str:
     """Shorten a command that would train for long: nothing that a reader would see depends on the epochs."""
     trains = command.startswith("python -m tradingbot_exp.train ") or command == "python -m tradingbot_exp.train"
     bare = shlex.join(shlex.split(command, comments=True))
-    if not trains or "training.epochs" in command or "--help" in command:
+    if not trains or any(word in command for word in ("training.epochs", "training.resume", "--help")):
         return bare
     return f"{bare} training.epochs=2"
 
 
-def steps(page: Path, folder: Path) -> list[dict[str, str]]:
-    """Give what is run of a page, in `folder`."""
-    found = []
+def steps(page: Path, folder: Path) -> list[dict[str, Any]]:
+    """Give what is run of a page, in `folder`; the ids in the output that follows a block are its last command's."""
+    found: list[dict[str, Any]] = []
     for block in blocks(page):
+        if block.kind == "text" and found:
+            found[-1]["shown"] = RUN_ID.findall(block.text)
         if block.reason is not None or block.kind not in ("bash", "python"):
             continue
         texts = [block.text] if block.kind == "python" else [quick(each) for each in commands(block.text)]
-        found += [{"folder": str(folder), "kind": block.kind, "text": text} for text in texts]
-    return [step for step in found if not step["text"].startswith("make ")]
+        run = [text for text in texts if not text.startswith("make ")]
+        found += [{"folder": str(folder), "kind": block.kind, "text": text, "shown": []} for text in run]
+    return found
 
 
 def prepare(folder: Path, page: Path, store: Path) -> None:
@@ -83,15 +91,30 @@ def prepare(folder: Path, page: Path, store: Path) -> None:
     table.rename_axis("date").assign(r=0.01 * values[:, 3]).to_parquet(folder / "table.parquet")
 
 
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def name(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
-@in_ci
-def test_every_command_and_program_of_every_page_runs(tmp_path: Path, store_template: Path) -> None:
-    planned: list[tuple[Path, dict[str, str]]] = []
-    for number, page in enumerate(PAGES):
-        folder = tmp_path / f"{number}-{page.stem}"
+@dataclass(frozen=True)
+class PagesRun:
+    """All pages' steps with what came of each, and the folder of each page."""
+
+    steps: list[tuple[Path, dict[str, Any], dict[str, Any]]]
+    folders: dict[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def pages_run(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> PagesRun:
+    root = tmp_path_factory.mktemp("pages")
+    planned: list[tuple[Path, dict[str, Any]]] = []
+    folders = {page: root / f"{number}-{page.stem}" for number, page in enumerate(PAGES)}
+    for page, folder in folders.items():
         prepare(folder, page, store_template)
         planned += [(page, step) for step in steps(page, folder)]
     host = [sys.executable, str(Path(__file__).with_name("host.py"))]
@@ -100,8 +123,42 @@ def test_every_command_and_program_of_every_page_runs(tmp_path: Path, store_temp
         host, input=asked, env=clean_environment(), capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stderr
-    for (page, step), answer in zip(planned, json.loads(done.stdout), strict=True):
+    answers = json.loads(done.stdout)
+    return PagesRun([(*each, answer) for each, answer in zip(planned, answers, strict=True)], folders)
+
+
+@in_ci
+def test_every_command_and_program_of_every_page_runs(pages_run: PagesRun) -> None:
+    for page, step, answer in pages_run.steps:
         assert answer["status"] == 0, f"{name(page)}: {step['text']}\n{answer['output']}"
+
+
+@in_ci
+def test_the_page_on_tracking_names_all_that_the_runs_of_the_tutorial_have(pages_run: PagesRun) -> None:
+    client = MlflowClient(f"sqlite:///{pages_run.folders[TUTORIAL] / 'mlflow.db'}")
+    runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
+    assert {run.data.tags["run.kind"] for run in runs} == {
+        "training",
+        "study",
+        "trial",
+        "null_study",
+        "test_evaluation",
+    }
+    found: set[str] = set()
+    for run in runs:
+        own = set(run.data.tags) - {"project", "task", "tradingbot.local_id"}  # a user's, and how creation is repeated
+        found |= {tag for tag in own if not tag.startswith("mlflow.")} | set(run.data.metrics)
+        folder = artifact_folder(run)
+        files = (str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+        found |= {file for file in files if not file.startswith("model/")}
+    named = names_on(TRACKING)
+    assert sorted(each for each in found if not any(pattern.fullmatch(each) for pattern in named)) == []
+
+
+def names_on(page: Path) -> list[re.Pattern[str]]:
+    """Give what a page sets as code, outside of blocks; an ellipsis in it stands for anything but a slash."""
+    prose = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return [re.compile(re.escape(each).replace("…", "[^/]+")) for each in re.findall(r"`([^`\n]+)`", prose)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -120,8 +177,10 @@ def test_every_block_of_a_page_has_a_kind_and_what_is_not_run_a_reason(page: Pat
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_what_a_page_points_at_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", text):
-        assert "://" in target or (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", text):
+        there = page.parent / target if target else page
+        assert "://" in target or there.exists(), target
+        assert not anchor or "://" in target or anchor in anchors(there), f"{target}#{anchor}"
     makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     for block in blocks(page):
         for command in commands(block.text) if block.kind == "bash" else []:
@@ -136,6 +195,13 @@ def test_the_configuration_reference_is_what_the_schemas_and_comments_say() -> N
     )
 
 
+def test_the_page_on_python_says_what_each_public_name_takes_and_gives() -> None:
+    rows = re.findall(r"^\| \[?`(\w+)`", (REPOSITORY / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(set(rows) & set(tradingbot_exp.__all__)) == sorted(tradingbot_exp.__all__)
+    methods = {method for method in vars(tradingbot_exp.EnhancedMLflowLogger) if method.startswith("log_")}
+    assert methods <= set(rows)
+
+
 def test_the_snippets_of_a_page_are_found_and_shortened() -> None:
     found = steps(REPOSITORY / "README.md", Path("x"))
     assert len(found) > 8
@@ -144,3 +210,10 @@ def test_the_snippets_of_a_page_are_found_and_shortened() -> None:
         quick("python -m tradingbot_exp.train training.epochs=9") == "python -m tradingbot_exp.train training.epochs=9"
     )
     assert commands("# a\npython -m x \\\n  y\n\nls\n") == ["python -m x    y", "ls"]
+
+
+def test_a_run_that_a_page_names_by_the_id_it_shows_is_the_one_of_this_store() -> None:
+    shown, own = "b4a8322a985f4b7d82fdf064a7eca741", "0123456789abcdef0123456789abcdef"
+    assert RUN_ID.findall(f"Run mlp-ibm-1  (id {shown})\nStudy x  (run {own})") == [shown, own]
+    assert with_ids("diff b4a8322a latest", {shown: own}) == "diff 01234567 latest"
+    assert with_ids("diff c4a8322a deadbeef", {shown: own}) == "diff c4a8322a deadbeef"

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.entities import Run
+from sklearn.linear_model import LinearRegression
 from support import Finished, artifact_folder
 
 from tradingbot_exp import cli, run_hpo_study, train
@@ -21,13 +22,16 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
+from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError, RunError
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import StudySession
 from tradingbot_exp.hpo.space import SearchSpace
-from tradingbot_exp.opening import Opened, open_test_set
+from tradingbot_exp.opening import Opened, _judge, open_test_set
+from tradingbot_exp.opening_table import as_table
+from tradingbot_exp.summary import metric_lines
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store
 from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 from tradingbot_exp.tracking.reading import training_record
@@ -98,6 +102,21 @@ def test_every_validation_metric_has_its_test_metric_with_an_interval_around_it(
         assert low < opened.metrics[name] < high, name
 
 
+def test_of_several_folds_the_rivals_learn_from_the_rows_of_the_model_that_is_kept() -> None:
+    config = compose_config(["data=synthetic", "data.synthetic.bars=500", "evaluation.scheme=walk_forward"])
+    data = prepare_data(config.data)
+    last = fold_views(data, config.evaluation)[-1]
+    assert len(last.train) > len(data.train)
+    actual = data.targets(data.test)
+    found = _judge(config, data, np.zeros(len(actual))).metrics
+    level = last.targets(last.train).mean()
+    assert found["test_train_mean_mse"] == pytest.approx(np.mean((actual - level) ** 2), rel=1e-12)
+    assert found["test_r2"] == pytest.approx(1 - (actual**2).sum() / ((actual - level) ** 2).sum(), abs=1e-12)
+    fitted = LinearRegression().fit(data.raw[last.train.rows], last.targets(last.train))
+    wanted = np.mean((actual - fitted.predict(data.raw[data.test.rows])) ** 2)
+    assert found["test_linear_mse"] == pytest.approx(wanted, rel=1e-6)
+
+
 def test_the_opening_is_a_run_of_its_own_that_says_when_who_what_and_which_dates(opened: Opened, store: Store) -> None:
     record = store.client.get_run(opened.evaluation_run_id)
     tags = record.data.tags
@@ -159,6 +178,15 @@ def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not
     assert seen and {each.evaluated for each in seen} == {opened.run_id}
     assert training_record(store, find_run(store, other_market.run_id)).others_opened == ()
     assert training_record(store, find_run(store, opened.run_id)).others_opened == ()
+
+
+def test_of_directions_the_forecast_that_takes_no_side_is_a_coin_flip(opened: Opened) -> None:
+    direction = ["data=synthetic", "data.synthetic.seed=9", "data.target=direction", "training.loss=bce"]
+    of_directions = open_test_set(train([*QUICK, *direction]).run_id)
+    for each, name in ((opened, "zero forecast"), (of_directions, "coin flip")):
+        assert f"{each.metrics['test_zero_mse']:.4e} ({name}, " in as_table(each)
+        assert f" ({name})" in "\n".join(metric_lines(each.metrics, each.naive))
+    assert of_directions.metrics["test_zero_mse"] == 0.25
 
 
 @pytest.fixture(scope="module")

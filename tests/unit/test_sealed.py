@@ -22,6 +22,7 @@ from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 SMALL = ["data=synthetic", "data.synthetic.bars=400", "training.epochs=3", "training.progress=off"]
 SHAPES = {
     "rows": [],
+    "folds": ["evaluation.scheme=purged_kfold", "evaluation.folds=3"],
     "windows ahead": ["data.sequence_length=5", "data.horizon=3", "training.early_stopping=2"],
 }
 

@@ -46,6 +46,11 @@ class _Base:
         return config
 
     @cached_property
+    def is_plain(self) -> bool:
+        """Whether no value follows another that a study varies."""
+        return not _refers(self.config)
+
+    @cached_property
     def finalized(self) -> Config:
         """The first job's configuration, resolved and checked."""
         return finalize(self.config, _task(self.overrides))
@@ -122,6 +127,28 @@ class Composed:
         return vary(base, values) if values else copy.deepcopy(base)
 
 
+class ReusingLoader:
+    """Composes the jobs of a launcher that starts one after another: what one took serves those that follow.
+
+    Parameters
+    ----------
+    loader : ConfigLoader
+        Hydra's.
+    """
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._base: _Base | None = None
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """Give a job's configuration as Hydra composes it, but for the job's number, which the launcher sets."""
+        varied = None if self._base is None else _varied(self._base, sweep_overrides)
+        if self._base is None or varied is None:
+            self._base = _Base(self._loader.load_sweep_config(master_config, sweep_overrides), sweep_overrides)
+            varied = []
+        return Composed(sweep_overrides, self._base, varied).config(0)
+
+
 def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Sequence[str]]) -> list[Composed]:
     """Compose the configurations of a batch of jobs.
 
@@ -136,26 +163,27 @@ def compose(loader: ConfigLoader, master: DictConfig, job_overrides: Sequence[Se
     """
     first = job_overrides[0]
     base = _Base(loader.load_sweep_config(master, list(first)), first)
-    same = not _refers(base.config)
     jobs = [Composed(list(first), base)]
     for overrides in job_overrides[1:]:
-        varied = _varied(first, overrides) if same else None
+        varied = _varied(base, overrides)
         if varied is None:
             jobs.append(Composed(list(overrides), _Base(loader.load_sweep_config(master, list(overrides)), overrides)))
         else:
             jobs.append(Composed(list(overrides), base, varied))
-    if any(job._base is base for job in jobs[1:]):
-        # As the object is shared, the first job's own values are applied anew like the others'.
-        changed = {word.key_or_group for job in jobs[1:] for word in job._varied}
-        jobs[0]._varied = [word for word in _parsed(first) if word.key_or_group in changed]
+    sharing = [job for job in jobs if job._base is base]
+    changed = {word.key_or_group for job in sharing for word in job._varied}
+    for job in sharing:
+        # They write into one object, so each writes all that any of them changes.
+        missing = changed - {word.key_or_group for word in job._varied}
+        job._varied += _parsed([word for word in job.overrides if _key(word) in missing])
     return jobs
 
 
-def _varied(first: Sequence[str], overrides: Sequence[str]) -> list[Override] | None:
-    """Give all overrides that a study varies, or None if they are more than plain values of keys that the first has."""
-    if [_key(word) for word in first] != [_key(word) for word in overrides]:
+def _varied(base: _Base, overrides: Sequence[str]) -> list[Override] | None:
+    """Give the overrides whose values differ from the base's; None if jobs differ in more than plain values."""
+    if not base.is_plain or [_key(word) for word in base.overrides] != [_key(word) for word in overrides]:
         return None
-    changed = [word for word, other in zip(overrides, first, strict=True) if word != other]
+    changed = [word for word, other in zip(overrides, base.overrides, strict=True) if word != other]
     keys = {_key(word) for word in changed}
     rates = keys & set(LEARNING_RATES)
     if rates and not set(LEARNING_RATES) <= {_key(word) for word in overrides}:

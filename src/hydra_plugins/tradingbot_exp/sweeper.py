@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -18,6 +18,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
+
+from hydra_plugins.tradingbot_exp.composing import ReusingLoader
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -58,6 +60,9 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
         self.config = config
+        if _is_basic(config):
+            reusing: Any = ReusingLoader(hydra_context.config_loader)
+            hydra_context = replace(hydra_context, config_loader=reusing)
         self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
@@ -92,7 +97,7 @@ class StudySweeper(Sweeper):
         space = space.without(word.lstrip("+").partition("=")[0] for word in fixed)
         launcher = str(self.config.hydra.launcher._target_)
         _refuse_unreachable(config.hpo.pruner, launcher, config.hpo.storage or "")
-        if config.hpo.n_jobs > 1 and launcher.endswith(".BasicLauncher"):
+        if config.hpo.n_jobs > 1 and _is_basic(self.config):
             log.warning(
                 "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
                 "it knows the first one's value. Add hydra/launcher=stacked (or joblib) to run them at once.",
@@ -158,6 +163,11 @@ class StudySweeper(Sweeper):
             return [Lost(str(error).partition("\n")[0]) for _ in jobs]
         session.drop_losers()
         return [_outcome(job_return) for job_return in returns]
+
+
+def _is_basic(config: DictConfig) -> bool:
+    """Whether jobs are launched one after another, in this process."""
+    return str(config.hydra.launcher._target_).endswith(".BasicLauncher")
 
 
 def _refuse_unreachable(pruner: str, launcher: str, storage: str) -> None:

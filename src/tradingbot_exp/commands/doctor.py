@@ -178,7 +178,9 @@ class Visit:
     def shown(self) -> str:
         """Write the round for a person."""
         lines = [f"sent {each['records']} records of run {each['run_id']} to {each['uri']}" for each in self.sent]
-        lines += [wrapped_line("mended", text, 0, 10) for text in self.mended]
+        for text in self.mended:
+            first, *commands = text.split("\n")
+            lines += [wrapped_line("mended", first, 0, 10), *(f"{'':10}{command}" for command in commands)]
         lines += [f"records are waiting in {folder}; send them with: doctor --fix" for folder in self.unsent]
         for found in self.left:
             lines.append(wrapped_line("found", found.what, 0, 10))

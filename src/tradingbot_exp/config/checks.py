@@ -157,11 +157,13 @@ def _check_model(config: Config) -> None:
 
 def _check_training(config: Config) -> None:
     training = config.training
-    clip, patience = training.gradient_clip, training.early_stopping
+    clip, patience, every = training.gradient_clip, training.early_stopping, training.checkpoint_every
     if clip is not None and not (_is_number(clip) and clip > 0):
         raise _wrong("training.gradient_clip", clip, "a number above 0, or null for no clipping")
     if patience is not None and not (_is_whole(patience) and patience >= 1):
         raise _wrong("training.early_stopping", patience, "a whole number of epochs, 1 or more, or null for off")
+    if every is not None and not (_is_whole(every) and every >= 1):
+        raise _wrong("training.checkpoint_every", every, "a whole number of epochs, 1 or more, or null for none")
     if training.precision == "bf16-mixed" and training.device == "mps":
         raise ConfigError("training.precision=bf16-mixed is not there on mps: use float32.")
     if training.precision == "float64" and training.device == "mps":

@@ -97,6 +97,16 @@ def _no_list(key: str, found: re.Match[str]) -> str:
     return f"{key} takes a list, such as [64, 32], also of one."
 
 
+def _other_kind(key: str, found: re.Match[str]) -> str:
+    said = f"{key or 'A value'} cannot become a list where it is a mapping, or a mapping where it is a list."
+    if not key.startswith("hpo.param_space."):
+        return said
+    return (
+        f"{said} Right would be '{key}=choice(1,2,3)' for a choice, and for a range "
+        f"'{key}=interval(0.1,0.9)' or, of whole numbers, '{key}=range(1,9)'."
+    )
+
+
 def _circular(key: str, found: re.Match[str]) -> str:
     return f"{key or 'A value'} refers to itself, directly or through other keys. Give it a value."
 
@@ -129,6 +139,7 @@ _EXPLAINERS = (
         _not_null,
     ),
     (re.compile(r"Invalid value assigned: .* is not a ListConfig"), _no_list),
+    (re.compile(r"Cannot merge incompatible container types"), _other_kind),
     (re.compile(r"Recursive interpolation detected|maximum recursion depth"), _circular),
     (
         re.compile(r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error"),

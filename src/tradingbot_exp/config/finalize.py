@@ -63,7 +63,8 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
     remember(config.hpo.storage)
     _settle(config)
     load_plugins(config.plugins)
-    check(config, own_data=own_data)
+    if config.training.resume is None:  # else the configuration of that run counts, and is checked when it is read
+        check(config, own_data=own_data)
     return config
 
 
@@ -71,7 +72,7 @@ def _settle(config: Config) -> None:
     """Give values that can be written in several ways their one form."""
     if config.data.split.train_end or config.data.split.val_end:
         config.data.split.train = config.data.split.val = config.data.split.test = None
-    for switch in ("early_stopping", "gradient_clip"):
+    for switch in ("early_stopping", "gradient_clip", "checkpoint_every"):
         if getattr(config.training, switch) is False or getattr(config.training, switch) in ("off", "none"):
             setattr(config.training, switch, None)
 
@@ -177,8 +178,8 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
 
     Covered are `seed`, `plugins`, `data` (files by their content's fingerprint, not by path or label), `model`,
     `training` and `evaluation`. Not covered, as none of it changes a run's numbers: `experiment`,
-    `tracking`, `hpo` (its values arrive in `model` and `training`), the progress display, and keys that the
-    validation scheme does not read. Keys are sorted, so neither their order nor the way they were composed matters.
+    `tracking`, `hpo` (its values arrive in `model` and `training`), the progress display, checkpoints, and keys that
+    the validation scheme does not read. Keys are sorted, so neither their order nor the way they were composed matters.
     """
     tree = asdict(config)
     covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
@@ -188,7 +189,8 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
         del covered["model"]["options"]
     if config.plugins:
         covered["plugins"] = sorted(config.plugins)
-    del covered["training"]["progress"]
+    for name in ("progress", "checkpoint_every", "resume"):
+        del covered["training"][name]
     _leave_unread_out(covered["evaluation"], config.data.horizon)
     covered["data"]["fingerprint"] = data_fingerprint
     canonical = json.dumps(_whole(covered), sort_keys=True, separators=(",", ":"), default=str)

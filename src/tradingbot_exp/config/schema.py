@@ -112,6 +112,8 @@ class TrainingConfig:
     device: str = "auto"
     precision: str = "float32"
     progress: str = "auto"
+    checkpoint_every: Any = None
+    resume: str | None = None
 
 
 @dataclass

@@ -167,6 +167,10 @@ def max_drawdown(returns: ArrayLike) -> float:
     -------
     float
         Between −1 and 0: −0.25 is a loss of a quarter. ``nan`` for no bars.
+
+    References
+    ----------
+    Bacon (2008), see `cagr`, chapter 4: the largest individual drawdown.
     """
     (r,) = vectors(returns=returns)
     if not r.size:
@@ -240,6 +244,11 @@ def turnover(position: ArrayLike) -> float:
     float
         Between 0 and 2 for positions within ±1: 2 is from long to short, or back, at each bar. ``nan`` for no
         bars.
+
+    References
+    ----------
+    DeMiguel, Garlappi & Uppal (2009), "Optimal versus naive diversification", Review of Financial Studies 22(5), where
+    turnover is the mean sum of absolute trades; there against weights that have drifted with prices.
     """
     (p,) = vectors(position=position)
     return float(np.mean(_changes(p))) if p.size else float("nan")

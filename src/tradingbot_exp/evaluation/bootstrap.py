@@ -179,7 +179,8 @@ def bootstrap_interval(
 
     References
     ----------
-    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13, for the percentile interval.
+    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13, for the percentile interval, and chapter
+    16 for the p-value, from resampled values that are shifted so that their mean is 0.
     """
     return bootstrap_intervals(series, [statistic], level=level, draws=draws, block=block, horizon=horizon, seed=seed)[
         0

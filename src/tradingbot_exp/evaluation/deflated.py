@@ -38,7 +38,12 @@ class Moments:
 
 
 def moments(returns: ArrayLike) -> Moments | str:
-    """Measure returns, shape (n,), one a bar; gives why not, in words, for fewer than 3 bars or constant ones."""
+    """Measure returns, shape (n,), one a bar; gives why not, in words, for fewer than 3 bars or constant ones.
+
+    References
+    ----------
+    Bailey & López de Prado (2012), see `probabilistic_sharpe`, equation 11, which these enter.
+    """
     (r,) = vectors(returns=returns)
     if r.size < 3:
         return f"there are {r.size} returns, and it takes at least 3"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats, vectors
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS
+from tradingbot_exp.evaluation.names import BACKTEST_METRICS, OBJECTIVES
 
 Family = Literal["loss", "return"]
 _LOSSES = ("val_loss", "train_loss", "final_loss", "best_val_loss", "val_mse", "val_mae")
@@ -84,8 +84,15 @@ class StudyEvidence:
 
     @property
     def backwards(self) -> bool:
-        """Whether the study looked for the worst value instead of the best."""
-        return self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
+        """Whether the study looked for the worst value instead of the best; of a user's own metric nobody knows."""
+        return self.metric in OBJECTIVES and self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
+
+    @property
+    def ranking(self) -> str:
+        """By what cross-validation ranks trials, of `overfitting.RANKINGS`: the metric itself, or what is nearest."""
+        if self.family == "loss":
+            return "mean"
+        return {"val_sortino": "sortino", "val_cagr": "mean"}.get(self.metric, "sharpe")
 
     @property
     def count(self) -> int:
@@ -153,7 +160,13 @@ def loss_gains(actual: ArrayLike, forecasts: ArrayLike, train_mean: float, loss:
     Returns
     -------
     ndarray, shape (n, K)
-        Above 0 where the trial was nearer; NaN where its forecast is.
+        In the loss's unit; above 0 where the trial was nearer, NaN where its forecast is.
+
+    References
+    ----------
+    Diebold & Mariano (1995), "Comparing predictive accuracy", Journal of Business & Economic Statistics 13(3): the
+    loss differential; Huber (1964), "Robust estimation of a location parameter", Annals of Mathematical Statistics
+    35(1), for his loss.
     """
     (a,) = vectors(actual=actual)
     f = np.asarray(forecasts, dtype=np.float64)

@@ -25,6 +25,11 @@ def mse(actual: ArrayLike, forecast: ArrayLike) -> float:
     -------
     float
         In the target's unit squared; ``nan`` for no bars, ``inf`` where a square is too large for a float.
+
+    References
+    ----------
+    Hyndman & Koehler (2006), "Another look at measures of forecast accuracy", International Journal of Forecasting
+    22(4), section 2.1.
     """
     a, f = vectors(actual=actual, forecast=forecast)
     with np.errstate(over="ignore"):
@@ -43,6 +48,10 @@ def mae(actual: ArrayLike, forecast: ArrayLike) -> float:
     -------
     float
         In the target's unit; ``nan`` for no bars.
+
+    References
+    ----------
+    Hyndman & Koehler (2006), see `mse`.
     """
     a, f = vectors(actual=actual, forecast=forecast)
     return float(np.mean(np.abs(a - f))) if a.size else float("nan")
@@ -115,6 +124,11 @@ def rank_ic(actual: ArrayLike, forecast: ArrayLike) -> float:
     -------
     float
         Between −1 and 1; ``nan`` for fewer than 2 bars, or if either is constant.
+
+    References
+    ----------
+    Spearman (1904), "The proof and measurement of association between two things", American Journal of Psychology
+    15(1); Grinold & Kahn (1999), see `ic`.
     """
     a, f = vectors(actual=actual, forecast=forecast)
     return ic(_ranks(a), _ranks(f))
@@ -137,6 +151,11 @@ def hit_rate(actual: ArrayLike, forecast: ArrayLike, threshold: float = 0.0) -> 
     -------
     float
         Between 0 and 1; ``nan`` if no bar's actual value is off the threshold.
+
+    References
+    ----------
+    Pesaran & Timmermann (1992), "A simple nonparametric test of predictive performance", Journal of Business &
+    Economic Statistics 10(4): the proportion of times that the sign is predicted correctly.
     """
     a, f = vectors(actual=actual, forecast=forecast)
     moved = a != threshold

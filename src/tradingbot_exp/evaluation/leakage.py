@@ -4,11 +4,15 @@ What a model is given at row t may depend on the bars up to t alone. So the feat
 end at t, and on bars whose future was changed, and the rows up to t must not move. The scaler must be that of the
 train rows, and no label of one block may reach into the next. Columns that cannot be computed again are compared
 with the target instead: see `tradingbot_exp.evaluation.suspicion`.
+
+Of the default run it takes 2.0 % (18 of 900 ms of processor time; 1.9 to 2.2 % in seven runs of a warm process, gate
+and run by turns, on 2026-11-25), and of a first run, which imports everything, 0.4 %.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -36,6 +40,13 @@ Not bit for bit, since a feature may sum its past in another order when there ar
 its size, or some thousand times that. A float32 input tells 6e-8 apart, so a leak below this cannot reach a network.
 """
 _CUT, _CHANGED = "are left out", "are changed"
+_MORE = 40
+"""Further bars that the data are made to end with, where features are quickly computed.
+
+A feature that looks ahead on a share q of the bars alone, such as one day a month, is seen at each point with the
+probability q: at 44 in 90 % of cases for 5 % of the bars, at 4 in 19 %.
+"""
+_QUICK = 0.2  # seconds of processor time that the first four points may take for there to be more
 _SEARCH = 40  # bars to go back for a row inside its day, week and month
 _checked: WeakKeyDictionary[PreparedData, LeakReport] = WeakKeyDictionary()
 
@@ -111,7 +122,8 @@ def check_features_know_no_future(
     """Compute features again on bars that are cut, and on bars whose future is changed, and see the past unmoved.
 
     Both are done twice: once inside the train rows, and once inside the validation rows. A point lies inside its day,
-    week and month where there is such a bar, so that a feature that looks to the end of one is caught.
+    week and month where there is such a bar, so that a feature that looks to the end of one is caught. If that was
+    quick, the bars are cut at 40 more points all over train and validation rows, for features that seldom look ahead.
 
     Parameters
     ----------
@@ -124,7 +136,7 @@ def check_features_know_no_future(
     Returns
     -------
     cut, changed : list of str
-        Dates of the points.
+        Dates of the points; at the end of `cut` how many more there were.
 
     Raises
     ------
@@ -139,11 +151,26 @@ def check_features_know_no_future(
     cuts = [_inside_its_periods(index, (train + last_train) // 2), _inside_its_periods(index, (val + last_val) // 2)]
     changes = [_inside_its_periods(index, last_train), _inside_its_periods(index, last_val)]
     whole = data.raw[: data.val.stop, columns]
-    for t, deed in ((cuts[0], _CUT), (cuts[1], _CUT), (changes[0], _CHANGED), (changes[1], _CHANGED)):
+
+    def see(t: int, deed: str) -> None:
         other = bars.iloc[: t + 1].copy() if deed == _CUT else _with_another_future(bars, t)
         again = _compute(other, names, index[t], deed)
         _see_unmoved((whole[: t + 1 - warmup], again[warmup : t + 1]), names, bars, t, deed)
-    return [_day(index[t]) for t in cuts], [_day(index[t]) for t in changes]
+
+    started, more = time.process_time(), []
+    for t, deed in ((cuts[0], _CUT), (cuts[1], _CUT), (changes[0], _CHANGED), (changes[1], _CHANGED)):
+        see(t, deed)
+    if time.process_time() - started < _QUICK:
+        more = [f"{_MORE} other bars"]
+        for part in range(_MORE):
+            see(_between(train, last_val, part), _CUT)
+    return [*(_day(index[t]) for t in cuts), *more], [_day(index[t]) for t in changes]
+
+
+def _between(first: int, last: int, part: int) -> int:
+    """Give a bar of the given one of `_MORE` equal parts, at a place in it that keeps no step with any calendar."""
+    share = (part + (part + 1) * 0.6180339887498949 % 1) / _MORE  # the golden ratio
+    return first + int(share * (last - first))
 
 
 def _inside_its_periods(index: pd.DatetimeIndex, t: int) -> int:

@@ -61,6 +61,7 @@ def superiority(
     seed: int = 0,
     block: float | None = None,
     horizon: int = 1,
+    held: int = 1,
     small_sample: bool = True,
 ) -> Superiority:
     """Test whether any of K rivals beats a benchmark, allowing for their number and for what they share.
@@ -73,9 +74,12 @@ def superiority(
     draws, seed : int
         Resamples of the stationary bootstrap.
     block : float, optional
-        Mean block length in bars; the median over the rivals of `block_lengths` if not given.
+        Mean block length in bars; if not given, the median of `block_lengths` over the rivals whose gain varies.
     horizon : int
         Bars over which one gain overlaps the next ones: blocks are at least as long.
+    held : int
+        Bars over which gains may be tied to each other without an overlap, as those of a position that is held:
+        blocks are at least as long, and nothing else is allowed for.
     small_sample : bool
         Allow for ω being an estimate, by comparing not the studentised means themselves with the resamples but
         their normal scores under Student's t (the resamples are not studentised anew, which would do the same at a
@@ -113,7 +117,7 @@ def superiority(
     d = d[:, moving]
     d = d / np.abs(d).max(axis=0)  # the test does not depend on the scale, and squares must not under- or overflow
     length = float(np.median(block_lengths(d))) if block is None else block
-    length = min(max(length, float(horizon), 1.0), float(n))
+    length = min(max(length, float(horizon), float(held), 1.0), float(n))
     spread = _long_run_deviation(d, length)
     mean = d.mean(axis=0)
     t = np.where(spread > 0, math.sqrt(n) * mean / np.where(spread > 0, spread, 1.0), 0.0)

@@ -9,6 +9,10 @@ studies, were tried as well: N in all, the larger of the study's own count and t
 multiplied by N / K (Bonferroni): as if the search had consisted of N / K searches of this size, of which the best
 alone is shown. That holds however the searches depend on each other, and also where the K are the best of the N.
 
+In a market that fell, whatever was out of it or short beats buy and hold, as whatever was long makes money in one that
+rose. So there the winner has to beat the share of the market that it held on average as well, and of the two p-values
+the larger counts.
+
 A winner is real where the p-value so corrected is below 0.025: a test of one side at the level that is customary for
 two. The deflated Sharpe ratio, the probability of overfitting and the rest support or contradict, and say so.
 """
@@ -16,11 +20,10 @@ two. The deflated Sharpe ratio, the probability of overfitting and the rest supp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tradingbot_exp.evaluation.block_length import block_lengths
 from tradingbot_exp.evaluation.estimate import Estimate, undefined
 from tradingbot_exp.evaluation.evidence import Complete, StudyEvidence, complete
 from tradingbot_exp.evaluation.overfitting import Overfitting, overfitting
@@ -114,11 +117,15 @@ class WinnerTest:
     part : Complete or None
         What was tested; None if there was nothing.
     superiority : Superiority or None
+    timing : float or None
+        The winner's p-value against its own average share of the market, corrected likewise; None where that was not
+        asked: see `winner_test`.
     """
 
     p_value: Estimate
     part: Complete | None
     superiority: Superiority | None
+    timing: float | None = None
 
     @property
     def word(self) -> Word:
@@ -152,19 +159,50 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
     test = winner_test(evidence, draws=draws, seed=seed)
     support, cscv = sharpe_support(evidence), _overfitting(evidence, test.part)
     headline, reasons = words(
-        evidence, test.word, test.p_value, test.part, spa=test.superiority, support=support, cscv=cscv
+        evidence,
+        test.word,
+        test.p_value,
+        test.part,
+        spa=test.superiority,
+        support=support,
+        cscv=cscv,
+        timing=test.timing,
     )
-    tested = 0 if test.part is None else test.part.columns.size
+    made = test.part is not None and test.superiority is not None and not test.superiority.problem
+    tested = test.part.columns.size if test.part is not None and made else 0
     counts = evidence.count, evidence.tried, evidence.ever, evidence.planned
     return Verdict(test.word, headline, reasons, test.p_value, *counts, tested, test.superiority, support, cscv)
 
 
 def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> WinnerTest:
-    """Make the test alone that the verdict's word rests on; see `judge`."""
+    """Make the test alone that the verdict's word rests on; see `judge`.
+
+    What beats buy and hold in a market that fell on these bars is tested once more, on what is left of each trial's
+    returns without the share of the market that they move with (slope of a regression; the mean of the rest is the
+    performance of Jensen (1968), "The performance of mutual funds in the period 1945–1964", Journal of Finance 23(2)).
+    """
     gains = evidence.gains if evidence.family == "loss" else evidence.excess
     part = None if gains is None or evidence.winner is None else complete(gains, evidence.winner)
     spa = None if part is None else _tested(evidence, part, draws, seed)
-    return WinnerTest(_p_value(evidence, part, spa), part, spa)
+    p_value = _p_value(evidence, part, spa)
+    if part is None or p_value.value is None or p_value.value >= LEVEL:
+        return WinnerTest(p_value, part, spa)
+    timing = _timing(evidence, part, draws, seed)
+    larger = p_value.value if timing is None else max(p_value.value, timing)
+    return WinnerTest(Estimate(larger), part, spa, timing)
+
+
+def _timing(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> float | None:
+    """Give the winner's p-value against its own share of the market; None where the market did not fall."""
+    if evidence.family == "loss" or evidence.market is None or evidence.returns is None:
+        return None
+    market = evidence.market[part.rows]
+    if market.mean() >= 0 or not np.ptp(market):
+        return None
+    returns, moves = evidence.returns[np.ix_(part.rows, part.columns)], market - market.mean()
+    alone = replace(part, values=returns - np.outer(market, moves @ returns / (moves @ moves)))
+    p_value = _p_value(evidence, alone, _tested(evidence, alone, draws, seed)).value
+    return 1.0 if p_value is None else p_value
 
 
 def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> Superiority:
@@ -176,8 +214,7 @@ def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> S
     if evidence.family == "loss":
         return superiority(part.values, draws=draws, seed=seed, horizon=evidence.horizon)
     # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
-    block = max(float(np.median(block_lengths(part.values))), float(evidence.horizon))
-    return superiority(part.values, draws=draws, seed=seed, block=block)
+    return superiority(part.values, draws=draws, seed=seed, held=evidence.horizon)
 
 
 def _p_value(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> Estimate:
@@ -207,9 +244,9 @@ def _nothing_to_test(evidence: StudyEvidence) -> str:
 
 
 def _overfitting(evidence: StudyEvidence, part: Complete | None) -> Overfitting | None:
-    """Cross-validate the choice of the winner, ranking trials as the study did."""
-    if evidence.family == "loss" or part is None or evidence.returns is None:
-        return None if part is None else overfitting(part.values, "mean", horizon=evidence.horizon)
-    net = evidence.returns[np.ix_(part.rows, part.columns)]
-    rankings = {"val_sortino": "sortino", "val_cagr": "mean"}
-    return overfitting(net, rankings.get(evidence.metric, "sharpe"))
+    """Cross-validate the choice of the winner, ranking trials as the study did: by gains, or by net returns."""
+    if part is None:
+        return None
+    if evidence.family == "loss" or evidence.returns is None:
+        return overfitting(part.values, evidence.ranking, horizon=evidence.horizon)
+    return overfitting(evidence.returns[np.ix_(part.rows, part.columns)], evidence.ranking)

@@ -24,13 +24,14 @@ def words(
     spa: Superiority | None,
     support: Support,
     cscv: Overfitting | None,
+    timing: float | None = None,
 ) -> tuple[str, tuple[str, ...]]:
     """Give the headline and the reasons of a verdict; see `judge` for what they are made of."""
-    reasons = [*_test(evidence, part, spa), *_correction(evidence, part)]
-    reasons += [*_sharpe(evidence, support), *_choice(word, cscv)]
+    reasons = [*_test(evidence, part, spa), *_timing(timing), *_correction(evidence, part)]
+    reasons += [*_sharpe(evidence, support), *_choice(evidence, word, cscv)]
     if word == "cannot be told":
         reasons = [f"The verdict is {p_value.problem}.", *reasons]
-    return _headline(evidence, word, p_value, part), tuple(reasons)
+    return _headline(evidence, word, p_value, part, timing), tuple(reasons)
 
 
 def shown_p(p: float) -> str:
@@ -44,13 +45,20 @@ def _against(evidence: StudyEvidence) -> str:
     return "the train-mean forecast" if evidence.family == "loss" else "buy and hold"
 
 
-def _headline(evidence: StudyEvidence, word: Word, p_value: Estimate, part: Complete | None) -> str:
+def _headline(
+    evidence: StudyEvidence, word: Word, p_value: Estimate, part: Complete | None, timing: float | None
+) -> str:
     rival = _against(evidence)
     if p_value.value is None or part is None:
         return f"Cannot be told: {p_value.problem.removeprefix('not defined, because ')}."
     counted = f"with all {evidence.count:,} configurations tried counted" if evidence.count > 1 else "in its only trial"
     if word == "real":
         return f"Real: the winner beats {rival} by more than luck explains, {counted} (p {shown_p(p_value.value)})."
+    if timing is not None:
+        return (
+            "Not shown: the winner beats buy and hold, as all does that is out of a market that falls, but luck "
+            f"explains its lead over holding the same share of the market throughout (p {shown_p(p_value.value)})."
+        )
     gains = part.values[:, part.winner]
     if not np.ptp(gains):
         return f"Not shown: the winner does the same as {rival} on every bar, or worse by the same amount."
@@ -83,6 +91,15 @@ def _test(evidence: StudyEvidence, part: Complete | None, spa: Superiority | Non
     return sentences
 
 
+def _timing(timing: float | None) -> list[str]:
+    if timing is None:
+        return []
+    return [
+        "The market fell on these bars, and all that is out of it or short then beats buy and hold. Against the share "
+        f"of the market that it held on average, the winner has p {shown_p(timing)}."
+    ]
+
+
 def _correction(evidence: StudyEvidence, part: Complete | None) -> list[str]:
     if part is None:
         return []
@@ -90,9 +107,10 @@ def _correction(evidence: StudyEvidence, part: Complete | None) -> list[str]:
     if count == tested:
         return []
     counts = f"{evidence.tried:,} in this study" + (f", {evidence.ever:,} ever on these bars" if evidence.ever else "")
+    more = f"{count - tested:,} more configurations were" if count - tested > 1 else "1 more configuration was"
     return [
-        f"{count - tested:,} more configurations were tried than can be tested ({counts}): pruned, failed or in "
-        f"earlier studies. So p counts {count / tested:.3g} times."
+        f"{more} tried than can be tested ({counts}): pruned, failed, or tried "
+        f"before. So p counts {count / tested:.3g} times."
     ]
 
 
@@ -110,7 +128,8 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
         effective = support.dsr_effective.value
         also = ""
         if effective is not None and support.effective.value is not None:
-            also = f" ({effective:.2f} if they count as {support.effective.value:.0f} independent ones)"
+            alike = f"{support.effective.value:.0f}"
+            also = f" ({effective:.2f} if they count as {alike} independent one{'s' * (alike != '1')})"
         sentences.append(
             f"The probability that this is more than the luck of the best is {support.dsr.value:.2f}{also}: the "
             "deflated Sharpe ratio, which should be at least 0.95."
@@ -125,13 +144,16 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
     return sentences
 
 
-def _choice(word: Word, cscv: Overfitting | None) -> list[str]:
+def _choice(evidence: StudyEvidence, word: Word, cscv: Overfitting | None) -> list[str]:
     if cscv is None:
         return []
     if cscv.problem:
         return [f"The probability of backtest overfitting is {cscv.problem}."]
+    score = {"mean": "mean gain", "sharpe": "Sharpe ratio", "sortino": "Sortino ratio"}[evidence.ranking]
+    if evidence.family == "return":
+        score = f"{score.replace('gain', 'return')} after costs"
     sentence = (
-        f"The best on one half of the bars is in the lower half of the trials on the other half in "
+        f"By {score}, the best on one half of the bars is in the lower half of the trials on the other half in "
         f"{100 * cscv.probability:.0f} % of {cscv.logits.size:,} splits (probability of backtest overfitting)"
     )
     if word == "real" and cscv.probability > 0.5:

@@ -17,7 +17,8 @@ from tradingbot_exp.plugins import plugins_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (
-    *("experiment.run_name", "experiment.description", "experiment.tags", "tracking", "training.progress"),
+    *("experiment.run_name", "experiment.description", "experiment.tags", "tracking"),
+    *("training.progress", "training.checkpoint_every", "training.resume"),
     *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
     *("hpo.reseeds", "hpo.null_replays"),
     *("data.name", "data.path", "data.symbol", "data.options"),
@@ -26,7 +27,7 @@ _NOT_DEFINING = (
 _NOT_DECIDING = (
     *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
     *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
-    *("opening.py", "opening_table.py", "hpo/outlook.py"),
+    *("opening.py", "opening_table.py", "resuming.py", "hpo/outlook.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
     *("hpo/matrices.py", "hpo/judgement.py", "hpo/judgement_words.py", "hpo/reseeding.py", "hpo/null_replay.py"),
 )

@@ -16,6 +16,7 @@ from filelock import FileLock
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.evidence import StudyEvidence, loss_gains
+from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.evaluation.verdict import Verdict, judge
 from tradingbot_exp.experiment import load_data
 from tradingbot_exp.hpo.judgement_words import replays_in_words, seeds_in_words
@@ -23,6 +24,7 @@ from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS
 from tradingbot_exp.hpo.null_replay import replay
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.reseeding import reseed
+from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.outcome import periods_per_year
 from tradingbot_exp.tracking.store import reason, wrapped
 
@@ -73,6 +75,7 @@ def judge_study(
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
         if winner is not None:
+            _record(session, found | earlier)  # other seeds and replays may take long, and be interrupted
             given = earlier.get("seeds")
             found["seeds"] = _attempt(lambda: reseed(session, winner, given), "The winner cannot be trained again")
             _record(session, found | {"null_replays": earlier.get("null_replays")})
@@ -98,8 +101,8 @@ def evidence_of(
 ) -> StudyEvidence:
     """Gather what the verdict rests on: see `StudyEvidence`.
 
-    Gains are in the unit of the metric, of a metric that is no loss in that of `training.loss`. In each fold they are
-    gains over the mean of that fold's own train rows.
+    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
+    each fold they are gains over the mean of that fold's own train rows.
     """
     from tradingbot_exp.hpo.results import configurations
 
@@ -152,7 +155,7 @@ def loss_of(metric: str, loss: str, searched: bool) -> str:
     searched : bool
         Whether `training.loss` differs among trials, which are then compared by their squared errors.
     """
-    own = {"val_mse": "mse", "val_mae": "mae"}.get(metric)
+    own = {"val_mse": "mse", "val_r2": "mse", "val_mae": "mae"}.get(metric)
     return own or ("mse" if searched else loss)
 
 
@@ -172,14 +175,22 @@ def _judged(
         return _cannot_be_told("no trial is complete")
     evidence = evidence_of(session, trials, winner, matrices, ever)
     verdict, hpo = judge(evidence), session.config.hpo
-    reasons = list(verdict.reasons)
+    word, headline, reasons = str(verdict.word), verdict.headline, list(verdict.reasons)
+    suspicious = ", ".join(each.short for each in check_leaks(_data_of(session, winner)).suspicious)
+    if word == "real" and suspicious:
+        reasons.insert(0, f"But for that: {headline}")
+        word = "cannot be told"
+        headline = (
+            f"Cannot be told: {suspicious} looks too good to be true by its correlation with the target, and a column "
+            "that is known only later makes any winner look real."
+        )
     if len(objectives_of(hpo)) > 1:
         reasons.insert(0, f"Of several metrics the first is judged, {evidence.metric}, and its best: {winner.number}.")
     if hpo.repeats > 1:
         reasons.append(f"What is tested are the bars of the first of {hpo.repeats} seeds.")
     return {
-        "word": verdict.word,
-        "headline": verdict.headline,
+        "word": word,
+        "headline": headline,
         "reasons": reasons,
         "metric": evidence.metric,
         "direction": evidence.direction,
@@ -196,6 +207,14 @@ def _judged(
         },
         "pbo_logits": _logits(verdict),
     }
+
+
+def _data_of(session: StudySession, winner: FrozenTrial) -> PreparedData:
+    """Give the data that the winner was trained on: features may be searched."""
+    searched = [key for parameter in session.space.parameters.values() for key in parameter.targets]
+    if not any(key.startswith("data.") for key in searched):
+        return load_data(session.config)
+    return load_data(with_values(session.config, session.space.decode(winner.params)))
 
 
 def _logits(verdict: Verdict) -> list[list[float]]:

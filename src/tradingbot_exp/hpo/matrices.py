@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.hpo.session import StudySession
+
+log = logging.getLogger(__name__)
 
 MATRIX_FOLDER = "evaluation"
 """Where the matrices are among the parent run's artifacts."""
@@ -44,7 +47,7 @@ def trial_matrix(session: StudySession, trials: Sequence[FrozenTrial], kept: Kep
         Simple returns (float64), or forecasts in the target's unit (float32), a row a date on which any trial has
         one, and a column a configuration: a complete trial that is no duplicate, named by its number. NaN where a
         trial has no value. Trials whose folders are not on this machine are taken from what an earlier start, or
-        another machine, has put on the parent run; those that left nothing have no column.
+        another machine, has put on the parent run; those that left nothing that can be read have no column.
     """
     wanted = [
         trial.number
@@ -55,7 +58,10 @@ def trial_matrix(session: StudySession, trials: Sequence[FrozenTrial], kept: Kep
     for number in wanted:
         saved = session.folder / f"trial-{number:04d}" / kept.file
         if saved.is_file():
-            columns[str(number)] = dated(np.load(saved), load_data(session.config).index)
+            try:
+                columns[str(number)] = dated(np.load(saved), load_data(session.config).index)
+            except (ValueError, EOFError) as error:
+                log.warning("What trial %d left of its bars cannot be read from %s: %s", number, saved, error)
     missing = [str(number) for number in wanted if str(number) not in columns]
     if missing:
         recorded = _recorded(session, kept)

@@ -38,6 +38,8 @@ _REFUSED = {
     "model.output_dim": "a forecast is one number. Leave it out",
     "training.device": _NO_RESULT,
     "training.progress": _NO_RESULT,
+    "training.checkpoint_every": "trials keep no checkpoints. Leave it out",
+    "training.resume": "a study is resumed by its own command, given again. Leave it out",
 }
 
 

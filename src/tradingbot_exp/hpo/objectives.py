@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 _LOSSES = ("val_loss", "best_val_loss", "final_loss", "train_loss")
 # Metrics that are better the lower, and the higher, they are, whoever searches for them.
 _LOWER = (*_LOSSES, "val_mse", "val_mae")
-_HIGHER = tuple(f"val_{name}" for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino"))
+_HIGHER = tuple(
+    f"val_{name}"
+    # A drawdown is at most 0: that of -0.1 is better than that of -0.4.
+    for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "cagr", "calmar")
+)
 _NEEDING_RETURNS = tuple(f"val_{name}" for name in BACKTEST_METRICS)
 
 

@@ -6,10 +6,12 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+from scipy.special import ndtri
+
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags
 from tradingbot_exp.evaluation.deflated import expected_maximum
-from tradingbot_exp.evaluation.luck import outlook
+from tradingbot_exp.evaluation.luck import CONFIDENCE, outlook
 from tradingbot_exp.experiment import load_data
 from tradingbot_exp.outcome import periods_per_year
 from tradingbot_exp.tracking.ledger import Ledger, read_ledger
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.hpo.session import StudySession
-
-_SURE = 1.6448536269514722  # normal quantile of 95 %
 
 
 def tell_outlook(session: StudySession) -> None:
@@ -40,14 +40,16 @@ def record_total(session: StudySession) -> int:
 
 def _ledger(session: StudySession) -> Ledger:
     client, _ = session.organizer.connect()
-    views = fold_views(load_data(session.config), session.config.evaluation)
+    data = load_data(session.config)
+    views = fold_views(data, session.config.evaluation)
     tags = identity_tags(session.config.data, views[-1])
     return read_ledger(
         client,
         session.organizer.config.tracking.uri,
         tags["data.instrument"],
         (tags["data.val_start"], tags["data.val_end"]),
-        session.parent.run_id,
+        study_run=session.parent.run_id,
+        fingerprint=tags["data.fingerprint"],
     )
 
 
@@ -78,7 +80,7 @@ def bearing_line(config: Config, data: PreparedData, before: int) -> str:
         return f"{start}nothing can be told: there are too few bars"
     error = 1 / math.sqrt(bars - 1)
     luck = expected_maximum(planned + before) * error
-    needed = luck + _SURE * error
+    needed = luck + float(ndtri(CONFIDENCE)) * error
     if needed >= 1:
         return f"{start}no information coefficient would be beyond luck"
     return (

@@ -26,6 +26,7 @@ from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import Pruned, TrialJob
 from tradingbot_exp.plugins import load_plugins
+from tradingbot_exp.resuming import refuse_in_study
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,6 +88,7 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     width = len(data.feature_names)
     if config.model.input_dim not in (None, width):
         raise ConfigError(f"model.input_dim={config.model.input_dim}, but X_train has {width} columns.")
+    refuse_in_study(config)
     config = copy.deepcopy(config)
     config.data = DataConfig("arrays", "table", "arrays", features=list(data.feature_names), target="y")
     load_plugins(config.plugins)

@@ -30,7 +30,8 @@ def headline(study: Study) -> str:
             text = value_text(objective.metric, best.values[place])
             way = "highest" if objective.sign < 0 else "lowest"
             parts.append(f"the {way} {objective.metric}, {text}, is that of trial {best.number}")
-        words = f"Of {count(len(study.complete), 'complete trial')}, {len(study.best)} are on the Pareto front: "
+        are = "is" if len(study.best) == 1 else "are"
+        words = f"Of {count(len(study.complete), 'complete trial')}, {len(study.best)} {are} on the Pareto front: "
         return (
             f"{words}no other trial is better in one objective without being worse in another. In it, {listed(parts)}."
         )

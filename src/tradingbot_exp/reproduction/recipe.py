@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.lookup import Store
 
 # What follows from the others, or decides nothing.
-_NOT_GIVEN = ("model.version", "model.input_dim", "training.progress", "tracking.", "experiment.", "hpo.")
+_NOT_GIVEN = (
+    *("model.version", "model.input_dim", "tracking.", "experiment.", "hpo."),
+    *("training.progress", "training.checkpoint_every", "training.resume"),
+)
 
 
 @dataclass(frozen=True, eq=False)

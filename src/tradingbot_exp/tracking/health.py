@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.hpo.children import ENDED, KNOWN
+from tradingbot_exp.tracking.checkpoints import has_checkpoint, resume_command
 from tradingbot_exp.tracking.delivery import now_ms
 from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.reading import json_file, read_artifact, search_runs, yaml_file
@@ -49,7 +50,8 @@ class Finding:
         What to do, if doctor cannot do it.
     run_id : str or None
     mend : callable or None
-        Mends it, and says what was done; empty if it was not needed any more. None where doctor can do nothing.
+        Mends it, and says what was done, and in a line of its own a command that is possible now; empty if it was not
+        needed any more. None where doctor can do nothing.
     is_problem : bool
         False for what is in order as a record, such as a study that was stopped on purpose.
     """
@@ -102,7 +104,8 @@ def _dead_runs(store: Store, running: Sequence[Run]) -> list[Finding]:
         host, pid = owner["process.host"], owner.get("process.pid", "?")
         if host == identity()["process.host"]:
             what = f"{name} is RUNNING, but its process {pid} is gone."
-            found.append(Finding("dead_run", what, "", run.info.run_id, _closing(store, run, name)))
+            advice = _how_to_go_on(store, run)
+            found.append(Finding("dead_run", what, advice, run.info.run_id, _closing(store, run, name)))
         else:
             advice = (
                 f"Run doctor on {host}; or, if that machine is gone, close it in Python: "
@@ -111,6 +114,11 @@ def _dead_runs(store: Store, running: Sequence[Run]) -> list[Finding]:
             what = f"{name} is RUNNING on another host, {host}, and perhaps dead: {_silence(owner)}."
             found.append(Finding("perhaps_dead_run", what, advice, run.info.run_id))
     return found
+
+
+def _how_to_go_on(store: Store, run: Run) -> str:
+    """Give the command that goes on with a run from its checkpoint; empty without one."""
+    return f"Go on with it: {resume_command(run.info.run_id, store.uri)}" if has_checkpoint(run) else ""
 
 
 def _is_shared(run: Run, running: Sequence[Run]) -> bool:
@@ -144,7 +152,7 @@ def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
                     client.set_tag(run_id, "trial.state", "interrupted")
                 client.set_tag(run_id, "error", "its process ended before it could close the run")
             client.set_terminated(run_id, status, now_ms())
-        return f"{name} is closed as {status}."
+        return "\n".join(filter(None, (f"{name} is closed as {status}.", _how_to_go_on(store, run))))
 
     return close
 
@@ -164,11 +172,11 @@ def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:
     name = tags.get("study.name", study.info.run_name)
     far = f"{done} of {wanted} trials are done" if wanted else "it has not begun"
     what = f"The study {name} ({study.info.run_id}) was interrupted ({status}): {far}."
-    advice = f"Go on with: {resume_command(store, study)}"
+    advice = f"Go on with: {study_command(store, study)}"
     return [Finding("interrupted_study", what, advice, study.info.run_id, is_problem=False)]
 
 
-def resume_command(store: Store, study: Run) -> str:
+def study_command(store: Store, study: Run) -> str:
     """Give the command that goes on with a study, where it was started."""
     environment = read_artifact(store, study, "environment/environment.json", json_file) or {}
     program = study.data.tags.get("mlflow.source.name", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
@@ -61,7 +62,15 @@ class Ledger:
         )
 
 
-def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, study_run: str | None = None) -> Ledger:
+def read_ledger(
+    client: MlflowClient,
+    uri: str,
+    instrument: str,
+    dates: Span,
+    *,
+    study_run: str | None = None,
+    fingerprint: str | None = None,
+) -> Ledger:
     """Count the distinct configurations tried on an instrument with overlapping validation dates.
 
     Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
@@ -78,6 +87,8 @@ def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, st
         As in the tags ``data.instrument``, ``data.val_start`` and ``data.val_end``.
     study_run : str, optional
         Id of the study that asks: its own trials are told apart.
+    fingerprint : str, optional
+        The data's, as in the tag ``data.fingerprint``: the same bars under another name count as well.
 
     Raises
     ------
@@ -89,7 +100,10 @@ def read_ledger(client: MlflowClient, uri: str, instrument: str, dates: Span, st
     with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
         where = all_experiments(client)
         left_out = {run.info.run_id for query in _LEFT_OUT for run in search_all(client, where, query)}
-        for run in search_all(client, where, f"tags.`data.instrument` = '{instrument}'"):
+        found = [f"tags.`data.instrument` = '{instrument}'"]
+        if fingerprint:
+            found.append(f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'")
+        for run in chain.from_iterable(search_all(client, where, query) for query in found):
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")

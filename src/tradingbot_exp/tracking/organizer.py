@@ -15,16 +15,19 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.batch import current_batch
+from tradingbot_exp.tracking.checkpoints import alone_with, set_traceback_aside
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
-from tradingbot_exp.tracking.process import identity
+from tradingbot_exp.tracking.process import identity, signature
 from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
-from tradingbot_exp.tracking.store import open_client, open_experiment
+from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow import MlflowClient
+
+    from tradingbot_exp.resuming import Resumption
 
 _open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
 
@@ -112,7 +115,13 @@ class ExperimentOrganizer:
         return self._opened
 
     def open_run(
-        self, run_name: str | None = None, *, kind: str = "training", parent: str | None = None, **tags: Any
+        self,
+        run_name: str | None = None,
+        *,
+        kind: str = "training",
+        parent: str | None = None,
+        resumption: Resumption | None = None,
+        **tags: Any,
     ) -> TrackedRun:
         """Create a run and make it the current one; `close_run` ends it.
 
@@ -124,9 +133,13 @@ class ExperimentOrganizer:
             Tag ``run.kind``.
         parent : str, optional
             Id of the parent run.
+        resumption : Resumption, optional
+            A run to go on with, instead of creating one: then nothing else is read.
         **tags
             More tags; a double underscore in a name stands for a dot.
         """
+        if resumption is not None:
+            return self._go_on_with(resumption)
         name = run_name or self.config.experiment.run_name or self._compose_name()
         creation = {
             "name": name,
@@ -146,6 +159,31 @@ class ExperimentOrganizer:
         }
         delivery = Delivery(self.connect, creation, launch_dir() / UNSENT_DIR, self.config.tracking.on_error)
         run = TrackedRun(delivery, name, parent)
+        _open_runs.set((*_open_runs.get(), run))
+        return run
+
+    def _go_on_with(self, resumption: Resumption) -> TrackedRun:
+        """Open a run again that ended before its time, in this process's name.
+
+        Raises
+        ------
+        TrackingError
+            Another process was faster.
+        """
+        client, _ = self.connect()
+        uri, run_id = self.config.tracking.uri, resumption.run_id
+        with wrapped(f"The run {run_id} cannot be opened again"), alone_with(client.get_run(run_id)):
+            delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri)
+            found = delivery.found
+            owner = {} if found is None else found.data.tags
+            if found is None or found.info.status == "FINISHED" or owner != resumption.tags:
+                raise TrackingError(f"The run {resumption.name} ({run_id}) was taken up by another process meanwhile.")
+            run = TrackedRun(delivery, resumption.name, resumption=resumption)
+            run.set_tags({**signature(), **resumption.new_tags()})
+            client.update_run(run_id, status="RUNNING")
+            if "error" in owner:
+                client.delete_tag(run_id, "error")
+                set_traceback_aside(found)
         _open_runs.set((*_open_runs.get(), run))
         return run
 

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,12 +24,15 @@ from tradingbot_exp.tracking.delivery import Delivery, Record, now_ms
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
+    from tradingbot_exp.resuming import Resumption
+
 log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
+_LOSSES = ("train_loss", "val_loss")
 _NAME = re.compile(r"[\w.\- /:]{1,250}")
 
 
@@ -47,22 +50,38 @@ class TrackedRun:
     buffered : bool
         False sends metrics at once: of a run that nobody here will end, nothing would send the last ones.
 
+    resumption : Resumption, optional
+        Where the run is gone on with: the metric points that it has are not logged again.
+
     Attributes
     ----------
-    name, parent, delivery
+    name, parent, delivery, resumption
         As given.
     metrics : dict of str to float
         The newest value of each metric logged.
+    after_finish : list of callable
+        Called when the run has been closed as FINISHED.
     """
 
-    def __init__(self, delivery: Delivery, name: str, parent: str | None = None, *, buffered: bool = True) -> None:
+    def __init__(
+        self,
+        delivery: Delivery,
+        name: str,
+        parent: str | None = None,
+        *,
+        buffered: bool = True,
+        resumption: Resumption | None = None,
+    ) -> None:
         self.delivery = delivery
         self.name = name
         self.parent = parent
+        self.resumption = resumption
+        self.after_finish: list[Callable[[], object]] = []
         self.metrics: dict[str, float] = {}
         self._points: list[tuple[str, float, int, int]] = []
         self._points_sent = 0
-        self._seen: set[tuple[str, int]] = set()
+        self._known = {} if resumption is None else resumption.points
+        self._seen: set[tuple[str, int]] = set(self._known)
         self._buffered = buffered
         self._buffer_lock = threading.Lock()
         self._send_lock = threading.RLock()
@@ -123,13 +142,27 @@ class TrackedRun:
         points = [(_metric_name(name), _metric_value(name, value), now, step) for name, value in values.items()]
         with self._buffer_lock:
             new = [point for point in points if again or (point[0], step) not in self._seen]
-            self._seen.update((point[0], step) for point in new)
             self.metrics.update((point[0], point[1]) for point in new)
+            new = [point for point in new if not self._has(point)]
+            self._seen.update((point[0], step) for point in new)
             self._points.extend(new)
         if not self._buffered:
             self.flush()
         else:
             self.start_flushing()
+
+    def _has(self, point: tuple[str, float, int, int]) -> bool:
+        """Tell whether a run that is gone on with has a point; of a loss that is another one now, say so."""
+        name, value, _, step = point
+        if (name, step) not in self._known:
+            return False
+        known = _metric_value(name, self._known[name, step])
+        if known == value or (math.isnan(known) and math.isnan(value)):
+            return True
+        if name.endswith(_LOSSES):
+            told = "%s of epoch %d was %r and is %r now: these are not the same bits. Is this another machine?"
+            log.warning(told, name, step, known, value)
+        return False
 
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
@@ -262,6 +295,8 @@ class TrackedRun:
                 self.log_text("".join(traceback.format_exception(error)), "error/traceback.txt")
             self._put("end", status=status, time=now_ms())
             self._ended = True
+            for step in self.after_finish if status == "FINISHED" else ():
+                step()
 
     def _put(self, kind: str, **content: Any) -> None:
         with self._send_lock:

@@ -126,7 +126,9 @@ def reason(error: BaseException) -> str:
     for sign, meaning in _SIGNS.items():
         if sign in text:
             return meaning if "full" in meaning else f"{meaning}. Is the server running, and is tracking.uri right?"
-    return text.splitlines()[0] if text else type(error).__name__
+    # SQLAlchemy may say before what went wrong that it was writing on its own account.
+    lines = [line for line in text.splitlines() if not line.startswith("(raised as a result of Query-invoked")]
+    return lines[0] if lines else type(error).__name__
 
 
 def _check_sqlite(path: Path, uri: str) -> None:

@@ -83,9 +83,7 @@ class Course:
             "learning_rate": float(self._optimizer.param_groups[0]["lr"]),
         }
         history.add(record)
-        if self._logger is not None:
-            keys = ("train_loss", "val_loss") if self._schedule is None else tuple(record)
-            self._logger.log_metrics({key: record[key] for key in keys}, step=epoch)
+        self._log(epoch, record)
         if self._progress is not None:
             self._progress(epoch, history.epochs, record)
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -98,4 +96,33 @@ class Course:
             history.stopped_by = "hook"
         elif self._early_stopping and epoch - history.best_epoch >= self._early_stopping:
             history.stopped_by = "early_stopping"
-        self.goes_on = history.stopped_by is None and epoch < history.epochs
+        self._settle()
+
+    def state(self) -> dict[str, Any]:
+        """Give how far it is as plain values: history, best weights, schedule."""
+        history = self.history
+        return {
+            "history": {key: list(values) for key, values in history.items()},
+            "stopped_by": history.stopped_by,
+            "best": self.best,
+            "schedule": None if self._schedule is None else self._schedule.state(),
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Put it where another one stood, and log its epochs: the logger may not have got the last of them."""
+        for key, values in self.history.items():
+            values[:] = state["history"][key]
+        self.history.stopped_by, self.best = state["stopped_by"], state["best"]
+        if self._schedule is not None and state["schedule"] is not None:
+            self._schedule.go_on_from(state["schedule"])
+        for epoch in range(1, self.history.epochs_run + 1):
+            self._log(epoch, {key: values[epoch - 1] for key, values in self.history.items()})
+        self._settle()
+
+    def _log(self, epoch: int, record: Record) -> None:
+        if self._logger is not None:
+            keys = ("train_loss", "val_loss") if self._schedule is None else tuple(record)
+            self._logger.log_metrics({key: record[key] for key in keys}, step=epoch)
+
+    def _settle(self) -> None:
+        self.goes_on = self.history.stopped_by is None and self.history.epochs_run < self.history.epochs

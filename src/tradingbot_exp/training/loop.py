@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.training.checkpoint import Keeper, put_state, take_state
 from tradingbot_exp.training.checks import check_numbers, check_optimizer
 from tradingbot_exp.training.course import Course, MetricLogger, Record
 from tradingbot_exp.training.device import resolve_device, resolve_precision
@@ -56,6 +57,7 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     gradient_clip: float | None = None,
     on_epoch: Callable[[int, Record], bool | None] | None = None,
     progress: Callable[[int, int, Record], object] | None = None,
+    keeper: Keeper | None = None,
 ) -> History:
     """Train a model on one set and watch its loss on another.
 
@@ -96,6 +98,8 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         Called last in each epoch; True stops training. What it raises passes through.
     progress : callable (epoch, epochs, record), optional
         A display: `make_progress`.
+    keeper : Keeper, optional
+        Keeps how far training is after each epoch, and may know what to go on from.
 
     Returns
     -------
@@ -135,6 +139,8 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         weights=lambda: {key: value.detach().clone() for key, value in model.state_dict().items()},
     )
     rng = SeededRng(seed, place)
+    if keeper is not None and keeper.state is not None:
+        put_state(keeper.state, model, optimizer, course, rng)
     while course.goes_on:
         with rng, torch.enable_grad():
             model.train()
@@ -150,6 +156,10 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
             model.eval()
             val_loss = _validate(data, forward, criterion)
         course.after_epoch(train_loss, val_loss)
+        if keeper is not None:
+            keeper.after_epoch(
+                course.history.epochs_run, course.goes_on, lambda: take_state(model, optimizer, course, rng)
+            )
     if course.best:
         model.load_state_dict(course.best)
     model.eval()

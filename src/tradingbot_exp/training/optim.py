@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, check_name
+
+if TYPE_CHECKING:
+    from torch.optim.lr_scheduler import LRScheduler
 
 # Where torch keeps what its compiler makes of a function that it is to leave alone.
 _MARK, _ADD = "__dynamo_disable", "add_param_group"
@@ -90,8 +94,37 @@ def _settings(criterion: object) -> dict[str, object]:
     return {key: value for key, value in vars(criterion).items() if key != "training"}
 
 
-def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> Callable[[float], None] | None:
-    """Build a learning rate schedule, to be called with the validation loss after each epoch.
+class Schedule:
+    """A learning rate schedule, to be called with the validation loss after each epoch.
+
+    Parameters
+    ----------
+    scheduler : torch.optim.lr_scheduler.LRScheduler
+    """
+
+    def __init__(self, scheduler: LRScheduler) -> None:
+        self._scheduler = scheduler
+
+    def __call__(self, val_loss: float) -> None:
+        """Set the next epoch's learning rate."""
+        from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+        if isinstance(self._scheduler, ReduceLROnPlateau):
+            self._scheduler.step(val_loss)
+        else:
+            self._scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        """Give how far it is, beside the optimizer's learning rate, as plain values."""
+        return dict(self._scheduler.state_dict())
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Put it where another one stood."""
+        self._scheduler.load_state_dict(state)
+
+
+def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> Schedule | None:
+    """Build a learning rate schedule.
 
     ``cosine`` goes to 0 over all epochs, ``step`` to a tenth after each third of them, ``plateau`` to a half
     after 5 epochs without a better loss. None for ``none``; ConfigError for an unknown name.
@@ -102,11 +135,7 @@ def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> C
     from torch.optim import lr_scheduler
 
     if name == "plateau":
-        plateau = lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0)
-        return plateau.step
-    schedule: lr_scheduler.LRScheduler
+        return Schedule(lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0))
     if name == "cosine":
-        schedule = lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
-    else:
-        schedule = lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1)
-    return lambda _val_loss: schedule.step()
+        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs))
+    return Schedule(lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1))

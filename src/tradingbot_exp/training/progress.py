@@ -43,14 +43,17 @@ class _Lines(Progress):
         self._stream = stream
         self._start = time.monotonic()
         self._unsaid: str | None = None
+        self._before: int | None = None
 
     def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
         """Write a line if it is this epoch's turn."""
+        if self._before is None:
+            self._before = epoch - 1  # trained before this display was there
         passed = time.monotonic() - self._start
-        left = passed / epoch * (epochs - epoch)
+        left = passed / (epoch - self._before) * (epochs - epoch)
         count = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
         line = f"{count}  {_losses(record)}  {passed:.1f} s, {left:.1f} s left"
-        if epoch in (1, epochs) or epoch % self._every == 0:
+        if epoch in (self._before + 1, epochs) or epoch % self._every == 0:
             self._say(line)
         else:
             self._unsaid = line
@@ -77,6 +80,8 @@ class _Bar(Progress):
 
     def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
         """Move the bar; tqdm redraws it at most ten times a second."""
+        if self._bar.n == 0 and epoch > 1:  # trained before this display was there: of no account for the time left
+            self._bar.initial = self._bar.n = epoch - 1
         self._bar.set_postfix_str(_losses(record), refresh=False)
         self._bar.update(epoch - self._bar.n)
 

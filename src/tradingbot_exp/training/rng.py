@@ -45,6 +45,15 @@ class SeededRng:
             self._inner = self._get()
             self._set(self._outer)
 
+    @property
+    def state(self) -> list[Tensor] | None:
+        """Where the run's own stream stands; None where there is none."""
+        return None if self._inner is None else [each.clone() for each in self._inner]
+
+    def go_on_from(self, state: list[Tensor] | None) -> None:
+        """Put the run's own stream where another one stood."""
+        self._inner = None if state is None else [each.clone() for each in state]
+
     def _get(self) -> list[Tensor]:
         states = [torch.get_rng_state()]
         if self._device.type == "cuda":

@@ -1,10 +1,11 @@
-"""Intervals of the statistics that a sealed test set reports: against arch's, and where there are none."""
+"""Intervals of what a sealed test set reports: against arch's and skfolio's, and where there are none."""
 
 import math
 
 import numpy as np
 import pytest
 from arch.bootstrap import StationaryBootstrap
+from skfolio.utils.bootstrap import stationary_bootstrap
 
 from tradingbot_exp.evaluation.backtest import sharpe_ratios
 from tradingbot_exp.evaluation.bootstrap import bootstrap_interval
@@ -27,12 +28,14 @@ def returns(seed=0, n=400):
     [(mean, returns()), (yearly_sharpe, returns()), (mean, returns(1) ** 2)],
     ids=["mean", "sharpe", "mse"],
 )
-def test_intervals_of_mean_sharpe_ratio_and_squared_error_agree_with_arch(statistic, series):
+def test_intervals_of_mean_sharpe_ratio_and_squared_error_agree_with_arch_and_skfolio(statistic, series):
     found = bootstrap_interval(series, statistic, block=5, draws=4_000)
     other = StationaryBootstrap(5, series, seed=1)
-    low, high = other.conf_int(lambda x: np.atleast_1d(statistic(x)), reps=4_000, method="percentile").ravel()
-    assert found.low == pytest.approx(low, abs=0.05 * (high - low))
-    assert found.high == pytest.approx(high, abs=0.05 * (high - low))
+    of_arch = other.conf_int(lambda x: np.atleast_1d(statistic(x)), reps=4_000, method="percentile").ravel()
+    drawn = stationary_bootstrap(series[:, None], 4_000, block_size=5, seed=1)[:, :, 0]
+    for low, high in (of_arch, np.quantile(statistic(drawn), [0.025, 0.975])):
+        assert found.low == pytest.approx(low, abs=0.05 * (high - low))
+        assert found.high == pytest.approx(high, abs=0.05 * (high - low))
 
 
 def test_an_interval_of_the_sharpe_ratio_covers_the_truth_about_as_often_as_it_says():

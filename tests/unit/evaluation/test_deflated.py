@@ -36,6 +36,13 @@ def test_published_vectors_come_out():
         assert found.value == pytest.approx(wanted, abs=5e-5)
 
 
+@pytest.mark.parametrize(("periods", "years"), [(250, 2.73), (52, 2.83), (12, 3.24)])
+def test_the_published_track_records_come_out(periods, years):
+    # Bailey & López de Prado (2012), section 5: a yearly Sharpe ratio of 2 against 1, normal returns, 95 %.
+    found = minimum_track_record(2 / math.sqrt(periods), benchmark=1 / math.sqrt(periods))
+    assert found.value / periods == pytest.approx(years, abs=5e-3)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_they_agree_with_skfolio(seed):
     trials = np.column_stack([skewed_returns([seed, column]) for column in range(12)])

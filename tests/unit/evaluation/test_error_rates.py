@@ -7,7 +7,7 @@ from support import REPOSITORY, in_ci
 
 BENCH = runpy.run_path(str(REPOSITORY / "scripts" / "bench_verdict.py"))
 REPETITIONS, DRAWS = 400, 400
-KINDS = ["noise_returns", "pruned_returns", "ibm_returns", "noise_loss", "overlapping_loss"]
+KINDS = ["noise_returns", "pruned_returns", "ibm_returns", "falling_returns", "noise_loss", "overlapping_loss"]
 
 
 @in_ci
@@ -18,7 +18,7 @@ def test_noise_is_called_real_in_fewer_than_five_percent(kind):
 
 
 @in_ci
-@pytest.mark.parametrize("kind", ["planted_returns", "planted_loss"])
+@pytest.mark.parametrize("kind", ["planted_returns", "timed_returns", "planted_loss"])
 def test_a_planted_signal_is_called_real_in_more_than_eighty_percent(kind):
     count, _, _ = BENCH["share_real"](BENCH[kind], 200, draws=DRAWS)
     assert count > 0.8 * 200

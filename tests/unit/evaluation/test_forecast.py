@@ -1,14 +1,16 @@
-"""Scores of a forecast: worked by hand, against scipy and scikit-learn, and what must not change them."""
+"""Scores of a forecast: worked by hand, against independent packages, and what must not change them."""
 
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
-from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
+from statsmodels.tools import eval_measures
 
 from tradingbot_exp.evaluation.forecast import hit_rate, ic, mae, mse, r2, rank_ic
 
@@ -43,14 +45,21 @@ def test_hit_rate_skips_bars_that_did_not_move_and_counts_no_opinion_as_a_miss()
     assert hit_rate([1, 0, 1, 0], [0.6, 0.7, 0.5, 0.1], threshold=0.5) == 0.5
 
 
-def test_scores_agree_with_scipy_and_scikit_learn():
+def test_scores_agree_with_two_independent_packages_each():
     rng = np.random.default_rng(3)
     a, f = rng.normal(size=200), rng.integers(-3, 4, 200).astype(float)  # with ties
     assert mse(a, f) == pytest.approx(mean_squared_error(a, f), rel=1e-12)
+    assert mse(a, f) == pytest.approx(eval_measures.mse(a, f), rel=1e-12)
     assert mae(a, f) == pytest.approx(mean_absolute_error(a, f), rel=1e-12)
+    assert mae(a, f) == pytest.approx(eval_measures.meanabs(a, f), rel=1e-12)
     assert r2(a, f, a.mean()) == pytest.approx(r2_score(a, f), rel=1e-12)
+    # Against a mean that was known beforehand.
+    assert r2(a, f, 0.3) == pytest.approx(1 - mean_squared_error(a, f) / mean_squared_error(a, a * 0 + 0.3), rel=1e-12)
     assert ic(a, f) == pytest.approx(stats.pearsonr(a, f).statistic, rel=1e-12)
+    assert ic(a, f) == pytest.approx(np.corrcoef(a, f)[0, 1], rel=1e-12)
     assert rank_ic(a, f) == pytest.approx(stats.spearmanr(a, f).statistic, rel=1e-12)
+    assert rank_ic(a, f) == pytest.approx(pd.Series(a).rank().corr(pd.Series(f).rank()), rel=1e-12)
+    assert hit_rate(a, f) == pytest.approx(accuracy_score(np.sign(a), np.sign(f)), rel=1e-12)
 
 
 @given(vectors, st.floats(0.01, 100), st.floats(-10, 10), st.randoms())

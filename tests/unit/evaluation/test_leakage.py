@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,33 @@ def test_a_feature_that_knows_its_future_is_refused_by_name_with_its_first_bar(l
     with pytest.raises(DataError, match="the feature mine knows its future: its value on 200") as caught:
         check_leaks(data)
     assert "ret_1" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("own_features")
+@pytest.mark.parametrize("day", [4, 15, 28])
+def test_a_feature_that_looks_ahead_on_one_day_a_month_alone_is_refused(day: int) -> None:
+    def monthly(bars: pd.DataFrame) -> Series:
+        close, dates = bars["close"], pd.DatetimeIndex(bars.index)
+        return pd.Series(np.where(dates.day == day, close.shift(-1).fillna(close), close), bars.index)
+
+    data = with_feature(monthly, DataConfig())
+    with pytest.raises(DataError, match=rf"the feature mine knows its future: its value on 20\d\d-\d\d-{day:02}"):
+        check_leaks(data)
+
+
+@pytest.mark.usefixtures("own_features")
+def test_a_slow_feature_is_not_computed_more_than_a_few_times() -> None:
+    computed = []
+
+    def slow(bars: pd.DataFrame) -> Series:
+        computed.append(len(bars))
+        until = time.process_time() + 0.06
+        while time.process_time() < until:
+            pass
+        return bars["close"]
+
+    words = check_leaks(with_feature(slow)).words
+    assert len(computed) == 5 and "other bars" not in words  # once for the data, and at four points
 
 
 def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day() -> None:

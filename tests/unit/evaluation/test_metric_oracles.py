@@ -1,11 +1,11 @@
-"""Sharpe, Sortino and drawdown, against two independent packages."""
+"""Sharpe, Sortino, Calmar, growth and drawdown, against two independent packages."""
 
 import empyrical
 import numpy as np
 import pytest
 import skfolio.measures
 
-from tradingbot_exp.evaluation.backtest import max_drawdown, sharpe, sortino
+from tradingbot_exp.evaluation.backtest import cagr, calmar, max_drawdown, sharpe, sortino
 
 SEEDS = range(4)
 
@@ -36,7 +36,17 @@ def test_sortino_ratio_is_that_of_empyrical_and_skfolio(seed):
 def test_max_drawdown_is_that_of_empyrical_and_skfolio(seed):
     r = returns(seed)
     assert max_drawdown(r) == pytest.approx(empyrical.max_drawdown(r), rel=1e-12)
+    drawdowns = skfolio.measures.get_drawdowns(r, compounded=True)
+    assert max_drawdown(r) == pytest.approx(-skfolio.measures.max_drawdown(drawdowns), rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_growth_and_calmar_ratio_are_those_of_empyrical_and_skfolio(seed):
+    r = returns(seed)
     wealth = skfolio.measures.get_cumulative_returns(r, compounded=True)
-    assert max_drawdown(r) == pytest.approx(
-        -np.max(1 - wealth / np.maximum.accumulate(np.append(1.0, wealth))[1:]), rel=1e-12
-    )
+    growth = wealth[-1] ** (252 / len(r)) - 1
+    assert cagr(r, 252) == pytest.approx(empyrical.cagr(r, annualization=252), rel=1e-10)
+    assert cagr(r, 252) == pytest.approx(growth, rel=1e-10)
+    fall = skfolio.measures.max_drawdown(skfolio.measures.get_drawdowns(r, compounded=True))
+    assert calmar(r, 252) == pytest.approx(empyrical.calmar_ratio(r, annualization=252), rel=1e-10)
+    assert calmar(r, 252) == pytest.approx(growth / fall, rel=1e-10)

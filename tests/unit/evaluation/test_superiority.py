@@ -7,6 +7,7 @@ import pytest
 from arch.bootstrap import SPA, optimal_block_length
 from hypothesis import given
 from hypothesis import strategies as st
+from skfolio.utils.bootstrap import optimal_block_size
 
 from tradingbot_exp.evaluation.block_length import autocovariances, block_length, block_lengths
 from tradingbot_exp.evaluation.bootstrap import resample_counts, stationary_indices
@@ -66,6 +67,14 @@ def test_a_better_rival_has_a_smaller_p_value_and_a_bad_one_more_takes_nothing_a
     assert superiority(with_bad).p_consistent == pytest.approx(superiority(d).p_consistent, abs=0.01)
 
 
+def test_blocks_last_as_long_as_positions_are_held_whatever_rivals_that_do_nothing_say():
+    d = gains(rivals=6)
+    idle = np.column_stack([d, np.zeros((len(d), 20))])
+    assert superiority(idle, draws=10).block == superiority(d, draws=10).block > 1
+    long = superiority(d, draws=50, held=15)
+    assert long.block == 15 and long.statistic == superiority(d, draws=50, block=15).statistic
+
+
 def test_few_bars_and_overlap_make_it_more_careful_and_many_bars_do_not():
     d = gains(n=80, best=0.006)
     plain, careful = superiority(d, small_sample=False), superiority(d)
@@ -106,12 +115,14 @@ def test_nan_is_refused():
 
 
 @pytest.mark.parametrize(("n", "rho"), [(500, 0.3), (500, 0.6), (2_000, 0.8), (484, -0.3)])
-def test_block_lengths_agree_with_arch(n, rho):
+def test_block_lengths_agree_with_arch_and_skfolio(n, rho):
     x = np.random.default_rng(n).standard_normal((n, 6))
     for bar in range(1, n):
         x[bar] += rho * x[bar - 1]
     wanted = np.maximum(optimal_block_length(x)["stationary"].to_numpy(), 1.0)
     assert block_lengths(x) == pytest.approx(wanted, rel=1e-6)
+    of_skfolio = [max(optimal_block_size(column), 1.0) for column in x.T]
+    assert block_lengths(x) == pytest.approx(of_skfolio, rel=0.02)
     assert block_length(x[:, 0]) == pytest.approx(block_lengths(x)[0], rel=1e-9)
 
 

@@ -58,12 +58,33 @@ def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
         assert not any("contradicts" in reason for reason in real.reasons)
 
 
+def test_in_a_falling_market_neither_being_short_nor_being_out_of_it_is_skill():
+    rng = np.random.default_rng(3)
+    market = 0.01 * rng.standard_t(4, BARS) - 0.0018
+    held = {
+        "short": np.where(rng.random((BARS, TRIALS)) < 0.9, -1.0, 1.0),
+        "flat": np.where(rng.random((BARS, TRIALS)) < 0.9, 0.0, 1.0),
+        "timed": np.where(rng.random((BARS, TRIALS)) < 0.7, np.sign(market)[:, None], -np.sign(market)[:, None]),
+    }
+    verdicts = {}
+    for name, position in held.items():
+        returns = position * market[:, None]
+        winner = int((returns.mean(axis=0) / returns.std(axis=0)).argmax())
+        verdicts[name] = judge(study(returns=returns, market=market, winner=winner))
+    assert verdicts["timed"].word == "real"
+    for name in ("short", "flat"):
+        assert verdicts[name].superiority.p_each.min() < LEVEL < verdicts[name].p_value.value, name
+        assert verdicts[name].word == "not shown" and "the same share of the market" in verdicts[name].headline
+    assert all("Against the share of the market" in " ".join(found.reasons) for found in verdicts.values())
+
+
 def test_the_reasons_give_the_numbers():
     verdict = judge(study(0.45, ever=400))
     text = " ".join(verdict.reasons)
     assert "of 25 trials on 300 validation bars against buy and hold gives p < 0.001" in text
     assert "375 more configurations were tried than can be tested (25 in this study, 400 ever on these bars)" in text
     assert "p counts 16 times" in text
+    assert "1 more configuration was tried" in " ".join(judge(study(0.45, ever=26), draws=200).reasons)
     assert f"Sharpe ratio is {verdict.support.sharpe.value:.2f} a year" in text
     assert f"{verdict.support.noise.expected:.2f} on average" in text
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
@@ -148,6 +169,17 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.headline.startswith("Cannot be told: ") and reason in verdict.headline
     assert verdict.reasons[0].startswith("The verdict is not defined, because ")
     assert verdict.p_value.value is None
+    assert (verdict.tested > 0) == (verdict.numbers()["spa_p"].value is not None)
+
+
+def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
+    found = judge(study(0.45, horizon=20), draws=200)
+    assert found.superiority.block == 20 and found.word == "real"
+
+
+def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
+    own = forecast_study(0.6, metric="val_my_error", direction="minimize")
+    assert judge(own).word == judge(replace(own, direction="maximize")).word == "real"
 
 
 def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
@@ -167,6 +199,22 @@ def test_a_winner_that_is_the_market_or_worse_is_not_shown():
     assert "the return is the same on every bar" in verdict.support.sharpe.problem
     worse = judge(replace(evidence, returns=evidence.returns - 0.01))
     assert worse.word == "not shown" and "does not beat buy and hold at all" in worse.headline
+
+
+@pytest.mark.parametrize(
+    ("metric", "score"),
+    [
+        ("val_sharpe", "Sharpe ratio after costs"),
+        ("val_calmar", "Sharpe ratio after costs"),  # the nearest that sums over bars give
+        ("val_sortino", "Sortino ratio after costs"),
+        ("val_cagr", "mean return after costs"),
+    ],
+)
+def test_the_reasons_say_by_what_trials_were_ranked(metric, score):
+    (said,) = [reason for reason in judge(study(0.45, metric=metric), draws=100).reasons if "splits" in reason]
+    assert said.startswith(f"By {score}, the best on one half of the bars is in the lower half of the trials")
+    (said,) = [reason for reason in judge(forecast_study(0.6), draws=100).reasons if "splits" in reason]
+    assert said.startswith("By mean gain, the best on one half of the bars")
 
 
 def test_the_metric_decides_what_is_tested():

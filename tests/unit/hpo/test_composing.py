@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.tradingbot_exp.composing import compose
+from hydra_plugins.tradingbot_exp.composing import ReusingLoader, compose
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.errors import ConfigError
@@ -43,6 +43,9 @@ PLAIN: dict[str, list[list[str]]] = {
     "several": [
         study_job(n, *rates(n), f"training.batch_size={16 * n}", f"model.hidden_layers=[{n},4]", f"model.dropout=0.{n}")
         for n in (1, 2)
+    ],
+    "one that only some change": [
+        study_job(n, *rates(n), f"training.batch_size={size}") for n, size in ((1, 16), (2, 32), (3, 16))
     ],
     "texts": [study_job(n, f"training.optimizer={name}") for n, name in enumerate(("Adam", "'SGD'"))],
     "off": [study_job(n, f"training.early_stopping={value}") for n, value in enumerate(("3", "off", "null", "false"))],
@@ -82,6 +85,40 @@ def test_each_configuration_is_as_if_composed_by_itself(
         assert (job.ticket is None) == (len(overrides) == 1 or "seed" in overrides[0])
         if job.ticket is not None:
             assert job.ticket.run_id in ("run0", "run1", "run2", "run3") and job.ticket.front == [[1.0, 2.0]]
+
+
+@pytest.mark.parametrize("jobs", [*PLAIN.values(), *FULL.values()], ids=[*PLAIN, *FULL])
+def test_jobs_one_after_another_have_what_composing_each_gives(
+    jobs: list[list[str]], hydra: tuple[Any, DictConfig]
+) -> None:
+    loader, master = hydra
+    reusing = ReusingLoader(loader)
+    for number, overrides in enumerate([*jobs, jobs[0]]):
+        right, found = (each.load_sweep_config(master, overrides) for each in (loader, reusing))
+        for config in (right, found):
+            with open_dict(config):
+                config.hydra.job.id, config.hydra.job.num = str(number), number
+        assert OmegaConf.to_container(found) == OmegaConf.to_container(right)
+        assert OmegaConf.is_struct(found) == OmegaConf.is_struct(right)
+        assert OmegaConf.is_readonly(found.hydra) == OmegaConf.is_readonly(right.hydra)
+        with open_dict(found):  # a job may do with its configuration what it likes
+            found.seed = found.training.batch_size = 1000 + number
+
+
+def test_jobs_that_differ_in_plain_values_are_composed_once(hydra: tuple[Any, DictConfig]) -> None:
+    loader, master = hydra
+    asked = []
+
+    class Counting:
+        def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            asked.append(sweep_overrides)
+            return loader.load_sweep_config(master_config, sweep_overrides)
+
+    counting: Any = Counting()
+    reusing = ReusingLoader(counting)
+    for overrides in PLAIN["learning rates"]:
+        reusing.load_sweep_config(master, overrides)
+    assert asked == PLAIN["learning rates"][:1]
 
 
 def test_a_wrong_value_fails_its_own_job_alone(hydra: tuple[Any, DictConfig]) -> None:

@@ -21,7 +21,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.block_length import block_length
 from tradingbot_exp.experiment import load_data
-from tradingbot_exp.hpo import null_replay
+from tradingbot_exp.hpo import null_replay, reseeding
 from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
 from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS, Kept
 from tradingbot_exp.hpo.session import StudyResult
@@ -100,6 +100,26 @@ def test_a_planted_winner_is_real_and_luck_is_not(config: Config) -> None:
         assert sum(count for _, count in found["pbo_logits"]) == 12_870
 
 
+def test_a_winner_on_a_column_that_is_too_good_to_be_true_is_not_called_real(config: Config, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    target = 0.01 * rng.standard_normal(600)
+    table = {"honest": rng.standard_normal(600), "late": target + 0.005 * rng.standard_normal(600), "y": target}
+    dates = pd.bdate_range("2020-01-01", periods=600, name="date")
+    pd.DataFrame(table, dates).to_csv(tmp_path / "table.csv")
+    config.data.source = config.data.name = "table"
+    config.data.path, config.data.target = str(tmp_path / "table.csv"), "y"
+    config.evaluation.periods_per_year = 252
+    for features, word in ((["honest"], "real"), (["honest", "late"], "cannot be told")):
+        config.data.features = features
+        bars, actual, means = validated(config)
+        trials = made_up([1.0, 0.5])
+        matrices = kept(bars, {"0": means, "1": means + 0.5 * (actual - means)}, {})
+        found = _judged(asked(config), trials, trials[1], matrices, 0)
+        assert found["word"] == word, found["headline"]
+    assert "late (0.89) looks" in found["headline"]
+    assert found["reasons"][0].startswith("But for that: Real: the winner beats the train-mean forecast")
+
+
 def test_returns_are_judged_where_they_were_searched_and_of_several_metrics_the_first(config: Config) -> None:
     config.hpo.metric, config.hpo.direction = ["val_sharpe", "val_loss"], ["maximize", "minimize"]
     config.hpo.repeats, config.evaluation.periods_per_year = 2, 252
@@ -136,6 +156,7 @@ def test_the_winner_is_the_first_of_the_best() -> None:
         ("val_loss", "huber", False, "huber"),
         ("val_mae", "mse", False, "mae"),
         ("val_mse", "bce", False, "mse"),
+        ("val_r2", "mae", False, "mse"),
         ("val_ic", "mae", False, "mae"),
         ("val_ic", "mae", True, "mse"),
     ],
@@ -218,6 +239,25 @@ def test_replays_are_recorded_go_on_where_they_were_and_tell_where_the_winner_st
     _, again = verdict_of(config, study(config))
     assert len(calls) == before and len(null_runs(config)) == 3
     assert again["seeds"] == seeds and again["null_replays"] == replays
+
+
+def test_a_verdict_is_recorded_before_other_seeds_that_may_be_interrupted(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.hpo.num_trials, config.training.epochs = 1, 1
+
+    def interrupted(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reseeding, "silent_values", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        study(config)
+    client = MlflowClient(config.tracking.uri)
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (parent,) = client.search_runs(ids, "tags.`run.kind` = 'study'")
+    assert parent.info.status == "KILLED" and parent.data.tags["verdict"] == "not shown"
+    found = json.loads((artifact_folder(parent) / "study" / "verdict.json").read_text())
+    assert found["tested"] == 1 and "seeds" not in found
 
 
 @in_ci

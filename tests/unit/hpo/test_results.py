@@ -99,6 +99,18 @@ def test_a_trial_with_returns_on_other_dates_is_put_where_they_are(config: Confi
     pd.testing.assert_series_equal(after["0"], before["0"])
 
 
+def test_a_file_that_cannot_be_read_is_named_and_what_was_recorded_of_its_trial_stays(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = study(config)
+    before = matrix(config, first)
+    for number, size in ((0, 100), (2, 0)):  # cut short, as by a full disk
+        file = Path("multirun") / first.name / f"trial-{number:04d}" / RETURNS_FILE
+        file.write_bytes(file.read_bytes()[:size])
+    pd.testing.assert_frame_equal(matrix(config, study(config)), before)
+    assert "What trial 0 left of its bars cannot be read from" in caplog.text and "trial 2 left" in caplog.text
+
+
 def test_dates_come_back_in_the_time_zone_of_the_data() -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
     saved = np.empty(5, RETURNS_DTYPE)

@@ -1,10 +1,15 @@
-"""How often whole studies of the real pipeline call a winner real: with nothing to find, and with a signal."""
+"""How often whole studies of the real pipeline call a winner real: with nothing to find, and with a signal.
+
+A few are enough to see it break; scripts/bench_pipeline_verdict.py has the rates of hundreds.
+"""
 
 from __future__ import annotations
 
+import runpy
+
 import pytest
 from mlflow import MlflowClient
-from support import in_ci
+from support import REPOSITORY, in_ci
 from test_results import config, study
 
 from tradingbot_exp.config.schema import Config
@@ -43,3 +48,15 @@ def test_where_there_is_a_signal_a_small_study_finds_it_and_says_so(quick: Confi
     quick.hpo.metric, quick.hpo.direction = metric, direction
     quick.evaluation.execution_lag, quick.evaluation.cost_bps = 0, 0.0
     assert word(quick) == "real"
+
+
+@in_ci
+@pytest.mark.parametrize("metric", ["val_loss", "val_sharpe"])
+def test_the_default_networks_on_permuted_targets_are_hardly_ever_called_real_and_a_signal_nearly_always(
+    metric: str,
+) -> None:
+    words_of = runpy.run_path(str(REPOSITORY / "scripts" / "bench_pipeline_verdict.py"))["words_of"]
+    noise = list(words_of("nothing", metric, range(40), trials=8, epochs=3))
+    assert noise.count("real") <= 1 and noise.count("not shown") == 40 - noise.count("real"), noise
+    signal = list(words_of("signal", metric, range(15), trials=12, epochs=5))
+    assert signal.count("real") >= 11, signal

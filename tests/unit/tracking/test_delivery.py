@@ -13,7 +13,7 @@ from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking import delivery
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, send_unsent, unsent_runs
 from tradingbot_exp.tracking.run import TrackedRun
-from tradingbot_exp.tracking.store import open_client, open_experiment
+from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
 
 
 def _offline_run(folder: Path) -> TrackedRun:
@@ -29,6 +29,12 @@ def _offline_run(folder: Path) -> TrackedRun:
     run.log_text("hello", "notes/hello.txt")
     run.end("FINISHED")
     return run
+
+
+def test_a_store_that_cannot_be_written_is_given_as_the_reason(workdir: Path) -> None:
+    client = MlflowClient(f"sqlite:///file:{workdir / 'mlflow.db'}?mode=ro&uri=true")
+    with pytest.raises(TrackingError, match=r"^Not recorded: .*readonly database"), wrapped("Not recorded"):
+        client.create_run("0")
 
 
 def test_records_of_a_run_that_is_still_going_on_are_not_sent_away_under_it(workdir: Path) -> None:

@@ -65,7 +65,7 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     # The study that asks.
     add(client, "trial", "e", mlflow__parentRunId=mine)
     add(client, "trial", "own", mlflow__parentRunId=mine)
-    ledger = read_ledger(client, "sqlite:///here", "IBM", DATES, mine)
+    ledger = read_ledger(client, "sqlite:///here", "IBM", DATES, study_run=mine)
     counted = {"a", "b", "c", "d", "e", "pruned", "failed", "deleted", "of a deleted experiment"}
     assert ledger.before == counted
     assert ledger.own == {"e", "own"} and ledger.total == len(counted) + 1
@@ -76,6 +76,16 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     everything = read_ledger(client, "sqlite:///here", "IBM", (EARLIER[0], DATES[1]))
     assert everything.before == counted | {"own", "years before"}
     assert read_ledger(client, "sqlite:///here", "AAPL", DATES).total == 0
+
+
+def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client: MlflowClient) -> None:
+    study = add(client, "study", "base", data__fingerprint="same")
+    add(client, "trial", "own", data__fingerprint="same", mlflow__parentRunId=study)
+    add(client, "training", "by its name", data__fingerprint="other")
+    add(client, "training", "by its bars", data__fingerprint="same", data__instrument="file copy.csv")
+    add(client, "training", "of another", data__fingerprint="other", data__instrument="file other.csv")
+    ledger = read_ledger(client, "here", "IBM", DATES, study_run=study, fingerprint="same")
+    assert ledger.before == {"by its name", "by its bars"} and ledger.own == {"own"}
 
 
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pickle
 import pty
 import re
 import sys
+import time
 
 import pytest
 
@@ -48,6 +50,22 @@ def test_a_run_that_stops_between_two_lines_still_shows_its_last_epoch() -> None
     assert shown(stream.getvalue()) == [1, 13, 26, 30]
 
 
+def test_a_training_that_is_gone_on_with_shows_its_first_epoch_and_the_time_of_what_is_left() -> None:
+    stream, bar = io.StringIO(), io.StringIO()
+    record = {"train_loss": 1.0, "val_loss": 2.0}
+    with make_progress("plain", 1000, stream) as lines, make_progress("bar", 1000, bar) as drawn:
+        for epoch in range(991, 1001):
+            time.sleep(0.02)
+            lines(epoch, 1000, record)
+            drawn(epoch, 1000, record)
+            if epoch == 991:  # nine more at 0.02 s or, on a busy machine, somewhat more
+                passed, left = map(float, re.findall(r"(\d+\.\d) s", stream.getvalue()))
+                assert left > 8 * passed
+    assert shown(stream.getvalue()) == [991, 1000]
+    seconds = float(re.findall(r"([\d.]+)epoch/s", bar.getvalue().split("\r")[-1])[0])
+    assert seconds < 100  # ten epochs a fifth of a second, not a thousand
+
+
 def test_each_line_is_flushed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "w", buffering=4096) as stream:
@@ -70,7 +88,10 @@ def test_a_terminal_gets_a_bar() -> None:
     with os.fdopen(terminal, "w") as stream:
         run("auto", 4, stream)  # type: ignore[arg-type]
         os.set_blocking(main, False)  # all is written by now; a missing bar fails, and does not hang
-        text = os.read(main, 100_000).decode()
+        text, deadline = "", time.monotonic() + 10
+        while "4/4" not in text and time.monotonic() < deadline:  # the terminal may hand it over in parts
+            with contextlib.suppress(BlockingIOError):
+                text += os.read(main, 100_000).decode()
     os.close(main)
     assert "\r" in text
     assert re.search(r"epoch: 100%.*4/4 \[\d\d:\d\d<00:00.*train 0\.25  val 0\.5", text)

@@ -1,0 +1,145 @@
+"""A real process is killed in the midst of training, by several means, and its run goes on to the very same bits."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from support import Finished, artifact_folder, clean_environment, in_ci, python, train
+
+WORDS = ["data=synthetic", "training.progress=plain", "tracking.report=false", "training.scheduler=cosine"]
+LONG = [*WORDS, "training.epochs=400", "model.dropout=0.1", "training.batch_size=64"]
+
+
+def end_after_a_checkpoint(cwd: Path, arguments: list[str], how: signal.Signals) -> Finished:
+    """Start a command, let it train past another checkpoint, and end it."""
+    files = set(cwd.rglob("last.pt"))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 180
+    while all(before.get(file) == file.stat().st_mtime_ns for file in cwd.rglob("last.pt")):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(how)
+    out, err = process.communicate(timeout=60)
+    return Finished(cwd, out, err, process.returncode)
+
+
+def points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:
+    run_id = run.info.run_id
+    names = client.get_run(run_id).data.metrics
+    return {name: sorted((each.step, each.value) for each in client.get_metric_history(run_id, name)) for name in names}
+
+
+def command_in(text: str) -> list[str]:
+    """Give the arguments of the one command that a text tells to go on with."""
+    (line,) = (line for line in text.splitlines() if "training.resume=" in line)
+    return shlex.split(line.partition("python ")[2])
+
+
+@in_ci
+def test_a_run_that_is_killed_twice_goes_on_to_the_bits_of_one_that_was_not(workdir: Path) -> None:
+    first = ["-m", "tradingbot_exp.train", *LONG, "training.checkpoint_every=3", "experiment.run_name=killed"]
+    done = end_after_a_checkpoint(workdir, first, signal.SIGKILL)
+    assert done.status == -signal.SIGKILL and done.run.info.status == "RUNNING"
+    found = python(workdir, "-m", "tradingbot_exp", "doctor")
+    assert found.status == 1 and "is RUNNING, but its process" in found.out
+    fixed = python(workdir, "-m", "tradingbot_exp", "doctor", "--fix")
+    assert fixed.status == 0 and done.run.info.status == "KILLED"
+    assert command_in(fixed.out) == command_in(found.out)
+    interrupted = end_after_a_checkpoint(workdir, command_in(fixed.out), signal.SIGINT)
+    assert interrupted.status == 130 and "Going on with the run killed" in interrupted.err + interrupted.out
+    assert done.run.info.status == "KILLED" and command_in(interrupted.err) == command_in(fixed.out)
+    resumed = train(workdir, "training.resume=latest")
+    assert resumed.status == 0, resumed.err
+    assert done.run.info.status == "FINISHED" and done.run.data.tags["resumed.count"] == "2"
+    assert not list(workdir.rglob("checkpoints"))
+
+    undisturbed = train(workdir, *LONG, "experiment.run_name=undisturbed")
+    killed, whole = undisturbed.runs()
+    assert points(done.client, killed) == points(done.client, whole)
+    assert len(points(done.client, killed)["val_loss"]) == 400
+    a, b = (
+        torch.load(artifact_folder(run) / "model/data/data/weights.pt", weights_only=True) for run in (killed, whole)
+    )
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+    assert killed.data.tags["config.sha256"] == whole.data.tags["config.sha256"]
+    again = train(workdir, f"training.resume={killed.info.run_id}")
+    assert again.status == 1 and "is complete, 400 of 400 epochs" in again.err
+
+
+@in_ci
+def test_a_study_neither_goes_on_with_a_run_nor_keeps_checkpoints(workdir: Path) -> None:
+    refused = train(workdir, "--multirun", "training.resume=latest")
+    assert refused.status == 1 and "goes on with one training run, without --multirun" in refused.err
+    searched = train(workdir, "--multirun", "training.checkpoint_every=1,2")
+    assert searched.status == 1 and "trials keep no checkpoints" in searched.err
+    assert refused.runs() == []
+    words = ["training.checkpoint_every=1", "hpo.num_trials=1", "training.epochs=2", *WORDS]
+    done = train(workdir, "--multirun", *words)
+    assert done.status == 0 and "trials keep no checkpoints" in done.err + done.out, done.err
+    assert not list(workdir.rglob("*.pt.new")) and not list(workdir.rglob("last.pt"))
+
+
+PULLED = """
+from tradingbot_exp.plugins import on_epoch
+
+@on_epoch
+def hook(epoch, losses, config):
+    import os, signal
+    from pathlib import Path
+    if epoch == 6 and not Path("pulled").exists():
+        Path("pulled").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@in_ci
+def test_a_checkpoint_goes_to_a_server_that_keeps_the_artifacts(
+    workdir: Path, free_port: int, start_server: Callable[..., object]
+) -> None:
+    uri = f"http://127.0.0.1:{free_port}"
+    command = ["mlflow", "server", "--port", str(free_port), "--workers", "1", "--artifacts-destination", "./served"]
+    start_server([*command, "--backend-store-uri", f"sqlite:///{workdir / 'mlflow.db'}"], workdir, free_port)
+    (workdir / "plug.py").write_text(PULLED)
+    words = [*WORDS, "training.epochs=8", "plugins=[plug]", "training.checkpoint_every=1", f"tracking.uri={uri}"]
+    killed = train(workdir, *words)
+    assert killed.status == -signal.SIGKILL, killed.err
+    run = killed.run
+    assert run.data.tags["checkpoint.file"] == "checkpoints/a.pt" and run.info.status == "RUNNING"
+    kept = {file.name for file in (workdir / "served").rglob("checkpoints/*")}
+    assert kept == {"a.pt", "b.pt"}
+    resumed = train(workdir, "training.resume=latest", f"tracking.uri={uri}")
+    assert resumed.status == 0, resumed.err
+    undisturbed = train(workdir, *words[:-2], f"tracking.uri={uri}")
+    first, second = undisturbed.runs()
+    assert first.info.status == second.info.status == "FINISHED"
+    assert first.data.tags["resumed.from"] == "epoch 5 of 8"
+    assert points(killed.client, first) == points(killed.client, second)
+    assert "checkpoint.file" not in first.data.tags and not list((workdir / "served").rglob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("word", ["training.checkpoint_every=0", "training.checkpoint_every=1.5"])
+def test_a_checkpoint_after_no_whole_epoch_is_refused(word: str) -> None:
+    from tradingbot_exp.config.compose import compose_config
+    from tradingbot_exp.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=r"training\.checkpoint_every=.* is impossible"):
+        compose_config([word])
