@@ -43,6 +43,9 @@ class StackedLauncherConf:
 class StackedLauncher(Launcher):
     """Trains a batch of jobs as stacks; jobs that it cannot take apart it runs one after another.
 
+    It is the default for the sake of studies: the jobs of a plain sweep, which it would keep open together, are trained
+    together only where the command line names this launcher.
+
     Parameters
     ----------
     width : int
@@ -52,6 +55,7 @@ class StackedLauncher(Launcher):
 
     def __init__(self, width: int = 24) -> None:
         self.width = width
+        self._has_told = False
         self.config: DictConfig
         self._context: HydraContext
         self._task: TaskFunction
@@ -91,9 +95,15 @@ class StackedLauncher(Launcher):
         from hydra._internal.execution_policy import execution_whitelist
         from hydra.core.utils import setup_globals
 
+        from tradingbot_exp.hpo.trial import TICKET_VARIABLE
+
         reason = self._why_not()
-        if reason:
-            log.warning("The jobs are run one after another: %s.", reason)
+        named = any(word.startswith("hydra/launcher=") for word in self.config.hydra.overrides.hydra)
+        of_study = any(TICKET_VARIABLE in word for word in job_overrides[0])
+        if reason or not (named or of_study):
+            if (named or of_study) and not self._has_told:
+                log.warning("The jobs are run one after another: %s.", reason)
+                self._has_told = True
             basic = BasicLauncher()
             basic.setup(hydra_context=self._context, task_function=self._task, config=self.config)
             return basic.launch(job_overrides, initial_job_idx)

@@ -60,7 +60,7 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
         self.config = config
-        if _is_basic(config):
+        if _is_basic(config) or str(config.hydra.launcher._target_).endswith(".StackedLauncher"):
             reusing: Any = ReusingLoader(hydra_context.config_loader)
             hydra_context = replace(hydra_context, config_loader=reusing)
         self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
@@ -100,7 +100,7 @@ class StudySweeper(Sweeper):
         if config.hpo.n_jobs > 1 and _is_basic(self.config):
             log.warning(
                 "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
-                "it knows the first one's value. Add hydra/launcher=stacked (or joblib) to run them at once.",
+                "it knows the first one's value. hydra/launcher=stacked, the default, or joblib runs them at once.",
                 config.hpo.n_jobs,
             )
         overrides = [*search_path(self.config.hydra), *fixed]
