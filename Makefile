@@ -10,7 +10,7 @@ RUN ?= latest
 RUNS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launchers train hpo report hpo-report compare test check format bench bench-quick bench-parts ui lock clean
+.PHONY: help setup launchers train hpo report hpo-report compare test check format bench bench-quick bench-parts bench-width ui lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -77,6 +77,9 @@ bench-parts: $(STAMP) ## Measure the training loop, tracking, a trial's cost and
 	@$(BIN)/python scripts/bench_tracking.py
 	@$(BIN)/python scripts/bench_study.py
 	@$(BIN)/python scripts/bench_reports.py
+
+bench-width: $(STAMP) ## Measure the value that a study finds by the trials it asks for at once (half an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/bench_width.py $(ARGS)
 
 ui: $(STAMP) ## Open MLflow on the runs made here, http://127.0.0.1:5000
 	@$(BIN)/mlflow ui $(ARGS)

@@ -25,7 +25,12 @@ PARAMS = {
     "hpo.param_space.batch_size": "[16, 32, 64]",
     "tracking.uri": "sqlite:///mlflow.db",
 }
-TAGS = {"study.name": "mlp-ibm-1234abcd", "study.sampler": "tpe", "data.fingerprint": "3513f4f719e9"}
+TAGS = {
+    "study.name": "mlp-ibm-1234abcd",
+    "study.sampler": "tpe",
+    "study.at_once": "5",
+    "data.fingerprint": "3513f4f719e9",
+}
 METRICS = {
     "val_mse": 9e-5,
     "val_zero_mse": 1e-4,

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_NO_OTHER = "no other has its shape, batch size ({size}) and kind of training"
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -48,19 +50,18 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     alone: dict[int, str] = {}
     for position, job in enumerate(jobs):
-        reason = _why_not(job)
+        reason = why_alone(job)
         if reason:
             alone[position] = reason
         else:
             groups.setdefault(_key(job), []).append(position)
     for group in groups.values():
         if len(group) == 1:
-            training = jobs[group[0]].config.training
-            alone[group[0]] = f"no other has its shape, batch size ({training.batch_size}) and kind of training"
+            alone[group[0]] = _NO_OTHER.format(size=jobs[group[0]].config.training.batch_size)
     return [group for group in groups.values() if len(group) > 1], alone
 
 
-def _why_not(job: Job) -> str:
+def why_alone(job: Job) -> str:
     """Say what keeps a job from being stacked with any other; empty if nothing does."""
     from tradingbot_exp.training.device import resolve_device
     from tradingbot_exp.training.lean import read_layers
@@ -127,10 +128,12 @@ def fit_all(
 
 
 def _say(alone: dict[int, str], total: int) -> None:
-    """Say in a line for each reason how many jobs are trained one by one."""
+    """Say in a line for each reason how many jobs are trained one by one; a few that are left over are not worth it."""
+    few = 2 * len(alone) <= total
     for reason in dict.fromkeys(filter(None, alone.values())):
         count = list(alone.values()).count(reason)
-        log.info("%d of %d models trained one by one: %s.", count, total, reason)
+        level = logging.DEBUG if few and reason.startswith(_NO_OTHER.partition(" (")[0]) else logging.INFO
+        log.log(level, "%d of %d models trained one by one: %s.", count, total, reason)
 
 
 def _fit_one(fitting: Fitting, after_epoch: Callable[[], object]) -> list[History]:

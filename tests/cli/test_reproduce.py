@@ -171,7 +171,7 @@ def test_a_studys_trial_is_made_again_alone_and_all_commands_know_the_study(
         return capsys.readouterr().out
 
     small = ["data=synthetic", "training=smoke", "training.progress=off"]
-    study = train(workdir, "--multirun", *small, "hpo.num_trials=2")
+    study = train(workdir, "--multirun", "hydra/launcher=basic", *small, "hpo.num_trials=2")
     assert study.status == 0, study.err
     single = train(workdir, *small)
     assert single.status == 0, single.err

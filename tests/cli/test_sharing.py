@@ -20,6 +20,7 @@ from support import CI, Finished, clean_environment, in_ci, train
 from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
+BASIC = "hydra/launcher=basic"
 EPOCHS = 3
 
 
@@ -96,12 +97,12 @@ def owners(children: list[Run]) -> set[str]:
 
 @in_ci
 @pytest.mark.parametrize(
-    "kind",
-    ["postgresql", "journal", "sqlite"],
+    ("kind", "launcher"),
+    [("postgresql", BASIC), ("journal", BASIC), ("sqlite", BASIC), ("journal", "hydra/launcher=stacked")],
 )
-def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureRequest, kind: str) -> None:
+def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureRequest, kind: str, launcher: str) -> None:
     storage = address_of(kind, request, workdir)
-    command = ["hpo.num_trials=16", *([f"hpo.storage={storage}"] if storage else [])]
+    command = [launcher, "hpo.num_trials=16", *([f"hpo.storage={storage}"] if storage else [])]
     finish(*(start(workdir, *command) for _ in range(2)), errors=workdir)
     _, children = see_that_nothing_is_lost(Finished(workdir, "", "", 0), storage, 16)
     assert len(owners(children)) == 2
@@ -112,7 +113,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     workdir: Path, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     storage = server.new_database()
-    command = ["hpo.num_trials=16", f"hpo.storage={storage}", f"tracking.uri=sqlite:///{workdir / 'mlflow.db'}"]
+    command = [BASIC, "hpo.num_trials=16", f"hpo.storage={storage}", f"tracking.uri=sqlite:///{workdir / 'mlflow.db'}"]
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     first, second = start(workdir, *command), start(elsewhere, *command)
     try:

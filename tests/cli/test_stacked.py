@@ -164,6 +164,20 @@ def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_a
     assert tried[4:8] == tried[:4]
 
 
+def test_only_what_cannot_be_stacked_is_told_and_not_what_is_left_over(caplog: pytest.LogCaptureFixture) -> None:
+    quick = "training.epochs=1"
+    pair = [job(quick, f"seed={seed}") for seed in (1, 2)]
+    for others, text in (
+        (["training.batch_size=64"], ""),
+        (["model=lstm"], "1 of 3 models trained one by one: model=lstm is no plain stack of linear layers."),
+        ([f"training.batch_size={size}" for size in (64, 128, 256)], "no other has its shape, batch size (256)"),
+    ):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            fit_all([Fitting(each, Unrecorded()) for each in [*pair, *(job(quick, word) for word in others)]])
+        assert text in caplog.text and ("one by one" in caplog.text) == bool(text)
+
+
 def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> None:
     jobs = [
         job("seed=1"),

@@ -96,7 +96,9 @@ def test_environment_variables_set_store_and_experiment_below_the_command_line(w
     assert f"mlflow ui --backend-store-uri sqlite:///{other}" in done.out
 
 
-def test_a_sweep_has_one_parent_and_a_child_for_each_job_also_for_one_that_fails(workdir: Path) -> None:
+def test_a_sweep_has_one_parent_and_a_child_for_each_job_one_after_another_also_for_one_that_fails(
+    workdir: Path,
+) -> None:
     done = train(
         workdir,
         *("--multirun", "hydra/sweeper=basic", "data=synthetic", "training.optimizer=SGD"),
@@ -108,6 +110,8 @@ def test_a_sweep_has_one_parent_and_a_child_for_each_job_also_for_one_that_fails
     assert parent.data.tags["run.kind"] == "sweep" and parent.info.status == "FAILED"
     assert [child.info.run_name for child in (first, second)] == ["trial-0000", "trial-0001"]
     assert [child.info.status for child in (first, second)] == ["FINISHED", "FAILED"]
+    assert first.data.tags["engine"] == "single" and first.info.end_time <= second.info.start_time
+    assert "one after another" not in done.out + done.err  # as Hydra does it: nothing to explain
     for number, child in enumerate((first, second)):
         assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert child.data.tags["run.kind"] == "trial" and child.data.tags["trial.number"] == str(number)

@@ -60,7 +60,7 @@ class StudySweeper(Sweeper):
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
         self.config = config
-        if _is_basic(config):
+        if _is_basic(config) or str(config.hydra.launcher._target_).endswith(".StackedLauncher"):
             reusing: Any = ReusingLoader(hydra_context.config_loader)
             hydra_context = replace(hydra_context, config_loader=reusing)
         self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
@@ -100,7 +100,7 @@ class StudySweeper(Sweeper):
         if config.hpo.n_jobs > 1 and _is_basic(self.config):
             log.warning(
                 "hpo.n_jobs=%d: the basic launcher still runs one trial after another, and asks for all of them before "
-                "it knows the first one's value. Add hydra/launcher=stacked (or joblib) to run them at once.",
+                "it knows the first one's value. hydra/launcher=stacked, the default, or joblib runs them at once.",
                 config.hpo.n_jobs,
             )
         overrides = [*search_path(self.config.hydra), *fixed]
@@ -108,14 +108,23 @@ class StudySweeper(Sweeper):
         try:
             self._settle_folder(session)
             self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes there too
+            width = self._width(session, fixed)
         except BaseException as error:
             session.close(error)
             raise
-        # A launcher that trains trials together asks for that many where the user names no number.
-        batch = max(config.hpo.n_jobs, int(getattr(self.launcher, "width", 1)) if config.hpo.n_jobs == 1 else 1)
         with StudyDisplay(session) as display:
-            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display, batch)
+            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display, width)
         return result.best[0].values if result.best else None
+
+    def _width(self, session: StudySession, fixed: Sequence[str]) -> int:
+        """Give how many trials to ask for at once; a launcher that stacks them has a say where the user has none."""
+        from tradingbot_exp.hpo.batch import batch_width
+
+        config, widest = session.config, getattr(self.launcher, "width", None)
+        named = any(word.partition("=")[0] == "hpo.n_jobs" for word in fixed)
+        if widest is None or named or config.hpo.n_jobs > 1:
+            return config.hpo.n_jobs
+        return batch_width(config, session.space, session.parent, widest)
 
     def _settle_folder(self, session: StudySession) -> None:
         """Put all starts of a study into one folder, unless the user names another."""

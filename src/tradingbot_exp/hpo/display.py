@@ -151,6 +151,7 @@ class StudyDisplay:
                 if number not in self._lines:
                     self._lines[number] = tqdm(
                         total=state["epochs"],
+                        initial=state["epoch"],  # of what went before, the bar does not know how long it took
                         desc=f"trial {number}",
                         unit="epoch",
                         file=self._stream,

@@ -167,6 +167,7 @@ class StudySession:
                 )
             else:
                 tell_outlook(self)
+                self.parent.set_tags({"study.at_once": min(loop.batch, self.config.hpo.num_trials)})
             loop.recover()
             self.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
             loop.run()

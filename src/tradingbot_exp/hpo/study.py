@@ -89,7 +89,7 @@ class StudyLoop:
         self.config, self.space, self.study, self.children = config, space, study, children
         self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
         self._salvage = salvage
-        self._batch = config.hpo.n_jobs if batch is None else batch
+        self.batch = config.hpo.n_jobs if batch is None else batch
         self._mine: dict[int, str] = {}
         # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
         self._unsigned: dict[int, float] = {}
@@ -171,7 +171,7 @@ class StudyLoop:
             return jobs
         self._awaited = None
         free = self.config.hpo.num_trials - len(self.trials())
-        for _ in range(min(free, self._batch)):
+        for _ in range(min(free, self.batch)):
             if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
                 break
             if self._awaited is not None:

@@ -94,7 +94,7 @@ def search_facts(study: Study) -> Facts:
         "Pruner": params.get("hpo.pruner"),
         "Trials": params.get("hpo.num_trials"),
         "Seeds a trial": params.get("hpo.repeats"),
-        "At once": params.get("hpo.n_jobs"),
+        "At once": tags.get("study.at_once") or params.get("hpo.n_jobs"),
         "Seed": params.get("seed"),
         "Failures allowed": params.get("hpo.max_failure_rate"),
         "Artifacts kept": params.get("hpo.keep"),

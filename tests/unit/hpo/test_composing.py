@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 from hydra import initialize_config_dir
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
-from hydra.types import RunMode
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from hydra_plugins.tradingbot_exp.composing import ReusingLoader, compose
+from hydra_plugins.tradingbot_exp.sweeper import StudySweeper
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.errors import ConfigError
@@ -70,7 +72,9 @@ def test_each_configuration_is_as_if_composed_by_itself(
     jobs: list[list[str]], shares: bool, hydra: tuple[Any, DictConfig]
 ) -> None:
     loader, master = hydra
-    composed = compose(loader, master, jobs)
+    reusing: Any = ReusingLoader(loader)
+    compose(reusing, master, jobs)  # a batch before this one
+    composed = compose(reusing, master, jobs)
     assert len({id(job._base) for job in composed}) == (1 if shares else len(jobs))
     for number, (job, overrides) in enumerate(zip(composed, jobs, strict=True), start=7):
         right = loader.load_sweep_config(master, overrides)
@@ -115,10 +119,24 @@ def test_jobs_that_differ_in_plain_values_are_composed_once(hydra: tuple[Any, Di
             return loader.load_sweep_config(master_config, sweep_overrides)
 
     counting: Any = Counting()
-    reusing = ReusingLoader(counting)
+    reusing: Any = ReusingLoader(counting)
     for overrides in PLAIN["learning rates"]:
         reusing.load_sweep_config(master, overrides)
+    compose(reusing, master, PLAIN["learning rates"][1:])
     assert asked == PLAIN["learning rates"][:1]
+
+
+@pytest.mark.parametrize(("launcher", "reuses"), [("stacked", True), ("basic", True), ("joblib", False)])
+def test_a_launcher_of_this_process_composes_the_batches_of_a_study_once(
+    launcher: str, reuses: bool, hydra: tuple[Any, DictConfig]
+) -> None:
+    loader, _ = hydra
+    config = loader.load_configuration("config", [f"hydra/launcher={launcher}"], RunMode.MULTIRUN)
+    context = HydraContext(loader, Callbacks(), [])
+    sweeper = StudySweeper()
+    sweeper.setup(hydra_context=context, task_function=lambda config: None, config=config)
+    held: Any = getattr(sweeper.launcher, "_context", None) or sweeper.launcher.hydra_context  # type: ignore[attr-defined]
+    assert isinstance(held.config_loader, ReusingLoader) == reuses
 
 
 def test_a_wrong_value_fails_its_own_job_alone(hydra: tuple[Any, DictConfig]) -> None:
@@ -131,3 +149,14 @@ def test_a_wrong_value_fails_its_own_job_alone(hydra: tuple[Any, DictConfig]) ->
                 job.finalized()
         else:
             assert job.finalized().model.dropout == dropout
+
+
+def test_trials_are_stacked_unless_another_launcher_is_named(hydra: tuple[Any, DictConfig]) -> None:
+    loader, master = hydra
+    assert master.hydra.launcher._target_.endswith(".StackedLauncher") and master.hydra.launcher.width == 24
+    for given, name in (
+        (["hydra/launcher=basic"], "Basic"),
+        (["hydra/launcher=basic", "hydra/launcher=stacked"], "Stacked"),
+    ):
+        other = loader.load_configuration("config", given, RunMode.MULTIRUN)
+        assert other.hydra.launcher._target_.endswith(f".{name}Launcher")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
+import re
+import time
 from pathlib import Path
 
+import optuna
 import pytest
 from test_results import config  # noqa: F401 - the fixture
 
@@ -14,6 +18,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.console import ConsoleHandler
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.display import StudyDisplay
+from tradingbot_exp.hpo.job import Progress
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import FOLDER_LETTERS, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
@@ -58,6 +63,25 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
     assert session.folder.parent == workdir / "multirun" and len(session.folder.name) <= FOLDER_LETTERS
     assert (session.folder / "trial-0000").is_dir()
     assert list((workdir / "reports").glob(f"*{session.parent.run_id[:8]}.html"))
+
+
+def test_a_line_tells_no_speed_of_epochs_that_went_before_it(config: Config) -> None:  # noqa: F811
+    screen = Terminal()
+    config.training.progress = "bar"
+    session = session_of(config)
+    folder = session.folder / "trial-0000"
+    folder.mkdir(parents=True)
+    (folder / Progress.FILE).write_text(json.dumps({"epoch": 49, "epochs": 50, "val_loss": 0.25}))
+    running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
+    running.number = 0
+    deadline = time.monotonic() + 30
+    with StudyDisplay(session, screen) as display:
+        display([running])
+        while "val 0.25" not in screen.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    session.close()
+    lines = re.findall(r"trial 0:.*?epoch/s.*?\]", screen.getvalue())
+    assert lines and all("49/50" in line and "?epoch/s" in line for line in lines)
 
 
 def test_a_storage_that_is_lost_while_a_trial_runs_is_named(config: Config, workdir: Path) -> None:  # noqa: F811

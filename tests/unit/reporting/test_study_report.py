@@ -331,6 +331,7 @@ def test_the_search_and_how_to_repeat_it_are_described(page):
     ]
     facts = {name: cell.text for block in blocks(page, Facts, "searched") for name, cell in block.facts}
     assert (facts["Metric"], facts["Sampler"], facts["Pruner"]) == ("val_loss, minimize", "tpe", "median")
+    assert facts["At once"] == "5"
     assert "python -m tradingbot_exp.train --multirun hpo.num_trials=12" in said(page, "again")
     assert "first training run" not in said(page)
 

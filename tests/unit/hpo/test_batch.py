@@ -1,0 +1,56 @@
+"""How many trials a study asks for at once: many, where they can be trained as stacks, and else one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.hpo.batch import batch_width
+from tradingbot_exp.hpo.space import SearchSpace
+
+NOWHERE: Any = None  # a run that nothing is written into
+RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "space", "width", "reason"),
+    [
+        ([], RATE, 8, ""),
+        ([], {**RATE, "weight_decay": [0.0, 0.1], "dropout": [0.0, 0.1, 0.2], "gradient_clip": [1.0, 2.0, 3.0]}, 8, ""),
+        ([], {**RATE, "batch_size": [16, 32, 64]}, 8, ""),
+        (["model=linear"], RATE, 8, ""),
+        ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 1, "6 kinds of networks and batches"),
+        ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 12, ""),
+        ([], {**RATE, "model.options.x": {"low": 0.0, "high": 1.0}}, 1, "any number of kinds"),
+        (["model=lstm"], RATE, 1, "model=lstm is no plain stack of linear layers"),
+        (["training.optimizer=RMSprop"], RATE, 1, "training.optimizer=RMSprop is none of Adam, AdamW, SGD"),
+        (["evaluation.scheme=walk_forward"], RATE, 1, "the 5 folds"),
+    ],
+)
+def test_a_batch_is_asked_for_only_where_it_is_trained_as_a_stack(
+    overrides: list[str], space: dict[str, Any], width: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    config = compose_config(["data=synthetic", "hpo.num_trials=48", *overrides])
+    assert batch_width(config, SearchSpace.parse(space), NOWHERE, max(width, 8)) == width
+    assert reason in caplog.text and ("one by one" in caplog.text) == bool(reason)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "width"),
+    [
+        (["hpo.num_trials=4"], 5),
+        (["hpo.num_trials=10"], 5),
+        (["hpo.num_trials=50"], 12),
+        (["hpo.num_trials=96"], 24),
+        (["hpo.num_trials=960"], 24),
+        (["hpo.sampler=random"], 24),
+        (["hpo=grid"], 24),
+    ],
+)
+def test_a_study_has_batches_to_learn_from_unless_its_sampler_does_not_learn(overrides: list[str], width: int) -> None:
+    config = compose_config(["data=synthetic", *overrides])
+    assert batch_width(config, SearchSpace.parse(config.hpo.param_space), NOWHERE, 24) == width
+    assert batch_width(config, SearchSpace.parse(RATE), NOWHERE, 1) == 1
