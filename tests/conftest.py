@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from mlflow import MlflowClient
 from mlflow.entities import Run
 from support import Finished, clean_environment, once, stop_server, train
+
+from tradingbot_exp.tracking.store import open_client
 
 settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")
@@ -34,7 +35,7 @@ def store_template(shared_folder: Path) -> Path:
     """A migrated, empty SQLite store: migrating takes seconds, copying does not."""
 
     def make(folder: Path) -> None:
-        MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+        open_client(f"sqlite:///{folder / 'mlflow.db'}")
 
     return once(shared_folder / "store", make) / "mlflow.db"
 

@@ -46,11 +46,11 @@ PACKAGES = ("torch", "optuna", "mlflow", "hydra-core", "ray", "lightning", "optu
 def prepare(folder: Path) -> None:
     """Write the rows of the default data, the default configuration's params, and an empty migrated store."""
     import numpy as np
-    from mlflow import MlflowClient
 
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.config.finalize import flatten
     from tradingbot_exp.experiment import load_data
+    from tradingbot_exp.tracking.store import open_client
 
     config = compose_config([])
     data = load_data(config)
@@ -64,7 +64,7 @@ def prepare(folder: Path) -> None:
     np.savez(folder / "rows.npz", **arrays)
     params = {key: str(value) for key, value in flatten(asdict(config)) if str(value)}
     (folder / "params.json").write_text(json.dumps(params))
-    MlflowClient(f"sqlite:///{folder / 'template.db'}").search_experiments()
+    open_client(f"sqlite:///{folder / 'template.db'}")  # writes ahead, for all sides
 
 
 def our_words(kind: str, task: Task) -> list[str]:

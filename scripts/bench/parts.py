@@ -56,10 +56,12 @@ def values(seeds: int, trials: int, epochs: int) -> list[dict[str, Any]]:
     from dataclasses import replace
 
     import bench_width as bench
+    import optuna
 
     from hydra_plugins.tradingbot_exp.stacked import StackedLauncherConf
     from tradingbot_exp.config.compose import compose_config
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     config = compose_config([f"hpo.num_trials={trials}", f"training.epochs={epochs}"])
     config = replace(config, training=replace(config.training, progress="off"))
     space, plans = bench.SearchSpace.parse(bench.SPACES["ranges"]), ("1", str(StackedLauncherConf.width))

@@ -1,7 +1,7 @@
 """Our study with a clock: the command line as it is, but how long its loop and the training in it took is written.
 
 The last line of standard output is a JSON object with the seconds of the loop, of asking, training, recording and
-telling all trials, and of the training alone.
+telling all trials, and of the training in it; the winner's training with other seeds comes after it.
 """
 
 import json
@@ -16,6 +16,7 @@ from tradingbot_exp.hpo.study import StudyLoop
 from tradingbot_exp.training import loop, stacked
 
 spent = {"loop": 0.0, "training": 0.0}
+within: list[str] = []
 
 
 def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -24,10 +25,13 @@ def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @wraps(function)
     def run(*arguments: Any, **options: Any) -> Any:
         started = time.perf_counter()
+        within.append(name)
         try:
             return function(*arguments, **options)
         finally:
-            spent[name] += time.perf_counter() - started
+            within.remove(name)
+            if name == "loop" or within == ["loop"]:
+                spent[name] += time.perf_counter() - started
 
     return run
 

@@ -120,7 +120,8 @@ def named(folder: Path, name: str) -> Run:
 @pytest.fixture
 def killed(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The killed run, in a copy of the store; the current directory is another one."""
-    shutil.copy(place / "mlflow.db", tmp_path / "mlflow.db")
+    for file in place.glob("mlflow.db*"):  # this process has it open: some of it may be in the write-ahead log
+        shutil.copy(file, tmp_path / file.name)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")

@@ -10,7 +10,7 @@ import re
 import shutil
 import socket
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -43,6 +43,8 @@ _SIGNS = {
     "No route to host": "there is no route to the host",
 }
 
+# File systems of one machine: on those of a network, hosts cannot share what SQLite writes ahead.
+_LOCAL_DISKS = ("apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "ntfs", "overlay", "tmpfs", "xfs", "zfs")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -197,7 +199,19 @@ def _create_sqlite(path: Path) -> None:
         fresh = path.with_name(f".{path.name}.new")
         fresh.unlink(missing_ok=True)
         MlflowClient(tracking_uri=f"sqlite:///{fresh}").search_experiments(max_results=1)
+        _write_ahead(fresh)
         fresh.replace(path)
+
+
+def _write_ahead(path: Path) -> None:
+    """Let a database write ahead, where its disk is this machine's own: a commit then waits for the disk once."""
+    import psutil
+
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    kind = next((mounts[folder] for folder in path.resolve().parents if folder in mounts), "")
+    if kind in _LOCAL_DISKS:
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
 
 
 def _has_tables(path: Path) -> bool:
