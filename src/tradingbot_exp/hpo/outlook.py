@@ -49,7 +49,7 @@ def _ledger(session: StudySession) -> Ledger:
         tags["data.instrument"],
         (tags["data.val_start"], tags["data.val_end"]),
         study_run=session.parent.run_id,
-        fingerprint=tags["data.fingerprint"],
+        fingerprint=data.fingerprint,
     )
 
 
