@@ -35,6 +35,7 @@ from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
+from tradingbot_exp.tracking.trials import study_run_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -260,7 +261,7 @@ class StudySession:
         parent_id = None if created else self._wait_for("parent_run_id") or self._lost_parent()
         found: Run | None = None
         if parent_id is None:
-            run = self.organizer.open_run(f"hpo-{self.name}", kind="study", study__name=self.name)
+            run = self.organizer.open_study(self.name)
         else:
             found, run = self._find_parent(parent_id)
         try:
@@ -303,7 +304,7 @@ class StudySession:
                 f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
             )
         delivery = Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri)
-        return found, TrackedRun(delivery, f"hpo-{self.name}")
+        return found, TrackedRun(delivery, study_run_name(self.name))
 
     def _reopen(self, parent: Run) -> None:
         """Let the study's run go on, in the name of this process."""

@@ -20,10 +20,10 @@ from mlflow.entities import Param
 from support import artifact_folder, in_ci
 
 from tradingbot_exp.cli import run
-from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.trials import result_tags
 
 DEAD = {**identity(), "process.pid": "999999999"}
 AWAY = {**DEAD, "process.host": "another-host"}
