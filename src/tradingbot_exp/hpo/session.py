@@ -35,7 +35,7 @@ from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
-from tradingbot_exp.tracking.trials import study_run_name
+from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -328,7 +328,7 @@ class StudySession:
         record_surroundings(job)
         run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")
         sampler, storage = self.config.hpo.sampler, self.shown_address
-        run.set_tags({"study.sampler": sampler, "study.storage": storage, "study.recorded": True})
+        run.set_tags({SAMPLER_TAG: sampler, "study.storage": storage, "study.recorded": True})
 
 
 def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:

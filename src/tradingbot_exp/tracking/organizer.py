@@ -21,7 +21,15 @@ from tradingbot_exp.tracking.process import identity, signature
 from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
 from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
-from tradingbot_exp.tracking.trials import is_pruning, result_tags, state_of, study_run_name, trial_name
+from tradingbot_exp.tracking.trials import (
+    OWN_LOOP,
+    SAMPLER_TAG,
+    is_pruning,
+    result_tags,
+    state_of,
+    study_run_name,
+    trial_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,9 +172,9 @@ class ExperimentOrganizer:
         _open_runs.set((*_open_runs.get(), run))
         return run
 
-    def open_study(self, name: str) -> TrackedRun:
+    def open_study(self, name: str, **tags: Any) -> TrackedRun:
         """Create the parent run of a study and make it the current one."""
-        return self.open_run(study_run_name(name), kind="study", study__name=name)
+        return self.open_run(study_run_name(name), kind="study", study__name=name, **tags)
 
     def open_trial(self, number: int, parent: str, **tags: Any) -> TrackedRun:
         """Create the run of a trial, a child of the run `parent`, and make it the current one."""
@@ -244,7 +252,7 @@ class ExperimentOrganizer:
         It ends as a run of `start_run` does. Inside it, `start_trial` opens its trials.
         """
         before = self._study
-        with self._within(self.open_study(name)) as run:
+        with self._within(self.open_study(name, **{SAMPLER_TAG: OWN_LOOP})) as run:
             self._study = name, run.run_id
             try:
                 yield run

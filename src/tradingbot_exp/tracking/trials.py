@@ -6,6 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 
+# The tag that says how a study searched, and its value where that is a program's own affair.
+SAMPLER_TAG, OWN_LOOP = "study.sampler", "own loop"
+
 
 def study_run_name(study: str) -> str:
     """Give the name of a study's parent run."""

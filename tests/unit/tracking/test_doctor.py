@@ -161,6 +161,8 @@ def test_a_study_of_fewer_trials_than_asked_for_can_be_gone_on_with(
     for _ in range(done):
         child(clinic, parent, DEAD, result_tags("complete", [0.1]), "FINISHED")
     assert clinic.kinds(status=0) == [("interrupted_study", parent)] * found
+    clinic.client.set_tag(parent, "study.sampler", "own loop")  # of `start_study`: nothing of ours can go on with it
+    assert clinic.kinds(status=0) == []
 
 
 def test_a_study_that_ended_early_for_a_reason_is_over(clinic: Clinic) -> None:

@@ -59,7 +59,10 @@ def test_a_study_of_ones_own_has_a_parent_run_and_a_child_a_trial_that_say_how_t
     assert current_run() is None and mlflow.active_run() is None
     parent = client.get_run(study.run_id)
     assert (parent.info.run_name, parent.info.status) == ("hpo-by hand", "FINISHED")
-    assert parent.data.tags.items() >= {"run.kind": "study", "study.name": "by hand", "a": "1"}.items()
+    assert (
+        parent.data.tags.items()
+        >= {"run.kind": "study", "study.name": "by hand", "study.sampler": "own loop", "a": "1"}.items()
+    )
     assert parent.data.metrics == {"best_value": 0.0}
     found = [client.get_run(each) for each in ids]
     assert [each.info.status for each in found] == ["FINISHED", "FINISHED", "FINISHED", "FAILED", "KILLED"]
