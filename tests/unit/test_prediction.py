@@ -119,6 +119,8 @@ def test_bars_that_do_not_fit_are_refused_with_what_is_wrong(run: LoadedRun) -> 
     assert len(run.predict(two, symbol="MSFT")) == 40 - 33
     with pytest.raises(ConfigError, match="symbol=AAPL: not in the column"):
         run.predict(two, symbol="AAPL")
+    with pytest.raises(DataError, match="bars is of type ndarray: expected is a data frame, or the path of a file"):
+        run.predict(IBM.to_numpy())
     with pytest.raises(DataError, match="expected ascending order"):
         run.predict(IBM[::-1])
 

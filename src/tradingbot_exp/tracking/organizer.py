@@ -250,7 +250,14 @@ class ExperimentOrganizer:
         """Open the parent run of a study of your own, ``hpo-<name>``, for the length of a ``with`` block.
 
         It ends as a run of `start_run` does. Inside it, `start_trial` opens its trials.
+
+        Raises
+        ------
+        TrackingError
+            The store cannot be used, or `name` is none.
         """
+        if type(name) is not str or not name.strip():
+            raise TrackingError(f"start_study({name!r}): a study's name is a text, such as 'by-hand'.")
         before = self._study
         with self._within(self.open_study(name, **{SAMPLER_TAG: OWN_LOOP})) as run:
             self._study = name, run.run_id

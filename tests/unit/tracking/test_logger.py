@@ -82,6 +82,10 @@ def test_a_trial_needs_the_study_that_its_organizer_has_open_and_a_number(organi
     outside = r"start_trial\(0\) has no study. Put it inside `with organizer.start_study"
     with pytest.raises(TrackingError, match=outside), organizer.start_trial(0):
         pass
+    for name in ("", " ", None):
+        wrong = pytest.raises(TrackingError, match="a study's name is a text")
+        with wrong, organizer.start_study(name):  # type: ignore[arg-type]
+            pass
     with organizer.start_study("outer"):
         for number in (-1, "1", True):
             wrong = pytest.raises(TrackingError, match="a trial's number is an integer from 0 on")
