@@ -20,7 +20,7 @@ from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
 from tradingbot_exp.tracking.process import identity, signature
 from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
-from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
+from tradingbot_exp.tracking.store import check_store_space, open_client, open_experiment, wrapped
 from tradingbot_exp.tracking.trials import (
     OWN_LOOP,
     SAMPLER_TAG,
@@ -119,6 +119,7 @@ class ExperimentOrganizer:
         if self._opened is None:
             tracking = self.config.tracking
             uri = tracking.uri
+            check_store_space(uri)
             client = open_client(uri)
             check_registry(client, getattr(tracking, "register", None), tracking.on_error)
             self._opened = client, open_experiment(client, uri, self.config.experiment.name)

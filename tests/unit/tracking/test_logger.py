@@ -21,10 +21,12 @@ from torch import nn
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking import run as run_module
+from tradingbot_exp.tracking import store as store_module
 from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
-from tradingbot_exp.tracking.lookup import open_store
+from tradingbot_exp.tracking.lookup import find_run, open_store
 from tradingbot_exp.tracking.organizer import current_run
 from tradingbot_exp.tracking.reading import study_record
+from tradingbot_exp.tracking.store import open_client
 
 
 @pytest.fixture
@@ -97,6 +99,19 @@ def test_a_trial_needs_the_study_that_its_organizer_has_open_and_a_number(organi
             pass
     run = organizer.connect()[0].get_run(trial.run_id)
     assert run.data.tags["study.name"] == "outer" and run.info.run_name == "trial-0001"
+
+
+def test_on_a_full_disk_no_run_is_started_and_those_that_are_there_can_be_read(
+    organizer: ExperimentOrganizer, client: MlflowClient, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with organizer.start_run() as run:
+        pass
+    monkeypatch.setattr(store_module, "MIN_FREE_BYTES", 2**62)
+    assert find_run(open_store(workdir), run.run_id).info.status == "FINISHED"
+    with pytest.raises(TrackingError, match="The disk is full"):
+        ExperimentOrganizer(organizer.config).connect()
+    with pytest.raises(TrackingError, match="The disk is full"):
+        open_client(f"sqlite:///{workdir / 'new.db'}")
 
 
 def test_outside_any_run_every_method_says_what_to_do() -> None:
