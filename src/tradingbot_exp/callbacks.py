@@ -197,7 +197,7 @@ class TrackingCallback(Callback):
             run = organizer.open_run(resumption=self._resumption)
         else:
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
-            run = organizer.open_run(f"trial-{number:04d}", kind="trial", parent=parent, trial__number=number)
+            run = organizer.open_trial(number, parent)
         self._runs[_job_key(config)] = run
         self._active = mlflow_active(run, organizer.config.tracking.uri) if parent is None else None
         if self._active is not None:
@@ -237,24 +237,16 @@ class ExperimentCallback(TrackingCallback):
         if ticket is None:
             super()._open_job(config)
         else:
-            name = f"trial-{ticket.number:04d}"
-            self._runs[_job_key(config)] = self._reach(config).take_over(ticket.run_id, name, ticket.parent_id)
+            run = self._reach(config).take_over(ticket.run_id, ticket.number, ticket.parent_id)
+            self._runs[_job_key(config)] = run
 
     def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
-        from tradingbot_exp.hpo.children import result_tags
-        from tradingbot_exp.hpo.trial import Pruned
+        from tradingbot_exp.hpo.trial import ending_tags
 
-        if run is None:
-            return
-        error = _error_of(job_return)
-        if error is not None:
-            tags = result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed")
-        elif isinstance(job_return.return_value, Pruned):
-            tags = result_tags("pruned")
-        else:
-            tags = result_tags("complete", job_return.return_value)
-        run.flush(tags)
+        if run is not None:
+            error = _error_of(job_return)
+            run.flush(ending_tags(error, None if error is not None else job_return.return_value))
 
     def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.resuming import find_resumption

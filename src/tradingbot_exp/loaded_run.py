@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.pyfunc import PyFuncModel
 
+    from tradingbot_exp.opening import Opened
     from tradingbot_exp.tracking.lookup import Store
     from tradingbot_exp.tracking.records import RunRecord
 
@@ -190,6 +191,29 @@ class LoadedRun:
         from tradingbot_exp.prediction import predict
 
         return predict(self, bars, symbol).frame
+
+    def evaluate(self) -> Opened:
+        """Open the sealed test set for this run, as the command ``evaluate`` does; of a study, for its best trial.
+
+        Every call counts as an opening of these dates, and is recorded as a run of kind ``test_evaluation``. This
+        object goes on showing the run as it was loaded.
+
+        Returns
+        -------
+        Opened
+            `metrics` and `intervals` named ``test_…``, the `validation` metrics beside them, and the `number` of times
+            that these dates have been opened.
+
+        Raises
+        ------
+        RunError
+            There is no model to judge.
+        DataError
+            The data are gone, or are other ones than the run saw.
+        """
+        from tradingbot_exp.opening import open_test_set
+
+        return open_test_set(self.run_id, self._store.uri)
 
     @property
     def has_model(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
+from tradingbot_exp.opening_table import as_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _FORECAST_TOLERANCE = 1e-2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Opened:
     """What came of an opening.
 
@@ -75,6 +77,17 @@ class Opened:
     def number(self) -> int:
         """How many times these dates have been opened, this time included."""
         return len(self.earlier) + 1
+
+    def __repr__(self) -> str:
+        return f"Opened({self.name!r}, run_id={self.run_id!r}, number={self.number})"
+
+    def __str__(self) -> str:
+        """Lay the result out as the command ``evaluate`` does."""
+        return as_table(self)
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        return f"<pre>{html.escape(as_table(self))}</pre>"
 
 
 def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -> Opened:

@@ -92,6 +92,8 @@ def predict(
     config = _config_of(run)
     load_plugins(config.plugins)
     _check_model(run, config)
+    if not isinstance(bars, pd.DataFrame | str | Path):
+        raise DataError(f"{keys[0]} is of type {type(bars).__name__}: expected is a data frame, or the path of a file.")
     cells = frame_cells(bars, keys[0]) if isinstance(bars, pd.DataFrame) else read_cells(str(bars), keys[0])
     frequency = run.data_card.get("frequency")
     data = replace(config.data, symbol=symbol or config.data.symbol)

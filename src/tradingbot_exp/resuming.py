@@ -217,7 +217,7 @@ def _configuration(loaded: LoadedRun, given: Config, overrides: Sequence[str]) -
     chosen = [word.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".") for word in overrides]
     values = {key: value for key, value in flatten(asdict(given)) if _is_given(key, chosen)}
     for key in [key for key in values if _is_within(key, _FREE)]:
-        OmegaConf.update(tree, key, values.pop(key), force_add=True)
+        OmegaConf.update(tree, key, values.pop(key), merge=False, force_add=True)
     OmegaConf.update(tree, "tracking.uri", given.tracking.uri)
     OmegaConf.update(tree, "hpo.storage", given.hpo.storage)
     OmegaConf.update(tree, KEY, None, force_add=True)

@@ -33,6 +33,8 @@ SIGNATURES = {
     "ConfigurationManager.validate": ["self"],
     "ExperimentOrganizer": ["config"],
     "ExperimentOrganizer.start_run": ["self", "run_name", "options"],
+    "ExperimentOrganizer.start_study": ["self", "name"],
+    "ExperimentOrganizer.start_trial": ["self", "number"],
     "EnhancedMLflowLogger": ["run"],
     "EnhancedMLflowLogger.log_config": ["self", "config", "overrides"],
     "EnhancedMLflowLogger.log_environment_details": ["self"],

@@ -228,6 +228,9 @@ def test_what_is_not_there_is_said_so_and_not_made(
     store = run._store.uri
     with pytest.raises(RunError, match="There is no run 'ffff'"):
         load_run("ffff", store)
+    for given in (None, 12):
+        with pytest.raises(RunError, match=f"There is no run '{given}' in "):
+            load_run(given)  # type: ignore[arg-type]
     with pytest.raises(RunError, match="'no id!' is no run id"):
         load_run("no id!", store)
     monkeypatch.chdir(tmp_path)

@@ -7,6 +7,7 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -91,6 +92,13 @@ def test_the_metrics_are_those_of_the_logged_models_forecasts_of_the_test_rows(o
     saved = pd.read_csv(artifact_folder(store.client.get_run(opened.evaluation_run_id)) / "evaluation/test_returns.csv")
     np.testing.assert_allclose(saved["strategy_return"], net, atol=1e-12)
     assert saved["date"].iloc[0] == opened.start[:10] == "2011-03-24"
+
+
+def test_what_came_of_an_opening_shows_itself_as_the_table_of_the_command(opened: Opened) -> None:
+    assert repr(opened) == f"Opened({opened.name!r}, run_id={opened.run_id!r}, number=1)"
+    assert str(opened) == as_table(opened)
+    shown = replace(opened, name="<b>mine</b>")._repr_html_()
+    assert shown.startswith("<pre>") and "the run &lt;b&gt;mine&lt;/b&gt;" in shown and "<b>" not in shown
 
 
 def test_every_validation_metric_has_its_test_metric_with_an_interval_around_it(opened: Opened) -> None:
@@ -182,7 +190,7 @@ def test_a_run_that_learns_from_dates_that_were_opened_says_so_and_others_do_not
 
 def test_of_directions_the_forecast_that_takes_no_side_is_a_coin_flip(opened: Opened) -> None:
     direction = ["data=synthetic", "data.synthetic.seed=9", "data.target=direction", "training.loss=bce"]
-    of_directions = open_test_set(train([*QUICK, *direction]).run_id)
+    of_directions = train([*QUICK, *direction]).evaluate()
     for each, name in ((opened, "zero forecast"), (of_directions, "coin flip")):
         assert f"{each.metrics['test_zero_mse']:.4e} ({name}, " in as_table(each)
         assert f" ({name})" in "\n".join(metric_lines(each.metrics, each.naive))

@@ -89,6 +89,14 @@ def test_the_command_prints_csv_or_json_and_says_what_it_left_out(
     record = json.loads((folder / "new" / "out.json").read_text())
     assert record["run_id"] == run.run_id and record["left_out"] == 33 and record["execution_lag"] == 1
     assert record["rows"][-1]["forecast"] == expected["forecast"].iloc[-1]
+    assert command(["predict", "latest", "--data", "ibm.csv", "-o", "out.csv"]) == 0
+    assert command(["predict", "latest", "--data", "ibm.csv", "--json", "-o", "out.csv"]) == 0  # forecasts of before
+    capsys.readouterr()
+    for kept in ("ibm.csv", "mlflow.db"):
+        content = (folder / kept).read_bytes()
+        assert command(["predict", "latest", "--data", "ibm.csv", "-o", kept]) == 1
+        assert f"-o {kept} is there already, and holds no forecasts" in capsys.readouterr().err
+        assert (folder / kept).read_bytes() == content
     assert command(["predict", run.run_id, "--data", "nope.csv"]) == 1
     assert "--data=nope.csv: there is no file" in capsys.readouterr().err
 
@@ -111,6 +119,8 @@ def test_bars_that_do_not_fit_are_refused_with_what_is_wrong(run: LoadedRun) -> 
     assert len(run.predict(two, symbol="MSFT")) == 40 - 33
     with pytest.raises(ConfigError, match="symbol=AAPL: not in the column"):
         run.predict(two, symbol="AAPL")
+    with pytest.raises(DataError, match="bars is of type ndarray: expected is a data frame, or the path of a file"):
+        run.predict(IBM.to_numpy())
     with pytest.raises(DataError, match="expected ascending order"):
         run.predict(IBM[::-1])
 

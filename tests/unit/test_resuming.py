@@ -224,6 +224,8 @@ def test_what_differs_is_named_and_nothing_is_changed(killed: Run, tmp_path: Pat
     assert "training.epochs is 8 there, and 2 is given" in refused(word, "training=smoke")
     assert "data.name is synthetic there, and ibm is given" in refused(word, "data=ibm")
     assert "seed is 42 there, and 1 is given" in refused(word, "seed=1", "training.checkpoint_every=9")
+    # A template may bring another form of a search space, which no run reads.
+    assert "experiment.name is tradingbot there, and hpo_example is given" in refused(word, "experiment=hpo_example")
     assert seen(tmp_path, run_id) == before
     assert {file.name.partition("-")[0] for file in tmp_path.rglob("*") if file.is_file()} == {"mlflow.db"}
 

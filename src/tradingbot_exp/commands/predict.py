@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import DataError
+from tradingbot_exp.overwriting import holds_other
 
 if TYPE_CHECKING:
     from tradingbot_exp.prediction import Prediction
 
+# How what this command writes begins.
+_BEGINNINGS = ("date,forecast,signal,position", '{\n  "run_id":')
 DESCRIPTION = """\
 Forecast from new bars with a recorded model: features and scaling as in its run, a row a bar, the last bar included.
 
@@ -33,14 +36,16 @@ def run(options: argparse.Namespace) -> int:
     from tradingbot_exp.notebook import load_run
     from tradingbot_exp.prediction import predict
 
+    path = None if options.output is None else Path(options.output)
+    if path is not None:
+        _require_free(path)
     found = predict(
         load_run(options.run, options.tracking_uri), options.data, options.symbol, keys=("--data", "--symbol")
     )
     text = json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else as_csv(found)
-    if options.output is None:
+    if path is None:
         sys.stdout.write(text)
     else:
-        path = Path(options.output)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
@@ -49,6 +54,18 @@ def run(options: argparse.Namespace) -> int:
         sys.stdout.write(f"{path}\n")
     sys.stderr.write(told(found))
     return 0
+
+
+def _require_free(path: Path) -> None:
+    """Refuse to write over anything but forecasts of before: the bars themselves, say."""
+    try:
+        taken = holds_other(path, *_BEGINNINGS)
+    except OSError as error:
+        raise DataError(f"-o {path} cannot be written: {error.strerror}.") from error
+    if taken:
+        raise DataError(
+            f"-o {path} is there already, and holds no forecasts: it is not written over. Name another file."
+        )
 
 
 def as_csv(found: Prediction) -> str:

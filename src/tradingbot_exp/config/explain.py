@@ -146,6 +146,7 @@ _EXPLAINERS = (
         _unreadable,
     ),
     (re.compile(r"Error parsing override '(.*)'\nmissing EQUAL"), _no_override),
+    (re.compile(r"Error when parsing index: \d+, string: ( *) out of \["), _no_override),
     (re.compile(r"Interpolation key '([^']*)' not found"), _unresolved),
 )
 

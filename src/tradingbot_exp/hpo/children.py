@@ -17,6 +17,7 @@ from tradingbot_exp.tracking.delivery import Record, now_ms, send
 from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import HEARTBEAT_SECONDS, tag_texts
 from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.trials import result_tags, trial_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -88,7 +89,7 @@ class Children:
             }
         )
         with wrapped(f"The run of trial {number} cannot be created"):
-            run = self._client.create_run(self._experiment_id, now_ms(), tags, f"trial-{number:04d}")
+            run = self._client.create_run(self._experiment_id, now_ms(), tags, trial_name(number))
         return str(run.info.run_id)
 
     @contextmanager
@@ -180,14 +181,6 @@ class Children:
             params = {key: value for key, value in source.data.params.items() if key != "tracking.uri"}
             send(self._client, run_id, Record("batch", {"metrics": points, "params": params, "tags": tags}))
             self._client.set_terminated(run_id, "FINISHED", now_ms())
-
-
-def result_tags(state: str, values: Sequence[float] | None = None) -> dict[str, str]:
-    """Give the tags that a job writes when its trial has ended, after all its metrics."""
-    tags = {"trial.state": state}
-    if values is not None:
-        tags["trial.values"] = json.dumps([float(value) for value in values])
-    return tags
 
 
 def _child(run: Run) -> Child:

@@ -17,16 +17,16 @@ from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
 from tradingbot_exp.experiment import given_data
-from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
-from tradingbot_exp.hpo.trial import Pruned, TrialJob
+from tradingbot_exp.hpo.trial import TrialJob, ending_tags
 from tradingbot_exp.plugins import load_plugins
 from tradingbot_exp.resuming import refuse_in_study
+from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,19 +121,19 @@ def _run(session: StudySession, job: TrialJob) -> Any:
     """Run one trial in this process; give its objectives, `Pruned`, or the exception that it raised."""
     ticket, organizer = job.ticket, session.organizer
     config = with_values(session.config, session.space.decode(job.params))
-    folder = session.folder / f"trial-{ticket.number:04d}"
+    folder = session.folder / trial_name(ticket.number)
     folder.mkdir(parents=True, exist_ok=True)
-    run = organizer.take_over(ticket.run_id, f"trial-{ticket.number:04d}", ticket.parent_id)
+    run = organizer.take_over(ticket.run_id, ticket.number, ticket.parent_id)
     try:
         check(config, own_data=False)
         outcome = run_trial(config, run, ticket, folder)
     except BaseException as error:
-        run.flush(result_tags("interrupted" if isinstance(error, KeyboardInterrupt) else "failed"))
+        run.flush(ending_tags(error, None))
         organizer.close_run(run, error)
         if not isinstance(error, Exception):
             raise
         return error
-    run.flush(result_tags("pruned") if isinstance(outcome, Pruned) else result_tags("complete", outcome))
+    run.flush(ending_tags(None, outcome))
     organizer.close_run(run)
     session.drop_losers([ticket.number])
     return outcome

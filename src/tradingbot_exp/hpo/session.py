@@ -35,6 +35,7 @@ from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import sqlite_path, wrapped
+from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -265,7 +266,7 @@ class StudySession:
         parent_id = None if created else self._wait_for("parent_run_id") or self._lost_parent()
         found: Run | None = None
         if parent_id is None:
-            run = self.organizer.open_run(f"hpo-{self.name}", kind="study", study__name=self.name)
+            run = self.organizer.open_study(self.name)
         else:
             found, run = self._find_parent(parent_id)
         try:
@@ -308,7 +309,7 @@ class StudySession:
                 f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
             )
         delivery = Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri)
-        return found, TrackedRun(delivery, f"hpo-{self.name}")
+        return found, TrackedRun(delivery, study_run_name(self.name))
 
     def _reopen(self, parent: Run) -> None:
         """Let the study's run go on, in the name of this process."""
@@ -332,7 +333,7 @@ class StudySession:
         record_surroundings(job)
         run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")
         sampler, storage = self.config.hpo.sampler, self.shown_address
-        run.set_tags({"study.sampler": sampler, "study.storage": storage, "study.recorded": True})
+        run.set_tags({SAMPLER_TAG: sampler, "study.storage": storage, "study.recorded": True})
 
 
 def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tradingbot_exp.tracking.trials import result_tags, state_of
+
 # The trial's ticket travels to its job in this variable of `hydra.job.env_set`, on any machine.
 TICKET_VARIABLE = "TRADINGBOT_TRIAL"
 
@@ -68,6 +70,13 @@ class Pruned:
 
     epoch: int
     value: float
+
+
+def ending_tags(error: BaseException | None, outcome: Any) -> dict[str, str]:
+    """Give the tags that say how a job ended: by an error, pruned, or with the objectives `outcome`."""
+    if error is None and isinstance(outcome, Pruned):
+        return result_tags("pruned")
+    return result_tags(state_of(error), outcome if error is None else None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ReportError
+from tradingbot_exp.overwriting import holds_other
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
 from tradingbot_exp.tracking.reading import study_record, training_record
 from tradingbot_exp.tracking.store import reason
@@ -146,6 +147,11 @@ def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
     path = Path(output_path).expanduser() if output_path is not None else Path(REPORTS_DIR) / name
     path = path if path.is_absolute() else launch_dir() / path
     try:
+        if holds_other(path, "<!doctype html"):
+            raise ReportError(
+                f"The report cannot be written to {path}: that file is there already, and is no web page, so that it "
+                "is not written over. Give another place with -o PATH."
+            )
         return write_page(page, path)
     except (OSError, ValueError) as error:  # a null byte in a path is a ValueError
         why = getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -15,6 +15,7 @@ from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.tracking.differences import canonical
 from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH
 from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS, Surroundings, read_surroundings
+from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -57,11 +58,11 @@ class Recipe:
     @property
     def command(self) -> str:
         """The command that makes the run again, in a checkout of its code; or what is known of the program."""
+        if self.own_program is not None:
+            return f"{self.own_program} (a program of its own)"
         if self.made.run.kind == "study":
             words = self.made.recorded("arguments") or ["--multirun", *self.overrides]
             return shlex.join(["python", "-m", "tradingbot_exp.train", *map(str, words)])
-        if self.own_program is not None:
-            return f"{self.own_program} (a program of its own)"
         swept = self.made.run.tags.get("sweep.overrides")
         if swept is not None:
             return f"python -m tradingbot_exp.train --multirun hydra/sweeper=basic {swept}"
@@ -73,7 +74,8 @@ class Recipe:
         card = self.made.card or {}
         if self.made.run.kind and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
             return None
-        if "config.sha256" in self.made.run.tags and card.get("source") != GIVEN_ARRAYS:
+        is_job = "config.sha256" in self.made.run.tags and self.made.run.tags.get(SAMPLER_TAG) != OWN_LOOP
+        if is_job and card.get("source") != GIVEN_ARRAYS:
             return None
         return self.made.recorded("command") or self.made.tag("mlflow.source.name") or "unknown"
 

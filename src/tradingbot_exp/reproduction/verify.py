@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import json
 import os
 import re
@@ -71,11 +72,13 @@ def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object]
         scratch = Path(name).resolve()
         with prepared_place(recipe, scratch) as place:
             file = chosen_data_file(recipe, data, place)
+            changed = data_note(recipe, file, place)
             say(f"training again {place.words}")
             _write_spec(recipe, scratch, file)
             result = _run(scratch, place, environment_of(recipe, place))
     _require_result(recipe, result, file)
-    return judge(recipe, result, place.words)
+    verdict = judge(recipe, result, place.words)
+    return replace(verdict, notes=(*verdict.notes, changed)) if changed else verdict
 
 
 def judge(recipe: Recipe, result: Mapping[str, Any], words: str = "") -> Verdict:
@@ -168,6 +171,18 @@ def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | 
         if kept.is_file() and kept.resolve().is_relative_to(place.root):
             return kept
     return recipe.data_file(given)
+
+
+def data_note(recipe: Recipe, file: Path | None, place: Place) -> str | None:
+    """Say that the data file has changed or gone since, where the one in the run's commit is taken."""
+    launch = recipe.launch_dir
+    if file is None or launch is None or not file.resolve().is_relative_to(place.root):
+        return None
+    own = launch / str(recipe.data_path)
+    if own.is_file() and filecmp.cmp(own, file, shallow=False):
+        return None
+    what = "has changed since" if own.is_file() else "is not there any more"
+    return f"data: the file {own} {what}; the run's own was taken, from its commit and its uncommitted changes"
 
 
 def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:

@@ -17,6 +17,7 @@ from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.reading import json_file, read_artifact, search_runs, yaml_file
 from tradingbot_exp.tracking.store import wrapped
 from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS
+from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -158,10 +159,10 @@ def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
 
 
 def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:
-    """Say of a study that nobody works on and that is not complete how to go on with it."""
+    """Say of a study that nobody works on and that is not complete how to go on with it, unless a program keeps it."""
     tags, status = study.data.tags, study.info.status
     at_work = is_alive(owner_of(tags)) or _is_shared(study, running)
-    if (status == "RUNNING" and at_work) or "study.stopped_early" in tags:
+    if (status == "RUNNING" and at_work) or "study.stopped_early" in tags or tags.get(SAMPLER_TAG) == OWN_LOOP:
         return []
     wanted = int(study.data.params.get("hpo.num_trials", 0))
     query = f"tags.`mlflow.parentRunId` = '{study.info.run_id}'"

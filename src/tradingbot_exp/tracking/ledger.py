@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PAGE = 1000
 _COUNTED = ("training", "trial")
 # Parents whose trials are no tries.
-_LEFT_OUT = ("tags.`run.kind` = 'null_study'", "tags.`reproduces` LIKE '%'")
+_NULL_STUDIES = "tags.`run.kind` = 'null_study'"
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,9 @@ def read_ledger(
     """Count the distinct configurations tried on an instrument with overlapping validation dates.
 
     Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
-    One configuration counts once, however often and with however many seeds it was run. The trials of null studies
-    do not count, nor do runs that reproduce another one (tag ``reproduces``), nor the trials of such a study.
+    One configuration counts once, however often and with however many seeds it was run: so one that is made again by
+    the command of `reproduce` adds nothing, and `reproduce --verify` trains in a store of its own. The trials of null
+    studies do not count.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def read_ledger(
     own: set[str] = set()
     with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
         where = all_experiments(client)
-        left_out = {run.info.run_id for query in _LEFT_OUT for run in search_all(client, where, query)}
+        null_studies = {run.info.run_id for run in search_all(client, where, _NULL_STUDIES)}
         found = [f"tags.`data.instrument` = '{instrument}'"]
         if fingerprint:
             found.append(f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'")
@@ -108,7 +109,7 @@ def read_ledger(
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")
-            if tried is None or tags.get("run.kind") not in _COUNTED or "reproduces" in tags or parent in left_out:
+            if tried is None or tags.get("run.kind") not in _COUNTED or parent in null_studies:
                 continue
             if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
                 (own if study_run is not None and parent == study_run else before).add(tried)

@@ -20,7 +20,16 @@ from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
 from tradingbot_exp.tracking.process import identity, signature
 from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
-from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
+from tradingbot_exp.tracking.store import check_store_space, open_client, open_experiment, wrapped
+from tradingbot_exp.tracking.trials import (
+    OWN_LOOP,
+    SAMPLER_TAG,
+    is_pruning,
+    result_tags,
+    state_of,
+    study_run_name,
+    trial_name,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +102,7 @@ class ExperimentOrganizer:
     def __init__(self, config: Organized) -> None:
         self.config = config
         self._opened: tuple[MlflowClient, str] | None = None
+        self._study: tuple[str, str] | None = None  # name and run id of the one that `start_study` has open
 
     def __repr__(self) -> str:
         uri = redact(self.config.tracking.uri)
@@ -109,6 +119,7 @@ class ExperimentOrganizer:
         if self._opened is None:
             tracking = self.config.tracking
             uri = tracking.uri
+            check_store_space(uri)
             client = open_client(uri)
             check_registry(client, getattr(tracking, "register", None), tracking.on_error)
             self._opened = client, open_experiment(client, uri, self.config.experiment.name)
@@ -162,6 +173,14 @@ class ExperimentOrganizer:
         _open_runs.set((*_open_runs.get(), run))
         return run
 
+    def open_study(self, name: str, **tags: Any) -> TrackedRun:
+        """Create the parent run of a study and make it the current one."""
+        return self.open_run(study_run_name(name), kind="study", study__name=name, **tags)
+
+    def open_trial(self, number: int, parent: str, **tags: Any) -> TrackedRun:
+        """Create the run of a trial, a child of the run `parent`, and make it the current one."""
+        return self.open_run(trial_name(number), kind="trial", parent=parent, trial__number=number, **tags)
+
     def _go_on_with(self, resumption: Resumption) -> TrackedRun:
         """Open a run again that ended before its time, in this process's name.
 
@@ -187,8 +206,8 @@ class ExperimentOrganizer:
         _open_runs.set((*_open_runs.get(), run))
         return run
 
-    def take_over(self, run_id: str, name: str, parent: str) -> TrackedRun:
-        """Go on with a run that another process created, in this process's name, as the current run.
+    def take_over(self, run_id: str, number: int, parent: str) -> TrackedRun:
+        """Go on with a trial's run that another process created, in this process's name, as the current run.
 
         Raises
         ------
@@ -196,7 +215,7 @@ class ExperimentOrganizer:
             The run has ended meanwhile: whoever created it gave it up.
         """
         client, _ = self.connect()
-        uri = self.config.tracking.uri
+        uri, name = self.config.tracking.uri, trial_name(number)
         batch = current_batch()
         fetched = None if batch is None else batch.fetched.get(run_id)
         run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri, fetched), name, parent)
@@ -224,14 +243,76 @@ class ExperimentOrganizer:
 
         An exception ends it as FAILED, Ctrl-C as KILLED; both go on to the caller.
         """
-        run = self.open_run(run_name, **options)
+        with self._within(self.open_run(run_name, **options)) as run:
+            yield run
+
+    @contextmanager
+    def start_study(self, name: str) -> Iterator[TrackedRun]:
+        """Open the parent run of a study of your own, ``hpo-<name>``, for the length of a ``with`` block.
+
+        It ends as a run of `start_run` does. Inside it, `start_trial` opens its trials.
+
+        Raises
+        ------
+        TrackingError
+            The store cannot be used, or `name` is none.
+        """
+        if type(name) is not str or not name.strip():
+            raise TrackingError(f"start_study({name!r}): a study's name is a text, such as 'by-hand'.")
+        before = self._study
+        with self._within(self.open_study(name, **{SAMPLER_TAG: OWN_LOOP})) as run:
+            self._study = name, run.run_id
+            try:
+                yield run
+            finally:
+                self._study = before
+
+    @contextmanager
+    def start_trial(self, number: int) -> Iterator[TrackedRun]:
+        """Open the run of a trial, ``trial-0007``, in the study that is open, for the length of a ``with`` block.
+
+        It ends as a run of `start_run` does, and says so as ``trial.state``: ``complete``, ``failed``, or
+        ``interrupted``. Optuna's `TrialPruned` makes it ``pruned``, which is FINISHED, and goes on to the caller too.
+
+        Parameters
+        ----------
+        number : int
+            Counted from 0.
+
+        Raises
+        ------
+        TrackingError
+            No study is open, or `number` is none.
+        """
+        if self._study is None:
+            raise TrackingError(
+                f"start_trial({number}) has no study. Put it inside `with organizer.start_study(NAME):`, of the same "
+                "organizer."
+            )
+        if type(number) is not int or number < 0:
+            raise TrackingError(f"start_trial({number!r}): a trial's number is an integer from 0 on.")
+        study, parent = self._study
+        run = self.open_trial(number, parent, study__name=study, trial__state="running")
+        with self._within(run, is_trial=True):
+            yield run
+
+    @contextmanager
+    def _within(self, run: TrackedRun, *, is_trial: bool = False) -> Iterator[TrackedRun]:
+        """Make a run MLflow's active one for the length of a ``with`` block, and close it by how that ended."""
+
+        def close(error: BaseException | None) -> None:
+            pruned = is_trial and is_pruning(error)
+            if is_trial:
+                run.flush(result_tags("pruned" if pruned else state_of(error)))
+            self.close_run(run, None if pruned else error)
+
         try:
             with mlflow_active(run, self.config.tracking.uri):
                 yield run
         except BaseException as error:
-            self.close_run(run, error)
+            close(error)
             raise
-        self.close_run(run)
+        close(None)
 
     def _compose_name(self) -> str:
         labels = [getattr(getattr(self.config, block, None), "name", None) for block in ("model", "data")]

@@ -26,7 +26,7 @@ _SCHEME = "models:/"
 
 def is_model(text: str) -> bool:
     """Tell whether `text` addresses a registered model."""
-    return text.strip().startswith(_SCHEME)
+    return str(text).strip().startswith(_SCHEME)
 
 
 def run_of_model(store: Store, address: str) -> str:

@@ -142,7 +142,8 @@ def _check_sqlite(path: Path, uri: str) -> None:
         raise TrackingError(f"tracking.uri={uri}: the directory {parent} does not exist. Make it, or choose another.")
     if path.is_dir():
         raise TrackingError(f"tracking.uri={uri}: {path} is a directory, not a database file. {advice}")
-    check_space(parent)
+    if not path.is_file():
+        check_space(parent)
     try:
         with sqlite3.connect(path, timeout=30) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -165,6 +166,13 @@ def _check_server(uri: str) -> None:
     with wrapped(f"The tracking store {redact(uri)} cannot be used"):
         place = (address.hostname or "localhost", address.port or _DATABASE_PORTS[kind])
         socket.create_connection(place, timeout=10).close()
+
+
+def check_store_space(uri: str) -> None:
+    """Refuse to write runs into a SQLite store on a disk that is as good as full; reading one needs no space."""
+    path = sqlite_path(uri)
+    if path is not None and path.absolute().parent.is_dir():
+        check_space(path.absolute().parent)
 
 
 def check_space(folder: Path) -> None:

@@ -391,6 +391,7 @@ def test_a_search_space_that_cannot_be_searched_is_refused_by_validate(write: Wr
         (["training.epochs=0"], "training.epochs=0 is impossible"),
         (["model=mlpp"], "Did you mean 'mlp'?"),
         (["epochs"], "Write KEY=VALUE"),
+        (["seed=1", ""], "'' is no setting. Write KEY=VALUE"),
         (["--multirun"], "an option of the command line"),
         (["--training.epochs", "3"], "training.epochs=3"),
         (["seed=1,2"], "a sweep over several values"),

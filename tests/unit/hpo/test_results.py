@@ -19,13 +19,13 @@ from test_recovery import DEAD, orphan
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.bars import BARS_FILE, load_bars, save_bars
-from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import KEPT_FOLDER, _open_study
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.results import losers
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.tracking.trials import result_tags
 
 
 @pytest.fixture

@@ -180,6 +180,13 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(
     (workdir / "file").write_text("mine")
     with pytest.raises(ReportError, match=r"cannot be written to .*file/x.html: .*Give another place with -o PATH"):
         reporter.generate_training_report(run_id, "file/x.html")
+    with pytest.raises(ReportError, match=r"file: that file is there already, and is no web page"):
+        reporter.generate_training_report(run_id, "file")
+    assert (workdir / "file").read_text() == "mine"
+    (workdir / "page.html").write_text("")
+    for _ in range(2):  # over an empty file, and over a report
+        reporter.generate_training_report(run_id, "page.html")
+    (workdir / "page.html").unlink()
     (workdir / "folder.html").mkdir()
     with pytest.raises(ReportError, match=r"folder.html: Is a directory"):
         reporter.generate_training_report(run_id, "folder.html")

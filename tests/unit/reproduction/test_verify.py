@@ -22,7 +22,7 @@ from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.place import Place
 from tradingbot_exp.reproduction.recipe import Recipe, read_recipe
-from tradingbot_exp.reproduction.verify import chosen_data_file, judge, verify
+from tradingbot_exp.reproduction.verify import chosen_data_file, data_note, judge, verify
 from tradingbot_exp.tracking.lookup import find_run, open_store
 
 
@@ -149,8 +149,17 @@ def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_p
 def test_a_data_file_that_is_in_the_commit_is_taken_from_there(made: Any, tmp_path: Path) -> None:
     checkout, own = Place(tmp_path, tmp_path, (), ""), made.folder / "bars.csv"
     assert chosen_data_file(recipe(made), None, checkout) == own
-    shutil.copy(own, tmp_path)
-    assert chosen_data_file(recipe(made), None, checkout) == tmp_path / "bars.csv"
+    assert data_note(recipe(made), own, checkout) is None
+    kept = tmp_path / "bars.csv"
+    shutil.copy(own, kept)
+    assert chosen_data_file(recipe(made), None, checkout) == kept
+    assert data_note(recipe(made), kept, checkout) is None
+    content = own.read_text()
+    own.write_text(content.replace("1", "2", 1))
+    assert f"data: the file {own} has changed since" in str(data_note(recipe(made), kept, checkout))
+    own.unlink()
+    assert f"data: the file {own} is not there any more" in str(data_note(recipe(made), kept, checkout))
+    own.write_text(content)
     assert chosen_data_file(recipe(made), str(own), checkout) == own
 
 
@@ -202,6 +211,12 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     made.client.set_tag(theirs, "config.sha256", "0")
     with pytest.raises(RunError, match=r"has no config/config.yaml"):
         verify(recipe(made, theirs))
+    assert recipe(made, theirs).command == "python -m tradingbot_exp.train"
+    made.client.set_tag(theirs, "run.kind", "study")
+    made.client.set_tag(theirs, "study.sampler", "own loop")
+    assert recipe(made, theirs).command == "their.py (a program of its own)"
+    made.client.delete_tag(theirs, "study.sampler")
+    made.client.set_tag(theirs, "run.kind", "training")
     made.client.log_text(theirs, "seed: 1\n", "config/config.yaml")
     with pytest.raises(RunError, match="has no metric"):
         verify(recipe(made, theirs))

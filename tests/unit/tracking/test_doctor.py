@@ -20,10 +20,10 @@ from mlflow.entities import Param
 from support import artifact_folder, in_ci
 
 from tradingbot_exp.cli import run
-from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.trials import result_tags
 
 DEAD = {**identity(), "process.pid": "999999999"}
 AWAY = {**DEAD, "process.host": "another-host"}
@@ -161,6 +161,8 @@ def test_a_study_of_fewer_trials_than_asked_for_can_be_gone_on_with(
     for _ in range(done):
         child(clinic, parent, DEAD, result_tags("complete", [0.1]), "FINISHED")
     assert clinic.kinds(status=0) == [("interrupted_study", parent)] * found
+    clinic.client.set_tag(parent, "study.sampler", "own loop")  # of `start_study`: nothing of ours can go on with it
+    assert clinic.kinds(status=0) == []
 
 
 def test_a_study_that_ended_early_for_a_reason_is_over(clinic: Clinic) -> None:

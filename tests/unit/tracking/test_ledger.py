@@ -49,15 +49,13 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     client.set_terminated(add(client, "trial", "failed", mlflow__parentRunId=first), "FAILED")
     add(client, "trial", "a", other, mlflow__parentRunId=second)  # the same point again
     add(client, "trial", "d", other, mlflow__parentRunId=second)
-    add(client, "training", "a")  # the same with another seed
+    add(client, "training", "a")  # the same with another seed, or made again
     add(client, "training", "e")
     client.delete_run(add(client, "training", "deleted"))
     add(client, "training", "of a deleted experiment", gone)
     client.delete_experiment(gone)
     # What does not count.
     add(client, "trial", "null", mlflow__parentRunId=null)
-    add(client, "training", "again", reproduces=first)
-    add(client, "trial", "again too", mlflow__parentRunId=add(client, "study", "base", reproduces=first))
     add(client, "test_evaluation", "judged")
     add(client, "training", None)
     add(client, "training", "msft", data__instrument="MSFT")

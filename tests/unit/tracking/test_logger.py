@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 import torch
@@ -19,8 +21,12 @@ from torch import nn
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking import run as run_module
+from tradingbot_exp.tracking import store as store_module
 from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
+from tradingbot_exp.tracking.lookup import find_run, open_store
 from tradingbot_exp.tracking.organizer import current_run
+from tradingbot_exp.tracking.reading import study_record
+from tradingbot_exp.tracking.store import open_client
 
 
 @pytest.fixture
@@ -34,6 +40,78 @@ def organizer(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> ExperimentOrgan
 @pytest.fixture
 def client(organizer: ExperimentOrganizer) -> MlflowClient:
     return organizer.connect()[0]
+
+
+def test_a_study_of_ones_own_has_a_parent_run_and_a_child_a_trial_that_say_how_they_ended(
+    organizer: ExperimentOrganizer, client: MlflowClient, workdir: Path
+) -> None:
+    logger, ids = EnhancedMLflowLogger(), []
+    ends = [None, None, optuna.TrialPruned(), ValueError("no"), KeyboardInterrupt()]
+    with organizer.start_study("by hand") as study:
+        logger.log_config({"hpo": {"param_space": {"rate": [0, 1, 2, 3, 4]}, "num_trials": 5}})
+        for number, error in enumerate(ends):
+            expected = contextlib.suppress(ValueError, KeyboardInterrupt, optuna.TrialPruned)
+            with expected, organizer.start_trial(number) as trial:
+                ids.append(trial.run_id)
+                logger.log_config({"rate": number})
+                mlflow.log_metric("val_loss", 1.0 - number)
+                if error is not None:
+                    raise error
+        logger.log_metrics({"best_value": 0.0})
+    assert current_run() is None and mlflow.active_run() is None
+    parent = client.get_run(study.run_id)
+    assert (parent.info.run_name, parent.info.status) == ("hpo-by hand", "FINISHED")
+    assert (
+        parent.data.tags.items()
+        >= {"run.kind": "study", "study.name": "by hand", "study.sampler": "own loop", "a": "1"}.items()
+    )
+    assert parent.data.metrics == {"best_value": 0.0}
+    found = [client.get_run(each) for each in ids]
+    assert [each.info.status for each in found] == ["FINISHED", "FINISHED", "FINISHED", "FAILED", "KILLED"]
+    states = [each.data.tags["trial.state"] for each in found]
+    assert states == ["complete", "complete", "pruned", "failed", "interrupted"]
+    assert found[3].data.tags["error"] == "ValueError: no" and "error" not in found[2].data.tags
+    for number, each in enumerate(found):
+        assert each.info.run_name == f"trial-000{number}" and each.data.metrics == {"val_loss": 1.0 - number}
+        wanted = {"run.kind": "trial", "study.name": "by hand", "trial.number": str(number), "a": "1"}
+        assert each.data.tags.items() >= {**wanted, "mlflow.parentRunId": study.run_id}.items()
+    record = study_record(open_store(workdir), parent)
+    assert [(each.number, each.state) for each in record.trials] == list(enumerate(states))
+    assert [each.values for each in record.trials[:2]] == [(1.0,), (0.0,)]
+
+
+def test_a_trial_needs_the_study_that_its_organizer_has_open_and_a_number(organizer: ExperimentOrganizer) -> None:
+    outside = r"start_trial\(0\) has no study. Put it inside `with organizer.start_study"
+    with pytest.raises(TrackingError, match=outside), organizer.start_trial(0):
+        pass
+    for name in ("", " ", None):
+        wrong = pytest.raises(TrackingError, match="a study's name is a text")
+        with wrong, organizer.start_study(name):  # type: ignore[arg-type]
+            pass
+    with organizer.start_study("outer"):
+        for number in (-1, "1", True):
+            wrong = pytest.raises(TrackingError, match="a trial's number is an integer from 0 on")
+            with wrong, organizer.start_trial(number):  # type: ignore[arg-type]
+                pass
+        with organizer.start_study("inner"), organizer.start_trial(0):
+            pass
+        with organizer.start_trial(1) as trial:
+            pass
+    run = organizer.connect()[0].get_run(trial.run_id)
+    assert run.data.tags["study.name"] == "outer" and run.info.run_name == "trial-0001"
+
+
+def test_on_a_full_disk_no_run_is_started_and_those_that_are_there_can_be_read(
+    organizer: ExperimentOrganizer, client: MlflowClient, workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with organizer.start_run() as run:
+        pass
+    monkeypatch.setattr(store_module, "MIN_FREE_BYTES", 2**62)
+    assert find_run(open_store(workdir), run.run_id).info.status == "FINISHED"
+    with pytest.raises(TrackingError, match="The disk is full"):
+        ExperimentOrganizer(organizer.config).connect()
+    with pytest.raises(TrackingError, match="The disk is full"):
+        open_client(f"sqlite:///{workdir / 'new.db'}")
 
 
 def test_outside_any_run_every_method_says_what_to_do() -> None:
