@@ -49,8 +49,8 @@ from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.evaluation.block_length import block_length
 from tradingbot_exp.evaluation.verdict import winner_test
 from tradingbot_exp.experiment import build, given_data, load_data
+from tradingbot_exp.hpo.bars import FORECASTS, RETURNS
 from tradingbot_exp.hpo.judgement import evidence_of, first_winner
-from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS
 from tradingbot_exp.hpo.null_replay import permuted
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.samplers import make_sampler

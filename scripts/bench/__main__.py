@@ -3,8 +3,8 @@
 Every side is a whole command in a process of its own, imports included, and runs in turn with the others: the
 same rows, network, search space, epochs and seed, the same things logged into a migrated SQLite store. What the
 sides are is in ``side_*.py``; ours is the command line, with ``hydra/launcher=stacked`` at its default width, which
-costs the search nothing (``make bench-width``). Medians, ratios and their ranges are printed, and written as
-``reports/bench.json`` and ``reports/bench.html``.
+costs the search nothing (``make bench-width``). What no peer has to be measured against is in ``parts.py``. Medians,
+ratios and their ranges are printed, and written as ``reports/bench.json`` and ``reports/bench.html``.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import parts
 from common import LEARNING_RATE, WEIGHT_DECAY, Task
 
 HERE = Path(__file__).parent
-STUDY, SINGLE = "study", "single run"
-OURS = {STUDY: "ours, stacked", SINGLE: "ours"}
+sys.path.append(str(HERE.parent))  # bench_training, bench_width
+STUDY, DEFAULT, SINGLE = "study", "default study", "single run"
+"""Kinds of work: a study of ranges, one of the default space, in which the batch size is searched, and one run."""
+OURS = {STUDY: "ours, stacked", DEFAULT: "ours, stacked", SINGLE: "ours"}
 PEERS = {
     STUDY: {
         "Optuna, MLflow callback": "side_optuna.py",
         "hydra-optuna-sweeper": "side_sweeper.py",
         "Ray Tune": "side_ray.py",
     },
+    DEFAULT: {"Optuna, MLflow callback": "side_optuna.py"},
     SINGLE: {"Lightning": "side_lightning.py"},
 }
 PACKAGES = ("torch", "optuna", "mlflow", "hydra-core", "ray", "lightning", "optuna-integration")
@@ -63,21 +67,28 @@ def prepare(folder: Path) -> None:
     MlflowClient(f"sqlite:///{folder / 'template.db'}").search_experiments()
 
 
+def our_words(kind: str, task: Task) -> list[str]:
+    """Give the overrides of our command."""
+    common = [
+        *(f"tracking.uri={task.store}", f"training.epochs={task.epochs}", f"seed={task.seed}"),
+        *("training.progress=off", "tracking.report=false"),
+    ]
+    if kind == SINGLE:
+        return common
+    study = [*common, "--multirun", "hydra/launcher=stacked", "hpo.keep=none", f"hpo.num_trials={task.trials}"]
+    if kind == DEFAULT:
+        return study
+    return [
+        *(*study, "hpo=guide"),
+        f"model.learning_rate=tag(log,interval({LEARNING_RATE[0]},{LEARNING_RATE[1]}))",
+        f"training.weight_decay=tag(log,interval({WEIGHT_DECAY[0]},{WEIGHT_DECAY[1]}))",
+    ]
+
+
 def command(kind: str, side: str, task: Task) -> list[str]:
     """Give the command of a side."""
     if side == OURS[kind]:
-        common = [
-            *(sys.executable, "-m", "tradingbot_exp.train", f"tracking.uri={task.store}"),
-            *(f"training.epochs={task.epochs}", f"seed={task.seed}", "training.progress=off", "tracking.report=false"),
-        ]
-        if kind == SINGLE:
-            return common
-        return [
-            *common,
-            *("--multirun", "hydra/launcher=stacked", "hpo=guide", "hpo.keep=none", f"hpo.num_trials={task.trials}"),
-            f"model.learning_rate=tag(log,interval({LEARNING_RATE[0]},{LEARNING_RATE[1]}))",
-            f"training.weight_decay=tag(log,interval({WEIGHT_DECAY[0]},{WEIGHT_DECAY[1]}))",
-        ]
+        return [sys.executable, "-m", "tradingbot_exp.train", *our_words(kind, task)]
     options = (f"--{name}={value}" for name, value in asdict(task).items())
     return [sys.executable, str(HERE / PEERS[kind][side]), *options]
 
@@ -101,10 +112,10 @@ def check(store: Path, kind: str, side: str, task: Task) -> None:
     """End the benchmark if a side logged less than all runs, params and epochs."""
     import sqlite3
 
-    wanted, epochs = task.trials if kind == STUDY else 1, task.epochs
+    wanted, epochs = 1 if kind == SINGLE else task.trials, task.epochs
     with sqlite3.connect(store) as database:
         counts = {
-            "runs": database.execute("SELECT count(*) FROM runs").fetchone()[0] - (kind == STUDY),
+            "runs": database.execute("SELECT count(*) FROM runs").fetchone()[0] - (kind != SINGLE),
             "params": database.execute("SELECT count(*) FROM params").fetchone()[0] // 60,
             "epochs": database.execute("SELECT count(*) FROM metrics WHERE key = 'val_loss'").fetchone()[0] // epochs,
         }
@@ -113,19 +124,46 @@ def check(store: Path, kind: str, side: str, task: Task) -> None:
         sys.exit(f"{side} logged too little for {wanted} run(s): {lacking}")
 
 
-def measure(rounds: int, trials: int, epochs: int) -> dict[str, dict[str, list[float]]]:
-    """Run all sides in turn, `rounds` times; give the seconds of each."""
+def measure(rounds: int, trials: int, epochs: int, folder: Path) -> dict[str, dict[str, list[float]]]:
+    """Run all sides in turn, `rounds` times; give the seconds of each. The default space has one round."""
     found: dict[str, dict[str, list[float]]] = {kind: {} for kind in PEERS}
-    with tempfile.TemporaryDirectory() as scratch:
-        prepare(Path(scratch))
-        for number in range(rounds):
-            for kind, peers in PEERS.items():
-                for side in (OURS[kind], *peers):
-                    took = seconds(kind, side, Task(Path(scratch), "", trials, epochs, number))
-                    found[kind].setdefault(side, []).append(took)
-                    sys.stdout.write(f"round {number + 1}: {kind}, {side}: {took:.1f} s\n")
-                    sys.stdout.flush()
+    for number in range(rounds):
+        for kind, peers in PEERS.items():
+            if kind == DEFAULT and number:
+                continue
+            for side in (OURS[kind], *peers):
+                space = "default" if kind == DEFAULT else "ranges"
+                took = seconds(kind, side, Task(folder, "", trials, epochs, number, space))
+                found[kind].setdefault(side, []).append(took)
+                say(f"round {number + 1}: {kind}, {side}: {took:.1f} s")
     return found
+
+
+def alone(rounds: int, trials: int, epochs: int, folder: Path, quick: bool) -> list[dict[str, object]]:
+    """Measure what no peer is needed for: see ``parts.py``."""
+    costs, growths = [], []
+    for number in range(rounds):
+        spent = []
+        for times in (1, 10):
+            scratch = folder / f"alone-{number}-{times}"
+            task = Task(folder, f"sqlite:///{scratch}.db", times * trials, epochs, number)
+            shutil.copy(folder / "template.db", f"{scratch}.db")
+            spent.append(parts.timed(our_words(STUDY, task), scratch))
+        costs.append(1000 * (spent[0]["loop"] - spent[0]["training"]) / trials)
+        growths.append(spent[1]["whole"] / spent[0]["whole"] / 10)
+        say(f"round {number + 1}: ours alone: {trials} trials {spent[0]}, {10 * trials} trials {spent[1]}")
+    return [
+        parts.described("a trial beside its training, everything logged", costs, "ms"),
+        parts.described(f"a trial of {10 * trials}, times one of {trials}", growths, ""),
+        *parts.loops(2 if quick else 5),
+        *parts.values(3 if quick else 10, trials, epochs),
+    ]
+
+
+def say(line: str) -> None:
+    """Write a line at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, object]]:
@@ -162,27 +200,31 @@ def write_page(rows: list[dict[str, object]], title: str, path: Path) -> None:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="12 trials and 1 round in place of 96 and 3")
+    parser.add_argument("--quick", action="store_true", help="12 trials and 1 round in place of 96 and 2")
     parser.add_argument("--trials", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--epochs", type=int, default=50)
     options = parser.parse_args()
-    trials, rounds = options.trials or (12 if options.quick else 96), options.rounds or (1 if options.quick else 3)
-    rows = table(measure(rounds, trials, options.epochs))
+    trials, rounds = options.trials or (12 if options.quick else 96), options.rounds or (1 if options.quick else 2)
+    with tempfile.TemporaryDirectory() as scratch:
+        prepare(Path(scratch))
+        single = alone(rounds, trials, options.epochs, Path(scratch), options.quick)
+        rows = table(measure(rounds, trials, options.epochs, Path(scratch)))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     versions = {name: version(name) for name in PACKAGES}
     title = f"{trials} trials of {options.epochs} epochs, {rounds} round(s); {machine}"
-    sys.stdout.write(f"\n{title}\n{', '.join(f'{name} {number}' for name, number in versions.items())}\n")
+    say(f"\n{title}\n{', '.join(f'{name} {number}' for name, number in versions.items())}")
     for row in rows:
         ratio: dict[str, float] = row["ratio"]  # type: ignore[assignment]
         spread = f"{ratio['median']:6.1f} times ours [{ratio['low']:.1f}, {ratio['high']:.1f}]"
-        sys.stdout.write(f"  {row['kind']:<11}{row['side']:<26}{row['seconds']:8.1f} s  {spread}\n")
+        say(f"  {row['kind']:<15}{row['side']:<26}{row['seconds']:8.1f} s  {spread}")
+    say("\n".join(map(parts.text, single)))
     reports = Path("reports")
     reports.mkdir(exist_ok=True)
-    described = {"title": title, "versions": versions, "date": time.strftime("%Y-%m-%d"), "rows": rows}
+    described = {"title": title, "versions": versions, "date": time.strftime("%Y-%m-%d"), "rows": rows, "alone": single}
     (reports / "bench.json").write_text(json.dumps(described, indent=2) + "\n")
     write_page(rows, title, reports / "bench.html")
-    sys.stdout.write("written: reports/bench.json, reports/bench.html\n")
+    say("written: reports/bench.json, reports/bench.html")
 
 
 if __name__ == "__main__":

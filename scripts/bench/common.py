@@ -13,20 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BATCH = 32
+BATCH, BATCHES = 32, (16, 32, 64)
 LEARNING_RATE, WEIGHT_DECAY = (1e-4, 1e-2), (1e-7, 1e-2)
 """What is searched, both on a log scale."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a side is asked to do; `data` is a folder with ``rows.npz`` and ``params.json``."""
+    """What a side is asked to do.
+
+    `data` is a folder with ``rows.npz`` and ``params.json``; `space` is ranges or default.
+    """
 
     data: Path
     store: str
     trials: int
     epochs: int
     seed: int
+    space: str = "ranges"
 
     @property
     def params(self) -> dict[str, str]:
@@ -43,6 +47,7 @@ def task() -> Task:
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--epochs", type=int, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--space", default="ranges")
     return Task(**vars(parser.parse_args()))
 
 
@@ -62,7 +67,7 @@ def make_model() -> Any:
     return nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
 
 
-def fit(rows: tuple[Any, ...], rate: float, decay: float, epochs: int) -> list[tuple[float, float]]:
+def fit(rows: tuple[Any, ...], rate: float, decay: float, epochs: int, batch: int = BATCH) -> list[tuple[float, float]]:
     """Train as most people do, with a DataLoader; the losses of an epoch are read once.
 
     Validation is one batch, its quickest way. A fused Adam and one thread are the best settings for so small a
@@ -76,7 +81,7 @@ def fit(rows: tuple[Any, ...], rate: float, decay: float, epochs: int) -> list[t
     X, y, X_val, y_val = rows
     model, criterion = make_model(), nn.MSELoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay, fused=True)
-    loader = DataLoader(TensorDataset(X, y), batch_size=BATCH, shuffle=True)
+    loader = DataLoader(TensorDataset(X, y), batch_size=batch, shuffle=True)
     losses = []
     for _ in range(epochs):
         model.train()
@@ -107,7 +112,8 @@ def log_trial(client: Any, run_id: str, params: dict[str, str], losses: list[tup
     client.log_batch(run_id, points, [Param(key, value) for key, value in params.items()])
 
 
-def trial_params(wanted: Task, rate: float, decay: float) -> dict[str, str]:
+def trial_params(wanted: Task, rate: float, decay: float, batch: int = BATCH) -> dict[str, str]:
     """Give the params of one trial."""
     own = {"model.learning_rate": rate, "training.learning_rate": rate, "training.weight_decay": decay}
+    own |= {"training.batch_size": batch}
     return wanted.params | {key: str(value) for key, value in own.items()}

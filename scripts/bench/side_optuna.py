@@ -4,7 +4,7 @@ import warnings
 
 import mlflow
 import optuna
-from common import LEARNING_RATE, WEIGHT_DECAY, fit, load, log_trial, task, trial_params
+from common import BATCH, BATCHES, LEARNING_RATE, WEIGHT_DECAY, fit, load, log_trial, task, trial_params
 from mlflow import MlflowClient
 from optuna_integration.mlflow import MLflowCallback
 
@@ -26,11 +26,15 @@ callback = MLflowCallback(
 def objective(trial: optuna.Trial) -> float:
     """Train once."""
     rate = trial.suggest_float("learning_rate", *LEARNING_RATE, log=True)
-    decay = trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True)
-    losses = fit(rows, rate, decay, wanted.epochs)
+    decay, batch = 0.0, BATCH
+    if wanted.space == "default":
+        batch = trial.suggest_categorical("batch_size", BATCHES)
+    else:
+        decay = trial.suggest_float("weight_decay", *WEIGHT_DECAY, log=True)
+    losses = fit(rows, rate, decay, wanted.epochs, batch)
     active = mlflow.active_run()
     if active is not None:
-        log_trial(client, active.info.run_id, trial_params(wanted, rate, decay), losses)
+        log_trial(client, active.info.run_id, trial_params(wanted, rate, decay, batch), losses)
     return losses[-1][1]
 
 

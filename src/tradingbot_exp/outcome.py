@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 EXAMPLE_ROWS = 5
 
 
+# What was said of a study's metrics that are not defined: study, metric, reason.
+_TOLD: set[tuple[str, str, str]] = set()
 # What is logged of each fold by itself, beside its curves.
 _FOLD_METRICS = ("final_loss", "best_val_loss", "best_epoch", *(f"val_{name}" for name in OWN_METRICS))
 
@@ -173,11 +175,19 @@ def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
     }
 
 
-def report_undefined(run: TrackedRun, undefined: Mapping[str, str]) -> None:
-    """Say of each metric that is not defined why, in the log (one line a reason) and in a tag."""
+def report_undefined(run: TrackedRun, undefined: Mapping[str, str], study: str = "") -> None:
+    """Say of each metric that is not defined why, in the log (one line a reason) and in a tag.
+
+    Of the trials of one study only the first to lack a metric for a reason is named in the log, by its run.
+    """
     for reason in dict.fromkeys(undefined.values()):
-        names = [name for name in undefined if undefined[name] == reason]
-        log.warning("%s %s %s.", ", ".join(names), "is" if len(names) == 1 else "are", reason)
+        names = [name for name in undefined if undefined[name] == reason and (study, name, reason) not in _TOLD]
+        if study:
+            _TOLD.update((study, name, reason) for name in names)
+        if names:
+            listed = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {reason}"
+            more = "; further trials of which this is true say so in their runs only" if study else ""
+            log.warning("%s%s%s.", f"{run.name}: " if study else "", listed, more)
     if undefined:
         run.set_tags({f"undefined.{name}": reason for name, reason in undefined.items()})
 

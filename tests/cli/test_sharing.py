@@ -118,7 +118,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     first, second = start(workdir, *command), start(elsewhere, *command)
     try:
         deadline = time.monotonic() + 90
-        while len(list(elsewhere.glob("multirun/*/trial-*/validation_returns.npy"))) < 2:
+        while len(list(elsewhere.glob("multirun/*/trial-*/validation_bars.npz"))) < 2:
             assert second.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
     finally:

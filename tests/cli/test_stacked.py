@@ -88,7 +88,7 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
     (study,) = (workdir / "multirun").iterdir()
     left = {path.name for path in study.iterdir() if not path.name.startswith(".")}
     assert left == {"train.log", *(run.info.run_name for run in runs)}
-    assert (study / "trial-0000" / "validation_returns.npy").is_file()
+    assert (study / "trial-0000" / "validation_bars.npz").is_file()
 
 
 @in_ci

@@ -117,7 +117,7 @@ def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: P
     written: dict[Path, int] = {}
     for kill in range(KILLS):
         kill_at_some_moment(tmp_path, command, chance, first=kill == 0)
-        for path in tmp_path.glob("multirun/*/trial-*/validation_returns.npy"):
+        for path in tmp_path.glob("multirun/*/trial-*/validation_bars.npz"):
             written.setdefault(path, path.stat().st_mtime_ns)
     done = train(tmp_path, *command)
     assert done.status == 0, done.err
@@ -375,7 +375,7 @@ def test_a_study_that_cannot_be_run_is_refused_before_it_starts(
 def test_what_another_study_of_the_same_name_left_is_not_touched(workdir: Path) -> None:
     command = [*STUDY, "hpo.num_trials=1", "training.epochs=2"]
     assert train(workdir, *command).status == 0
-    (left,) = workdir.glob("multirun/*/trial-0000/validation_returns.npy")
+    (left,) = workdir.glob("multirun/*/trial-0000/validation_bars.npz")
     stamp = left.stat().st_mtime_ns
     (workdir / "optuna.journal").unlink()
     again = train(workdir, *command)

@@ -106,6 +106,22 @@ def test_blocks_of_one_bar_leave_what_takes_two_undefined_and_name_the_fold(
     assert np.isfinite(evaluated.metrics["val_sharpe"]) and np.isfinite(evaluated.metrics["val_mse"])
 
 
+def test_of_a_studys_trials_the_first_says_why_a_metric_is_undefined_and_the_runs_of_all(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    organizer, why = ExperimentOrganizer(config), "not defined, because the forecast is constant"
+    undefined = [{"val_ic": why}, {"val_ic": why, "val_rank_ic": why}, {"val_ic": why}]
+    ids = []
+    for number, each in enumerate(undefined):
+        with organizer.start_run(f"trial-{number:04d}") as run:
+            report_undefined(run, each, study="a study")
+            ids.append(run.run_id)
+    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.outcome"]
+    assert [line.partition(" is ")[0] for line in said] == ["trial-0000: val_ic", "trial-0001: val_rank_ic"]
+    client, _ = organizer.connect()
+    assert all(client.get_run(run_id).data.tags["undefined.val_ic"] == why for run_id in ids)
+
+
 def test_a_hook_that_stops_a_fold_ends_the_job_and_a_fold_that_diverges_is_named(config: Config) -> None:
     with ExperimentOrganizer(config).start_run() as run:
         seen: list[int] = []

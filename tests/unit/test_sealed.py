@@ -15,6 +15,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import PreparedData
 from tradingbot_exp.data.features import WARMUP
 from tradingbot_exp.experiment import finish, fit, given_data, load_data, prepare
+from tradingbot_exp.hpo.bars import load_bars
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.trial import Ticket
 from tradingbot_exp.tracking.organizer import ExperimentOrganizer
@@ -81,8 +82,9 @@ def test_no_value_or_metric_of_a_trial_moves_if_the_test_rows_are_poisoned(confi
     data = load_data(config)
     clean = trial_once(config, data, tmp_path / "clean")
     assert clean == trial_once(config, poisoned(data), tmp_path / "poisoned")
-    saved = [np.load(tmp_path / name / "validation_returns.npy") for name in ("clean", "poisoned")]
-    np.testing.assert_array_equal(*saved)
+    saved = [load_bars(tmp_path / name, data.index) for name in ("clean", "poisoned")]
+    for field in ("forecast", "return"):
+        pd.testing.assert_series_equal(saved[0][field], saved[1][field])
     assert not [name for name in clean[1] if name.startswith("test_")]
     target = np.array(data.target)
     target[data.val.stop - 1] += 1e-3  # what a model is judged on would be seen

@@ -161,7 +161,7 @@ class StudySweeper(Sweeper):
             if type(error).__name__ not in _WORKER_DIED:
                 raise
             return [Lost(str(error).partition("\n")[0]) for _ in jobs]
-        session.drop_losers()
+        session.drop_losers(job.ticket.number for job in jobs)
         return [_outcome(job_return) for job_return in returns]
 
 

@@ -29,7 +29,8 @@ _NOT_DECIDING = (
     *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
     *("opening.py", "opening_table.py", "resuming.py", "hpo/outlook.py"),
     *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
-    *("hpo/matrices.py", "hpo/judgement.py", "hpo/judgement_words.py", "hpo/reseeding.py", "hpo/null_replay.py"),
+    *("hpo/bars.py", "hpo/matrices.py", "hpo/reseeding.py", "hpo/null_replay.py"),
+    *("hpo/judgement.py", "hpo/judgement_words.py"),
 )
 # The source on a data card of arrays that `run_hpo_study` was given.
 GIVEN_ARRAYS = "arrays given to run_hpo_study"

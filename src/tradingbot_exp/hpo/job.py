@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.experiment import Job, build, identifying_tags
 from tradingbot_exp.fold_training import mean_history
+from tradingbot_exp.hpo.bars import save_bars
 from tradingbot_exp.hpo.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.hpo.trial import Pruned, Ticket
 from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
@@ -29,10 +30,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.run import TrackedRun
     from tradingbot_exp.training.history import History
 
-# In a trial's folder: its validation returns and forecasts with their dates, and the artifacts of a winner so far.
-RETURNS_FILE, FORECASTS_FILE = "validation_returns.npy", "validation_forecasts.npy"
-RETURNS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("return", "float64")])
-FORECASTS_DTYPE = np.dtype([("date", "datetime64[ns]"), ("forecast", "float32")])
+# In a trial's folder: the artifacts of a winner so far.
 KEPT_FOLDER = "kept"
 REFRESH_SECONDS = 0.3
 
@@ -142,7 +140,7 @@ class Trial:
         self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
         self.run.log_metrics(mean_of([result.metrics for result in self._results]))
         undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
-        report_undefined(self.run, undefined)
+        report_undefined(self.run, undefined, self.ticket.study)
         self.values = objectives(self.config, mean_of([result.objective for result in self._results]))
         if not all(math.isfinite(value) for value in self.values):
             why = why_not_finite(self.config.hpo, self.values, undefined)
@@ -175,24 +173,13 @@ def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: S
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
     """Leave the validation bars, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
-    _save_bars(job, result, folder / FORECASTS_FILE, FORECASTS_DTYPE, result.forecast)
-    if "strategy_return" in result.columns:
-        _save_bars(job, result, folder / RETURNS_FILE, RETURNS_DTYPE, result.columns["strategy_return"])
+    save_bars(folder, job.data.dates(result.rows), result.forecast, result.columns.get("strategy_return"))
     if artifacts:
         if job.config.hpo.keep == "all":
             record_artifacts(job, histories, result)
         else:
             with job.run.staging(folder / KEPT_FOLDER):
                 record_artifacts(job, histories, result)
-
-
-def _save_bars(job: Job, result: Evaluated, file: Path, dtype: np.dtype[Any], values: Any) -> None:
-    """Save a value of each validated bar with its date; in UTC, as numpy knows no time zones."""
-    found = np.empty(len(result.actual), dtype)
-    date, field = dtype.names or ("", "")
-    found[date] = job.data.dates(result.rows).to_numpy(dtype="datetime64[ns]")
-    found[field] = values
-    np.save(file, found)
 
 
 class Progress:

@@ -19,8 +19,8 @@ from tradingbot_exp.evaluation.evidence import StudyEvidence, loss_gains
 from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.evaluation.verdict import Verdict, judge
 from tradingbot_exp.experiment import load_data
+from tradingbot_exp.hpo.bars import FORECASTS, RETURNS
 from tradingbot_exp.hpo.judgement_words import replays_in_words, seeds_in_words
-from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS
 from tradingbot_exp.hpo.null_replay import replay
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.reseeding import reseed
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.hpo.matrices import Kept
+    from tradingbot_exp.hpo.bars import Kept
     from tradingbot_exp.hpo.session import StudySession
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def judge_study(
     trials : sequence of FrozenTrial
         Those that count, however they ended.
     matrices : mapping of Kept to DataFrame
-        See `tradingbot_exp.hpo.matrices.trial_matrix`.
+        See `tradingbot_exp.hpo.matrices.trial_matrices`.
     ever : int
         Configurations ever tried on these bars, as the ledger counts them.
 

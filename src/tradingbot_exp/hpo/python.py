@@ -135,7 +135,7 @@ def _run(session: StudySession, job: TrialJob) -> Any:
         return error
     run.flush(result_tags("pruned") if isinstance(outcome, Pruned) else result_tags("complete", outcome))
     organizer.close_run(run)
-    session.drop_losers()
+    session.drop_losers([ticket.number])
     return outcome
 
 

@@ -16,9 +16,10 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from tradingbot_exp.experiment import load_data
+from tradingbot_exp.hpo.bars import Kept
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.job import KEPT_FOLDER
-from tradingbot_exp.hpo.matrices import FORECASTS, MATRIX_FOLDER, RETURNS, Kept, trial_matrix
+from tradingbot_exp.hpo.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.study import best_trials
 from tradingbot_exp.tracking.delivery import Record, send
@@ -70,7 +71,7 @@ def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) 
         table = Path(scratch) / "trials.csv"
         trial_frame(trials).to_csv(table, index=False)
         parent.log_artifact(table, "study")
-        matrices = {kept: trial_matrix(session, trials, kept) for kept in (RETURNS, FORECASTS)}
+        matrices = trial_matrices(session, trials)
         for kept, matrix in matrices.items():
             if not matrix.empty:
                 file = Path(scratch) / kept.name
@@ -137,9 +138,8 @@ def losers(study: Study) -> set[int]:
 
 def drop_staged(folder: Path, numbers: Collection[int]) -> None:
     """Remove the artifacts that trials have staged below a study's folder."""
-    for kept in folder.glob(f"trial-*/{KEPT_FOLDER}"):
-        if int(kept.parent.name.removeprefix("trial-")) in numbers:
-            shutil.rmtree(kept, ignore_errors=True)
+    for number in numbers:
+        shutil.rmtree(folder / f"trial-{number:04d}" / KEPT_FOLDER, ignore_errors=True)
 
 
 def _log_winners(session: StudySession, result: StudyResult) -> None:

@@ -37,7 +37,9 @@ class PerTrialSampler(BaseSampler):
     """Draws each trial with a sampler seeded by the study's seed and the trial's number.
 
     A sampler seeded once proposes the same points after each restart of a study. This one proposes for trial
-    n what it would have proposed without the restart, as far as it has seen the same results.
+    n what it would have proposed without the restart, as far as it has seen the same results. The space that
+    trials have in common is inferred once: all trials of a study draw the same parameters, and a new sampler would
+    look through all of them again.
 
     Parameters
     ----------
@@ -52,6 +54,7 @@ class PerTrialSampler(BaseSampler):
         self._seed = seed
         self._number = -1
         self._sampler: BaseSampler = make(seed)
+        self._common: dict[str, BaseDistribution] = {}
 
     def _for(self, trial: FrozenTrial) -> BaseSampler:
         if trial.number != self._number:
@@ -61,8 +64,10 @@ class PerTrialSampler(BaseSampler):
         return self._sampler
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Ask the trial's own sampler."""
-        return self._for(trial).infer_relative_search_space(study, trial)
+        """Ask the trial's own sampler, until there is a trial to infer it from."""
+        if not self._common:
+            self._common = self._for(trial).infer_relative_search_space(study, trial)
+        return dict(self._common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -8,7 +8,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,7 @@ class StudySession:
         self.parent = self._open_parent(created)
         # Where the trials' folders are, the same for each start of the study.
         self.folder = launch_dir() / "multirun" / self.study.user_attrs.get("folder", self.name)
+        self._staged: set[int] = set()  # trials that may have artifacts in their folders
         self.registered: str | None = None  # the address of the winner's model in the registry
         self.children = Children(client, experiment_id, self.parent.run_id, self.name, dict(config.experiment.tags))
 
@@ -218,10 +219,13 @@ class StudySession:
         """End the parent run, by the kind of `error`; once is enough."""
         self.organizer.close_run(self.parent, error)
 
-    def drop_losers(self) -> None:
-        """Remove the artifacts of trials that were the best for a while."""
+    def drop_losers(self, ran: Iterable[int]) -> None:
+        """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
         if self.config.hpo.keep == "best":
-            drop_staged(self.folder, losers(self.study))
+            self._staged.update(ran)
+            over = self._staged & losers(self.study)
+            drop_staged(self.folder, over)
+            self._staged -= over
 
     def _choose_name(self, storage: optuna.storages.BaseStorage) -> str:
         hpo = self.config.hpo

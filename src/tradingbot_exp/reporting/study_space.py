@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 
+# Distinct numbers from which on what the trials differ in is taken for a range, where no space says what it is; and
+# the ratio of the last to the first from which on its scale is taken to be a log scale.
+_RANGE_VALUES, _LOG_RATIO = 20, 100.0
+
+
 @dataclass(frozen=True)
 class Axis:
     """One searched parameter.
@@ -135,6 +140,8 @@ class Axis:
         if self.step is not None and not (self.kind == "int" and self.step == 1):
             words += f" in steps of {significant(self.step)}"
         kind = "whole numbers, " if self.kind == "int" else ""
+        if not self.described:
+            return f"given: {kind}{words}"
         return kind + words + (", evenly on a log scale" if self.log else "")
 
 
@@ -205,6 +212,12 @@ def _axis(key: str, name: str, entry: Any, values: Sequence[Any]) -> Axis | None
         return None
     numbers = [_number(text) for text in texts]
     ordered = all(number is not None and math.isfinite(number) for number in numbers)
+    if ordered and not described and len(texts) > _RANGE_VALUES:
+        there = [number for number in numbers if number is not None]
+        low, high = min(there), max(there)
+        whole = all(isinstance(value, int) for value in values)
+        log = low > 0 and high / low >= _LOG_RATIO
+        return Axis(key, name, "int" if whole else "float", low, high, log, described=False)
     if ordered:
         texts = [text for _, text in sorted(zip(numbers, texts, strict=True), key=lambda pair: pair[0] or 0.0)]
     last = float(len(texts) - 1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.store import uncollected, wrapped
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,6 +62,7 @@ class Ledger:
         )
 
 
+@uncollected()
 def read_ledger(
     client: MlflowClient,
     uri: str,

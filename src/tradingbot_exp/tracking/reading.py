@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.tracking.lookup import Store
 from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.store import reason, uncollected, wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,19 +80,7 @@ def read_parent(store: Store, run: Run) -> Run | None:
         return store.client.get_run(parent_id)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from its rounds: over what MLflow makes of 1,000 runs they take twice the reading."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_uncollected()
+@uncollected()
 def study_record(store: Store, run: Run) -> StudyRecord:
     """Read a study and all its trials: the runs in pages, their curves in one query a page of runs.
 

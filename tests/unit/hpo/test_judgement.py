@@ -22,8 +22,8 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.block_length import block_length
 from tradingbot_exp.experiment import load_data
 from tradingbot_exp.hpo import null_replay, reseeding
+from tradingbot_exp.hpo.bars import FORECASTS, RETURNS, Kept
 from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
-from tradingbot_exp.hpo.matrices import FORECASTS, RETURNS, Kept
 from tradingbot_exp.hpo.session import StudyResult
 from tradingbot_exp.hpo.space import SearchSpace
 

@@ -18,10 +18,10 @@ from test_recovery import DEAD, orphan
 
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.hpo.bars import BARS_FILE, load_bars, save_bars
 from tradingbot_exp.hpo.children import result_tags
 from tradingbot_exp.hpo.display import StudyDisplay
-from tradingbot_exp.hpo.job import KEPT_FOLDER, RETURNS_DTYPE, RETURNS_FILE, _open_study
-from tradingbot_exp.hpo.matrices import dated
+from tradingbot_exp.hpo.job import KEPT_FOLDER, _open_study
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.results import losers
 from tradingbot_exp.hpo.session import StudyResult, StudySession
@@ -91,8 +91,9 @@ def test_returns_and_winner_of_trials_whose_folders_are_gone_stay(config: Config
 def test_a_trial_with_returns_on_other_dates_is_put_where_they_are(config: Config) -> None:
     first = study(config)
     before = matrix(config, first)
-    file = Path("multirun") / first.name / "trial-0002" / RETURNS_FILE
-    np.save(file, np.load(file)[5:])
+    folder = Path("multirun") / first.name / "trial-0002"
+    bars = {name: series.iloc[5:] for name, series in load_bars(folder, before.index).items()}
+    save_bars(folder, bars["return"].index, bars["forecast"], bars["return"])
     after = matrix(config, study(config))
     assert after["2"].isna().sum() == 5 and after["2"].iloc[:5].isna().all()
     pd.testing.assert_frame_equal(after.iloc[5:], before.iloc[5:])
@@ -105,17 +106,21 @@ def test_a_file_that_cannot_be_read_is_named_and_what_was_recorded_of_its_trial_
     first = study(config)
     before = matrix(config, first)
     for number, size in ((0, 100), (2, 0)):  # cut short, as by a full disk
-        file = Path("multirun") / first.name / f"trial-{number:04d}" / RETURNS_FILE
+        file = Path("multirun") / first.name / f"trial-{number:04d}" / BARS_FILE
         file.write_bytes(file.read_bytes()[:size])
     pd.testing.assert_frame_equal(matrix(config, study(config)), before)
     assert "What trial 0 left of its bars cannot be read from" in caplog.text and "trial 2 left" in caplog.text
 
 
-def test_dates_come_back_in_the_time_zone_of_the_data() -> None:
+def test_bars_come_back_with_their_dates_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
-    saved = np.empty(5, RETURNS_DTYPE)
-    saved["date"], saved["return"] = index.to_numpy(dtype="datetime64[ns]"), np.arange(5.0)
-    pd.testing.assert_series_equal(dated(saved, index), pd.Series(np.arange(5.0), index), check_freq=False)
+    save_bars(tmp_path, index[1:], np.arange(4.0), [0.1, -0.2, np.nan, 0.3])
+    bars = load_bars(tmp_path, index)
+    forecast = pd.Series(np.arange(4, dtype="float32"), index[1:])
+    pd.testing.assert_series_equal(bars["forecast"], forecast, check_freq=False)
+    pd.testing.assert_series_equal(bars["return"], pd.Series([0.1, -0.2, np.nan, 0.3], index[1:]), check_freq=False)
+    save_bars(tmp_path, index, np.arange(5.0), None)
+    assert set(load_bars(tmp_path, index)) == {"forecast"} and load_bars(tmp_path / "none", index) == {}
 
 
 def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train_it_again(

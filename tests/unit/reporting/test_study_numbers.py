@@ -100,6 +100,15 @@ def test_a_key_that_always_follows_another_has_no_axis_of_its_own():
     assert twins == {"training.learning_rate": "model.learning_rate"}
 
 
+def test_many_numbers_are_a_range_where_no_space_says_what_they_are():
+    many = [trial(n, 0.1, params={"model.rate": 10.0 ** (-n / 10), "training.epochs": n}) for n in range(21)]
+    (rate, epochs), _ = axes_of({}, many)
+    assert (rate.kind, rate.log, rate.low, rate.high) == ("float", True, 0.01, 1.0)
+    assert (epochs.kind, epochs.log, epochs.described_as()) == ("int", False, "given: whole numbers, 0 to 20")
+    (rate, _), _ = axes_of({}, many[1:])
+    assert rate.kind == "choice" and len(rate.choices) == 20
+
+
 def test_two_keys_that_end_alike_are_told_apart_by_their_whole_name():
     axes, _ = axes_of({"model.x": {"choices": [1, 2]}, "training.x": {"choices": [3, 4]}}, [])
     assert [axis.name for axis in axes] == ["model.x", "training.x"]
