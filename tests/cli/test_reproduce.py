@@ -171,13 +171,14 @@ def test_a_studys_trial_is_made_again_alone_and_all_commands_know_the_study(
         return capsys.readouterr().out
 
     small = ["data=synthetic", "training=smoke", "training.progress=off"]
-    study = train(workdir, "--multirun", "hydra/launcher=basic", *small, "hpo.num_trials=2")
+    study = train(workdir, "--multirun", *small, "hpo.num_trials=2", "hpo.param_space.batch_size=[32]")
     assert study.status == 0, study.err
     single = train(workdir, *small)
     assert single.status == 0, single.err
     runs = {each.data.tags["run.kind"]: each for each in single.runs()}
     parent, alone = runs["study"], runs["training"]
     best = parent.data.tags["best.run_id"]
+    assert single.client.get_run(best).data.tags["engine"] == "stacked"
 
     found = json.loads(said("reproduce", parent.info.run_id[:12], "--verify", "--json"))
     assert (found["run_id"], found["result"], found["causes"]) == (best, "identical", [])

@@ -145,17 +145,18 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         with rng, torch.enable_grad():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
-            train_loss = None
+            losses = None
             if forward is model:
                 name = loss_name(criterion)
-                train_loss = _train_stacked(model, name, data, optimizer, (batch_size, gradient_clip))
-            if train_loss is None:
+                losses = _train_stacked(model, name, data, optimizer, (batch_size, gradient_clip))
+            if losses is None:
                 step = lean_step(model, criterion) if forward is model else None
                 step = step or _autograd_step(forward, criterion, optimizer)
                 train_loss = _train_epoch(data, step, optimizer, batch_size, gradient_clip)
+                model.eval()
+                losses = train_loss, _validate(data, forward, criterion)
             model.eval()
-            val_loss = _validate(data, forward, criterion)
-        course.after_epoch(train_loss, val_loss)
+        course.after_epoch(*losses)
         if keeper is not None:
             keeper.after_epoch(
                 course.history.epochs_run, course.goes_on, lambda: take_state(model, optimizer, course, rng)
@@ -168,15 +169,16 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
 
 def _train_stacked(
     model: nn.Module, loss: str | None, data: Data, optimizer: torch.optim.Optimizer, sizes: tuple[int, float | None]
-) -> float | None:
-    """Go once over the set as a stack of one, the fastest way; None if the model is none that can be stacked."""
+) -> tuple[float, float] | None:
+    """Go once over the set as a stack of one, the fastest way; give both losses, None if it cannot be stacked."""
     if loss is None or shape_of(model, optimizer) is None:
         return None
     batch_size, gradient_clip = sizes
     stack = Stack([model], [optimizer], loss, batch_size, [gradient_clip])
     (train_loss,) = stack.epoch(data, torch.randperm(len(data.X)).unsqueeze(0), [None])
+    (val_loss,) = stack.validate(data)
     stack.write_back(0)
-    return train_loss
+    return train_loss, val_loss
 
 
 def _train_epoch(

@@ -61,19 +61,22 @@ class Rule:
 
     slots: ClassVar[tuple[str, ...]] = ()
 
-    def step(self, flat: Flat, rate: float | Tensor, decay: float | Tensor, number: int) -> None:
+    def step(self, flat: Flat, rate: Tensor, decay: Tensor | None, number: int) -> None:
         """Take a step, in place.
 
         Parameters
         ----------
         flat : Flat
-        rate, decay : float or Tensor of shape (N,)
-            Learning rate and weight decay, for all or for each.
+        rate : Tensor of shape (N,)
+            Learning rates. One for all as a number would save little, and be rounded otherwise.
+        decay : Tensor of shape (N,) or None
+            Weight decays, if there are any.
         number : int
             The step's, from 1.
         """
-        _add(flat.grad, flat.theta, decay)
-        _add(flat.theta, flat.grad, rate, -1.0)
+        if decay is not None:
+            flat.grad.addcmul_(flat.theta, decay)
+        flat.theta.addcmul_(flat.grad, rate, value=-1.0)
 
 
 @dataclass(frozen=True)
@@ -86,31 +89,21 @@ class AdamRule(Rule):
     decoupled: bool
     slots: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
 
-    def step(self, flat: Flat, rate: float | Tensor, decay: float | Tensor, number: int) -> None:
+    def step(self, flat: Flat, rate: Tensor, decay: Tensor | None, number: int) -> None:
         """Take a step; see `Rule.step`."""
         theta, grad, (mean, square), scratch = flat
-        if not self.decoupled:
-            _add(grad, theta, decay)
-        elif isinstance(decay, Tensor) or decay:
-            theta.mul_(1 - rate * decay)
+        if decay is not None:
+            if self.decoupled:
+                theta.mul_(1 - rate * decay)
+            else:
+                grad.addcmul_(theta, decay)
         correction1 = 1 - self.beta1**number
         correction2 = math.sqrt(1 - self.beta2**number)
         mean.lerp_(grad, 1 - self.beta1)
         square.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
         # rate / c1 · m / (√v / c2 + ε), with c2 taken out of the denominator.
         root = torch.sqrt(square, out=scratch).add_(self.eps * correction2)
-        if isinstance(rate, Tensor):
-            theta.addcmul_(torch.div(mean, root, out=root), rate, value=-correction2 / correction1)
-        else:
-            theta.addcdiv_(mean, root, value=-rate * correction2 / correction1)
-
-
-def _add(to: Tensor, what: Tensor, factor: float | Tensor, sign: float = 1.0) -> None:
-    """Add `sign` · `factor` · `what` in place."""
-    if isinstance(factor, Tensor):
-        to.addcmul_(what, factor, value=sign)
-    elif factor:
-        to.add_(what, alpha=sign * factor)
+        theta.addcmul_(torch.div(mean, root, out=root), rate, value=-correction2 / correction1)
 
 
 def read_rule(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Parameter]) -> tuple[Rule, int] | None:

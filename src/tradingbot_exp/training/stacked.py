@@ -1,7 +1,8 @@
 """Stacked training: many models of one shape, each with its own settings, trained in lockstep on the same data.
 
-Each ends up as `train_model` would have left it alone, to rounding: it has its own random numbers, and what
-happens to one, be it stopped, pruned or diverged, touches none of the others.
+Each ends up as `train_model` would have left it alone, to the last bit or at least to rounding (see the module
+`stack`): it has its own random numbers, and what happens to one, be it stopped, pruned or diverged, touches none of
+the others.
 """
 
 from __future__ import annotations

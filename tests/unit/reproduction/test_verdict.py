@@ -42,6 +42,8 @@ def test_a_model_of_a_stack_is_equal_within_its_bound_in_its_losses() -> None:
     assert (found.result, found.is_reproduced, found.metrics) == ("equal within 0.005", True, 3)
     assert found.worst == pytest.approx(1e-3)
     assert compare_points(THEN, near, 1e-9).result == "different"
+    same = compare_points(THEN, THEN, 5e-3)
+    assert (same.result, same.metrics) == ("identical", 4)
     assert compare_points(THEN, THEN | {("val_loss", 1): math.nan}, 5e-3).result == "different"
 
 

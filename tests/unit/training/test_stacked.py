@@ -129,6 +129,42 @@ def test_each_model_of_a_stack_is_its_twin_trained_alone(
         np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "SGD"])
+def test_it_is_the_twin_to_the_last_bit_where_layers_fill_16_bytes(name: str, precision: str, sets: Sets) -> None:
+    dtype = getattr(torch, precision)
+    X, y, X_val, y_val = (each.to(dtype) for each in sets)
+    wide = (torch.cat([X, X.square()], 1), y, torch.cat([X_val, X_val.square()], 1), y_val)
+
+    def prune(epoch: int, record: Any) -> bool:
+        return epoch == 3
+
+    members = [
+        member(
+            seed,
+            0.02 * (seed + 1),
+            decay,
+            name,
+            lambda drop=drop: MLP(10, 1, [64, 32], dropout=drop),
+            scheduler=scheduler,
+            epochs=15 + seed,
+            **options,
+        )
+        for seed, (decay, drop, scheduler, options) in enumerate(
+            [
+                (0.0, 0.3, "none", {}),
+                (0.1, 0.1, "none", {"early_stopping": 2}),
+                (0.0, 0.2, "cosine", {"gradient_clip": 0.3}),
+                (0.01, 0.1, "plateau", {"on_epoch": prune}),
+                (0.0, 0.1, "none", {"on_epoch": prune, "gradient_clip": 0.1}),
+            ]
+        )
+    ]
+    for batch_size in (16, 32):
+        outcomes = assert_as_alone(copy.deepcopy(members), wide, rtol=0, precision=precision, batch_size=batch_size)
+        assert {outcome.stopped_by for outcome in outcomes} >= {"hook", None}
+
+
 def test_windows_are_spread_out(sets: Sets) -> None:
     windows = tuple(X.unfold(0, 4, 1).transpose(1, 2) if X.shape[1] > 1 else X[3:] for X in sets)
     assert_as_alone([member(seed, model=lambda: MLP(20, 1, [6])) for seed in (1, 2)], windows)  # type: ignore[arg-type]
