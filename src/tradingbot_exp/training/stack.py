@@ -10,7 +10,7 @@ that: seen with MKL where each layer's row fills 16 bytes, the output aside.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tradingbot_exp.training.inputs import BLOCK, Data
 from tradingbot_exp.training.lean import LOSSES, Activation, Layer, read_layers
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
+from tradingbot_exp.training.threads import Threads
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
@@ -107,6 +108,7 @@ class Stack:
         self._optimizers, self._clips = list(optimizers), list(clips)
         self._loss, self._batch_size = loss, batch_size
         parameters = [_parameters(layers) for layers in self._layers]
+        self._threads = Threads(sum(p.numel() for p in parameters[0]), batch_size)
         self._sizes = [p.shape for p in parameters[0]]
         self.rule, self._steps = read_rule(self._optimizers[0], parameters[0]) or (Rule(), 0)
         theta = _flat(parameters)
@@ -145,10 +147,17 @@ class Stack:
         steps = max(1, BLOCK // (models * size * data.X[0].numel()))
         rest = orders[:, whole * size :].reshape(1, -1)
         blocks = [block for block in [*batches.split(steps), rest] if block.numel()]  # type: ignore[no-untyped-call]
-        losses = torch.cat([self._block(data, block, generators) for block in blocks])
+        with self._threads.epoch(models) as after_batch:
+            losses = torch.cat([self._block(data, block, generators, after_batch) for block in blocks])
         return [float(total) / rows for total in losses.t().contiguous().sum(1)]
 
-    def _block(self, data: Data, block: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
+    def _block(
+        self,
+        data: Data,
+        block: Tensor,
+        generators: Sequence[torch.Generator | None],
+        after_batch: Callable[[], None],
+    ) -> Tensor:
         """Train on some batches, of shape (batches, K · size); give each one's sum of losses over its samples."""
         models, index = len(self), block.reshape(-1)
         size = block.shape[1] // models
@@ -162,6 +171,7 @@ class Stack:
                 self._clip(self._limits)
             self._steps += 1
             self.rule.step(self._flat, self._rates, self._decays, self._steps)
+            after_batch()
         losses: Tensor = LOSSES[self._loss][0](out, y, reduction="none").flatten(2).mean(2)
         return losses.double() * size  # (batches, K)
 
@@ -222,15 +232,16 @@ class Stack:
         widest = max(*(size[0] for size in self._sizes), data.X_val[0].numel())
         totals = torch.zeros(len(self), dtype=torch.float64)
         rows = max(1, min(ROWS, BLOCK // widest))
-        for start in range(0, len(data.X_val), rows):
-            h = data.X_val[start : start + rows].flatten(1).expand(len(self), -1, -1)
-            y = data.y_val[start : start + rows].flatten(1)
-            for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
-                h = _forward(h, weight, bias)
-                if act is not None:
-                    h = act.forward(h) if act.forward_ is None else act.forward_(h)
-            losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
-            totals += losses.double() * len(y)
+        with self._threads.of(len(self)):
+            for start in range(0, len(data.X_val), rows):
+                X, y = data.X_val[start : start + rows].flatten(1), data.y_val[start : start + rows].flatten(1)
+                h = X.expand(len(self), -1, -1)
+                for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
+                    h = _forward(h, weight, bias)
+                    if act is not None:
+                        h = act.forward(h) if act.forward_ is None else act.forward_(h)
+                losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
+                totals += losses.double() * len(y)
         return [float(total) / len(data.X_val) for total in totals]
 
     def weights(self, position: int) -> list[Tensor]:
