@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,7 @@ def save(
             columns = Schema([ColSpec("double", name) for name in feature_names])
             signature = ModelSignature(columns, Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
             frame = None if example is None else pd.DataFrame(example, columns=list(feature_names))
-        with quiet("mlflow"):
+        with quiet("mlflow"), _unscanned():
             save_model(
                 folder,
                 loader_module=__name__,
@@ -96,6 +97,20 @@ def save(
                 input_example=frame,
                 pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
             )
+
+
+@contextmanager
+def _unscanned() -> Iterator[None]:
+    """Spare MLflow the map of all installed modules to packages, half a second of work: requirements are given here."""
+    from mlflow.utils import requirements_utils
+
+    name = "_MODULES_TO_PACKAGES"
+    found = getattr(requirements_utils, name, None)
+    setattr(requirements_utils, name, {} if found is None else found)
+    try:
+        yield
+    finally:
+        setattr(requirements_utils, name, found)
 
 
 class SavedModel:
