@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.tracking.batch import current_batch
 from tradingbot_exp.tracking.checkpoints import alone_with, set_traceback_aside
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
@@ -92,6 +92,11 @@ class ExperimentOrganizer:
     config : Config, or any object with the blocks `experiment` and `tracking`
         Names, tags and the store.
 
+    Raises
+    ------
+    ConfigError
+        `config` is something else.
+
     Examples
     --------
     >>> organizer = ExperimentOrganizer(config)  # doctest: +SKIP
@@ -100,6 +105,11 @@ class ExperimentOrganizer:
     """
 
     def __init__(self, config: Organized) -> None:
+        if not (hasattr(config, "experiment") and hasattr(config, "tracking")):
+            raise ConfigError(
+                f"ExperimentOrganizer: its configuration is of type {type(config).__name__}, without the blocks "
+                "experiment and tracking. Give it what ConfigurationManager(PATH).get_config() gives."
+            )
         self.config = config
         self._opened: tuple[MlflowClient, str] | None = None
         self._study: tuple[str, str] | None = None  # name and run id of the one that `start_study` has open

@@ -19,7 +19,7 @@ from support import artifact_folder
 from torch import nn
 
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
-from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.tracking import run as run_module
 from tradingbot_exp.tracking import store as store_module
 from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
@@ -112,6 +112,12 @@ def test_on_a_full_disk_no_run_is_started_and_those_that_are_there_can_be_read(
         ExperimentOrganizer(organizer.config).connect()
     with pytest.raises(TrackingError, match="The disk is full"):
         open_client(f"sqlite:///{workdir / 'new.db'}")
+
+
+@pytest.mark.parametrize("given", [None, "config.yaml", SimpleNamespace(experiment=None)], ids=repr)
+def test_an_organizer_of_something_else_than_a_configuration_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match=r"without the blocks experiment and tracking\. Give it what Configuration"):
+        ExperimentOrganizer(given)  # type: ignore[arg-type]
 
 
 def test_outside_any_run_every_method_says_what_to_do() -> None:
