@@ -12,7 +12,7 @@ from tradingbot_exp.commands.predict import DESCRIPTION
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 
-_RUN = "id, the first letters of one, or latest"
+_RUN = "id, the first letters of one, latest, or models:/NAME@champion"
 _REPORTS = (
     ("training", "one training run", 1),
     ("hpo", "one study", 1),
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     forecasts = "forecasts and positions for new bars"
     predict = commands.add_parser("predict", help=forecasts, description=DESCRIPTION, formatter_class=raw)
-    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
+    predict.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
     predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
     predict.add_argument("--symbol", help="instrument, of a file that holds several")
     predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
