@@ -106,9 +106,7 @@ class LoadedRun:
         tree = parent._config_tree()
         for key, text in self.record.params.items():
             if text != parent.params.get(key):
-                is_text = isinstance(OmegaConf.select(tree, key), str)  # such as a version, 21e4, that is no number
-                value = text if is_text else OmegaConf.create(f"value: {text}").value
-                OmegaConf.update(tree, key, value, force_add=True)
+                OmegaConf.update(tree, key, _parsed(text, OmegaConf.select(tree, key)), force_add=True)
         return tree
 
     @cached_property
@@ -280,6 +278,18 @@ class LoadedRun:
             rows.append(("…", f"{left_out} more in .metrics"))
         cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+
+def _parsed(text: str, before: Any) -> Any:
+    """Read a param's text as the value of a key that has the value `before` in the study."""
+    from omegaconf import OmegaConf
+
+    from tradingbot_exp.tracking.run import NO_VALUE
+
+    if text == NO_VALUE:
+        return None
+    # A text may look like a number: a version, such as 21e4.
+    return text if isinstance(before, str) else OmegaConf.create(f"value: {text}").value
 
 
 def _by_interest(metrics: Mapping[str, float]) -> list[str]:

@@ -32,6 +32,7 @@ FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
+NO_VALUE = str(None)  # a param's text for null
 _LOSSES = ("train_loss", "val_loss")
 _NAME = re.compile(r"[\w.\- /:]{1,250}")
 
