@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
@@ -26,7 +25,7 @@ from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.errors import RunError, TrainingError
 from tradingbot_exp.tracking.reading import read_artifact
 from tradingbot_exp.tracking.run import signals_held
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.store import local_artifacts, reason, wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -122,8 +121,8 @@ class CheckpointFile:
 
 def local_folder(artifact_uri: str) -> Path | None:
     """Give the folder of a run's checkpoint; None if a server or a bucket has its artifacts."""
-    place = urlsplit(artifact_uri)
-    return Path(unquote(place.path)) / FOLDER if place.scheme in ("", "file") else None
+    artifacts = local_artifacts(artifact_uri)
+    return None if artifacts is None else artifacts / FOLDER
 
 
 def has_checkpoint(run: Run) -> bool:

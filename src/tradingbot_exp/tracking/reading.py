@@ -11,11 +11,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.tracking.lookup import Store
 from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
-from tradingbot_exp.tracking.store import reason, uncollected, wrapped
+from tradingbot_exp.tracking.store import local_artifacts, reason, uncollected, wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -192,7 +191,7 @@ def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifac
     problems: list[str] = []
     own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
     return Artifacts(
-        predictions=own("evaluation/validation_returns.csv", _predictions),
+        predictions=own("evaluation/validation_returns.csv", predictions_file),
         card=shared("data/data_card.json", _card),
         environment=shared("environment/environment.json", _environment),
         overrides=shared("config/overrides.yaml", words_file),
@@ -225,9 +224,9 @@ def reader(
 
 def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
     """Read one artifact; None if it is not there."""
-    place = urlsplit(run.info.artifact_uri)
-    if place.scheme in ("", "file"):
-        file = Path(unquote(place.path)) / path
+    artifacts = local_artifacts(run.info.artifact_uri)
+    if artifacts is not None:
+        file = artifacts / path
         return parse(file) if file.is_file() else None
     import tempfile
 
@@ -444,7 +443,8 @@ def _csv(file: Path) -> Any:
     return pd.read_csv(file)
 
 
-def _predictions(file: Path) -> Any:
+def predictions_file(file: Path) -> Any:
+    """Parse ``evaluation/validation_returns.csv``; times with a zone become UTC."""
     import pandas as pd
 
     table = pd.read_csv(file)
