@@ -80,7 +80,8 @@ class CheckpointFile:
                 if name != self._current:
                     self._tag(name)
         except Exception as error:  # the disk, the network, MLflow: none of them is worth the training
-            log.warning("A checkpoint of the run %s could not be written: %s. Training goes on.", self._run.name, error)
+            why = reason(error)
+            log.warning("A checkpoint of the run %s could not be written: %s. Training goes on.", self._run.name, why)
             return False
         self._announce()
         return True

@@ -338,11 +338,11 @@ def mlflow_active(run: TrackedRun, uri: str) -> Iterator[None]:
     import mlflow
     from mlflow.tracking.fluent import _active_run_stack
 
+    active = mlflow.ActiveRun(run.delivery.client.get_run(run.run_id))
     environment = os.environ.get("MLFLOW_TRACKING_URI")
     set_before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
     before = None if set_before == environment else set_before
     mlflow.set_tracking_uri(uri)
-    active = mlflow.ActiveRun(run.delivery.client.get_run(run.run_id))
     stack = _active_run_stack.get()
     stack.append(active)
     try:
