@@ -122,14 +122,14 @@ class LoadedRun:
 
         Of a run over several folds, the bars of all of them in time order, and their `fold`.
         """
-        from tradingbot_exp.tracking.reading import predictions_file
+        from tradingbot_exp.tracking.artifacts import predictions_file
 
         return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", predictions_file))
 
     @cached_property
     def data_card(self) -> dict[str, Any]:
         """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
-        from tradingbot_exp.tracking.reading import mapping_file
+        from tradingbot_exp.tracking.artifacts import mapping_file
 
         try:
             return dict(self._artifact("data/data_card.json", mapping_file))
@@ -250,7 +250,7 @@ class LoadedRun:
         return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
 
     def _artifact(self, path: str, parse: Any) -> Any:
-        from tradingbot_exp.tracking.reading import read_artifact
+        from tradingbot_exp.tracking.artifacts import read_artifact
         from tradingbot_exp.tracking.store import wrapped
 
         with wrapped(f"{path} of the run {self.name} cannot be read"):

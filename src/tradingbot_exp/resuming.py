@@ -254,7 +254,7 @@ def _is_within(key: str, blocks: Sequence[str]) -> bool:
 
 
 def _launch_dir_of(loaded: LoadedRun) -> Path | None:
-    from tradingbot_exp.tracking.reading import mapping_file
+    from tradingbot_exp.tracking.artifacts import mapping_file
 
     try:
         details = loaded._artifact("environment/environment.json", mapping_file)
