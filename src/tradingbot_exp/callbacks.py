@@ -13,25 +13,33 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir, register
 from tradingbot_exp.errors import ConfigError, Refusal
+from tradingbot_exp.hydra_job import (
+    PARENT_RUN_VARIABLE,
+    as_number,
+    error_of,
+    finalized,
+    first_job,
+    job_key,
+    mask_files,
+    mask_saved_config,
+    parent_run,
+    start_ray,
+    task_name,
+    ticket_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.hpo.trial import Ticket
     from tradingbot_exp.resuming import Resumption
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer, Organized
     from tradingbot_exp.tracking.run import TrackedRun
-
-# A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
-PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
 
 
 class TrackingCallback(Callback):
@@ -95,10 +103,10 @@ class TrackingCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
-        from tradingbot_exp.tracking import organizer
+        from tradingbot_exp.tracking.active import set_start_failure
 
-        organizer.set_start_failure(None)
-        _mask_saved_config(config)
+        set_start_failure(None)
+        mask_saved_config(config)
         try:
             self._open_job(config)
         except Exception as error:
@@ -106,8 +114,8 @@ class TrackingCallback(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """After a job, on the machine that ran it, however it ended: close its run with the truth."""
-        error = _error_of(job_return)
-        run = self._runs.get(_job_key(config))
+        error = error_of(job_return)
+        run = self._runs.get(job_key(config))
         if error is None and run is not None:
             self._record_result(run, job_return.return_value)
         self._close_job(config, error)
@@ -118,7 +126,7 @@ class TrackingCallback(Callback):
 
         run, self._sweep = self._sweep, None
         organizer, error = self._organizer, sys.exc_info()[1]
-        _mask_files(Path(config.hydra.sweep.dir))
+        mask_files(Path(config.hydra.sweep.dir))
         if run is not None and organizer is not None:
             self._refusing(lambda: organizer.close_run(run, error))
 
@@ -150,9 +158,9 @@ class TrackingCallback(Callback):
     def _record_result(self, run: TrackedRun, value: Any) -> None:
         """Log a number as ``objective``, several as ``objective_0``, ``objective_1`` and so on."""
         if isinstance(value, list | tuple):
-            found = {f"objective_{position}": _number(each) for position, each in enumerate(value)}
+            found = {f"objective_{position}": as_number(each) for position, each in enumerate(value)}
         else:
-            found = {"objective": _number(value)}
+            found = {"objective": as_number(value)}
         numbers = {name: number for name, number in found.items() if number is not None}
         if numbers:
             run.log_metrics(numbers)
@@ -181,7 +189,7 @@ class TrackingCallback(Callback):
 
     def _open_sweep(self, config: DictConfig) -> None:
         organizer = self._reach(config)
-        run = organizer.open_run(f"sweep-{_task_name(config)}", kind="sweep")
+        run = organizer.open_run(f"sweep-{task_name(config)}", kind="sweep")
         self._sweep = run
         run.set_tags({"sweep.overrides": " ".join(config.hydra.overrides.task)})
         with read_write(config.hydra), read_write(config.hydra.overrides.hydra):
@@ -189,23 +197,23 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _open_job(self, config: DictConfig) -> None:
-        from tradingbot_exp.tracking.organizer import mlflow_active
+        from tradingbot_exp.tracking.active import mlflow_active
 
         organizer = self._reach(config)
-        parent = _parent_run(config)
+        parent = parent_run(config)
         if parent is None:
             run = organizer.open_run(resumption=self._resumption)
         else:
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
             run = organizer.open_trial(number, parent)
-        self._runs[_job_key(config)] = run
+        self._runs[job_key(config)] = run
         self._active = mlflow_active(run, organizer.config.tracking.uri) if parent is None else None
         if self._active is not None:
             self._active.__enter__()
         self._job_started(run, config)
 
     def _close_job(self, config: DictConfig, error: BaseException | None) -> None:
-        run = self._runs.pop(_job_key(config), None)
+        run = self._runs.pop(job_key(config), None)
         active, self._active = self._active, None
         if active is not None:
             active.__exit__(None, None, None)
@@ -226,39 +234,39 @@ class ExperimentCallback(TrackingCallback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
         self._refusing(lambda: self._check_sweep(config))
-        self._refusing(lambda: _start_ray(config))
+        self._refusing(lambda: start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
             self._refusing(lambda: _refuse_registration(config))
             super().on_multirun_start(config, **kwargs)
 
     def _open_job(self, config: DictConfig) -> None:
         """Open the job's run; a trial's was created when the study asked for it, and is taken over."""
-        ticket = _ticket(config)
+        ticket = ticket_of(config)
         if ticket is None:
             super()._open_job(config)
         else:
             run = self._reach(config).take_over(ticket.run_id, ticket.number, ticket.parent_id)
-            self._runs[_job_key(config)] = run
+            self._runs[job_key(config)] = run
 
     def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
         from tradingbot_exp.hpo.trial import ending_tags
 
         if run is not None:
-            error = _error_of(job_return)
+            error = error_of(job_return)
             run.flush(ending_tags(error, None if error is not None else job_return.return_value))
 
     def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.resuming import find_resumption
 
-        composed = _finalized(config)
+        composed = finalized(config)
         self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
         self._check_place(composed if self._resumption is None else self._resumption.config)
 
     def _check_sweep(self, config: DictConfig) -> None:
         from tradingbot_exp.resuming import refuse_in_study
 
-        first = _finalized(_first_job(config))
+        first = finalized(first_job(config))
         refuse_in_study(first)
         self._check_place(first)
 
@@ -270,7 +278,7 @@ class ExperimentCallback(TrackingCallback):
         check_space(launch_dir())
 
     def _organized(self, config: DictConfig) -> Organized:
-        return _finalized(_first_job(config)) if self._resumption is None else self._resumption.config
+        return finalized(first_job(config)) if self._resumption is None else self._resumption.config
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Leave the recording to `experiment.prepare`."""
@@ -279,7 +287,7 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        from tradingbot_exp.tracking.organizer import set_start_failure
+        from tradingbot_exp.tracking.active import set_start_failure
 
         set_start_failure(error)
 
@@ -288,8 +296,8 @@ class ExperimentCallback(TrackingCallback):
         from tradingbot_exp.evaluation.names import naive_name
         from tradingbot_exp.summary import print_summary
 
-        run, parent = self._runs.get(_job_key(config)), _parent_run(config)
-        ticket = _ticket(config)
+        run, parent = self._runs.get(job_key(config)), parent_run(config)
+        ticket = ticket_of(config)
         if ticket is not None:
             self._refusing(lambda: self._record_trial(run, job_return))
             super().on_job_end(config, job_return, **kwargs)
@@ -297,7 +305,7 @@ class ExperimentCallback(TrackingCallback):
         # Hydra prints a failed job's overrides.
         job_return.overrides = [redact(override) for override in job_return.overrides or []]
         super().on_job_end(config, job_return, **kwargs)
-        error = _error_of(job_return)
+        error = error_of(job_return)
         report = None
         wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
         if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
@@ -331,112 +339,3 @@ def _refuse_registration(config: DictConfig) -> None:
             f"tracking.register={name} is for the winner of a study, or for a single run: a plain sweep has no winner. "
             "Leave it out."
         )
-
-
-def _first_job(config: DictConfig) -> DictConfig:
-    """Compose what the first job of a plain sweep will see; a configuration without sweeps stays as it is."""
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
-    loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
-    swept = [override for override in parsed if override.is_sweep_override() and override.is_discrete_sweep()]
-    if not swept:
-        return config
-    first = [
-        f"{override.get_key_element()}={_first_value(override)}" if override in swept else str(override.input_line)
-        for override in parsed
-        if override in swept or not override.is_sweep_override()
-    ]
-    return loader.load_sweep_config(config, first)
-
-
-def _first_value(override: Override) -> str:
-    for value in override.sweep_string_iterator():
-        return str(value)
-    raise ConfigError(
-        f"{override.input_line} names no value: glob(...) chooses among the files of a group such as model. Give the "
-        "values themselves, as in KEY=A,B."
-    )
-
-
-def _finalized(config: DictConfig) -> Config:
-    return finalize(config, list(config.hydra.overrides.task))
-
-
-def _job_key(config: DictConfig) -> str:
-    """Name a job among those of its process; a single run's has no number."""
-    return str(OmegaConf.select(config, "hydra.job.num", default=""))
-
-
-def _parent_run(config: DictConfig) -> str | None:
-    """Give the id of the sweep's parent run, or None in a single run."""
-    parent: str | None = OmegaConf.select(config, f"hydra.job.env_set.{PARENT_RUN_VARIABLE}", default=None)
-    return parent
-
-
-def _ticket(config: DictConfig) -> Ticket | None:
-    """Give what a study tells the job of a trial, or None outside a study."""
-    from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
-
-    text = OmegaConf.select(config, f"hydra.job.env_set.{TICKET_VARIABLE}", default=None)
-    return None if text is None else Ticket.loads(text)
-
-
-def _error_of(job_return: JobReturn) -> BaseException | None:
-    """Give what a job failed with, or None; reading `return_value` of a failed job would raise it."""
-    from hydra.core.utils import JobStatus
-
-    if job_return.status is not JobStatus.FAILED:
-        return None
-    outcome = job_return._return_value
-    return outcome if isinstance(outcome, BaseException) else RuntimeError("the job failed without saying why")
-
-
-def _number(value: Any) -> float | None:
-    """Give a job's result as a number, or None if it is none."""
-    if value is None or isinstance(value, bool | str):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _start_ray(config: DictConfig) -> None:
-    """Start Ray, for its launcher, and take SIGTERM back: Ray's own handler ends the process with runs open."""
-    import importlib
-    import signal
-
-    launcher = config.hydra.launcher
-    if not str(launcher._target_).endswith(".RayLauncher"):
-        return
-    ray = importlib.import_module("ray")  # of an extra: a type checker need not know it
-    before = signal.getsignal(signal.SIGTERM)
-    if not ray.is_initialized():
-        settings: Any = OmegaConf.to_container(launcher.ray.init, resolve=True)
-        ray.init(**settings)
-    if before is not None:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _task_name(config: DictConfig) -> str:
-    import time
-
-    return f"{config.hydra.job.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-
-
-def _mask_saved_config(config: DictConfig) -> None:
-    """Mask credentials in the files that Hydra has just written about the job."""
-    folder = Path(config.hydra.runtime.output_dir)
-    if config.hydra.output_subdir is not None:
-        _mask_files(folder / config.hydra.output_subdir)
-    _mask_files(folder.parent)  # of a sweep: multirun.yaml
-
-
-def _mask_files(folder: Path) -> None:
-    for file in folder.glob("*.yaml"):
-        text = file.read_text(encoding="utf-8")
-        masked = redact(text)
-        if masked != text:
-            file.write_text(masked, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -11,8 +12,9 @@ from importlib import import_module
 from tradingbot_exp.commands.predict import DESCRIPTION
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
+from tradingbot_exp.failure import in_one_line
 
-_RUN = "id, the first letters of one, or latest"
+_RUN = "id, the first letters of one, latest, or models:/NAME@champion"
 _REPORTS = (
     ("training", "one training run", 1),
     ("hpo", "one study", 1),
@@ -31,16 +33,24 @@ def run(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.command(options))
+        status = int(options.command(options))
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:  # `history | head`: whoever reads has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         from tradingbot_exp import interrupt
 
         sys.stderr.write("Interrupted.\n")
         return 128 + (interrupt.received() or 2)
-    except TradingBotError as error:
+    except Exception as error:
         if os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        sys.stderr.write(f"Error: {redact(str(error))}\n")
+        told = str(error) if isinstance(error, TradingBotError) else in_one_line(error)
+        sys.stderr.write(f"Error: {redact(told)}\n")
+        if not isinstance(error, TradingBotError | OSError):
+            sys.stderr.write("Set HYDRA_FULL_ERROR=1 for the whole traceback.\n")
         return 1
 
 
@@ -60,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     forecasts = "forecasts and positions for new bars"
     predict = commands.add_parser("predict", help=forecasts, description=DESCRIPTION, formatter_class=raw)
-    predict.add_argument("run", metavar="RUN", help="id, unique beginning, latest, a study, or models:/NAME@champion")
+    predict.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
     predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
     predict.add_argument("--symbol", help="instrument, of a file that holds several")
     predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")

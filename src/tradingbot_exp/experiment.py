@@ -91,7 +91,8 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     float, list of float, or Pruned
         The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.job.run_trial`.
     """
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer, current_run, start_failure
+    from tradingbot_exp.tracking.active import current_run, start_failure
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 
     failure = start_failure()
     if failure is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.errors import RunError
 
@@ -106,9 +105,7 @@ class LoadedRun:
         tree = parent._config_tree()
         for key, text in self.record.params.items():
             if text != parent.params.get(key):
-                is_text = isinstance(OmegaConf.select(tree, key), str)  # such as a version, 21e4, that is no number
-                value = text if is_text else OmegaConf.create(f"value: {text}").value
-                OmegaConf.update(tree, key, value, force_add=True)
+                OmegaConf.update(tree, key, _parsed(text, OmegaConf.select(tree, key)), force_add=True)
         return tree
 
     @cached_property
@@ -125,28 +122,17 @@ class LoadedRun:
 
         Of a run over several folds, the bars of all of them in time order, and their `fold`.
         """
-        import pandas as pd
+        from tradingbot_exp.tracking.artifacts import predictions_file
 
-        def read(file: Path) -> pd.DataFrame:
-            frame = pd.read_csv(file)
-            if not pd.api.types.is_numeric_dtype(frame["date"]):
-                frame["date"] = pd.to_datetime(
-                    frame["date"], utc=bool(frame["date"].str.contains(r"[+-]\d\d:\d\d$").any())
-                )
-            return frame
-
-        return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", read))
+        return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", predictions_file))
 
     @cached_property
     def data_card(self) -> dict[str, Any]:
         """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
-        import json
-
-        def read(file: Path) -> dict[str, Any]:
-            return dict(json.loads(file.read_text(encoding="utf-8")))
+        from tradingbot_exp.tracking.artifacts import mapping_file
 
         try:
-            return dict(self._artifact("data/data_card.json", read))
+            return dict(self._artifact("data/data_card.json", mapping_file))
         except RunError:
             return {} if self.record.parent_id is None else self._relative(self.record.parent_id).data_card
 
@@ -217,38 +203,54 @@ class LoadedRun:
 
     @property
     def has_model(self) -> bool:
-        """Whether the run keeps a model."""
-        try:
-            self._model_folder()
-        except RunError:
-            return False
-        return True
+        """Whether the run keeps a model.
+
+        Raises
+        ------
+        TrackingError
+            The artifacts cannot be listed.
+        """
+        from tradingbot_exp.tracking.store import wrapped
+
+        if self._model_folder() is not None:
+            return True
+        # Elsewhere than in the folder of its artifacts, or on a server: MLflow lists it all the same.
+        with wrapped(f"The artifacts of the run {self.name} cannot be listed"):
+            return "model" in {each.path for each in self._store.client.list_artifacts(self.run_id)}
 
     @cached_property
     def model(self) -> PyFuncModel:
-        """The model: ``run.model.predict(features)`` forecasts from unscaled features, a row a bar in time order."""
+        """The model: ``run.model.predict(features)`` forecasts from unscaled features, a row a bar in time order.
+
+        Raises
+        ------
+        RunError
+            The run keeps none.
+        TrackingError
+            It cannot be read.
+        """
         import mlflow
+        from mlflow.artifacts import download_artifacts
 
         from tradingbot_exp.tracking.store import quiet, wrapped
 
-        folder = self._model_folder()
+        if not self.has_model:
+            raise self._missing("model")
         with wrapped(f"The model of the run {self.name} cannot be loaded"), quiet("mlflow"):
-            return cast("PyFuncModel", mlflow.pyfunc.load_model(folder))
+            folder = self._model_folder() or download_artifacts(
+                artifact_uri=f"runs:/{self.run_id}/model", tracking_uri=self._store.uri
+            )
+            return cast("PyFuncModel", mlflow.pyfunc.load_model(str(folder)))
 
-    def _model_folder(self) -> str:
-        place = urlsplit(self._run.info.artifact_uri)
-        folder = Path(unquote(place.path)) / "model"
-        if place.scheme in ("", "file") and (folder / "MLmodel").is_file():
-            return str(folder)
-        from mlflow.artifacts import download_artifacts
+    def _model_folder(self) -> Path | None:
+        """Give the folder of the model, where it is among artifacts of this machine."""
+        from tradingbot_exp.tracking.store import local_artifacts
 
-        try:
-            return str(download_artifacts(artifact_uri=f"runs:/{self.run_id}/model", tracking_uri=self._store.uri))
-        except Exception as error:
-            raise self._missing("model") from error
+        artifacts = local_artifacts(self._run.info.artifact_uri)
+        return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
 
     def _artifact(self, path: str, parse: Any) -> Any:
-        from tradingbot_exp.tracking.reading import read_artifact
+        from tradingbot_exp.tracking.artifacts import read_artifact
         from tradingbot_exp.tracking.store import wrapped
 
         with wrapped(f"{path} of the run {self.name} cannot be read"):
@@ -280,6 +282,18 @@ class LoadedRun:
             rows.append(("…", f"{left_out} more in .metrics"))
         cells = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+
+def _parsed(text: str, before: Any) -> Any:
+    """Read a param's text as the value of a key that has the value `before` in the study."""
+    from omegaconf import OmegaConf
+
+    from tradingbot_exp.tracking.run import NO_VALUE
+
+    if text == NO_VALUE:
+        return None
+    # A text may look like a number: a version, such as 21e4.
+    return text if isinstance(before, str) else OmegaConf.create(f"value: {text}").value
 
 
 def _by_interest(metrics: Mapping[str, float]) -> list[str]:

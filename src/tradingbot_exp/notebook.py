@@ -88,8 +88,7 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     """
     from tradingbot_exp.tracking.lookup import find_run, open_store
     from tradingbot_exp.tracking.reading import LOSSES, run_record
-    from tradingbot_exp.tracking.registry import is_model, run_of_model
 
     store = open_store(tracking_uri)
-    found = find_run(store, run_of_model(store, run) if is_model(run) else run)
+    found = find_run(store, run)
     return LoadedRun(run_record(store, found, LOSSES), store, found)

@@ -96,7 +96,7 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     Parameters
     ----------
     run : str
-        A run's id, a unique beginning of one, or ``latest``. Of a study, the best trial is taken.
+        See `tradingbot_exp.tracking.lookup.find_run`. Of a study, the best trial is taken.
     tracking_uri : str or Path, optional
         See `tradingbot_exp.tracking.lookup.open_store`.
 

@@ -96,8 +96,10 @@ def on_epoch(function: _F) -> _F:
 
 def ask_hooks(epoch: int, losses: dict[str, float], config: Config) -> bool:
     """Call each hook; tell whether one of them wants training to stop."""
-    answers = [hook(epoch, losses, config) for hook in EPOCH_HOOKS.values()]
-    return any(answer is True for answer in answers)
+    import numpy as np
+
+    answers: list[Any] = [hook(epoch, losses, config) for hook in EPOCH_HOOKS.values()]
+    return any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
 
 
 def own_metrics(

@@ -254,10 +254,10 @@ def _is_within(key: str, blocks: Sequence[str]) -> bool:
 
 
 def _launch_dir_of(loaded: LoadedRun) -> Path | None:
-    import json
+    from tradingbot_exp.tracking.artifacts import mapping_file
 
     try:
-        details = loaded._artifact("environment/environment.json", lambda file: json.loads(file.read_text("utf-8")))
+        details = loaded._artifact("environment/environment.json", mapping_file)
     except RunError:
         return None
     found = details.get("launch_dir")

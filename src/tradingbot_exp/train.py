@@ -27,6 +27,7 @@ from tradingbot_exp.config.own_conf import search_path, trusted_plugins
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
+from tradingbot_exp.failure import in_one_line
 
 if TYPE_CHECKING:
     from tradingbot_exp.loaded_run import LoadedRun
@@ -117,11 +118,7 @@ def _message(error: Exception) -> str:
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain(error)
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{place}"
+    return in_one_line(error)
 
 
 def _say_how_to_go_on() -> None:

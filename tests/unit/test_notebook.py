@@ -30,7 +30,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError, DataError, DivergedError, RunError, TrackingError
 from tradingbot_exp.loaded_run import LoadedRun
-from tradingbot_exp.tracking.organizer import current_run
+from tradingbot_exp.tracking.active import current_run
 
 OVERRIDES = ["model.learning_rate=0.005", "training.epochs=3", "experiment.run_name='<b>mine</b>'"]
 SMALL = ["data=synthetic", "training=smoke"]
@@ -250,3 +250,18 @@ def test_a_run_of_another_program_is_loaded_as_far_as_it_goes(here: Path, monkey
     assert "not of this package" in theirs._repr_html_()
     with pytest.raises(RunError, match="has no artifact model"):
         theirs.model  # noqa: B018
+
+
+def test_a_place_of_artifacts_that_does_not_answer_is_not_a_run_without_a_model(
+    here: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    client = MlflowClient(f"sqlite:///{here / 'mlflow.db'}")
+    place = f"http://127.0.0.1:{free_port}/api/2.0/mlflow-artifacts/artifacts"
+    run_id = client.create_run(client.create_experiment("far", artifact_location=place)).info.run_id
+    with pytest.raises(TrackingError, match=r"artifacts of the run .* cannot be listed: .*nothing listens there"):
+        load_run(run_id).model  # noqa: B018
+    own = client.create_run(client.create_experiment("near", artifact_location=(here / "near").as_uri())).info.run_id
+    with pytest.raises(RunError, match="has no artifact model"):
+        load_run(own).model  # noqa: B018
+    assert not load_run(own).has_model

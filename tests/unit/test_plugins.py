@@ -12,7 +12,7 @@ from tradingbot_exp import load_run, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.errors import ConfigError, TrainingError
 from tradingbot_exp.evaluation.metrics import validation_metrics
-from tradingbot_exp.plugins import EPOCH_HOOKS, OWN_METRICS, metric, on_epoch
+from tradingbot_exp.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, metric, on_epoch
 
 OPTIONS = {"horizon": 1, "lag": 0, "cost_bps": 0.0, "periods_per_year": 252.0, "threshold": 0.0}
 ACTUAL = np.log([1.01, 0.98, 1.03])
@@ -62,6 +62,19 @@ def test_a_metric_that_raises_or_gives_no_number_is_named(result: object, text: 
 def test_a_metric_is_unknown_until_it_is_registered() -> None:
     with pytest.raises(ConfigError, match=r"hpo\.metric=val_mean_return is not known"):
         compose_config(["hpo.metric=val_mean_return"])
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("answer", "stops"),
+    [(True, True), (np.float64(1) < 2, True), (False, False), (np.float64(1) > 2, False), (None, False), (0.3, False)],
+)
+def test_a_hook_stops_training_by_a_true_of_python_or_of_numpy(answer: object, stops: bool) -> None:
+    @on_epoch
+    def say(epoch: int, losses: dict[str, float], config: object) -> object:
+        return answer
+
+    assert ask_hooks(1, {}, compose_config()) is stops
 
 
 @pytest.mark.usefixtures("registered")

@@ -233,7 +233,7 @@ class _Job:
         from tradingbot_exp.errors import TrackingError
         from tradingbot_exp.experiment import prepare
         from tradingbot_exp.hpo.job import Trial
-        from tradingbot_exp.tracking.organizer import current_run, start_failure
+        from tradingbot_exp.tracking.active import current_run, start_failure
 
         failure, run = start_failure(), current_run()
         if failure is not None or run is None:

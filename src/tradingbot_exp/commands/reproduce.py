@@ -88,8 +88,8 @@ def _note(text: str) -> None:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """Give the recipe as plain values."""
+    from tradingbot_exp.tracking.artifacts import PATCH
     from tradingbot_exp.tracking.differences import touched
-    from tradingbot_exp.tracking.reading import PATCH
 
     made = recipe.made
     patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
@@ -119,8 +119,8 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
+    from tradingbot_exp.tracking.artifacts import PATCH
     from tradingbot_exp.tracking.differences import NUMERIC, touched
-    from tradingbot_exp.tracking.reading import PATCH
 
     made, run = recipe.made, recipe.made.run
     yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"

@@ -108,7 +108,7 @@ class ConfigurationManager:
         Parameters
         ----------
         run_a, run_b : str
-            An id, the first letters of one, or ``latest``.
+            An id, the first letters of one, ``latest``, or a registered model, ``models:/NAME@champion``.
 
         Returns
         -------

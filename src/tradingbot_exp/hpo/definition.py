@@ -27,8 +27,8 @@ _NOT_DEFINING = (
 _NOT_DECIDING = (
     *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
     *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
-    *("opening.py", "opening_table.py", "resuming.py", "hpo/outlook.py"),
-    *("config/help.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
+    *("failure.py", "overwriting.py", "opening.py", "opening_table.py", "resuming.py", "hydra_job.py"),
+    *("config/help.py", "hpo/outlook.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
     *("hpo/bars.py", "hpo/matrices.py", "hpo/reseeding.py", "hpo/null_replay.py"),
     *("hpo/judgement.py", "hpo/judgement_words.py"),
 )

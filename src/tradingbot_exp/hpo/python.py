@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.config.checks import check
-from tradingbot_exp.config.schema import DataConfig
+from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
@@ -31,7 +31,6 @@ from tradingbot_exp.tracking.trials import trial_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tradingbot_exp.config.schema import Config
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
 
@@ -72,10 +71,12 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     Raises
     ------
     ConfigError
-        The space or the configuration cannot be run, or the study exists with another definition.
+        The space or the configuration cannot be run, the study exists with another definition, or `config`,
+        `organizer` or `logger` is something else.
     DataError
         The arrays do not fit each other.
     """
+    _check_parts(config, organizer, logger)
     space = SearchSpace.parse(config.hpo.param_space)
     for name in space.parameters:
         if name.startswith("data."):
@@ -100,6 +101,20 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     if logger is not None and result.best and logger.has_run:
         logger.log_metrics({"best_value": result.best[0].values[0]})
     return result
+
+
+def _check_parts(config: object, organizer: object, logger: object) -> None:
+    """Refuse at once what would only be missed in the midst of the study, or after it."""
+    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+
+    for name, given, kind, right in (
+        ("config", config, Config, "what ConfigurationManager(PATH).get_config() gives"),
+        ("organizer", organizer, ExperimentOrganizer, "an ExperimentOrganizer(config)"),
+        ("logger", logger, EnhancedMLflowLogger | None, "an EnhancedMLflowLogger, or nothing"),
+    ):
+        if not isinstance(given, kind):
+            raise ConfigError(f"run_hpo_study: {name} is of type {type(given).__name__}. Right would be {right}.")
 
 
 def _check_scheme(config: Config) -> None:

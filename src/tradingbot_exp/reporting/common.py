@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
-from tradingbot_exp.tracking.reading import PATCH
+from tradingbot_exp.tracking.artifacts import PATCH
 from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord
 from tradingbot_exp.tracking.store import run_page
 from tradingbot_exp.tracking.surroundings import Surroundings

@@ -13,7 +13,7 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.tracking.differences import canonical
-from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH
+from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH, NO_VALUE
 from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS, Surroundings, read_surroundings
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 
@@ -53,7 +53,8 @@ class Recipe:
             return own
         params = self.made.run.params
         mine = {key: text for key, text in params.items() if text != parent.params.get(key)}
-        return (*own, *(f"{key}={text}" for key, text in mine.items() if not key.startswith(_NOT_GIVEN)))
+        given = {key: "null" if text == NO_VALUE else text for key, text in mine.items()}
+        return (*own, *(f"{key}={text}" for key, text in given.items() if not key.startswith(_NOT_GIVEN)))
 
     @property
     def command(self) -> str:

@@ -117,21 +117,17 @@ def keep(store: Store, run_id: str, verdict: Verdict) -> None:
     TrackingError
         The store does not take them.
     """
-    import getpass
     import platform
     from datetime import UTC, datetime
 
     from tradingbot_exp.tracking.delivery import Record, send
+    from tradingbot_exp.tracking.organizer import user_name
     from tradingbot_exp.tracking.run import tag_texts
 
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "unknown"
     tags = {
         "reproduced.result": verdict.summary,
         "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reproduced.by": f"{user} on {platform.node()}, tradingbot_exp {tradingbot_exp.__version__}",
+        "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {tradingbot_exp.__version__}",
     }
     with wrapped(f"The result cannot be kept in the run {run_id}"):
         send(store.client, run_id, Record("batch", {"tags": tag_texts(tags)}))

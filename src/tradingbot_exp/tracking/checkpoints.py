@@ -17,16 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.errors import RunError, TrainingError
-from tradingbot_exp.tracking.reading import read_artifact
+from tradingbot_exp.tracking.artifacts import read_artifact
 from tradingbot_exp.tracking.run import signals_held
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.store import local_artifacts, reason, wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -81,7 +80,8 @@ class CheckpointFile:
                 if name != self._current:
                     self._tag(name)
         except Exception as error:  # the disk, the network, MLflow: none of them is worth the training
-            log.warning("A checkpoint of the run %s could not be written: %s. Training goes on.", self._run.name, error)
+            why = reason(error)
+            log.warning("A checkpoint of the run %s could not be written: %s. Training goes on.", self._run.name, why)
             return False
         self._announce()
         return True
@@ -122,8 +122,8 @@ class CheckpointFile:
 
 def local_folder(artifact_uri: str) -> Path | None:
     """Give the folder of a run's checkpoint; None if a server or a bucket has its artifacts."""
-    place = urlsplit(artifact_uri)
-    return Path(unquote(place.path)) / FOLDER if place.scheme in ("", "file") else None
+    artifacts = local_artifacts(artifact_uri)
+    return None if artifacts is None else artifacts / FOLDER
 
 
 def has_checkpoint(run: Run) -> bool:

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.hpo.children import ENDED, KNOWN
+from tradingbot_exp.tracking.artifacts import json_file, read_artifact, yaml_file
 from tradingbot_exp.tracking.checkpoints import has_checkpoint, resume_command
 from tradingbot_exp.tracking.delivery import now_ms
 from tradingbot_exp.tracking.process import identity, is_alive
-from tradingbot_exp.tracking.reading import json_file, read_artifact, search_runs, yaml_file
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading import search_runs
+from tradingbot_exp.tracking.store import local_artifacts, wrapped
 from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 
@@ -201,14 +201,17 @@ def _missing_artifacts(store: Store, experiments: Sequence[str]) -> list[Finding
     query = "attributes.status = 'FINISHED' and tags.`config.sha256` != ''"
     for run in search_runs(store, experiments, query):
         expected = _KEY_ARTIFACTS.get(run.data.tags.get("run.kind", ""), ())
-        folder = _local_folder(run)
+        folder = local_artifacts(run.info.artifact_uri)
         if expected and folder is not None and not folder.is_dir():
             gone.setdefault(folder.parents[1], []).append(run)
         elif expected and (missing := _missing(store, run, expected)):
             found.append(_lacking(run, f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"))
     for place, runs in gone.items():
         if len(runs) < _MANY:
-            found += [_lacking(run, f"its artifact folder {_local_folder(run)} is not there") for run in runs]
+            found += [
+                _lacking(run, f"its artifact folder {local_artifacts(run.info.artifact_uri)} is not there")
+                for run in runs
+            ]
         else:
             ids = ", ".join(run.info.run_id for run in runs[:_MANY])
             what = f"{len(runs)} runs are FINISHED, but their artifact folders in {place} are not there: {ids}, …"
@@ -222,15 +225,9 @@ def _lacking(run: Run, what: str) -> Finding:
     return Finding("missing_artifacts", text, advice, run.info.run_id)
 
 
-def _local_folder(run: Run) -> Path | None:
-    """Give the folder of a run's artifacts; None if a server or a bucket has them."""
-    place = urlsplit(run.info.artifact_uri)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
-
-
 def _missing(store: Store, run: Run, expected: Sequence[str]) -> list[str]:
     """Give the artifacts that are gone."""
-    folder = _local_folder(run)
+    folder = local_artifacts(run.info.artifact_uri)
     if folder is not None:
         return [path for path in expected if not (folder / path).exists()]
     with wrapped(f"The artifacts of {run.info.run_id} cannot be listed"):

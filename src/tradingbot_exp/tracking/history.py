@@ -11,16 +11,9 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.tracking.artifacts import json_file, read_artifact
 from tradingbot_exp.tracking.differences import Row, config_rows, described, differing, is_harmless
-from tradingbot_exp.tracking.reading import (
-    json_file,
-    rank_trials,
-    read_artifact,
-    run_record,
-    search_runs,
-    searched_for,
-    trial_record,
-)
+from tradingbot_exp.tracking.reading import rank_trials, run_record, search_runs, searched_for, trial_record
 from tradingbot_exp.tracking.records import Curve, RunRecord
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.active import current_run
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.organizer import current_run
 from tradingbot_exp.tracking.run import TrackedRun
 
 if TYPE_CHECKING:

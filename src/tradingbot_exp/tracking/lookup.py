@@ -1,4 +1,4 @@
-"""Finding what is there: the store that a person means, and the run behind an id, a prefix or ``latest``."""
+"""Finding what is there: the store that a person means, and the run behind an id, ``latest`` or a registered model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.errors import RunError, TrackingError, near
+from tradingbot_exp.tracking.registry import CHAMPION, is_model, run_of_model
 from tradingbot_exp.tracking.store import open_client, sqlite_path, wrapped
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ def find_run(
     ----------
     store : Store
     text : str
-        A run id, the beginning of one, or ``latest``: the one that started last.
+        A run id, the beginning of one, or ``latest``: the one that started last; or a registered model,
+        ``models:/NAME@champion`` or ``models:/NAME/3``, for the run that it is of.
     kinds : sequence of str, optional
         Of which kinds ``latest`` may be; any that is not hidden by default. An id is found whatever its kind.
     experiment : str, optional
@@ -146,10 +148,15 @@ def find_run(
         None, or several, or a deleted one.
     """
     word = str(text).strip()
+    if is_model(word):
+        word = run_of_model(store, word)
     if word == LATEST:
         return _latest(store, kinds, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
     if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", word):
-        raise RunError(f"'{text}' is no run id: expected an id, the first letters of one, or '{LATEST}'.")
+        raise RunError(
+            f"'{text}' is no run id: expected an id, the first letters of one, '{LATEST}', or a registered model, "
+            f"models:/NAME@{CHAMPION}."
+        )
     found = _by_prefix(store, word, experiment)
     exact = [run for run in found if run.info.run_id == word]
     alive = exact or [run for run in found if run.info.lifecycle_stage == "active"]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import getpass
-import os
 import sys
 import time
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.tracking.active import enter, leave, mlflow_active
 from tradingbot_exp.tracking.batch import current_batch
 from tradingbot_exp.tracking.checkpoints import alone_with, set_traceback_aside
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
@@ -37,27 +36,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tradingbot_exp.resuming import Resumption
-
-_open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
-
-
-_start_failure: ContextVar[Exception | None] = ContextVar("tradingbot_start_failure", default=None)
-
-
-def start_failure() -> Exception | None:
-    """Give what kept a callback from opening the run of the job that is about to start."""
-    return _start_failure.get()
-
-
-def set_start_failure(error: Exception | None) -> None:
-    """Leave an error for the job to raise: Hydra would swallow it in a callback."""
-    _start_failure.set(error)
-
-
-def current_run() -> TrackedRun | None:
-    """Give the innermost run that an organizer has open in this context."""
-    runs = _open_runs.get()
-    return runs[-1] if runs else None
 
 
 class _Names(Protocol):
@@ -92,6 +70,11 @@ class ExperimentOrganizer:
     config : Config, or any object with the blocks `experiment` and `tracking`
         Names, tags and the store.
 
+    Raises
+    ------
+    ConfigError
+        `config` is something else.
+
     Examples
     --------
     >>> organizer = ExperimentOrganizer(config)  # doctest: +SKIP
@@ -100,6 +83,11 @@ class ExperimentOrganizer:
     """
 
     def __init__(self, config: Organized) -> None:
+        if not (hasattr(config, "experiment") and hasattr(config, "tracking")):
+            raise ConfigError(
+                f"ExperimentOrganizer: its configuration is of type {type(config).__name__}, without the blocks "
+                "experiment and tracking. Give it what ConfigurationManager(PATH).get_config() gives."
+            )
         self.config = config
         self._opened: tuple[MlflowClient, str] | None = None
         self._study: tuple[str, str] | None = None  # name and run id of the one that `start_study` has open
@@ -170,7 +158,7 @@ class ExperimentOrganizer:
         }
         delivery = Delivery(self.connect, creation, launch_dir() / UNSENT_DIR, self.config.tracking.on_error)
         run = TrackedRun(delivery, name, parent)
-        _open_runs.set((*_open_runs.get(), run))
+        enter(run)
         return run
 
     def open_study(self, name: str, **tags: Any) -> TrackedRun:
@@ -203,7 +191,7 @@ class ExperimentOrganizer:
             if "error" in owner:
                 client.delete_tag(run_id, "error")
                 set_traceback_aside(found)
-        _open_runs.set((*_open_runs.get(), run))
+        enter(run)
         return run
 
     def take_over(self, run_id: str, number: int, parent: str) -> TrackedRun:
@@ -229,12 +217,12 @@ class ExperimentOrganizer:
             run.start_flushing(heartbeat=True)
         else:
             batch.add(run)
-        _open_runs.set((*_open_runs.get(), run))
+        enter(run)
         return run
 
     def close_run(self, run: TrackedRun, error: BaseException | None = None) -> None:
         """End a run: FINISHED, or FAILED or KILLED by the kind of `error`."""
-        _open_runs.set(tuple(other for other in _open_runs.get() if other is not run))
+        leave(run)
         run.end(status_of(error), error)
 
     @contextmanager
@@ -317,34 +305,6 @@ class ExperimentOrganizer:
     def _compose_name(self) -> str:
         labels = [getattr(getattr(self.config, block, None), "name", None) for block in ("model", "data")]
         return "-".join([*(str(label) for label in labels if label), time.strftime("%Y%m%d-%H%M%S")]) or "run"
-
-
-@contextmanager
-def mlflow_active(run: TrackedRun, uri: str) -> Iterator[None]:
-    """Make `run` MLflow's active run, so that a plain `mlflow.log_metric` lands in it; put all back afterwards."""
-    if run.delivery.client is None or run.delivery.failure is not None:
-        yield
-        return
-    import mlflow
-    from mlflow.tracking.fluent import _active_run_stack
-
-    environment = os.environ.get("MLFLOW_TRACKING_URI")
-    set_before = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
-    before = None if set_before == environment else set_before
-    mlflow.set_tracking_uri(uri)
-    active = mlflow.ActiveRun(run.delivery.client.get_run(run.run_id))
-    stack = _active_run_stack.get()
-    stack.append(active)
-    try:
-        yield
-    finally:
-        if active in stack:
-            stack.remove(active)
-        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None: as if never set
-        if environment is None:
-            os.environ.pop("MLFLOW_TRACKING_URI", None)
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = environment
 
 
 def user_name() -> str:

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING
 
-from tradingbot_exp.tracking.lookup import Store
-from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
-from tradingbot_exp.tracking.store import reason, uncollected, wrapped
+from tradingbot_exp.tracking.artifacts import mapping_file, read_artifacts, reader, space_file, words_file
+from tradingbot_exp.tracking.curves import as_number, read_curves
+from tradingbot_exp.tracking.records import Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
+from tradingbot_exp.tracking.store import uncollected, wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-log = logging.getLogger(__name__)
+    from tradingbot_exp.tracking.lookup import Store
 
 LOSSES = ("train_loss", "val_loss", "learning_rate")
-PATCH = "code/uncommitted.patch"
-_INFINITE = 1.7976931348623157e308  # what MLflow makes of an infinity
 _PAGE = 1000
-# What a server gives in one answer about the histories of several runs.
-_SERVER_RUNS, _SERVER_POINTS = 100, 25_000
 
 
 def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: str | None = None) -> RunRecord:
@@ -48,7 +42,7 @@ def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: s
         ended=_moment(info.end_time),
         params=dict(data.params),
         tags=dict(data.tags),
-        metrics={name: _number(value) for name, value in data.metrics.items()},
+        metrics={name: as_number(value) for name, value in data.metrics.items()},
         curves={name: each[info.run_id] for name, each in found.items() if info.run_id in each},
         store=store.shown,
     )
@@ -90,7 +84,7 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     parent = run_record(store, run)
     problems: list[str] = []
     read = reader(store, [run], problems)
-    space = read("study/search_space.json", _space) or {}
+    space = read("study/search_space.json", space_file) or {}
     verdict = read("study/verdict.json", mapping_file)
     artifacts = read_artifacts(store, run)
     artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
@@ -111,132 +105,6 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     return StudyRecord(
         parent, artifacts, metrics, directions, space, tuple(trials), best, words, verdict, tuple(openings)
     )
-
-
-def read_curves(store: Store, run_ids: Sequence[str], name: str) -> dict[str, Curve]:
-    """Read one metric's history of many runs, in as few queries as the store allows.
-
-    Returns
-    -------
-    dict of str to Curve
-        By run id; runs that do not have the metric are left out.
-    """
-    with wrapped(f"The metric {name} cannot be read from {store.shown}"):
-        points = _bulk_points(store, run_ids, name)
-    by_run: dict[str, dict[int, tuple[int, float]]] = {}
-    for run_id, step, time, value in points:
-        steps = by_run.setdefault(run_id, {})
-        if step not in steps or steps[step][0] <= time:  # logged again: the newest counts
-            steps[step] = (time, _number(value))
-    curves = {}
-    for run_id in filter(by_run.__contains__, run_ids):
-        steps = by_run[run_id]
-        order = sorted(steps)
-        curves[run_id] = Curve(tuple(order), tuple(steps[step][1] for step in order))
-    return curves
-
-
-def _bulk_points(store: Store, run_ids: Sequence[str], name: str) -> Iterable[tuple[str, int, int, float]]:
-    if not run_ids:
-        return []
-    backend: Any = getattr(getattr(store.client, "_tracking_client", None), "store", None)
-    if len(run_ids) > 1 and hasattr(backend, "get_metric_history_bulk"):  # MLflow's SQL store
-        found = []
-        for start in range(0, len(run_ids), _PAGE):
-            ids = list(run_ids[start : start + _PAGE])
-            found += backend.get_metric_history_bulk(ids, name, 10**9)
-        return [(each.run_id, each.step, each.timestamp, each.value) for each in found]
-    if len(run_ids) > 1 and hasattr(backend, "get_host_creds"):  # a server
-        return _server_points(store, backend, run_ids, name)
-    if len(run_ids) > 1 and not store.uri.startswith("file:"):
-        log.warning("This version of MLflow gives %s one run at a time: reading %d runs is slow.", name, len(run_ids))
-    return [point for run_id in run_ids for point in _single_points(store, run_id, name)]
-
-
-def _single_points(store: Store, run_id: str, name: str) -> list[tuple[str, int, int, float]]:
-    """Ask for the whole history of one run, however long it is."""
-    return [(run_id, each.step, each.timestamp, each.value) for each in store.client.get_metric_history(run_id, name)]
-
-
-def _server_points(store: Store, backend: Any, run_ids: Sequence[str], name: str) -> list[tuple[str, int, int, float]]:
-    """Ask a server for the histories of many runs at once, as its own pages do.
-
-    An answer that is as long as a server's answers may be is asked for again in halves, and the history of a single run
-    in whole, so that nothing is cut.
-    """
-    from mlflow.utils.rest_utils import http_request, verify_rest_response
-
-    endpoint = "/ajax-api/2.0/mlflow/metrics/get-history-bulk"
-    found: list[tuple[str, int, int, float]] = []
-    waiting = [list(run_ids[start : start + _SERVER_RUNS]) for start in range(0, len(run_ids), _SERVER_RUNS)]
-    while waiting:
-        ids = waiting.pop()
-        query = {"run_id": ids, "metric_key": name, "max_results": _SERVER_POINTS}
-        answer = verify_rest_response(http_request(backend.get_host_creds(), endpoint, "GET", params=query), endpoint)
-        points = answer.json()["metrics"]
-        if len(points) >= _SERVER_POINTS and len(ids) == 1:
-            found += _single_points(store, ids[0], name)
-            continue
-        if len(points) >= _SERVER_POINTS:
-            waiting += [ids[: len(ids) // 2], ids[len(ids) // 2 :]]
-            continue
-        found += [(each["run_id"], int(each["step"]), int(each["timestamp"]), float(each["value"])) for each in points]
-    return found
-
-
-def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifacts:
-    """Read what the artifacts of a run say, and of a trial what its study keeps for all.
-
-    What is not there is None, what cannot be read is named in `problems`.
-    """
-    problems: list[str] = []
-    own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
-    return Artifacts(
-        predictions=own("evaluation/validation_returns.csv", _predictions),
-        card=shared("data/data_card.json", _card),
-        environment=shared("environment/environment.json", _environment),
-        overrides=shared("config/overrides.yaml", words_file),
-        importance=own("evaluation/feature_importance.csv", _csv),
-        histograms=shared("data/feature_histograms.json", lambda file: _checked(json_file(file), list)),
-        traceback=own("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
-        patch=shared(PATCH, Path.read_bytes),
-        problems=tuple(problems),
-    )
-
-
-def reader(
-    store: Store, runs: Sequence[Run | None], problems: list[str]
-) -> Callable[[str, Callable[[Path], Any]], Any]:
-    """Give a function that reads an artifact of the first run that has it; None if none has.
-
-    Where it cannot be read the reason is added to `problems`.
-    """
-
-    def read(path: str, parse: Callable[[Path], Any]) -> Any:
-        try:
-            found = (read_artifact(store, run, path, parse) for run in runs if run is not None)
-            return next((each for each in found if each is not None), None)
-        except Exception as error:
-            problems.append(f"{path}: {reason(error)}")
-            return None
-
-    return read
-
-
-def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
-    """Read one artifact; None if it is not there."""
-    place = urlsplit(run.info.artifact_uri)
-    if place.scheme in ("", "file"):
-        file = Path(unquote(place.path)) / path
-        return parse(file) if file.is_file() else None
-    import tempfile
-
-    folder = str(Path(path).parent)
-    listed = store.client.list_artifacts(run.info.run_id, "" if folder == "." else folder)
-    if path not in {each.path for each in listed}:
-        return None
-    with tempfile.TemporaryDirectory() as scratch:
-        return parse(Path(store.client.download_artifacts(run.info.run_id, path, scratch)))
 
 
 def search_runs(store: Store, experiments: Sequence[str], query: str) -> list[Run]:
@@ -281,7 +149,7 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
         state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted"}.get(run.info.status, "running")
     values = _values(tags.get("trial.values", ""))
     if not values and state == "complete" and all(name in run.data.metrics for name in metrics):
-        values = tuple(_number(run.data.metrics[name]) for name in metrics)
+        values = tuple(as_number(run.data.metrics[name]) for name in metrics)
     started, ended = _moment(run.info.start_time), _moment(run.info.end_time)
     number = tags.get("trial.number", "")
     duplicate = tags.get("trial.duplicate_of", "")
@@ -296,7 +164,7 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
         error=tags.get("error"),
         duplicate_of=int(duplicate) if duplicate.isdecimal() else None,
         curve=curve,
-        metrics={name: _number(value) for name, value in run.data.metrics.items()},
+        metrics={name: as_number(value) for name, value in run.data.metrics.items()},
     )
 
 
@@ -304,7 +172,7 @@ def _values(text: str) -> tuple[float, ...]:
     """Read the tag of a trial's values: a list of numbers; nothing where it is another thing."""
     try:
         found = json.loads(text)
-        return tuple(float(each) for each in _checked(found, list))
+        return tuple(float(each) for each in found) if isinstance(found, list) else ()
     except (ValueError, TypeError, OverflowError):
         return ()
 
@@ -356,100 +224,8 @@ def _moment(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def _number(value: float) -> float:
-    return math.copysign(math.inf, value) if abs(value) >= _INFINITE else float(value)
-
-
 def _plain(text: str) -> float | int | str:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
-
-
-def json_file(file: Path) -> Any:
-    """Parse a JSON file."""
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
-def mapping_file(file: Path) -> Mapping[str, Any]:
-    """Parse a JSON file that holds an object.
-
-    Raises
-    ------
-    ValueError
-        It holds something else, or is no JSON.
-    """
-    found: Mapping[str, Any] = _checked(json_file(file), dict)
-    return found
-
-
-def words_file(file: Path) -> tuple[str, ...]:
-    """Parse a YAML file that holds a list, as words; see `mapping_file`."""
-    return tuple(map(str, _checked(yaml_file(file), list)))
-
-
-def _checked(found: Any, kind: type[dict[Any, Any]] | type[list[Any]], what: str = "it") -> Any:
-    """Refuse what a file holds in place of a mapping or a list."""
-    if not isinstance(found, kind):
-        wanted = "a list" if kind is list else "a mapping"
-        raise ValueError(f"{what} should be {wanted}, and is {json.dumps(found, default=str)[:40]}")
-    return found
-
-
-def _card(file: Path) -> Any:
-    """Parse a data card, whose parts are mappings."""
-    card = _checked(json_file(file), dict)
-    for name, part in _checked(card.get("split") or {}, dict, "split").items():
-        _checked(part or {}, dict, f"split.{name}")
-    for fold in _checked(card.get("folds") or [], list, "folds"):
-        for name in ("train", "val"):
-            _checked(_checked(fold, dict, "a fold").get(name) or {}, dict, f"{name} of a fold")
-    return card
-
-
-def _environment(file: Path) -> Any:
-    """Parse ``environment.json``, whose known blocks are mappings."""
-    found = _checked(json_file(file), dict)
-    for name in ("python", "torch", "platform", "hardware", "git"):
-        _checked(found.get(name) or {}, dict, name)
-    _checked((found.get("hardware") or {}).get("gpus") or [], list, "hardware.gpus")
-    return found
-
-
-def _space(file: Path) -> Any:
-    """Parse a search space: by key, choices or the ends of a range."""
-    space = _checked(json_file(file), dict)
-    for key, entry in space.items():
-        if "choices" in _checked(entry, dict, key):
-            _checked(entry["choices"], list, f"{key}.choices")
-            continue
-        for end in ("low", "high"):
-            value = entry.get(end)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise ValueError(f"{key}.{end} should be a number, and is {json.dumps(value)[:40]}")
-    return space
-
-
-def yaml_file(file: Path) -> Any:
-    """Parse a YAML file of plain values."""
-    from omegaconf import OmegaConf
-
-    return OmegaConf.to_container(OmegaConf.load(file))
-
-
-def _csv(file: Path) -> Any:
-    import pandas as pd
-
-    return pd.read_csv(file)
-
-
-def _predictions(file: Path) -> Any:
-    import pandas as pd
-
-    table = pd.read_csv(file)
-    if "date" in table and not pd.api.types.is_numeric_dtype(table["date"]):
-        table["date"] = pd.to_datetime(
-            table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())
-        )
-    return table

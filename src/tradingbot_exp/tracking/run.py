@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.delivery import Delivery, Record, now_ms
+from tradingbot_exp.tracking.store import local_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -32,6 +32,7 @@ FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
+NO_VALUE = str(None)  # a param's text for null
 _LOSSES = ("train_loss", "val_loss")
 _NAME = re.compile(r"[\w.\- /:]{1,250}")
 
@@ -116,7 +117,8 @@ class TrackedRun:
     def artifact_place(self) -> str:
         """Where the artifacts are: a path if they are on this machine, else a URI."""
         place = self.delivery.artifact_uri or str(self.info.artifact_uri)
-        return str(Path(unquote(urlsplit(place).path))) if place.startswith("file:") else redact(place)
+        folder = local_artifacts(place)
+        return redact(place) if folder is None else str(folder)
 
     def __repr__(self) -> str:
         return f"TrackedRun(name={self.name!r}, run_id={self.run_id!r})"

@@ -168,6 +168,12 @@ def _check_server(uri: str) -> None:
         socket.create_connection(place, timeout=10).close()
 
 
+def local_artifacts(artifact_uri: str) -> Path | None:
+    """Give the folder of a run's artifacts; None if a server or a bucket has them."""
+    place = urlsplit(artifact_uri)
+    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+
+
 def check_store_space(uri: str) -> None:
     """Refuse to write runs into a SQLite store on a disk that is as good as full; reading one needs no space."""
     path = sqlite_path(uri)

@@ -9,16 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.tracking.artifacts import PATCH, mapping_file, reader, words_file, yaml_file
 from tradingbot_exp.tracking.environment import parse_requirements
-from tradingbot_exp.tracking.reading import (
-    PATCH,
-    mapping_file,
-    read_parent,
-    reader,
-    run_record,
-    words_file,
-    yaml_file,
-)
+from tradingbot_exp.tracking.reading import read_parent, run_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

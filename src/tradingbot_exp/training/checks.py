@@ -3,12 +3,46 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from tradingbot_exp.errors import ConfigError, DivergedError, TrainingError
 from tradingbot_exp.training.history import History
+
+
+def check_parts(model: object, optimizer: object, criterion: object, logger: object) -> None:
+    """Refuse what is none of what `train_model` takes, such as None for an optimizer.
+
+    Raises
+    ------
+    TrainingError
+        Names the argument, what was given, and what would be right.
+    """
+    for name, given, fits, right in (
+        ("model", model, isinstance(model, nn.Module), "a torch.nn.Module"),
+        (
+            "optimizer",
+            optimizer,
+            isinstance(optimizer, torch.optim.Optimizer),
+            "a torch.optim.Optimizer, such as torch.optim.Adam(model.parameters())",
+        ),
+        (
+            "criterion",
+            criterion,
+            criterion is None or callable(criterion),
+            "a loss, such as torch.nn.MSELoss(), or None for the one that `loss` names",
+        ),
+        (
+            "logger",
+            logger,
+            logger is None or hasattr(logger, "log_metrics"),
+            "an EnhancedMLflowLogger, or nothing",
+        ),
+    ):
+        if not fits:
+            raise TrainingError(f"train_model: {name} is of type {type(given).__name__}. Right would be {right}.")
 
 
 def check_numbers(
@@ -21,10 +55,12 @@ def check_numbers(
     ConfigError
         Names the key, what was given, and what would be right.
     """
-    if epochs < 1:
-        raise ConfigError(f"training.epochs: {epochs} given; it has to be at least 1.")
-    if batch_size < 1:
-        raise ConfigError(f"training.batch_size: {batch_size} given; it has to be at least 1.")
+    counts: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size}
+    for name, count in counts.items():
+        if isinstance(count, bool) or not hasattr(count, "__index__"):
+            raise ConfigError(f"training.{name}: {count!r} given; it has to be an integer, at least 1.")
+        if count < 1:
+            raise ConfigError(f"training.{name}: {count} given; it has to be at least 1.")
     if early_stopping is not None and early_stopping is not False and early_stopping < 1:
         raise ConfigError(f"training.early_stopping: {early_stopping} given; it has to be at least 1, or null for off.")
     if gradient_clip is not None and gradient_clip is not False and not gradient_clip > 0:

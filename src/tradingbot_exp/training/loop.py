@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.training.checkpoint import Keeper, put_state, take_state
-from tradingbot_exp.training.checks import check_numbers, check_optimizer
+from tradingbot_exp.training.checks import check_numbers, check_optimizer, check_parts
 from tradingbot_exp.training.course import Course, MetricLogger, Record
 from tradingbot_exp.training.device import resolve_device, resolve_precision
 from tradingbot_exp.training.history import History
@@ -113,10 +113,11 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         For an unknown name, a device that is not there, or an impossible number.
     TrainingError
         For data that are empty, not finite, or do not fit each other or the model; for an optimizer of
-        another model.
+        another model; for a model, optimizer, criterion or logger that is none.
     DivergedError
         After the first epoch whose loss is not finite; its ``history`` holds the epochs so far.
     """
+    check_parts(model, optimizer, criterion, logger)
     check_numbers(epochs=epochs, batch_size=batch_size, early_stopping=early_stopping, gradient_clip=gradient_clip)
     check_optimizer(model, optimizer)
     place = resolve_device(device)

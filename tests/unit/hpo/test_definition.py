@@ -28,6 +28,8 @@ PACKAGE = Path(tradingbot_exp.__file__).parent
         ("tracking/run.py", False),
         ("hpo/display.py", False),
         ("cli.py", False),
+        ("hydra_job.py", False),
+        ("failure.py", False),
     ],
 )
 def test_source_that_may_decide_a_number_defines_a_study(tmp_path: Path, file: str, matters: bool) -> None:

@@ -108,6 +108,19 @@ def test_arrays_that_do_not_fit_are_refused_by_name(config: Config) -> None:
         run_hpo_study(replace(config, model=replace(config.model, input_dim=7)), X, y, X_val, y_val, organizer)
 
 
+def test_what_is_no_configuration_organizer_or_logger_is_refused_before_anything_is_written(
+    config: Config, workdir: Path
+) -> None:
+    before, organizer = sorted(workdir.iterdir()), ExperimentOrganizer(config)
+    with pytest.raises(ConfigError, match=r"config is of type NoneType\. Right would be what ConfigurationManager"):
+        run_hpo_study(None, *arrays(), organizer)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"organizer is of type NoneType\. Right would be an ExperimentOrganizer"):
+        run_hpo_study(config, *arrays(), None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"logger is of type str\. Right would be an EnhancedMLflowLogger, or"):
+        run_hpo_study(config, *arrays(), organizer, "study.log")  # type: ignore[arg-type]
+    assert sorted(workdir.iterdir()) == before
+
+
 def test_no_key_of_the_data_is_searched_on_given_arrays(config: Config) -> None:
     config.hpo.param_space = {"data.sequence_length": [1, 5], "batch_size": [16, 32]}
     with pytest.raises(ConfigError, match=r"data.sequence_length cannot be searched by run_hpo_study"):

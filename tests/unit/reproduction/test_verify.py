@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric
 from support import artifact_folder, in_ci
 
-from tradingbot_exp import train
+from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer, load_run, train
 from tradingbot_exp.cli import run
+from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
@@ -161,6 +163,23 @@ def test_a_data_file_that_is_in_the_commit_is_taken_from_there(made: Any, tmp_pa
     assert f"data: the file {own} is not there any more" in str(data_note(recipe(made), kept, checkout))
     own.write_text(content)
     assert chosen_data_file(recipe(made), str(own), checkout) == own
+
+
+def test_a_trial_that_was_given_no_value_where_the_study_has_one_keeps_that(made: Any) -> None:
+    config = replace(made.run.config, training=replace(made.run.config.training, early_stopping=5, gradient_clip=1.0))
+    organizer = ExperimentOrganizer(config)
+    with organizer.start_study("stops") as study:
+        EnhancedMLflowLogger().log_config(config, ["training.early_stopping=5"])
+        with organizer.start_trial(0) as trial:
+            own = replace(config.training, early_stopping=None, gradient_clip=0.5)
+            trial.log_params(dict(flatten(asdict(replace(config, training=own)))))
+    loaded = load_run(trial.run_id, made.uri)
+    assert loaded.tags["mlflow.parentRunId"] == study.run_id
+    assert (loaded.config.training.early_stopping, loaded.config.training.gradient_clip) == (None, 0.5)
+    assert set(recipe(made, trial.run_id).overrides[1:]) == {
+        "training.early_stopping=null",
+        "training.gradient_clip=0.5",
+    }
 
 
 @in_ci

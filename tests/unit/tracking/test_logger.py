@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import json
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,17 +16,18 @@ import pandas as pd
 import pytest
 import torch
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
 from support import artifact_folder
 from torch import nn
 
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
-from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.tracking import run as run_module
 from tradingbot_exp.tracking import store as store_module
+from tradingbot_exp.tracking.active import current_run, mlflow_active
 from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
 from tradingbot_exp.tracking.lookup import find_run, open_store
-from tradingbot_exp.tracking.organizer import current_run
 from tradingbot_exp.tracking.reading import study_record
 from tradingbot_exp.tracking.store import open_client
 
@@ -112,6 +115,28 @@ def test_on_a_full_disk_no_run_is_started_and_those_that_are_there_can_be_read(
         ExperimentOrganizer(organizer.config).connect()
     with pytest.raises(TrackingError, match="The disk is full"):
         open_client(f"sqlite:///{workdir / 'new.db'}")
+
+
+@pytest.mark.parametrize("given", [None, "config.yaml", SimpleNamespace(experiment=None)], ids=repr)
+def test_an_organizer_of_something_else_than_a_configuration_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match=r"without the blocks experiment and tracking\. Give it what Configuration"):
+        ExperimentOrganizer(given)  # type: ignore[arg-type]
+
+
+def test_a_run_that_cannot_be_made_the_active_one_leaves_mlflow_as_it_was(
+    organizer: ExperimentOrganizer, workdir: Path
+) -> None:
+    def begin() -> None:
+        run = organizer.open_run()
+        with contextlib.closing(sqlite3.connect(workdir / "mlflow.db")) as database, database:
+            database.execute("DELETE FROM runs")
+        with mlflow_active(run, "sqlite:///elsewhere.db"):
+            raise AssertionError("there is no such run any more")
+
+    before = mlflow.get_tracking_uri()
+    with pytest.raises(MlflowException, match="not found"):
+        contextvars.copy_context().run(begin)
+    assert mlflow.get_tracking_uri() == before and mlflow.active_run() is None
 
 
 def test_outside_any_run_every_method_says_what_to_do() -> None:

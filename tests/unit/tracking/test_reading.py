@@ -23,17 +23,11 @@ from tradingbot_exp.reporting.comparison_context import only_seed_differs
 from tradingbot_exp.reporting.comparison_notices import code_notices
 from tradingbot_exp.reporting.study_numbers import study_of
 from tradingbot_exp.reporting.training_report import training_page
-from tradingbot_exp.tracking import reading
+from tradingbot_exp.tracking import curves as curves_module
+from tradingbot_exp.tracking.artifacts import PATCH, read_artifacts
+from tradingbot_exp.tracking.curves import read_curves
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
-from tradingbot_exp.tracking.reading import (
-    PATCH,
-    rank_trials,
-    read_artifacts,
-    read_curves,
-    run_record,
-    study_record,
-    training_record,
-)
+from tradingbot_exp.tracking.reading import rank_trials, run_record, study_record, training_record
 
 SPACE = '{"model.learning_rate": {"low": 0.0001, "high": 0.01}}'
 
@@ -291,7 +285,7 @@ def test_a_server_gives_the_same_as_the_database_behind_it(
     assert run_link(far.run, "x") == f"http://127.0.0.1:{free_port}/#/experiments/{experiment}/runs/x"
     assert run_link(near.run, "x") is None
     # A history as long as an answer may be is read in whole.
-    monkeypatch.setattr(reading, "_SERVER_POINTS", 2)
+    monkeypatch.setattr(curves_module, "_SERVER_POINTS", 2)
     assert read_curves(remote, children[:2], "val_loss") == read_curves(store, children[:2], "val_loss")
     few, _ = make_study(store.client, experiment, [0.1] * 2)
     assert queries(store, few) == queries(store, parent)

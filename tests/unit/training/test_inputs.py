@@ -47,6 +47,11 @@ def nan_at(row: int) -> torch.Tensor:
 BAD: dict[str, tuple[dict[str, Any], type[TradingBotError], str]] = {
     "epochs": ({"epochs": 0}, ConfigError, "training.epochs: 0 given; it has to be at least 1"),
     "batch": ({"batch_size": 0}, ConfigError, "training.batch_size: 0 given"),
+    "epochs as text": ({"epochs": "10"}, ConfigError, "training.epochs: '10' given; it has to be an integer"),
+    "half a batch": ({"batch_size": 0.5}, ConfigError, "training.batch_size: 0.5 given; it has to be an integer"),
+    "no optimizer": ({"optimizer": None}, TrainingError, r"optimizer is of type NoneType.*Adam\(model.parameters"),
+    "a named loss": ({"criterion": "mse"}, TrainingError, "criterion is of type str.*None for the one that `loss`"),
+    "no logger": ({"logger": print}, TrainingError, "logger is of type builtin_function.*an EnhancedMLflowLogger"),
     "patience": ({"early_stopping": 0}, ConfigError, "training.early_stopping: 0 given"),
     "clip": ({"gradient_clip": -1.0}, ConfigError, "training.gradient_clip: -1.0 given"),
     "clip nan": ({"gradient_clip": float("nan")}, ConfigError, "training.gradient_clip: nan given"),
@@ -88,6 +93,11 @@ def test_what_cannot_work_is_refused(changes: dict[str, Any], error: type[Tradin
 
 def test_the_arguments_above_are_fine_but_for_their_changes() -> None:
     fit()
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(TrainingError, match=r"model is of type list\. Right would be a torch.nn.Module"):
+        train_model([], *[None] * 6, 1)  # type: ignore[arg-type]
 
 
 def test_lbfgs_is_refused() -> None:

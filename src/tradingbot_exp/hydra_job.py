@@ -1,0 +1,134 @@
+"""What Hydra says about a job: its number, parent and ticket, how it ended, and the files that it left about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+    from hydra.core.utils import JobReturn
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.trial import Ticket
+
+# A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
+PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
+
+
+def first_job(config: DictConfig) -> DictConfig:
+    """Compose what the first job of a plain sweep will see; a configuration without sweeps stays as it is."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    loader = GlobalHydra.instance().config_loader()
+    parsed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
+    swept = [override for override in parsed if override.is_sweep_override() and override.is_discrete_sweep()]
+    if not swept:
+        return config
+    first = [
+        f"{override.get_key_element()}={_first_value(override)}" if override in swept else str(override.input_line)
+        for override in parsed
+        if override in swept or not override.is_sweep_override()
+    ]
+    return loader.load_sweep_config(config, first)
+
+
+def _first_value(override: Override) -> str:
+    for value in override.sweep_string_iterator():
+        return str(value)
+    raise ConfigError(
+        f"{override.input_line} names no value: glob(...) chooses among the files of a group such as model. Give the "
+        "values themselves, as in KEY=A,B."
+    )
+
+
+def finalized(config: DictConfig) -> Config:
+    """Give the checked configuration of a job of this package's own app."""
+    return finalize(config, list(config.hydra.overrides.task))
+
+
+def job_key(config: DictConfig) -> str:
+    """Name a job among those of its process; a single run's has no number."""
+    return str(OmegaConf.select(config, "hydra.job.num", default=""))
+
+
+def parent_run(config: DictConfig) -> str | None:
+    """Give the id of the sweep's parent run, or None in a single run."""
+    parent: str | None = OmegaConf.select(config, f"hydra.job.env_set.{PARENT_RUN_VARIABLE}", default=None)
+    return parent
+
+
+def ticket_of(config: DictConfig) -> Ticket | None:
+    """Give what a study tells the job of a trial, or None outside a study."""
+    from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+
+    text = OmegaConf.select(config, f"hydra.job.env_set.{TICKET_VARIABLE}", default=None)
+    return None if text is None else Ticket.loads(text)
+
+
+def error_of(job_return: JobReturn) -> BaseException | None:
+    """Give what a job failed with, or None; reading `return_value` of a failed job would raise it."""
+    from hydra.core.utils import JobStatus
+
+    if job_return.status is not JobStatus.FAILED:
+        return None
+    outcome = job_return._return_value
+    return outcome if isinstance(outcome, BaseException) else RuntimeError("the job failed without saying why")
+
+
+def as_number(value: Any) -> float | None:
+    """Give a job's result as a number, or None if it is none."""
+    if value is None or isinstance(value, bool | str):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def start_ray(config: DictConfig) -> None:
+    """Start Ray, for its launcher, and take SIGTERM back: Ray's own handler ends the process with runs open."""
+    import importlib
+    import signal
+
+    launcher = config.hydra.launcher
+    if not str(launcher._target_).endswith(".RayLauncher"):
+        return
+    ray = importlib.import_module("ray")  # of an extra: a type checker need not know it
+    before = signal.getsignal(signal.SIGTERM)
+    if not ray.is_initialized():
+        settings: Any = OmegaConf.to_container(launcher.ray.init, resolve=True)
+        ray.init(**settings)
+    if before is not None:
+        signal.signal(signal.SIGTERM, before)
+
+
+def task_name(config: DictConfig) -> str:
+    """Name a sweep by its app and the time."""
+    import time
+
+    return f"{config.hydra.job.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def mask_saved_config(config: DictConfig) -> None:
+    """Mask credentials in the files that Hydra has just written about the job."""
+    folder = Path(config.hydra.runtime.output_dir)
+    if config.hydra.output_subdir is not None:
+        mask_files(folder / config.hydra.output_subdir)
+    mask_files(folder.parent)  # of a sweep: multirun.yaml
+
+
+def mask_files(folder: Path) -> None:
+    """Mask credentials in the YAML files of a folder."""
+    for file in folder.glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        masked = redact(text)
+        if masked != text:
+            file.write_text(masked, encoding="utf-8")

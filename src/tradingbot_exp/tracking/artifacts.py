@@ -1,0 +1,162 @@
+"""Reads the artifacts of a run: each by a parser that refuses what a file should not hold."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.tracking.records import Artifacts
+from tradingbot_exp.tracking.store import local_artifacts, reason
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.lookup import Store
+
+PATCH = "code/uncommitted.patch"
+
+
+def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifacts:
+    """Read what the artifacts of a run say, and of a trial what its study keeps for all.
+
+    What is not there is None, what cannot be read is named in `problems`.
+    """
+    problems: list[str] = []
+    own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
+    return Artifacts(
+        predictions=own("evaluation/validation_returns.csv", predictions_file),
+        card=shared("data/data_card.json", _card),
+        environment=shared("environment/environment.json", _environment),
+        overrides=shared("config/overrides.yaml", words_file),
+        importance=own("evaluation/feature_importance.csv", _csv),
+        histograms=shared("data/feature_histograms.json", lambda file: _checked(json_file(file), list)),
+        traceback=own("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
+        patch=shared(PATCH, Path.read_bytes),
+        problems=tuple(problems),
+    )
+
+
+def reader(
+    store: Store, runs: Sequence[Run | None], problems: list[str]
+) -> Callable[[str, Callable[[Path], Any]], Any]:
+    """Give a function that reads an artifact of the first run that has it; None if none has.
+
+    Where it cannot be read the reason is added to `problems`.
+    """
+
+    def read(path: str, parse: Callable[[Path], Any]) -> Any:
+        try:
+            found = (read_artifact(store, run, path, parse) for run in runs if run is not None)
+            return next((each for each in found if each is not None), None)
+        except Exception as error:
+            problems.append(f"{path}: {reason(error)}")
+            return None
+
+    return read
+
+
+def read_artifact(store: Store, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
+    """Read one artifact; None if it is not there."""
+    artifacts = local_artifacts(run.info.artifact_uri)
+    if artifacts is not None:
+        file = artifacts / path
+        return parse(file) if file.is_file() else None
+    folder = str(Path(path).parent)
+    listed = store.client.list_artifacts(run.info.run_id, "" if folder == "." else folder)
+    if path not in {each.path for each in listed}:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return parse(Path(store.client.download_artifacts(run.info.run_id, path, scratch)))
+
+
+def json_file(file: Path) -> Any:
+    """Parse a JSON file."""
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def mapping_file(file: Path) -> Mapping[str, Any]:
+    """Parse a JSON file that holds an object.
+
+    Raises
+    ------
+    ValueError
+        It holds something else, or is no JSON.
+    """
+    found: Mapping[str, Any] = _checked(json_file(file), dict)
+    return found
+
+
+def words_file(file: Path) -> tuple[str, ...]:
+    """Parse a YAML file that holds a list, as words; see `mapping_file`."""
+    return tuple(map(str, _checked(yaml_file(file), list)))
+
+
+def yaml_file(file: Path) -> Any:
+    """Parse a YAML file of plain values."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def _checked(found: Any, kind: type[dict[Any, Any]] | type[list[Any]], what: str = "it") -> Any:
+    """Refuse what a file holds in place of a mapping or a list."""
+    if not isinstance(found, kind):
+        wanted = "a list" if kind is list else "a mapping"
+        raise ValueError(f"{what} should be {wanted}, and is {json.dumps(found, default=str)[:40]}")
+    return found
+
+
+def _card(file: Path) -> Any:
+    """Parse a data card, whose parts are mappings."""
+    card = _checked(json_file(file), dict)
+    for name, part in _checked(card.get("split") or {}, dict, "split").items():
+        _checked(part or {}, dict, f"split.{name}")
+    for fold in _checked(card.get("folds") or [], list, "folds"):
+        for name in ("train", "val"):
+            _checked(_checked(fold, dict, "a fold").get(name) or {}, dict, f"{name} of a fold")
+    return card
+
+
+def _environment(file: Path) -> Any:
+    """Parse ``environment.json``, whose known blocks are mappings."""
+    found = _checked(json_file(file), dict)
+    for name in ("python", "torch", "platform", "hardware", "git"):
+        _checked(found.get(name) or {}, dict, name)
+    _checked((found.get("hardware") or {}).get("gpus") or [], list, "hardware.gpus")
+    return found
+
+
+def space_file(file: Path) -> Any:
+    """Parse a search space: by key, choices or the ends of a range."""
+    space = _checked(json_file(file), dict)
+    for key, entry in space.items():
+        if "choices" in _checked(entry, dict, key):
+            _checked(entry["choices"], list, f"{key}.choices")
+            continue
+        for end in ("low", "high"):
+            value = entry.get(end)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"{key}.{end} should be a number, and is {json.dumps(value)[:40]}")
+    return space
+
+
+def _csv(file: Path) -> Any:
+    import pandas as pd
+
+    return pd.read_csv(file)
+
+
+def predictions_file(file: Path) -> Any:
+    """Parse ``evaluation/validation_returns.csv``; times with a zone become UTC."""
+    import pandas as pd
+
+    table = pd.read_csv(file)
+    if "date" in table and not pd.api.types.is_numeric_dtype(table["date"]):
+        table["date"] = pd.to_datetime(
+            table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())
+        )
+    return table
