@@ -198,6 +198,7 @@ def test_a_studys_trial_is_made_again_alone_and_all_commands_know_the_study(
     diff = json.loads(said("diff", alone.info.run_id, best, "--json"))
     searched = set(history[1]["searched"])
     assert set(diff["config"]) <= searched | {"model.version"} and diff["missing"] == []
-    assert (diff["code"], diff["data"], diff["packages"]) == ({}, {}, {})
+    assert diff["code"] == {"engine": {"a": "single", "b": "stacked"}}
+    assert (diff["data"], diff["packages"]) == ({}, {})
 
     assert "are in order" in said("doctor")

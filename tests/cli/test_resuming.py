@@ -60,7 +60,7 @@ def test_a_run_that_is_killed_twice_goes_on_to_the_bits_of_one_that_was_not(work
     done = end_after_a_checkpoint(workdir, first, signal.SIGKILL)
     assert done.status == -signal.SIGKILL and done.run.info.status == "RUNNING"
     found = python(workdir, "-m", "tradingbot_exp", "doctor")
-    assert found.status == 1 and "is RUNNING, but its process" in found.out
+    assert found.status == 1 and "is RUNNING, but its process" in " ".join(found.out.split())
     fixed = python(workdir, "-m", "tradingbot_exp", "doctor", "--fix")
     assert fixed.status == 0 and done.run.info.status == "KILLED"
     assert command_in(fixed.out) == command_in(found.out)
