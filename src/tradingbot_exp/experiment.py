@@ -210,6 +210,12 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     return replace(job, keeper=keeper_of(job))
 
 
+@lru_cache
+def _warn_once(text: str) -> None:
+    """Warn of what all trials of a study have in common, and their replays, in one line rather than one for each."""
+    log.warning(text)
+
+
 def build(config: Config, run: TrackedRun) -> Job:
     """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
 
@@ -237,7 +243,7 @@ def build(config: Config, run: TrackedRun) -> Job:
             check_fold(view)
     data = views[-1]
     if config.model.name == "lstm" and data.sequence_length == 1:
-        log.warning("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
+        _warn_once("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
     models = []
     for _ in views:
         with SeededRng(config.seed, torch.device("cpu")):

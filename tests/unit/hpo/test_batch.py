@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.experiment import _warn_once, build
 from tradingbot_exp.hpo.batch import batch_width
 from tradingbot_exp.hpo.space import SearchSpace
 
@@ -54,3 +55,10 @@ def test_a_study_has_batches_to_learn_from_unless_its_sampler_does_not_learn(ove
     config = compose_config(["data=synthetic", *overrides])
     assert batch_width(config, SearchSpace.parse(config.hpo.param_space), NOWHERE, 24) == width
     assert batch_width(config, SearchSpace.parse(RATE), NOWHERE, 1) == 1
+
+
+def test_what_all_trials_have_in_common_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
+    for rate in (0.1, 0.01):
+        build(compose_config(["data=synthetic", "model=lstm", f"model.learning_rate={rate}"]), NOWHERE)
+    assert caplog.text.count("data.sequence_length=20") == 1
