@@ -366,7 +366,8 @@ def fit_model(
         return (on_epoch is not None and on_epoch(epoch, record)) or stop
 
     config, data = job.config.training, job.data
-    optimizer = make_optimizer(config.optimizer, job.model.parameters(), config.learning_rate, config.weight_decay)
+    numbers = (config.learning_rate, config.weight_decay, config.momentum)
+    optimizer = make_optimizer(config.optimizer, job.model.parameters(), *numbers)
     job.run.delivery.training_started()
     with make_progress(config.progress, config.epochs) as progress:
         return train_model(

@@ -22,6 +22,8 @@ RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
         ([], {**RATE, "weight_decay": [0.0, 0.1], "dropout": [0.0, 0.1, 0.2], "gradient_clip": [1.0, 2.0, 3.0]}, 8, ""),
         ([], {**RATE, "batch_size": [16, 32, 64]}, 8, ""),
         (["model=linear"], RATE, 8, ""),
+        (["training.optimizer=SGD", "training.momentum=0.9"], RATE, 8, ""),
+        (["training.optimizer=SGD"], {**RATE, "momentum": {"low": 0.0, "high": 0.9}}, 1, "any number of kinds"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 1, "6 kinds of networks and batches"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 12, ""),
         ([], {**RATE, "model.options.x": {"low": 0.0, "high": 1.0}}, 1, "any number of kinds"),
