@@ -211,6 +211,12 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     return replace(job, keeper=keeper_of(job))
 
 
+@lru_cache
+def _warn_once(text: str) -> None:
+    """Warn of what all trials of a study have in common, and their replays, in one line rather than one for each."""
+    log.warning(text)
+
+
 def build(config: Config, run: TrackedRun) -> Job:
     """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
 
@@ -238,7 +244,7 @@ def build(config: Config, run: TrackedRun) -> Job:
             check_fold(view)
     data = views[-1]
     if config.model.name == "lstm" and data.sequence_length == 1:
-        log.warning("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
+        _warn_once("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
     models = []
     for _ in views:
         with SeededRng(config.seed, torch.device("cpu")):
@@ -361,7 +367,8 @@ def fit_model(
         return (on_epoch is not None and on_epoch(epoch, record)) or stop
 
     config, data = job.config.training, job.data
-    optimizer = make_optimizer(config.optimizer, job.model.parameters(), config.learning_rate, config.weight_decay)
+    numbers = (config.learning_rate, config.weight_decay, config.momentum)
+    optimizer = make_optimizer(config.optimizer, job.model.parameters(), *numbers)
     job.run.delivery.training_started()
     with make_progress(config.progress, config.epochs) as progress:
         return train_model(

@@ -89,7 +89,8 @@ def _key(job: Job) -> tuple[Any, ...]:
     training = job.config.training
     layers = read_layers(job.model) or []
     shape = tuple((tuple(part.weight.shape), part.bias is not None, part.kind, part.drops) for part in layers)
-    return (id(job.data), shape, training.batch_size, training.loss, training.precision, training.optimizer)
+    rule = (training.optimizer, training.momentum)
+    return (id(job.data), shape, training.batch_size, training.loss, training.precision, rule)
 
 
 def fit_all(
@@ -162,11 +163,11 @@ def _fit_stack(fittings: Sequence[Fitting], after_epoch: Callable[[], object]) -
         places = [str(place) for place, other in enumerate(fittings) if other.job.run is job.run]
         job.run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
         job.run.delivery.training_started()
-        parameters = job.model.parameters()
+        numbers = (training.learning_rate, training.weight_decay, training.momentum)
         members.append(
             Member(
                 job.model,
-                make_optimizer(training.optimizer, parameters, training.learning_rate, training.weight_decay),
+                make_optimizer(training.optimizer, job.model.parameters(), *numbers),
                 training.epochs,
                 job.config.seed,
                 scheduler=training.scheduler,

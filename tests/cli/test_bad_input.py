@@ -36,6 +36,10 @@ REFUSED = {
         ["hpo.param_space.learning_rate=[0.1,0.2]"],
         ["hpo.param_space.learning_rate=choice(1,2,3)"],
     ),
+    "a step for a range without one": (
+        ["hpo.param_space.learning_rate={low: 0.1, high: 0.9, step: 0.1}"],
+        ["hpo.param_space.learning_rate.step is no key", "+hpo.param_space.learning_rate.step=VALUE"],
+    ),
     "null for a value": (["data.features=null"], ["data.features=null", "needs a value"]),
     "a store in memory": (["tracking.uri=sqlite://"], ["in memory"]),
     "a database that is down": (

@@ -29,8 +29,8 @@ from tradingbot_exp.factor import FACTOR
 _make_optimizer = make_optimizer
 
 
-def make_optimizer(name, parameters, learning_rate, weight_decay=0.0):
-    return _make_optimizer(name, parameters, learning_rate * FACTOR, weight_decay)
+def make_optimizer(name, parameters, learning_rate, *others):
+    return _make_optimizer(name, parameters, learning_rate * FACTOR, *others)
 """
 BARS = ["data=csv", "data.path=../bars.csv", "training=smoke", "training.progress=off"]
 

@@ -18,7 +18,15 @@ from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.evaluation.names import AGGREGATES, OBJECTIVES, SCHEMES, WINDOWS
 from tradingbot_exp.models.names import ACTIVATIONS, MODEL_KINDS, model_names
 from tradingbot_exp.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
-from tradingbot_exp.training.names import DEVICES, LOSSES, OPTIMIZERS, PRECISIONS, PROGRESS_MODES, SCHEDULERS
+from tradingbot_exp.training.names import (
+    DEVICES,
+    LOSSES,
+    OPTIMIZERS,
+    PRECISIONS,
+    PROGRESS_MODES,
+    SCHEDULERS,
+    WITH_MOMENTUM,
+)
 
 BUNDLED = ("ibm", "msft")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
@@ -52,6 +60,7 @@ _NUMBERS = (
     _Number("training.epochs", "1 or more", lambda v: v >= 1),
     _Number("training.batch_size", "1 or more rows", lambda v: v >= 1),
     _Number("training.weight_decay", "0 or more", lambda v: v >= 0),
+    _Number("training.momentum", "from 0 to below 1", lambda v: 0 <= v < 1),
     _Number("evaluation.folds", "2 or more", lambda v: v >= 2),
     _Number("evaluation.embargo", "0 or more bars", lambda v: v >= 0),
     _Number("evaluation.cost_bps", "0 or more basis points", lambda v: v >= 0),
@@ -157,6 +166,11 @@ def _check_model(config: Config) -> None:
 
 def _check_training(config: Config) -> None:
     training = config.training
+    if training.momentum and training.optimizer not in WITH_MOMENTUM:
+        raise ConfigError(
+            f"training.momentum={training.momentum} is for training.optimizer={' or '.join(WITH_MOMENTUM)}: "
+            f"{training.optimizer} takes none."
+        )
     clip, patience, every = training.gradient_clip, training.early_stopping, training.checkpoint_every
     if clip is not None and not (_is_number(clip) and clip > 0):
         raise _wrong("training.gradient_clip", clip, "a number above 0, or null for no clipping")

@@ -105,6 +105,7 @@ class TrainingConfig:
     optimizer: str = "Adam"
     learning_rate: float = "${model.learning_rate}"  # type: ignore[assignment]
     weight_decay: float = 0.0
+    momentum: float = 0.0
     gradient_clip: Any = None
     early_stopping: Any = None
     loss: str = "mse"

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # What the models of one stack share, of the keys that can be searched, and what each has for itself.
-_SHARED = ("data.", "model.", "training.batch_size", "training.loss", "training.precision", "training.optimizer")
+_SHARED = (
+    *("data.", "model.", "training.batch_size", "training.loss", "training.precision"),
+    *("training.optimizer", "training.momentum"),
+)
 _OWN = ("model.learning_rate", "model.dropout")
 # Batches that a study is to have at the least, so that it learns from its values; scripts/bench_width.py has figures.
 LEAST_BATCHES = 4

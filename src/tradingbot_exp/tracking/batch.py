@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -128,39 +128,61 @@ def run_batch(folder: Path) -> Iterator[RunBatch]:
         flusher.join()
 
 
-def send_journals(folder: Path, client: MlflowClient) -> None:
+def dead_journals(folder: Path) -> list[Path]:
+    """List the journals in `folder` whose process is gone."""
+    return [journal for journal in sorted(folder.glob(JOURNALS)) if (lines := _lines(journal)) and not _is_kept(lines)]
+
+
+def send_journals(folder: Path, client: MlflowClient) -> int:
     """Send what processes that were killed had written down in `folder`, and remove their journals.
+
+    Returns
+    -------
+    int
+        Runs that got something.
 
     Raises
     ------
     TrackingError
         MLflow does not take it; the journals stay.
     """
-    for journal in sorted(folder.glob(JOURNALS)):
-        lines = _lines(journal)
-        if lines and is_alive(lines[0].get("owner", {})):
-            continue
+    sent = 0
+    for journal in dead_journals(folder):
         runs: dict[str, dict[str, Any]] = {}
-        for line in lines[1:]:
+        for line in _lines(journal)[1:]:
             for run_id, new in line.items():
                 content = runs.setdefault(run_id, {"metrics": []})
                 runs[run_id] = {**content, **new, "metrics": content["metrics"] + new["metrics"]}
-        for run_id, content in runs.items():
-            _send(client, run_id, content)
+        sent += sum([_send(client, run_id, content) for run_id, content in runs.items()])
         journal.unlink(missing_ok=True)
+    return sent
 
 
-def _send(client: MlflowClient, run_id: str, content: dict[str, Any]) -> None:
+def _is_kept(lines: Sequence[dict[str, Any]]) -> bool:
+    """Whether the process that writes a journal is alive."""
+    return is_alive(lines[0].get("owner", {}))
+
+
+def _send(client: MlflowClient, run_id: str, content: dict[str, Any]) -> bool:
+    """Send what a run lacks, if its process could not; give whether it did."""
     with wrapped(f"The epochs of the run {run_id} that a killed process left cannot be sent"):
         run = client.get_run(run_id)
-        if run.info.lifecycle_stage == "active" and run.info.status == "RUNNING":
-            send(client, run_id, Record("batch", content))
+        if run.info.lifecycle_stage != "active" or run.info.status not in ("RUNNING", "KILLED"):
+            return False
+        if run.info.status == "KILLED":  # as doctor closes it, with tags that are to stand
+            content = {**content, "tags": {**content.get("tags", {}), **run.data.tags}}
+        send(client, run_id, Record("batch", content))
+    return True
 
 
 def _lines(journal: Path) -> list[dict[str, Any]]:
-    """Read a journal, up to a line that was cut off in writing."""
+    """Read a journal, up to a line that was cut off in writing; nothing of one that its process has just removed."""
     lines: list[dict[str, Any]] = []
-    for line in journal.read_text(encoding="utf-8").splitlines():
+    try:
+        text = journal.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return lines
+    for line in text.splitlines():
         try:
             lines.append(json.loads(line))
         except json.JSONDecodeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tradingbot_exp.errors import ConfigError, near
 
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
+WITH_MOMENTUM = ("SGD", "RMSprop")
 LOSSES = ("mse", "mae", "huber", "bce")
 SCHEDULERS = ("none", "cosine", "step", "plateau")
 DEVICES = ("auto", "cpu", "cuda", "mps")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, check_name
+from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -28,7 +28,9 @@ _LOSS_CLASSES: dict[str, type[nn.Module]] = {
 }
 
 
-def make_optimizer(name: str, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+def make_optimizer(
+    name: str, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0, momentum: float = 0.0
+) -> torch.optim.Optimizer:
     """Build an optimizer, with torch's one-kernel (fused) step where there is one.
 
     Parameters
@@ -39,6 +41,8 @@ def make_optimizer(name: str, params: Iterable[Tensor], lr: float, weight_decay:
         ``model.parameters()``.
     lr, weight_decay : float
         Step size and L2 penalty.
+    momentum : float
+        Of SGD and RMSprop, not read for others.
 
     Raises
     ------
@@ -48,7 +52,9 @@ def make_optimizer(name: str, params: Iterable[Tensor], lr: float, weight_decay:
     check_name("training.optimizer", name, OPTIMIZERS)
     params = list(params)
     fused = name in _FUSED and all(p.device.type in _FUSED_DEVICES and p.is_floating_point() for p in params)
-    options = {"fused": True} if fused else {}
+    options: dict[str, Any] = {"fused": True} if fused else {}
+    if name in WITH_MOMENTUM:
+        options["momentum"] = momentum
     with _without_compiler():
         optimizer: torch.optim.Optimizer = getattr(torch.optim, name)(
             params, lr=lr, weight_decay=weight_decay, **options

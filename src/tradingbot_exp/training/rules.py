@@ -22,7 +22,6 @@ _PLAIN: dict[str, Any] = {
     "maximize": False,
     "capturable": False,
     "differentiable": False,
-    "momentum": 0,
     "dampening": 0,
     "nesterov": False,
 }
@@ -57,9 +56,12 @@ class Rule:
     ----------
     slots : tuple of str
         Names of the optimizer's state, a tensor of each for every parameter.
+    counts : bool
+        Whether its state holds the number of steps, too.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+    counts: ClassVar[bool] = False
 
     def step(self, flat: Flat, rate: Tensor, decay: Tensor | None, number: int) -> None:
         """Take a step, in place.
@@ -80,6 +82,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class MomentumRule(Rule):
+    """SGD with momentum, as torch has it: v = momentum · v + gradient, and a step of -rate · v."""
+
+    momentum: float
+    slots: ClassVar[tuple[str, ...]] = ("momentum_buffer",)
+
+    def step(self, flat: Flat, rate: Tensor, decay: Tensor | None, number: int) -> None:
+        """Take a step; see `Rule.step`."""
+        (velocity,) = flat.slots
+        if decay is not None:
+            flat.grad.addcmul_(flat.theta, decay)
+        velocity.mul_(self.momentum).add_(flat.grad)
+        flat.theta.addcmul_(velocity, rate, value=-1.0)
+
+
+@dataclass(frozen=True)
 class AdamRule(Rule):
     """Adam (Kingma & Ba 2015, algorithm 1), or with `decoupled` AdamW (Loshchilov & Hutter 2019, algorithm 2)."""
 
@@ -88,6 +106,7 @@ class AdamRule(Rule):
     eps: float
     decoupled: bool
     slots: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+    counts: ClassVar[bool] = True
 
     def step(self, flat: Flat, rate: Tensor, decay: Tensor | None, number: int) -> None:
         """Take a step; see `Rule.step`."""
@@ -122,16 +141,24 @@ def read_rule(optimizer: torch.optim.Optimizer, parameters: Sequence[nn.Paramete
         return None
     if any(group.get(option, plain) != plain for option, plain in _PLAIN.items()):
         return None
+    states = [optimizer.state.get(p) or {} for p in parameters]
     if kind is torch.optim.SGD:
-        return Rule(), 0
+        return _read_sgd(float(group["momentum"]), states)
     beta1, beta2 = group["betas"]
     if not all(isinstance(number, int | float) for number in (group["lr"], beta1, beta2, group["eps"])):
         return None
     decoupled = kind is torch.optim.AdamW or bool(group.get("decoupled_weight_decay"))
     rule = AdamRule(beta1, beta2, group["eps"], decoupled)
-    states = [optimizer.state.get(p) or {} for p in parameters]
     steps = {int(state["step"]) if state else 0 for state in states}
     return (rule, steps.pop()) if len(steps) == 1 else None
+
+
+def _read_sgd(momentum: float, states: Sequence[dict[str, Any]]) -> tuple[Rule, int] | None:
+    """Find SGD's rule; torch does not count its steps, but keeps a velocity from the first one on."""
+    if not momentum:
+        return Rule(), 0
+    begun = {state.get("momentum_buffer") is not None for state in states}
+    return (MomentumRule(momentum), int(begun.pop())) if len(begun) == 1 else None
 
 
 def _watched(optimizer: torch.optim.Optimizer) -> bool:

@@ -34,7 +34,7 @@ class Shape(NamedTuple):
     rule : Rule
         The optimizer's, without learning rate and weight decay.
     steps : int
-        Steps that the optimizer has taken.
+        Steps that the optimizer has taken; of one that does not count them, 1 if it has taken any.
     dtype : torch.dtype
     """
 
@@ -260,11 +260,11 @@ class Stack:
             parameter.copy_(value)
             parameter.grad = grad.clone()
             for name, slot in zip(self.rule.slots, slots, strict=True):
-                if name in state[parameter]:
+                if state[parameter].get(name) is not None:
                     state[parameter][name].copy_(slot)
                 else:
                     state[parameter][name] = slot.clone()
-            if self.rule.slots:
+            if self.rule.counts:
                 state[parameter]["step"] = torch.tensor(float(self._steps))
 
     def keep(self, positions: Sequence[int]) -> None:

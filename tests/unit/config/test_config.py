@@ -110,6 +110,8 @@ def test_early_stopping_and_clipping_can_be_switched_off_in_any_spelling(off: st
         (["model=linear", "model.hidden_layers=[4]"], ["model.hidden_layers", "model=mlp"]),
         (["model=lstm", "model.hidden_layers=[]"], ["model.hidden_layers", "LSTM"]),
         (["model.dropout=1"], ["model.dropout=1", "below 1"]),
+        (["training.optimizer=SGD", "training.momentum=1"], ["training.momentum=1", "below 1"]),
+        (["training.momentum=0.9"], ["training.momentum=0.9", "SGD or RMSprop", "Adam takes none"]),
         (["model.learning_rate=nan"], ["model.learning_rate=nan"]),
         (["evaluation.cost_bps=-1"], ["evaluation.cost_bps=-1"]),
         (["evaluation.scheme=walkforward"], ["evaluation.scheme=walkforward", "Did you mean 'walk_forward'?"]),

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.experiment import _warn_once, build
 from tradingbot_exp.hpo.batch import batch_width
 from tradingbot_exp.hpo.space import SearchSpace
 
@@ -21,6 +22,8 @@ RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
         ([], {**RATE, "weight_decay": [0.0, 0.1], "dropout": [0.0, 0.1, 0.2], "gradient_clip": [1.0, 2.0, 3.0]}, 8, ""),
         ([], {**RATE, "batch_size": [16, 32, 64]}, 8, ""),
         (["model=linear"], RATE, 8, ""),
+        (["training.optimizer=SGD", "training.momentum=0.9"], RATE, 8, ""),
+        (["training.optimizer=SGD"], {**RATE, "momentum": {"low": 0.0, "high": 0.9}}, 1, "any number of kinds"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 1, "6 kinds of networks and batches"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 12, ""),
         ([], {**RATE, "model.options.x": {"low": 0.0, "high": 1.0}}, 1, "any number of kinds"),
@@ -54,3 +57,10 @@ def test_a_study_has_batches_to_learn_from_unless_its_sampler_does_not_learn(ove
     config = compose_config(["data=synthetic", *overrides])
     assert batch_width(config, SearchSpace.parse(config.hpo.param_space), NOWHERE, 24) == width
     assert batch_width(config, SearchSpace.parse(RATE), NOWHERE, 1) == 1
+
+
+def test_what_all_trials_have_in_common_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_once.cache_clear()
+    for rate in (0.1, 0.01):
+        build(compose_config(["data=synthetic", "model=lstm", f"model.learning_rate={rate}"]), NOWHERE)
+    assert caplog.text.count("data.sequence_length=20") == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tradingbot_exp import cli
 from tradingbot_exp.tracking.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.process import identity
@@ -86,3 +87,57 @@ def test_what_a_dead_process_wrote_down_is_sent_once_and_what_a_living_one_did_i
     assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5)]
     assert client.get_run(run.run_id).data.params == {"lr": "0.1"}
     assert not client.get_run(ended.run_id).data.metrics
+
+
+def left_behind(client: MlflowClient, folder: Path) -> tuple[str, Path]:
+    """Leave a run of one epoch that a killed process had written down but not sent; give its id and the journal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run, batch = open_run(client, folder), RunBatch(folder)
+    for name, text in {**identity(), "process.pid": "999999999"}.items():
+        client.set_tag(run.run_id, name, text)
+    batch.add(run)
+    run.log_batch({"lr": 0.1}, {"trial.state": "running", "engine": "stacked"})
+    run.log_metrics({"val_loss": 1.0}, 1)
+    batch.note()
+    (file,) = folder.glob(JOURNALS)
+    mine = f'"process.pid": "{identity()["process.pid"]}"'
+    file.write_text(file.read_text().replace(mine, '"process.pid": "999999999"'))
+    return run.run_id, file
+
+
+def test_a_run_closed_as_killed_before_its_epochs_were_sent_gets_them_and_keeps_its_tags(
+    workdir: Path, client: MlflowClient
+) -> None:
+    run_id, file = left_behind(client, workdir)
+    client.set_tag(run_id, "trial.state", "interrupted")
+    client.set_terminated(run_id, "KILLED")
+    assert send_journals(workdir, client) == 1
+    run = client.get_run(run_id)
+    assert run.info.status == "KILLED" and run.data.metrics == {"val_loss": 1.0} and run.data.params == {"lr": "0.1"}
+    assert run.data.tags["trial.state"] == "interrupted" and run.data.tags["engine"] == "stacked"
+    assert not file.exists()
+
+
+def test_a_journal_that_another_process_begins_or_removes_meanwhile_is_passed_over(
+    workdir: Path, client: MlflowClient
+) -> None:
+    begun = workdir / JOURNALS.replace("*", "begun")
+    begun.touch()
+    (workdir / JOURNALS.replace("*", "removed")).symlink_to(workdir / "nowhere")  # listed, and not there to be read
+    assert send_journals(workdir, client) == 0
+    assert begun.exists()
+
+
+def test_doctor_sends_the_epochs_of_a_killed_study_before_it_closes_the_runs(
+    workdir: Path, client: MlflowClient, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workdir)
+    run_id, file = left_behind(client, workdir / "multirun" / "study")
+    assert cli.run(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert f"epochs of killed trials are waiting in {file}; send them with: doctor --fix" in said
+    assert "No records are waiting" not in said and file.exists()
+    assert cli.run(["doctor", "--fix"]) == 0
+    assert f"The last epochs of 1 trials, left in {file.parent}, are sent." in " ".join(capsys.readouterr().out.split())
+    run = client.get_run(run_id)
+    assert run.info.status == "KILLED" and run.data.metrics == {"val_loss": 1.0}

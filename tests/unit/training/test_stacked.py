@@ -282,3 +282,29 @@ def test_a_step_that_is_watched_is_left_to_the_optimizer(sets: Sets) -> None:
     optimizer.register_step_post_hook(lambda *_: calls.append(1))
     train_model(model, *sets, optimizer, None, 2)
     assert len(calls) == 2 * 3
+
+
+def test_sgd_with_momentum_takes_torchs_steps_alone_and_in_a_stack(sets: Sets) -> None:
+    def made(seed: int) -> Member:
+        own = member(seed)
+        settings = {"lr": 0.02 * (seed + 1), "momentum": 0.9, "weight_decay": 0.01 * seed}
+        optimizer = torch.optim.SGD(own.model.parameters(), **settings)
+        return dataclasses.replace(own, optimizer=optimizer, gradient_clip=0.5 * seed or None)
+
+    def trained(given: Member) -> History:
+        options = {"seed": given.seed, "gradient_clip": given.gradient_clip, "precision": "float64", "device": "cpu"}
+        return train_model(given.model, *sets, given.optimizer, None, given.epochs, **options)  # type: ignore[arg-type]
+
+    stacked, single, plain = ([made(seed) for seed in range(3)] for _ in range(3))
+    for each in plain:
+        each.model.register_forward_hook(lambda *_: None)  # so that autograd and the optimizer itself do the work
+    assert None not in {shape_of(each.model, each.optimizer) for each in stacked}
+    for _ in range(2):  # the second time they go on with the velocity that they have
+        outcomes = train_stack(stacked, *sets, precision="float64")
+        for outcome, one, other in zip(outcomes, single, plain, strict=True):
+            right = trained(other)["val_loss"]
+            np.testing.assert_allclose(trained(one)["val_loss"], right, rtol=1e-12)
+            assert isinstance(outcome, History)
+            np.testing.assert_allclose(outcome["val_loss"], right, rtol=1e-12)
+    nesterov = torch.optim.SGD(stacked[0].model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    assert shape_of(stacked[0].model, nesterov) is None
