@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -77,21 +78,32 @@ class _Journal(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         self._path, self._own_lock, self._forced = path, _RepairingLock(path), 0.0
+        self._open: BinaryIO | None = None  # while others are kept from writing
         super().__init__(str(path), lock_obj=self._own_lock)
+
+    @contextmanager
+    def held(self) -> Iterator[BinaryIO]:
+        """Keep all others from writing for the length of a ``with`` block; one within another is the same."""
+        if self._open is not None:
+            yield self._open
+            return
+        self._own_lock.acquire()
+        try:
+            with self._path.open("ab") as self._open:
+                yield self._open
+        finally:
+            self._open = None
+            self._own_lock.release()
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Write lines, under the lock."""
         text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in logs)
-        self._own_lock.acquire()
-        try:
-            with self._path.open("ab") as file:
-                file.write(text.encode())
-                file.flush()
-                if time.monotonic() - self._forced > FORCE_SECONDS:
-                    os.fsync(file.fileno())
-                    self._forced = time.monotonic()
-        finally:
-            self._own_lock.release()
+        with self.held() as file:
+            file.write(text.encode())
+            file.flush()
+            if time.monotonic() - self._forced > FORCE_SECONDS:
+                os.fsync(file.fileno())
+                self._forced = time.monotonic()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Give the entries from a number on.
@@ -108,6 +120,12 @@ class _Journal(JournalFileBackend):
                 f"hpo.storage={self._file_path} is damaged: a line of it is no entry of a journal ({error}). Put a "
                 "copy of the file back, or name another one with hpo.storage=FILE."
             ) from error
+
+
+def transaction(storage: BaseStorage) -> AbstractContextManager[object]:
+    """Make what is written within a ``with`` block one transaction, where the storage is a journal."""
+    backend = getattr(storage, "_backend", None)
+    return backend.held() if isinstance(backend, _Journal) else nullcontext()
 
 
 def _line_start(file: BinaryIO, end: int) -> int:

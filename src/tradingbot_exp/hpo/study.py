@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.children import KNOWN, Child, Children
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.storage import transaction
 from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
 from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import signals_held
@@ -111,7 +112,8 @@ class StudyLoop:
         with self._closing_what_is_under_way():
             while not self._finished():
                 self.recover()
-                jobs = self._ask_batch()
+                with transaction(self.study._storage):
+                    jobs = self._ask_batch()
                 self._report(self.trials())  # those at known points have ended already
                 if not jobs:
                     if not self.running():
@@ -122,8 +124,9 @@ class StudyLoop:
                     continue
                 with self.children.beating([job.ticket.run_id for job in jobs]):
                     outcomes = self._launch(jobs)
-                for job, outcome in zip(jobs, outcomes, strict=True):
-                    self._tell(job, outcome)
+                with transaction(self.study._storage):
+                    for job, outcome in zip(jobs, outcomes, strict=True):
+                        self._tell(job, outcome)
                 self._report(self.trials())
 
     def trials(self) -> list[FrozenTrial]:

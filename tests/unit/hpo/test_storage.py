@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,7 @@ import pytest
 from optuna.storages import JournalStorage
 
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.hpo.storage import JOURNAL_NAME, create_or_load, open_storage
+from tradingbot_exp.hpo.storage import JOURNAL_NAME, create_or_load, open_storage, transaction
 
 HOLD = """
 import sys, time
@@ -114,6 +115,18 @@ def test_a_lock_held_by_a_killed_process_delays_nobody(tmp_path: Path) -> None:
     assert one_trial(study).number == 0
     assert time.monotonic() - begun < 2.0
     assert [trial.state.name for trial in study_at(tmp_path).trials] == ["COMPLETE"]
+
+
+def test_a_transaction_keeps_others_from_writing_until_it_ends(tmp_path: Path) -> None:
+    first, second = study_at(tmp_path), study_at(tmp_path)
+    with ThreadPoolExecutor(1) as pool, transaction(first._storage):
+        numbers = [first.ask().number]
+        waiting = pool.submit(second.ask)
+        time.sleep(0.2)
+        assert not waiting.done()
+        numbers.append(first.ask().number)
+    assert [*numbers, waiting.result().number] == [0, 1, 2]
+    assert one_trial(first).number == 3
 
 
 def test_a_write_that_fails_leaves_the_lock_to_others(tmp_path: Path) -> None:
