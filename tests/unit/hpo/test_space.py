@@ -333,7 +333,7 @@ def test_the_keys_that_may_be_searched_are_those_that_decide_a_result_on_one_tas
         *("model.name", "model.hidden_layers", "model.activation", "model.dropout", "model.learning_rate"),
         *("training.epochs", "training.batch_size", "training.optimizer", "training.learning_rate"),
         *("training.weight_decay", "training.gradient_clip", "training.early_stopping", "training.loss"),
-        *("training.scheduler", "training.precision"),
+        *("training.scheduler", "training.precision", "training.momentum"),
     }
     for key in set(known_keys()) - set(searchable()):
         assert refusal({key: [1, 2]}).startswith(f"hpo.param_space.{key}")
