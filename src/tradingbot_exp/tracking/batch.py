@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -128,9 +128,10 @@ def run_batch(folder: Path) -> Iterator[RunBatch]:
         flusher.join()
 
 
-def dead_journals(folder: Path) -> list[Path]:
-    """List the journals in `folder` whose process is gone."""
-    return [journal for journal in sorted(folder.glob(JOURNALS)) if (lines := _lines(journal)) and not _is_kept(lines)]
+def dead_journals(folder: Path) -> dict[Path, list[dict[str, Any]]]:
+    """Read the journals in `folder` whose process is gone."""
+    found = {journal: _lines(journal) for journal in sorted(folder.glob(JOURNALS))}
+    return {journal: lines for journal, lines in found.items() if lines and not is_alive(lines[0].get("owner", {}))}
 
 
 def send_journals(folder: Path, client: MlflowClient) -> int:
@@ -147,20 +148,15 @@ def send_journals(folder: Path, client: MlflowClient) -> int:
         MLflow does not take it; the journals stay.
     """
     sent = 0
-    for journal in dead_journals(folder):
+    for journal, lines in dead_journals(folder).items():
         runs: dict[str, dict[str, Any]] = {}
-        for line in _lines(journal)[1:]:
+        for line in lines[1:]:
             for run_id, new in line.items():
                 content = runs.setdefault(run_id, {"metrics": []})
                 runs[run_id] = {**content, **new, "metrics": content["metrics"] + new["metrics"]}
         sent += sum([_send(client, run_id, content) for run_id, content in runs.items()])
         journal.unlink(missing_ok=True)
     return sent
-
-
-def _is_kept(lines: Sequence[dict[str, Any]]) -> bool:
-    """Whether the process that writes a journal is alive."""
-    return is_alive(lines[0].get("owner", {}))
 
 
 def _send(client: MlflowClient, run_id: str, content: dict[str, Any]) -> bool:
