@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_NO_OTHER = "no other has its shape, batch size ({size}) and kind of training"
+# How the reason of a job begins that could be stacked, had it a like.
+_NO_OTHER = "no other has its shape"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
             groups.setdefault(_key(job), []).append(position)
     for group in groups.values():
         if len(group) == 1:
-            alone[group[0]] = _NO_OTHER.format(size=jobs[group[0]].config.training.batch_size)
+            size = jobs[group[0]].config.training.batch_size
+            alone[group[0]] = f"{_NO_OTHER}, batch size ({size}) and kind of training"
     return [group for group in groups.values() if len(group) > 1], alone
 
 
@@ -133,7 +135,7 @@ def _say(alone: dict[int, str], total: int) -> None:
     few = 2 * len(alone) <= total
     for reason in dict.fromkeys(filter(None, alone.values())):
         count = list(alone.values()).count(reason)
-        level = logging.DEBUG if few and reason.startswith(_NO_OTHER.partition(" (")[0]) else logging.INFO
+        level = logging.DEBUG if few and reason.startswith(_NO_OTHER) else logging.INFO
         log.log(level, "%d of %d models trained one by one: %s.", count, total, reason)
 
 

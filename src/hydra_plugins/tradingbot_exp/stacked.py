@@ -99,9 +99,9 @@ class StackedLauncher(Launcher):
 
         reason = self._why_not()
         named = any(word.startswith("hydra/launcher=") for word in self.config.hydra.overrides.hydra)
-        of_study = any(TICKET_VARIABLE in word for word in job_overrides[0])
-        if reason or not (named or of_study):
-            if (named or of_study) and not self._has_told:
+        wanted = named or any(TICKET_VARIABLE in word for word in job_overrides[0])
+        if reason or not wanted:
+            if wanted and not self._has_told:
                 log.warning("The jobs are run one after another: %s.", reason)
                 self._has_told = True
             basic = BasicLauncher()
