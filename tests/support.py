@@ -78,6 +78,18 @@ def python(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, tim
     return Finished(cwd, done.stdout, done.stderr, done.returncode)
 
 
+def start(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    """Start this interpreter in `cwd`, without waiting for its end."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=clean_environment(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def train(cwd: Path, *overrides: str, env: Mapping[str, str] | None = None) -> Finished:
     """Run ``python -m tradingbot_exp.train`` in `cwd`."""
     return python(cwd, "-m", "tradingbot_exp.train", *overrides, env=env)

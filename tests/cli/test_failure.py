@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -14,21 +13,14 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support import Finished, clean_environment, in_ci, python, stop_server, train
+from support import Finished, in_ci, python, start, stop_server, train
 
 SECRET = uuid.uuid4().hex
 LONG = ["training.epochs=100000", "training.progress=plain", "data=synthetic"]
 
 
 def _start(cwd: Path, *overrides: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp.train", *overrides],
-        cwd=cwd,
-        env=clean_environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return start(cwd, "-m", "tradingbot_exp.train", *overrides, env=env)
 
 
 def _wait_for_epoch_1(process: subprocess.Popen[str]) -> None:

@@ -7,8 +7,6 @@ import json
 import secrets
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow.entities import Run
-from support import CI, Finished, clean_environment, in_ci, train
+from support import CI, Finished, in_ci, start, train
 
 LAUNCHERS = ["joblib", "ray", "submitit_local"]
 EPOCHS = 3
@@ -164,14 +162,7 @@ def test_workers_ask_the_pruner_of_the_study(workdir: Path, launcher: Launcher) 
 @pytest.mark.parametrize("launcher", ["ray", "submitit_local"], indirect=True)
 def test_a_terminated_study_leaves_no_worker_and_no_open_run(workdir: Path, launcher: Launcher) -> None:
     command = ["--multirun", "data=synthetic", "hpo.num_trials=2", "hpo.n_jobs=2", "training.epochs=20000"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp.train", *command, *launcher.overrides],
-        cwd=workdir,
-        env=clean_environment(launcher.environment),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(workdir, "-m", "tradingbot_exp.train", *command, *launcher.overrides, env=launcher.environment)
     try:
         deadline = time.monotonic() + 60
         while not list(workdir.glob("multirun/*/trial-0000")) and time.monotonic() < deadline:

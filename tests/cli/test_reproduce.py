@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow import MlflowClient
-from support import REPOSITORY, artifact_folder, clean_environment, in_ci, python, train
+from support import REPOSITORY, artifact_folder, in_ci, python, start, train
 
 from tradingbot_exp.cli import run
 from tradingbot_exp.config.schema import DataConfig
@@ -140,14 +139,7 @@ def test_one_altered_bar_is_named(altered: Clone, capsys: pytest.CaptureFixture[
 
 
 def test_interrupted_it_leaves_neither_worktree_nor_process(clone: Clone) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp", "reproduce", clone.run_id, "--verify"],
-        cwd=clone.root,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(clone.root, "-m", "tradingbot_exp", "reproduce", clone.run_id, "--verify")
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 120
     while not any("replay.py" in " ".join(child.cmdline()) for child in children):

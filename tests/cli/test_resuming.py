@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import Finished, artifact_folder, clean_environment, in_ci, python, train
+from support import Finished, artifact_folder, in_ci, python, start, train
 
 WORDS = ["data=synthetic", "training.progress=plain", "tracking.report=false", "training.scheduler=cosine"]
 LONG = [*WORDS, "training.epochs=400", "model.dropout=0.1", "training.batch_size=64"]
@@ -24,14 +22,7 @@ def end_after_a_checkpoint(cwd: Path, arguments: list[str], how: signal.Signals)
     """Start a command, let it train past another checkpoint, and end it."""
     files = set(cwd.rglob("last.pt"))
     before = {file: file.stat().st_mtime_ns for file in files}
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(cwd, *arguments)
     deadline = time.monotonic() + 180
     while all(before.get(file) == file.stat().st_mtime_ns for file in cwd.rglob("last.pt")):
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()

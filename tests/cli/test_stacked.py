@@ -14,7 +14,7 @@ import numpy as np
 import optuna
 import pytest
 from mlflow.entities import Run
-from support import Finished, artifact_folder, clean_environment, in_ci, train
+from support import Finished, artifact_folder, clean_environment, in_ci, start, train
 
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.experiment import Job, build
@@ -111,14 +111,7 @@ def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_a
     workdir: Path, kill: signal.Signals
 ) -> None:
     command = [*STACKED, "hpo.num_trials=4", "training.epochs=3000", "training.batch_size=64"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp.train", *command],
-        cwd=workdir,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(workdir, "-m", "tradingbot_exp.train", *command)
     deadline = time.monotonic() + 120
     while not list(workdir.glob("multirun/*/unsent-epochs-*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -16,7 +16,7 @@ import optuna
 import pandas as pd
 import pytest
 from mlflow.entities import Run
-from support import CI, Finished, artifact_folder, clean_environment, in_ci, train
+from support import CI, Finished, artifact_folder, clean_environment, in_ci, start, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
@@ -248,14 +248,7 @@ def test_failing_trials_are_failed_children_and_too_many_of_them_end_the_study(
 def test_an_interrupted_study_is_killed_and_can_be_resumed(workdir: Path, sent: signal.Signals, status: int) -> None:
     # All three are asked for at once, so that the first has ended when the signal comes, and nobody was told.
     command = [*STUDY, *BASIC, "hpo.num_trials=3", "training.epochs=400", "hpo.n_jobs=3"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp.train", *command],
-        cwd=workdir,
-        env=clean_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(workdir, "-m", "tradingbot_exp.train", *command)
     started = Finished(workdir, "", "", 0)
     deadline = time.monotonic() + 60
     while "FINISHED" not in {run.info.status for run in started.runs()} and time.monotonic() < deadline:
