@@ -140,12 +140,13 @@ class StudySweeper(Sweeper):
         """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
         from tradingbot_exp import interrupt
         from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
+        from tradingbot_exp.tracking.trials import trial_name
 
         overrides = [
             [
                 *fixed,
                 *job.overrides,
-                f"hydra.sweep.subdir=trial-{job.ticket.number:04d}",
+                f"hydra.sweep.subdir={trial_name(job.ticket.number)}",
                 "hydra.output_subdir=null",
                 f"+hydra.job.env_set.{TICKET_VARIABLE}={_quoted(job.ticket.dumps())}",
             ]

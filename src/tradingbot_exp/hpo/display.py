@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.job import REFRESH_SECONDS, Progress
+from tradingbot_exp.tracking.trials import trial_name
 from tradingbot_exp.training.progress import bar_size
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ class StudyDisplay:
 
     def _state(self, number: int) -> dict[str, Any] | None:
         """Read what a trial has written down; None if it has not begun."""
-        file = self._session.folder / f"trial-{number:04d}" / Progress.FILE
+        file = self._session.folder / trial_name(number) / Progress.FILE
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
