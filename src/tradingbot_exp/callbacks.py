@@ -271,7 +271,7 @@ class ExperimentCallback(TrackingCallback):
         self._check_place(first)
 
     def _check_place(self, config: Config) -> None:
-        from tradingbot_exp.experiment import check_inputs
+        from tradingbot_exp.job_data import check_inputs
         from tradingbot_exp.tracking.store import check_space
 
         check_inputs(config)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +15,11 @@ from omegaconf import DictConfig
 
 from tradingbot_exp import interrupt
 from tradingbot_exp.config.finalize import config_sha256, finalize
-from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
+from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.fold_training import train_in_turn
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+from tradingbot_exp.job_data import load_data
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
 from tradingbot_exp.plugins import ask_hooks, plugins_sha256
 from tradingbot_exp.resuming import find_resumption
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.training.history import History
 
 log = logging.getLogger(__name__)
-
-_given_data: ContextVar[PreparedData | None] = ContextVar("tradingbot_given_data", default=None)
 
 
 @dataclass(frozen=True)
@@ -116,65 +112,6 @@ def run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
     job = prepare(config if run.resumption is None else run.resumption.config, run, overrides)
     (histories,) = fit([job])
     return finish(job, histories)
-
-
-def load_data(config: Config) -> PreparedData:
-    """Prepare the data of a configuration, once for all jobs of a process that use the same.
-
-    A relative `data.path` starts from the launch directory, also in a job that works elsewhere.
-
-    Raises
-    ------
-    ConfigError, DataError
-        See `tradingbot_exp.data.prepare_data`.
-    """
-    given = _given_data.get()
-    if given is not None:
-        return given
-    path = launch_dir() / config.data.path if config.data.path else None
-    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path is not None and path.is_file() else None
-    dtype = "float64" if config.training.precision == "float64" else "float32"
-    described = {**asdict(config.data), "path": None if path is None else str(path)}
-    return _load_data(json.dumps(described, sort_keys=True), dtype, stamp)
-
-
-@contextmanager
-def given_data(data: PreparedData) -> Iterator[None]:
-    """Let jobs use data that the caller prepared, for the length of a ``with`` block."""
-    token = _given_data.set(data)
-    try:
-        yield
-    finally:
-        _given_data.reset(token)
-
-
-@lru_cache(maxsize=4)
-def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
-    from tradingbot_exp.data import prepare_data
-
-    tree = json.loads(described)
-    nested = {"split": SplitConfig(**tree["split"]), "synthetic": SyntheticConfig(**tree["synthetic"])}
-    return prepare_data(DataConfig(**{**tree, **nested}), dtype)
-
-
-def check_inputs(config: Config) -> PreparedData:
-    """Find out, before anything is recorded, whether data and device are there and fit the configuration.
-
-    Raises
-    ------
-    ConfigError, DataError
-        They are not.
-    """
-    from tradingbot_exp.data.folds import fold_views
-
-    data = load_data(config)
-    fold_views(data, config.evaluation)
-    periods_per_year(config, data)
-    if config.training.device in ("cuda", "mps"):
-        from tradingbot_exp.training.device import resolve_device
-
-        resolve_device(config.training.device)
-    return data
 
 
 def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> Job:

@@ -39,7 +39,8 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     """
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.config.resolvers import launch_dir
-    from tradingbot_exp.experiment import check_inputs, run_in
+    from tradingbot_exp.experiment import run_in
+    from tradingbot_exp.job_data import check_inputs
     from tradingbot_exp.resuming import find_resumption
     from tradingbot_exp.tracking.delivery import SEND_COMMAND
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer

@@ -267,7 +267,7 @@ def _launch_dir_of(loaded: LoadedRun) -> Path | None:
 def _require_same(loaded: LoadedRun, before: dict[str, str], config: Config) -> None:
     """Refuse to go on with other data, code, packages or another device."""
     from tradingbot_exp.checkpointing import CONFIGURATION, DATA, identity
-    from tradingbot_exp.experiment import check_inputs
+    from tradingbot_exp.job_data import check_inputs
 
     named = f"the run {loaded.run_id} ({loaded.name})"
     path = None if config.data.path is None else launch_dir() / config.data.path

@@ -232,15 +232,15 @@ def test_data_that_have_changed_or_are_gone_are_refused_before_anything_is_opene
 def test_a_model_that_forecasts_otherwise_than_it_did_is_refused(
     own_file: tuple[Path, str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tradingbot_exp import experiment
+    from tradingbot_exp import job_data
 
     _, run_id = own_file
     old = FEATURES["rsi_14"]
     monkeypatch.setitem(FEATURES, "rsi_14", lambda bars: 1 - old(bars))
-    experiment._load_data.cache_clear()
+    job_data._load_data.cache_clear()
     with pytest.raises(RunError, match="forecasts its validation rows otherwise than it did"):
         open_test_set(run_id)
-    experiment._load_data.cache_clear()
+    job_data._load_data.cache_clear()
 
 
 def test_what_has_no_model_is_refused_with_what_would_be_right(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from optuna.trial import TrialState
 
-from tradingbot_exp.experiment import load_data
 from tradingbot_exp.hpo.bars import BARS_FILE, FORECASTS, RETURNS, Kept, load_bars
+from tradingbot_exp.job_data import load_data
 from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -45,7 +46,7 @@ def trial_matrices(session: StudySession, trials: Sequence[FrozenTrial]) -> dict
     index = load_data(session.config).index
     found: dict[str, dict[str, pd.Series]] = {}
     for number in wanted:
-        folder = session.folder / f"trial-{number:04d}"
+        folder = session.folder / trial_name(number)
         try:
             found[str(number)] = load_bars(folder, index)
         except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:

@@ -16,7 +16,6 @@ from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
-from tradingbot_exp.experiment import given_data
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
@@ -24,6 +23,7 @@ from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import TrialJob, ending_tags
+from tradingbot_exp.job_data import given_data
 from tradingbot_exp.plugins import load_plugins
 from tradingbot_exp.resuming import refuse_in_study
 from tradingbot_exp.tracking.trials import trial_name

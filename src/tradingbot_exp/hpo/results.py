@@ -15,15 +15,16 @@ import pandas as pd
 from filelock import FileLock
 from optuna.trial import TrialState
 
-from tradingbot_exp.experiment import load_data
 from tradingbot_exp.hpo.bars import Kept
 from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.job import KEPT_FOLDER
 from tradingbot_exp.hpo.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.study import best_trials
+from tradingbot_exp.job_data import load_data
 from tradingbot_exp.tracking.delivery import Record, send
 from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -139,7 +140,7 @@ def losers(study: Study) -> set[int]:
 def drop_staged(folder: Path, numbers: Collection[int]) -> None:
     """Remove the artifacts that trials have staged below a study's folder."""
     for number in numbers:
-        shutil.rmtree(folder / f"trial-{number:04d}" / KEPT_FOLDER, ignore_errors=True)
+        shutil.rmtree(folder / trial_name(number) / KEPT_FOLDER, ignore_errors=True)
 
 
 def _log_winners(session: StudySession, result: StudyResult) -> None:
@@ -169,7 +170,7 @@ def _log_winner(session: StudySession, client: MlflowClient, trial: FrozenTrial)
     """Move the staged artifacts of one trial into its run; False if neither place has them."""
     run_id = str(trial.user_attrs.get("run_id"))
     number = trial.user_attrs.get("duplicate_of", trial.number)
-    kept = session.folder / f"trial-{number:04d}" / KEPT_FOLDER
+    kept = session.folder / trial_name(number) / KEPT_FOLDER
     with wrapped(f"The artifacts of trial {trial.number} cannot be recorded"):
         if (kept / _MODEL).is_dir():
             send(client, run_id, Record("artifacts", {"file": str(kept), "folder": ""}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import logging
 import re
 import sys
 import time
@@ -16,25 +15,26 @@ import optuna
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import launch_dir
-from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError, near
+from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.evaluation.leakage import check_leaks
-from tradingbot_exp.experiment import build, identifying_tags, load_data, record_surroundings
+from tradingbot_exp.experiment import build, identifying_tags, record_surroundings
 from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.judgement import judge_study
-from tradingbot_exp.hpo.names import OPTIONS
-from tradingbot_exp.hpo.objectives import check_metrics, check_space, doubtful_directions, objectives_of
+from tradingbot_exp.hpo.objectives import check_metrics, objectives_of
 from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage, storage_reason
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
+from tradingbot_exp.hpo.study_checks import check_study
+from tradingbot_exp.job_data import load_data
 from tradingbot_exp.tracking.batch import send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.openings import tell_of_openings
 from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
-from tradingbot_exp.tracking.store import sqlite_path, wrapped
+from tradingbot_exp.tracking.store import wrapped
 from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.hpo.display import StudyDisplay
     from tradingbot_exp.hpo.space import SearchSpace
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
-
-log = logging.getLogger(__name__)
 
 SHOWN_TRIALS = 5
 # Of a study's name in that of its folder: file systems take 255 bytes, and a letter may have four.
@@ -110,7 +108,7 @@ class StudySession:
         self, config: Config, space: SearchSpace, organizer: ExperimentOrganizer, overrides: Sequence[str] = ()
     ) -> None:
         self.config, self.space, self.organizer, self.overrides = config, space, organizer, list(overrides)
-        _check(config, space)
+        check_study(config, space)
         data = load_data(config)
         check_metrics(config, data)
         self.definition = define(config, space.describe(), data.fingerprint)
@@ -349,55 +347,3 @@ def _free_folder(name: str) -> str:
     short = re.sub(r'[/\\:*?"<>|]', "_", name)[:FOLDER_LETTERS].strip(". ") or "study"
     candidates = (short, *(f"{short}.{number}" for number in range(2, 10_000)))
     return next(candidate for candidate in candidates if not (taken / candidate).exists())
-
-
-def _same_database(first: str | None, second: str) -> bool:
-    """Tell whether two addresses mean one database, however they are written."""
-    if not first:
-        return False
-    paths = [sqlite_path(address) for address in (first, second)]
-    if paths[0] is not None and paths[1] is not None:
-        return (launch_dir() / paths[0]).resolve() == (launch_dir() / paths[1]).resolve()
-    return first == second
-
-
-def _check_options(config: Config, space: SearchSpace) -> None:
-    """Refuse to search an option of the user's own model that the configuration does not have."""
-    for name, parameter in space.parameters.items():
-        option = name.removeprefix(OPTIONS)
-        if name.startswith(OPTIONS) and option not in config.model.options:
-            there = ", ".join(config.model.options) or "none"
-            raise ConfigError(
-                f"{parameter.label}: model.options has no '{option}'; it has: {there}. Give it a value first, with "
-                f"+{name}=VALUE or in the model's file.{near(option, config.model.options)}"
-            )
-
-
-def _check_registration(config: Config) -> None:
-    """Refuse to register a winner that there will not be."""
-    name, hpo = config.tracking.register, config.hpo
-    if name is not None and hpo.keep == "none":
-        raise ConfigError(f"tracking.register={name} needs the winner's model, which hpo.keep=none does not keep.")
-    if name is not None and len(objectives_of(hpo)) > 1:
-        raise ConfigError(f"tracking.register={name} registers one winner, and hpo.metric names {len(hpo.metric)}.")
-
-
-def _check(config: Config, space: SearchSpace) -> None:
-    hpo = config.hpo
-    if _same_database(hpo.storage, config.tracking.uri):
-        raise ConfigError(
-            f"hpo.storage and tracking.uri are both {redact(config.tracking.uri)}: Optuna and MLflow need a database "
-            "each. Leave hpo.storage out for a local file, or name another database."
-        )
-    for doubt in doubtful_directions(hpo):
-        log.warning("%s", doubt)
-    check_space(config, space)
-    _check_options(config, space)
-    _check_registration(config)
-    several = len(objectives_of(hpo)) > 1
-    if several and hpo.pruner != "none":
-        raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")
-    if several and hpo.sampler == "cmaes":
-        raise ConfigError("hpo.sampler=cmaes works on one objective. For several, take nsgaii or tpe.")
-    if hpo.sampler == "grid":
-        space.grid()

@@ -32,7 +32,7 @@ def replay(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Check the data, train, and give every metric at every step, tags, environment and packages."""
     from tradingbot_exp import ConfigurationManager, ExperimentOrganizer
     from tradingbot_exp.errors import TrainingError
-    from tradingbot_exp.experiment import load_data
+    from tradingbot_exp.job_data import load_data
 
     config = ConfigurationManager(folder / "config.yaml").get_config()
     config.training.progress = "off"
