@@ -31,11 +31,14 @@ class Fitting:
         Gets the losses of each epoch.
     on_epoch : callable, optional
         See `tradingbot_exp.training.train_model`.
+    recorded : bool
+        Whether the job's run is to say how it was trained.
     """
 
     job: Job
     logger: Any
     on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None
+    recorded: bool = True
 
 
 def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
@@ -120,7 +123,8 @@ def fit_all(
             ended = [error] * len(stack)
         for position, found in zip(stack, ended, strict=True):
             outcomes[position] = found if isinstance(found, Exception) else [found]
-    _say(alone, len(fittings))
+    if any(fitting.recorded for fitting in fittings):
+        _say(alone, len(fittings))
     for position in alone:
         fitting = fittings[position]
         try:
@@ -161,10 +165,11 @@ def _fit_stack(fittings: Sequence[Fitting], after_epoch: Callable[[], object]) -
     members = []
     for fitting in fittings:
         job, training = fitting.job, fitting.job.config.training
-        # The seeds of a trial are several models of one run.
-        places = [str(place) for place, other in enumerate(fittings) if other.job.run is job.run]
-        job.run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
-        job.run.delivery.training_started()
+        if fitting.recorded:
+            # The seeds of a trial are several models of one run.
+            places = [str(place) for place, other in enumerate(fittings) if other.job.run is job.run]
+            job.run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
+            job.run.delivery.training_started()
         numbers = (training.learning_rate, training.weight_decay, training.momentum)
         members.append(
             Member(

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.hpo.objectives import objectives_of
-from tradingbot_exp.hpo.silent import silent_values, with_values
-from tradingbot_exp.hpo.trial import Pruned
+from tradingbot_exp.hpo.silent import silent_seeds, with_values
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -49,16 +48,14 @@ def reseed(session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any
     seeds = [(config.seed + hpo.repeats + shift) % 2**32 for shift in range(hpo.reseeds)]
     values: list[float] = []
     failed: list[int] = []
-    for seed in seeds:
-        try:
-            found = silent_values(replace(config, seed=seed), session.parent)
-        except TradingBotError as error:
-            log.warning("the winner with the seed %d: %s", seed, error)
-            found = [math.nan]
-        if isinstance(found, Pruned) or not math.isfinite(found[0]):
+    for seed, found in zip(seeds, silent_seeds(config, seeds, session.parent), strict=True):
+        if isinstance(found, TradingBotError):
+            log.warning("the winner with the seed %d: %s", seed, found)
             failed.append(seed)
+        elif math.isfinite(found):
+            values.append(float(found))
         else:
-            values.append(float(found[0]))
+            failed.append(seed)
     return {
         "metric": objective.metric,
         "trial": winner.number,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.experiment import build, fit_folds
 from tradingbot_exp.hpo.job import Pruning, mean_of
 from tradingbot_exp.hpo.trial import Pruned
 from tradingbot_exp.outcome import evaluate, objectives
+from tradingbot_exp.stacking import Fitting, fit_all
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -64,6 +66,28 @@ def silent_values(
             return pruning.at
         results.append(evaluate(job, histories).objective)
     return objectives(config, mean_of(results))
+
+
+def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[float | TradingBotError]:
+    """Do the same with each of some seeds, all at once where their models can be stacked.
+
+    Returns
+    -------
+    list of (float or TradingBotError)
+        The value of the first metric of `hpo.metric`, NaN if it is not defined, or why there is none.
+    """
+    config = replace(config, training=replace(config.training, progress="off"))
+    jobs = [build(replace(config, seed=seed), run) for seed in seeds]
+    outcomes = fit_all([Fitting(job, _Nowhere(), recorded=False) for job in jobs])
+    values: list[float | TradingBotError] = []
+    for job, outcome in zip(jobs, outcomes, strict=True):
+        if isinstance(outcome, TradingBotError):
+            values.append(outcome)
+        elif isinstance(outcome, Exception):
+            raise outcome
+        else:
+            values.append(objectives(config, evaluate(job, outcome).objective)[0])
+    return values
 
 
 class _Nowhere:

@@ -32,7 +32,7 @@ from tradingbot_exp.training.lean import Step, lean_step
 from tradingbot_exp.training.optim import loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.stack import Stack, shape_of
-from tradingbot_exp.training.threads import Threads
+from tradingbot_exp.training.threads import Threads, sharing
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Forward = Callable[[Tensor], Tensor]
@@ -143,11 +143,11 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     )
     rng = SeededRng(seed, place)
     known = [p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter)]
-    threads = Threads(sum(known), batch_size)
+    threads = Threads.of(1, sum(known), batch_size).shared
     if keeper is not None and keeper.state is not None:
         put_state(keeper.state, model, optimizer, course, rng)
     while course.goes_on:
-        with rng, torch.enable_grad(), threads.of() if place.type == "cpu" else nullcontext():
+        with rng, torch.enable_grad(), sharing(threads) if place.type == "cpu" else nullcontext():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
             losses = None

@@ -2,7 +2,8 @@
 
 A small network's time goes into the calls, not into the arithmetic; here one call serves all models. Each
 parameter is kept once for all models, with the model as its first axis, and all of them lie in one flat buffer,
-so that an optimizer's step is half a dozen calls however many layers there are. What is computed for one model does
+so that an optimizer's step is half a dozen calls however many layers there are. A weight lies there with its longer
+side in rows, since products whose rows are short take several times as long. What is computed for one model does
 not depend on how many others there are, to the last bit as far as torch's batched products and activations keep to
 that: seen with MKL where each layer's row fills 16 bytes, the output aside.
 """
@@ -10,7 +11,7 @@ that: seen with MKL where each layer's row fills 16 bytes, the output aside.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,6 @@ from torch import Tensor, nn
 from tradingbot_exp.training.inputs import BLOCK, Data
 from tradingbot_exp.training.lean import LOSSES, Activation, Layer, read_layers
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
-from tradingbot_exp.training.threads import Threads
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
@@ -108,14 +108,15 @@ class Stack:
         self._optimizers, self._clips = list(optimizers), list(clips)
         self._loss, self._batch_size = loss, batch_size
         parameters = [_parameters(layers) for layers in self._layers]
-        self._threads = Threads(sum(p.numel() for p in parameters[0]), batch_size)
-        self._sizes = [p.shape for p in parameters[0]]
+        self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
+        # As they lie in the buffers.
+        self._sizes = [_turn(p.detach(), turned).shape for p, turned in zip(parameters[0], self._turned, strict=True)]
         self.rule, self._steps = read_rule(self._optimizers[0], parameters[0]) or (Rule(), 0)
-        theta = _flat(parameters)
+        theta = self._flatten(parameters)
         slots = [torch.zeros_like(theta) for _ in self.rule.slots]
         if self._steps:
             pairs = list(zip(optimizers, parameters, strict=True))
-            slots = [_flat([[by.state[p][name] for p in own] for by, own in pairs]) for name in self.rule.slots]
+            slots = [self._flatten([[by.state[p][name] for p in own] for by, own in pairs]) for name in self.rule.slots]
         self._arrange(theta, slots)
 
     def __len__(self) -> int:
@@ -147,23 +148,16 @@ class Stack:
         steps = max(1, BLOCK // (models * size * data.X[0].numel()))
         rest = orders[:, whole * size :].reshape(1, -1)
         blocks = [block for block in [*batches.split(steps), rest] if block.numel()]  # type: ignore[no-untyped-call]
-        with self._threads.epoch(models) as after_batch:
-            losses = torch.cat([self._block(data, block, generators, after_batch) for block in blocks])
+        losses = torch.cat([self._block(data, block, generators) for block in blocks])
         return [float(total) / rows for total in losses.t().contiguous().sum(1)]
 
-    def _block(
-        self,
-        data: Data,
-        block: Tensor,
-        generators: Sequence[torch.Generator | None],
-        after_batch: Callable[[], None],
-    ) -> Tensor:
+    def _block(self, data: Data, block: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
         """Train on some batches, of shape (batches, K · size); give each one's sum of losses over its samples."""
         models, index = len(self), block.reshape(-1)
         size = block.shape[1] // models
         X = data.X.index_select(0, index).view(len(block), models, size, -1)
         y = data.y.index_select(0, index).view(len(block), models, size, -1)
-        out = torch.empty((len(block), models, size, self._sizes[-1][0]), dtype=self._flat.theta.dtype)
+        out = torch.empty((len(block), models, size, self._views[-1][0].shape[1]), dtype=self._flat.theta.dtype)
         work = self._work(size)
         for x_batch, y_batch, out_batch in zip(X.unbind(), y.unbind(), out.unbind(), strict=True):
             self._gradients(x_batch, y_batch, out_batch, work, generators)
@@ -171,7 +165,6 @@ class Stack:
                 self._clip(self._limits)
             self._steps += 1
             self.rule.step(self._flat, self._rates, self._decays, self._steps)
-            after_batch()
         losses: Tensor = LOSSES[self._loss][0](out, y, reduction="none").flatten(2).mean(2)
         return losses.double() * size  # (batches, K)
 
@@ -204,7 +197,10 @@ class Stack:
                 d = d.mul_(noise)
             if act is not None:
                 d = act.backward(d, z, a) if act.backward_ is None else act.backward_(d, z, a)
-            torch.bmm(d.transpose(1, 2), inputs[number], out=weight_grad)
+            if weight_grad.is_contiguous():
+                torch.bmm(d.transpose(1, 2), inputs[number], out=weight_grad)
+            else:
+                torch.bmm(inputs[number].transpose(1, 2), d, out=weight_grad.transpose(1, 2))
             if bias_grad is not None:
                 torch.sum(d, 1, out=bias_grad)
             if number:
@@ -229,41 +225,40 @@ class Stack:
     @torch.no_grad()
     def validate(self, data: Data) -> list[float]:
         """Give each model's mean loss over the validation set, without dropout."""
-        widest = max(*(size[0] for size in self._sizes), data.X_val[0].numel())
+        widest = max(*(weight.shape[1] for weight, *_ in self._views), data.X_val[0].numel())
         totals = torch.zeros(len(self), dtype=torch.float64)
         rows = max(1, min(ROWS, BLOCK // widest))
-        with self._threads.of(len(self)):
-            for start in range(0, len(data.X_val), rows):
-                X, y = data.X_val[start : start + rows].flatten(1), data.y_val[start : start + rows].flatten(1)
-                h = X.expand(len(self), -1, -1)
-                for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
-                    h = _forward(h, weight, bias)
-                    if act is not None:
-                        h = act.forward(h) if act.forward_ is None else act.forward_(h)
-                losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
-                totals += losses.double() * len(y)
+        for start in range(0, len(data.X_val), rows):
+            X, y = data.X_val[start : start + rows].flatten(1), data.y_val[start : start + rows].flatten(1)
+            h = X.expand(len(self), -1, -1)
+            for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
+                h = _forward(h, weight, bias)
+                if act is not None:
+                    h = act.forward(h) if act.forward_ is None else act.forward_(h)
+            losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
+            totals += losses.double() * len(y)
         return [float(total) / len(data.X_val) for total in totals]
 
     def weights(self, position: int) -> list[Tensor]:
         """Copy the parameters of one model, in their order."""
-        return [view[position].clone() for view in _views(self._flat.theta, len(self), self._sizes)]
+        return [view[position].clone(memory_format=torch.contiguous_format) for view in self._upright(self._flat.theta)]
 
     @torch.no_grad()
     def write_back(self, position: int) -> None:
         """Put parameters, last gradients and the optimizer's state of one model into it and its optimizer."""
         parameters = _parameters(self._layers[position])
         buffers = [self._flat.theta, self._flat.grad, *self._flat.slots]
-        columns = [_views(buffer, len(self), self._sizes) for buffer in buffers]
+        columns = [self._upright(buffer) for buffer in buffers]
         state = self._optimizers[position].state
         for number, parameter in enumerate(parameters):
             value, grad, *slots = (column[number][position] for column in columns)
             parameter.copy_(value)
-            parameter.grad = grad.clone()
+            parameter.grad = grad.clone(memory_format=torch.contiguous_format)
             for name, slot in zip(self.rule.slots, slots, strict=True):
                 if state[parameter].get(name) is not None:
                     state[parameter][name].copy_(slot)
                 else:
-                    state[parameter][name] = slot.clone()
+                    state[parameter][name] = slot.clone(memory_format=torch.contiguous_format)
             if self.rule.counts:
                 state[parameter]["step"] = torch.tensor(float(self._steps))
 
@@ -282,7 +277,7 @@ class Stack:
     def _arrange(self, theta: Tensor, slots: list[Tensor]) -> None:
         """Lay views over the flat buffers, and memory for the work out."""
         self._flat = Flat(theta, torch.zeros_like(theta), slots, torch.empty_like(theta))
-        thetas, grads = (iter(_views(buffer, len(self), self._sizes)) for buffer in self._flat[:2])
+        thetas, grads = (iter(self._upright(buffer)) for buffer in self._flat[:2])
         first = self._layers[0]
         # A layer's weight (K, out, in), bias (K, 1, out), and their gradients (K, out, in) and (K, out).
         self._views: list[tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = []
@@ -298,6 +293,20 @@ class Stack:
         self._decays: Tensor | None = None
         self._set_at: list[tuple[float, float]] = []
         self._memory: dict[int, _Work] = {}
+
+    def _flatten(self, tensors: Sequence[Sequence[Any]]) -> Tensor:
+        """Lay the models' tensors, K lists of P, into one flat buffer: all models' first tensors, then their second."""
+        columns = zip(*tensors, strict=True)
+        same = [
+            torch.stack([_turn(own.detach(), turned) for own in column])
+            for column, turned in zip(columns, self._turned, strict=True)
+        ]
+        return torch.cat([column.reshape(-1) for column in same])
+
+    def _upright(self, buffer: Tensor) -> list[Tensor]:
+        """Cut a flat buffer into tensors of shape (K, …), one a parameter, with its own shape."""
+        views = _views(buffer, len(self), self._sizes)
+        return [_turn(view, turned) for view, turned in zip(views, self._turned, strict=True)]
 
     def _set_rates(self) -> None:
         """Read learning rates and weight decays, as tensors of the parameters' size."""
@@ -352,12 +361,11 @@ def _backward(d: Tensor, weight: Tensor, out: Tensor) -> Tensor:
     return torch.bmm(d, weight, out=out)
 
 
-def _flat(tensors: Sequence[Sequence[Any]]) -> Tensor:
-    """Lay the K models' tensors, K lists of P, into one flat buffer: all models' first tensors, then their second."""
-    return torch.cat([torch.stack([own.detach() for own in same]).reshape(-1) for same in zip(*tensors, strict=True)])
+def _turn(tensor: Tensor, turned: bool) -> Tensor:
+    return tensor.transpose(-1, -2) if turned else tensor
 
 
 def _views(buffer: Tensor, models: int, sizes: Sequence[torch.Size]) -> list[Tensor]:
-    """Cut what `_flat` made into tensors of shape (K, …), one a parameter."""
+    """Cut a flat buffer into tensors of shape (K, …), one a parameter, as they lie there."""
     parts = buffer.split([models * size.numel() for size in sizes])  # type: ignore[no-untyped-call]
     return [part.view(models, *size) for part, size in zip(parts, sizes, strict=True)]

@@ -8,7 +8,9 @@ the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,6 +25,7 @@ from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match
 from tradingbot_exp.training.optim import make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.stack import Stack, shape_of
+from tradingbot_exp.training.threads import Threads, sharing
 
 CPU = torch.device("cpu")
 
@@ -99,62 +102,79 @@ def train_stack(
     if loss == "bce":
         check_targets_are_shares(data)
     make_loss(loss)  # refuses an unknown name
-    training = _Training(members, data, loss, batch_size)
-    while training.at_work:
-        if before_epoch is not None:
-            before_epoch(training.at_work)
-        training.epoch()
+    threads = Threads.of(len(members), sum(p.numel() for p in members[0].model.parameters()), batch_size)
+    cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
+    parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
+    # A thread has a number of its own of those that share its operations.
+    pool = ThreadPoolExecutor(threads.parts, initializer=torch.set_num_threads, initargs=(threads.shared,))
+    with pool:
+        while going := [part for part in parts if part.at_work]:
+            if before_epoch is not None:
+                before_epoch([position for part in going for position in part.at_work])
+            with sharing(threads.shared):
+                ended = list((map if len(going) == 1 else pool.map)(_Part.train, going))
+            for part, losses in zip(going, ended, strict=True):
+                part.settle(losses)
     for member in members:
         member.model.eval()
-    return training.outcomes
+    return [part.outcomes[position] for part in parts for position in part.positions]
 
 
-class _Training:
-    """The stack, and each member's course through it."""
+class _Part:
+    """Members that are one stack, and each one's course through it; `train` is for a thread of its own.
 
-    def __init__(self, members: Sequence[Member], data: Data, loss: str, batch_size: int) -> None:
-        self._members, self._data = members, data
-        self.outcomes: list[Any] = [None] * len(members)
+    Its members are known by their positions among all.
+    """
+
+    def __init__(
+        self, members: Sequence[Member], positions: Sequence[int], data: Data, loss: str, batch_size: int
+    ) -> None:
+        self._members, self.positions, self._data = members, positions, data
+        self.outcomes: dict[int, History | Exception] = {}
         # Positions of the members still in training, in the order in which the stack has them.
-        self.at_work = list(range(len(members)))
+        self.at_work = list(positions)
+        own = [members[position] for position in positions]
         self._stack = Stack(
-            [member.model for member in members],
-            [member.optimizer for member in members],
+            [member.model for member in own],
+            [member.optimizer for member in own],
             loss,
             batch_size,
-            [member.gradient_clip for member in members],
+            [member.gradient_clip for member in own],
         )
-        self._generators = [torch.Generator().manual_seed(member.seed) for member in members]
-        self._courses = [
-            Course(
-                member.optimizer,
-                member.epochs,
-                scheduler=member.scheduler,
-                early_stopping=member.early_stopping,
-                logger=member.logger,
-                on_epoch=member.on_epoch,
+        self._generators = {position: torch.Generator().manual_seed(members[position].seed) for position in positions}
+        self._courses = {
+            position: Course(
+                members[position].optimizer,
+                members[position].epochs,
+                scheduler=members[position].scheduler,
+                early_stopping=members[position].early_stopping,
+                logger=members[position].logger,
+                on_epoch=members[position].on_epoch,
                 weights=lambda position=position: self._weights(position),  # type: ignore[misc]
             )
-            for position, member in enumerate(members)
-        ]
+            for position in positions
+        }
 
-    def epoch(self) -> None:
-        """Train all that are at work for an epoch; let go of those whose last it was."""
+    def train(self) -> list[tuple[float, float]]:
+        """Train all that are at work for an epoch; give each one's losses on the two sets."""
         generators = [self._generators[position] for position in self.at_work]
         rows = len(self._data.X)
         orders = torch.stack([torch.randperm(rows, generator=generator) for generator in generators])
         train_losses = self._stack.epoch(self._data, orders, generators)
-        val_losses = self._stack.validate(self._data)
-        for position, train_loss, val_loss in zip(self.at_work, train_losses, val_losses, strict=True):
+        return list(zip(train_losses, self._stack.validate(self._data), strict=True))
+
+    def settle(self, losses: Sequence[tuple[float, float]]) -> None:
+        """Tell each member's course what `train` gave; let go of those whose last epoch it was."""
+        for position, both in zip(self.at_work, losses, strict=True):
             course = self._courses[position]
             try:
-                course.after_epoch(train_loss, val_loss)
+                course.after_epoch(*both)
             except Exception as error:
                 self._leave(position, error)
             else:
                 if not course.goes_on:
                     self._leave(position, course.history)
-        staying = [place for place, position in enumerate(self.at_work) if self.outcomes[position] is None]
+        staying = [place for place, position in enumerate(self.at_work) if position not in self.outcomes]
         if 0 < len(staying) < len(self.at_work):
             self._stack.keep(staying)
         self.at_work = [self.at_work[place] for place in staying]

@@ -249,7 +249,7 @@ def test_a_verdict_is_recorded_before_other_seeds_that_may_be_interrupted(
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reseeding, "silent_values", interrupted)
+    monkeypatch.setattr(reseeding, "silent_seeds", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study(config)
     client = MlflowClient(config.tracking.uri)

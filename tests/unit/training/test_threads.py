@@ -1,8 +1,7 @@
-"""The number of threads: what the work is worth, the same bits whatever it is, and one where several are slow."""
+"""The number of threads: what the work is worth, and the same bits whatever it is."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,7 @@ from torch import nn
 
 from tradingbot_exp.training import make_optimizer, train_model
 from tradingbot_exp.training.stacked import Member, train_stack
-from tradingbot_exp.training.threads import MODELS, PAUSE, WORTH, Threads
+from tradingbot_exp.training.threads import WORTH, Threads
 
 
 @pytest.fixture(autouse=True)
@@ -25,39 +24,25 @@ def four() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "models", "expected"),
-    [(3000, 1, 1), (3000, 2 * MODELS - 1, 1), (3000, 2 * MODELS, 2), (3000, 1000, 4), (WORTH // 32, 1, 4)],
+    ("models", "work", "expected"),
+    [
+        (1, 100_000, (1, 1)),
+        (2 * WORTH // 100_000 - 1, 100_000, (1, 1)),
+        (2 * WORTH // 100_000, 100_000, (2, 1)),
+        (1000, 100_000, (4, 1)),
+        (1, WORTH, (1, 4)),
+        (2, WORTH, (2, 2)),
+        (3, WORTH, (3, 1)),
+        (5, WORTH, (4, 1)),
+    ],
 )
-def test_small_models_have_a_thread_for_so_many_and_large_ones_have_all(
-    parameters: int, models: int, expected: int
+def test_small_models_share_a_thread_and_large_ones_share_all(
+    models: int, work: int, expected: tuple[int, int]
 ) -> None:
-    with Threads(parameters, 32).of(models) as several:
-        assert several == torch.get_num_threads() == expected
+    assert Threads.of(models, work // 32, 32) == expected
     torch.set_num_threads(1)
-    with Threads(parameters, 32).of(models) as several:
-        assert several == 1
+    assert Threads.of(models, work // 32, 32) == (1, 1)
     torch.set_num_threads(4)
-
-
-def epoch(threads: Threads, seconds: float) -> list[int]:
-    """Give the number of threads after each of six batches that take so long."""
-    found = []
-    with threads.epoch(2 * MODELS) as after_batch:
-        for _ in range(6):
-            time.sleep(seconds)
-            after_batch()
-            found.append(torch.get_num_threads())
-    return found
-
-
-def test_several_threads_are_given_up_where_they_are_slower_and_tried_again_later() -> None:
-    threads = Threads(3000, 32)
-    assert epoch(threads, 0.01) == [1] * 6  # to know what one takes
-    assert epoch(threads, 0.0) == [2] * 6
-    assert epoch(threads, 0.1) == [2, 2, 2, 1, 1, 1]
-    assert [epoch(threads, 0.0) for _ in range(PAUSE)] == [[1] * 6] * PAUSE
-    assert epoch(threads, 0.1)[0] == 2
-    assert [epoch(threads, 0.0)[0] for _ in range(2 * PAUSE + 1)] == [1] * 2 * PAUSE + [2]
 
 
 def trained(threads: int, models: int) -> torch.Tensor:
@@ -78,8 +63,11 @@ def trained(threads: int, models: int) -> torch.Tensor:
 
 
 def test_a_stack_has_the_same_bits_on_any_number_of_threads() -> None:
-    assert torch.equal(trained(1, 2 * MODELS), trained(2, 2 * MODELS))
-    assert torch.equal(trained(1, 4 * MODELS), trained(4, 4 * MODELS))
+    part = WORTH // (2817 * 32) + 1
+    assert Threads.of(2 * part, 2817, 32).parts == 2
+    whole = trained(1, 4 * part)
+    assert torch.equal(whole, trained(2, 4 * part))
+    assert torch.equal(whole, trained(4, 4 * part))
 
 
 def test_a_hook_finds_the_number_of_threads_as_it_was() -> None:
