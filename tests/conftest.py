@@ -56,6 +56,7 @@ def default_run(shared_folder: Path) -> Finished:
         (folder / "out.txt").write_text(done.out)
         (folder / "err.txt").write_text(done.err)
         (folder / "status.txt").write_text(str(done.status))
+        (folder / "stores.txt").write_text(" ".join(file.name for file in folder.glob("mlflow.db*")))
 
     folder = once(shared_folder / "default-run", make)
     texts = [(folder / name).read_text() for name in ("out.txt", "err.txt", "status.txt")]

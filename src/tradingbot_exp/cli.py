@@ -13,6 +13,7 @@ from tradingbot_exp.commands.predict import DESCRIPTION
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.failure import in_one_line
+from tradingbot_exp.memory import collect_seldom
 
 _RUN = "id, the first letters of one, latest, or models:/NAME@champion"
 _REPORTS = (
@@ -25,6 +26,7 @@ _STORE = "else MLFLOW_TRACKING_URI, else mlflow.db in this directory"
 
 def main() -> None:
     """Run the command line; end the process with status 0, 1 (an error, or something left to mend) or 2 (usage)."""
+    collect_seldom()
     sys.exit(run(sys.argv[1:]))
 
 

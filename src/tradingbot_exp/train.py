@@ -28,6 +28,7 @@ from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
 from tradingbot_exp.failure import in_one_line
+from tradingbot_exp.memory import collect_seldom
 
 if TYPE_CHECKING:
     from tradingbot_exp.loaded_run import LoadedRun
@@ -58,6 +59,7 @@ def job(config: DictConfig) -> object:
 
 def main() -> None:
     """Run the command line; end the process with status 0, 1 (an error) or 128 + signal (interrupted)."""
+    collect_seldom()
     status = run(sys.argv[1:])
     interrupt.uninstall()
     sys.exit(status)

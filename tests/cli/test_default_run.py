@@ -191,3 +191,7 @@ def test_a_plain_mlflow_ui_shows_the_run(
     page = f"{base}/get-artifact?path=plots/training_history.html&run_uuid={run.info.run_id}"
     with urllib.request.urlopen(page, timeout=30) as answer:
         assert b"DecompressionStream" in answer.read()
+
+
+def test_it_leaves_a_store_of_one_file_that_can_be_copied(default_run: Finished) -> None:
+    assert (default_run.cwd / "stores.txt").read_text() == "mlflow.db"

@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.resolvers import TRACKING_DATABASE
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.memory import close_databases_at_exit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,6 +75,8 @@ def open_client(uri: str) -> MlflowClient:
     with wrapped(f"The tracking store {redact(uri)} cannot be used"):
         from mlflow import MlflowClient
 
+        if path is not None:
+            close_databases_at_exit()
         with quiet("alembic", "mlflow.store.db.utils", "urllib3.connectionpool", level=logging.ERROR):
             if path is not None and not _has_tables(path):
                 _create_sqlite(path)
