@@ -12,6 +12,7 @@ from torch import nn
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.models._modes import evaluating
 from tradingbot_exp.training.inputs import as_tensor
+from tradingbot_exp.training.threads import PASS_WORTH, sharing
 
 
 def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.float64]:
@@ -45,7 +46,7 @@ def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.floa
         raise TrainingError(f"X has the shape {shape}; it has to be (n, F) or (n, L, F), and not empty.")
     forecast: NDArray[np.float64] = np.empty(0)
     try:
-        with evaluating(model):
+        with evaluating(model), sharing(_threads(model, inputs[:batch_size])):
             for start in range(0, len(inputs), batch_size):
                 out = model(inputs[start : start + batch_size])
                 if start == 0:  # many small arrays would sit in freed windows' memory and keep it
@@ -54,3 +55,9 @@ def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.floa
     except (RuntimeError, ValueError, IndexError) as error:
         raise TrainingError(f"The model cannot take X of shape {tuple(inputs.shape)}: {error}") from error
     return forecast[:, 0] if forecast.shape[1:] == (1,) else forecast
+
+
+def _threads(model: nn.Module, batch: torch.Tensor) -> int:
+    """Give how many threads share a pass; on busy cores a small one would take ten times as long on several."""
+    work = sum(p.numel() for p in model.parameters()) * batch[..., 0].numel()
+    return torch.get_num_threads() if work >= PASS_WORTH else 1

@@ -17,6 +17,8 @@ import torch
 # Parameters times samples of a batch, of all models of a part, from which it is worth a thread. One model: two threads
 # that share operations take 1/1.3 of the time of one. Parts of 24 networks 10-64-32-1: two threads take 1/1.4.
 WORTH = 2_000_000
+# Parameters times rows of one forward pass, from which it is worth all threads: two milliseconds of one.
+PASS_WORTH = 100_000_000
 
 
 class Threads(NamedTuple):

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from tradingbot_exp.training import make_optimizer, train_model
+from tradingbot_exp.training.predict import predict
 from tradingbot_exp.training.stacked import Member, train_stack
-from tradingbot_exp.training.threads import WORTH, Threads
+from tradingbot_exp.training.threads import PASS_WORTH, WORTH, Threads
 
 
 @pytest.fixture(autouse=True)
@@ -83,3 +84,15 @@ def test_a_hook_finds_the_number_of_threads_as_it_was() -> None:
         on_epoch=lambda _epoch, _record: found.append(torch.get_num_threads()),
     )
     assert found == [4, 4]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(3000, 1), (PASS_WORTH // 20_000, 4)])
+def test_only_large_forecasts_are_shared_by_threads(rows: int, expected: int) -> None:
+    class Watched(nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            found.append(torch.get_num_threads())
+            return super().forward(x)
+
+    found: list[int] = []
+    predict(Watched(200, 100, bias=False), torch.zeros(rows, 200), batch_size=rows)
+    assert found == [expected]
