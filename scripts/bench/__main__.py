@@ -22,6 +22,7 @@ import time
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import parts
 from common import LEARNING_RATE, WEIGHT_DECAY, Task
@@ -139,7 +140,7 @@ def measure(rounds: int, trials: int, epochs: int, folder: Path) -> dict[str, di
     return found
 
 
-def alone(rounds: int, trials: int, epochs: int, folder: Path, quick: bool) -> list[dict[str, object]]:
+def alone(rounds: int, trials: int, epochs: int, folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Measure what no peer is needed for: see ``parts.py``."""
     costs, growths = [], []
     for number in range(rounds):
@@ -166,9 +167,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, object]]:
+def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
     """Give medians, and the ratios of each round to ours."""
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     for kind, sides in found.items():
         ours = sides[OURS[kind]]
         for side, took in sides.items():
@@ -178,23 +179,46 @@ def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, object]]:
     return rows
 
 
-def write_page(rows: list[dict[str, object]], title: str, path: Path) -> None:
-    """Draw the medians as bars."""
+def write_page(rows: list[dict[str, Any]], single: list[dict[str, Any]], title: str, path: Path) -> None:
+    """Draw the medians as bars, ours in another colour, over a table of what no peer is measured against."""
     import plotly.graph_objects as go
 
     from tradingbot_exp.reporting.html import write_figure
-    from tradingbot_exp.reporting.style import new_figure
+    from tradingbot_exp.reporting.style import ACTUAL, FORECAST, new_figure
 
     fig: go.Figure = new_figure("How long each side takes", title)
     fig.add_bar(
         y=[f"{row['kind']}: {row['side']}" for row in rows],
         x=[row["seconds"] for row in rows],
         orientation="h",
-        text=[f"{row['seconds']:.1f} s, {row['ratio']['median']:.1f}×" for row in rows],  # type: ignore[index]
+        textposition="outside",
+        cliponaxis=False,
+        marker_color=[FORECAST if row["side"] in OURS.values() else ACTUAL for row in rows],
+        text=[f"{row['seconds']:.1f} s, {spread(row['ratio'])}" for row in rows],
     )
-    fig.update_xaxes(title_text="seconds, whole command (log scale)", type="log")
-    fig.update_yaxes(autorange="reversed")
+    fig.add_table(
+        domain={"y": [0.0, 0.36]},
+        columnwidth=[5, 1, 3],
+        header={"values": ["Ours alone", "median", "range"], "align": "left"},
+        cells={
+            "values": [
+                [row["what"] for row in single],
+                [f"{row['median']:.2f} {row['unit']}" for row in single],
+                [f"{row['low']:.2f} to {row['high']:.2f}{parts.tested(row)}" for row in single],
+            ],
+            "align": "left",
+            "height": 26,
+        },
+    )
+    fig.update_xaxes(title_text="seconds, whole command")
+    fig.update_yaxes(autorange="reversed", domain=[0.5, 1.0])
+    fig.update_layout(height=1000, margin_r=140)
     write_figure(fig, path, "Benchmark")
+
+
+def spread(ratio: dict[str, float]) -> str:
+    """Write a ratio for a reader."""
+    return f"{ratio['median']:.1f}× [{ratio['low']:.1f}, {ratio['high']:.1f}]"
 
 
 def main() -> None:
@@ -212,18 +236,16 @@ def main() -> None:
         rows = table(measure(rounds, trials, options.epochs, Path(scratch)))
     machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
     versions = {name: version(name) for name in PACKAGES}
-    title = f"{trials} trials of {options.epochs} epochs, {rounds} round(s); {machine}"
+    title = f"{trials} trials of {options.epochs} epochs, {rounds} round(s); {machine}; {time.strftime('%Y-%m-%d')}"
     say(f"\n{title}\n{', '.join(f'{name} {number}' for name, number in versions.items())}")
     for row in rows:
-        ratio: dict[str, float] = row["ratio"]  # type: ignore[assignment]
-        spread = f"{ratio['median']:6.1f} times ours [{ratio['low']:.1f}, {ratio['high']:.1f}]"
-        say(f"  {row['kind']:<15}{row['side']:<26}{row['seconds']:8.1f} s  {spread}")
+        say(f"  {row['kind']:<15}{row['side']:<26}{row['seconds']:8.1f} s  {spread(row['ratio'])}")
     say("\n".join(map(parts.text, single)))
     reports = Path("reports")
     reports.mkdir(exist_ok=True)
     described = {"title": title, "versions": versions, "date": time.strftime("%Y-%m-%d"), "rows": rows, "alone": single}
     (reports / "bench.json").write_text(json.dumps(described, indent=2) + "\n")
-    write_page(rows, title, reports / "bench.html")
+    write_page(rows, single, title, reports / "bench.html")
     say("written: reports/bench.json, reports/bench.html")
 
 

@@ -96,5 +96,9 @@ def described(what: str, found: Sequence[float], unit: str) -> dict[str, Any]:
 def text(row: dict[str, Any]) -> str:
     """Write a row for a reader."""
     unit = f" {row['unit']}" if row["unit"] else ""
-    tests = f"; p {row['p']:.2f} (t), {row['p_wilcoxon']:.2f} (Wilcoxon)" if "p" in row else ""
-    return f"  {row['what']}: {row['median']:.2f}{unit} [{row['low']:.2f}, {row['high']:.2f}]{tests}"
+    return f"  {row['what']}: {row['median']:.2f}{unit} [{row['low']:.2f}, {row['high']:.2f}]{tested(row)}"
+
+
+def tested(row: dict[str, Any]) -> str:
+    """Write the p-values of a row that has them."""
+    return f"; p {row['p']:.2f} (t), {row['p_wilcoxon']:.2f} (Wilcoxon)" if "p" in row else ""
