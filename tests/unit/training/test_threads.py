@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from tradingbot_exp.training import make_optimizer, train_model
+from tradingbot_exp.training import History, make_optimizer, train_model
+from tradingbot_exp.training import threads as threads_module
 from tradingbot_exp.training.stacked import Member, train_stack
 from tradingbot_exp.training.threads import WORTH, Threads
 
@@ -83,3 +86,58 @@ def test_a_hook_finds_the_number_of_threads_as_it_was() -> None:
         on_epoch=lambda _epoch, _record: found.append(torch.get_num_threads()),
     )
     assert found == [4, 4]
+
+
+def small(seed: int, epochs: int, **options: Any) -> Member:
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+    return Member(model, make_optimizer("Adam", model.parameters(), 0.01), epochs, seed, **options)
+
+
+def test_members_of_several_parts_leave_as_they_would_leave_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, list[tuple[int, ...]]] = {}
+    callers = set()
+
+    def stop(epoch: int, _record: dict[str, float]) -> bool:
+        callers.add(threading.current_thread())
+        return epoch == 3
+
+    def fail(epoch: int, _record: dict[str, float]) -> None:
+        raise OSError(f"the disk is full in epoch {epoch}")
+
+    def ended(threads: int) -> list[Any]:
+        torch.set_num_threads(threads)
+        members = [
+            *(small(0, 6), small(1, 2), small(2, 6, on_epoch=stop), small(3, 6)),
+            *(small(4, 6, on_epoch=fail), small(5, 4), small(6, 9), small(7, 6, early_stopping=1)),
+        ]
+        X = torch.randn(40, 4, generator=torch.Generator().manual_seed(0))
+        before, y = seen.setdefault(threads, []), X[:, :1].tanh()
+        outcomes = train_stack(members, X, y, X, y, before_epoch=lambda places: before.append(tuple(places)))
+        torch.set_num_threads(4)
+        return [
+            (dict(found), found.stopped_by) if isinstance(found, History) else (type(found), str(found))
+            for found in outcomes
+        ] + [[p.tolist() for p in member.model.parameters()] for member in members]
+
+    monkeypatch.setattr(threads_module, "WORTH", 1)
+    one = ended(1)
+    assert ended(3) == ended(4) == one
+    assert seen[1] == seen[3] == seen[4] and (seen[1][0], seen[1][-1]) == (tuple(range(8)), (6,))
+    assert callers == {threading.main_thread()}
+
+
+def test_what_fails_in_a_thread_of_a_part_ends_all_and_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = [small(seed, 5) for seed in range(4)]
+    before = []
+
+    def spoil(places: object) -> None:
+        before.append(places)
+        if len(before) == 2:
+            members[3].optimizer.param_groups[0]["lr"] = "fast"
+
+    monkeypatch.setattr(threads_module, "WORTH", 1)
+    X, running = torch.randn(40, 4), threading.active_count()
+    with pytest.raises(ValueError, match="fast"):
+        train_stack(members, X, X[:, :1], X, X[:, :1], before_epoch=spoil)
+    assert threading.active_count() == running
