@@ -88,6 +88,16 @@ def test_a_hook_finds_the_number_of_threads_as_it_was() -> None:
     assert found == [4, 4]
 
 
+def test_a_batch_counts_no_more_rows_than_there_are() -> None:
+    found = []
+    model = nn.Linear(3, 1)
+    model.register_forward_hook(lambda module, *_: found.append(torch.get_num_threads()) if module.training else None)
+    X, optimizer = torch.randn(20, 3), make_optimizer("Adam", model.parameters(), 1e-3)
+    for rows in (20, WORTH):
+        train_model(model, *(X, X[:, :1]) * 2, optimizer, None, 1, batch_size=rows)
+    assert found == [1, 1]
+
+
 def small(seed: int, epochs: int, **options: Any) -> Member:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
