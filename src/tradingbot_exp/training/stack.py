@@ -219,6 +219,7 @@ class Stack:
         grads = [grad for _, _, *both in self._views for grad in both if grad is not None]
         norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads], 1)
         scale = (limits / (torch.linalg.vector_norm(norms, dim=1) + 1e-6)).clamp_(max=1.0)
+        scale.masked_fill_(limits == math.inf, 1.0)  # a norm may be infinite, too
         for grad in grads:
             grad.mul_(scale.view(-1, *[1] * (grad.ndim - 1)))
 

@@ -201,6 +201,12 @@ def test_whoever_stops_is_pruned_fails_or_diverges_leaves_without_disturbing_the
     assert [outcomes[n].epochs_run for n in (0, 1, 5)] == [8, 3, 40]
 
 
+def test_a_gradient_too_large_to_be_measured_is_left_alone_where_none_is_clipped(sets: Sets) -> None:
+    large = tuple(values * 1e80 for values in sets)  # the square of a gradient is infinite
+    outcomes = assert_as_alone([member(1), member(2, gradient_clip=1.0)], large)  # type: ignore[arg-type]
+    assert all(isinstance(outcome, History) for outcome in outcomes)
+
+
 def test_a_stack_shrinks_as_models_leave(sets: Sets) -> None:
     at_work: list[int] = []
     members = [member(seed, epochs=seed) for seed in (3, 1, 2)]
