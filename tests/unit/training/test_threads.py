@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -151,3 +153,27 @@ def test_what_fails_in_a_thread_of_a_part_ends_all_and_leaves_no_thread(monkeypa
     with pytest.raises(ValueError, match="fast"):
         train_stack(members, X, X[:, :1], X, X[:, :1], before_epoch=spoil)
     assert threading.active_count() == running
+
+
+def test_a_signal_ends_all_parts_with_their_epoch_and_the_networks_stay_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    members, begun = [small(seed, 1000) for seed in range(4)], []
+    found = [p.tolist() for member in members for p in member.model.parameters()]
+
+    def send_soon(_places: object) -> None:
+        begun.append(threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)))
+        begun[-1].start()
+
+    monkeypatch.setattr(threads_module, "WORTH", 1)
+    X = torch.randn(60_000, 4)  # an epoch takes several times as long as the signal
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_stack(members, X, X[:, :1], X[:9], X[:9, :1], before_epoch=send_soon)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(begun) == 1
+    begun[0].join()
+    assert [p.tolist() for member in members for p in member.model.parameters()] == found
+    assert {thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")} == set()
