@@ -2,8 +2,8 @@
 
 Every side is a whole command in a process of its own, imports included, and runs in turn with the others: the
 same rows, network, search space, epochs and seed, the same things logged into a migrated SQLite store. What the
-sides are is in ``side_*.py``; ours is the command line, with ``hydra/launcher=stacked`` at its default width, which
-costs the search nothing (``make bench-width``). What no peer has to be measured against is in ``parts.py``. Medians,
+sides are is in ``side_*.py``; ours is the command line, with ``hydra/launcher=stacked`` at its default width (what that
+costs the search: ``make bench-width``). What no peer has to be measured against is in ``parts.py``. Medians,
 ratios and their ranges are printed, and written as ``reports/bench.json`` and ``reports/bench.html``.
 """
 
@@ -142,7 +142,7 @@ def measure(rounds: int, trials: int, epochs: int, folder: Path) -> dict[str, di
 
 def alone(rounds: int, trials: int, epochs: int, folder: Path, quick: bool) -> list[dict[str, Any]]:
     """Measure what no peer is needed for: see ``parts.py``."""
-    costs, growths = [], []
+    costs, growths, loops = [], [], []
     for number in range(rounds):
         spent = []
         for times in (1, 10):
@@ -152,10 +152,12 @@ def alone(rounds: int, trials: int, epochs: int, folder: Path, quick: bool) -> l
             spent.append(parts.timed(our_words(STUDY, task), scratch))
         costs.append(1000 * (spent[0]["loop"] - spent[0]["training"]) / trials)
         growths.append(spent[1]["whole"] / spent[0]["whole"] / 10)
+        loops.append(spent[1]["loop"] / spent[0]["loop"] / 10)
         say(f"round {number + 1}: ours alone: {trials} trials {spent[0]}, {10 * trials} trials {spent[1]}")
     return [
         parts.described("a trial beside its training, everything logged", costs, "ms"),
-        parts.described(f"a trial of {10 * trials}, times one of {trials}", growths, ""),
+        parts.described(f"a trial of {10 * trials}, times one of {trials}, whole command", growths, ""),
+        parts.described(f"a trial of {10 * trials}, times one of {trials}, without start and end", loops, ""),
         *parts.loops(2 if quick else 5),
         *parts.values(3 if quick else 10, trials, epochs),
     ]

@@ -6,7 +6,6 @@ import logging
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TradingBotError
@@ -44,7 +43,7 @@ def reseed(session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any
     if not hpo.reseeds:
         return None
     objective, chosen = objectives_of(hpo)[0], float(winner.values[0])
-    config = replace(with_values(config, session.space.decode(winner.params)), hpo=replace(hpo, repeats=1))
+    config = with_values(config, session.space.decode(winner.params))
     seeds = [(config.seed + hpo.repeats + shift) % 2**32 for shift in range(hpo.reseeds)]
     values: list[float] = []
     failed: list[int] = []

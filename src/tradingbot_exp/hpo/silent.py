@@ -69,7 +69,15 @@ def silent_values(
 
 
 def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[float | TradingBotError]:
-    """Do the same with each of some seeds, all at once where their models can be stacked.
+    """Train with each of some seeds, at once where their models can be stacked, and record nothing, as `silent_values`.
+
+    Parameters
+    ----------
+    config : Config
+        Its `hpo.repeats` is not read: each seed is one training.
+    seeds : sequence of int
+    run : TrackedRun
+        Open; nothing is written into it.
 
     Returns
     -------
@@ -81,12 +89,12 @@ def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[
     outcomes = fit_all([Fitting(job, _Nowhere(), recorded=False) for job in jobs])
     values: list[float | TradingBotError] = []
     for job, outcome in zip(jobs, outcomes, strict=True):
-        if isinstance(outcome, TradingBotError):
-            values.append(outcome)
-        elif isinstance(outcome, Exception):
-            raise outcome
-        else:
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
             values.append(objectives(config, evaluate(job, outcome).objective)[0])
+        except TradingBotError as error:
+            values.append(error)
     return values
 
 

@@ -102,9 +102,9 @@ class Verdict:
 def bound_of(engine: str, precision: str) -> float:
     """Give the relative difference that a run made again may have: none, but for a model that was trained in a stack.
 
-    A stack gives the same bits, but for layers of a size that does not fill 16 bytes, and on machines whose matrix
-    products depend on how many there are. The bounds are those of losses after 50 epochs: 5e-3 in float32, where
-    torch's own two forms of Adam differ by 4e-3, and 1e-9 in float64.
+    A stack gives the same bits for many networks, not for all: see `tradingbot_exp.training.stack`. The bounds are
+    those of losses after 50 epochs: 5e-3 in float32, where torch's own two forms of Adam differ by 4e-3, and 1e-9 in
+    float64.
     """
     if engine != "stacked":
         return 0.0

@@ -143,7 +143,7 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     )
     rng = SeededRng(seed, place)
     known = [p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter)]
-    threads = Threads.of(1, sum(known), batch_size).shared
+    threads = Threads.of(1, sum(known), min(batch_size, len(data.X))).shared
     if keeper is not None and keeper.state is not None:
         put_state(keeper.state, model, optimizer, course, rng)
     while course.goes_on:

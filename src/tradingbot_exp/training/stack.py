@@ -4,8 +4,9 @@ A small network's time goes into the calls, not into the arithmetic; here one ca
 parameter is kept once for all models, with the model as its first axis, and all of them lie in one flat buffer,
 so that an optimizer's step is half a dozen calls however many layers there are. A weight lies there with its longer
 side in rows, since products whose rows are short take several times as long. What is computed for one model does
-not depend on how many others there are, to the last bit as far as torch's batched products and activations keep to
-that: seen with MKL where each layer's row fills 16 bytes, the output aside.
+not depend on how many others there are, to the last bit as far as torch's kernels keep to that. On AVX-512 with MKL
+they do for products whose matrices fill whole 16 bytes, ReLU, tanh and their like; GELU, SiLU, ELU and the sigmoid of
+``bce`` compute what is left over after the last whole vector of a tensor, and so of the last model, otherwise.
 """
 
 from __future__ import annotations
@@ -219,6 +220,7 @@ class Stack:
         grads = [grad for _, _, *both in self._views for grad in both if grad is not None]
         norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads], 1)
         scale = (limits / (torch.linalg.vector_norm(norms, dim=1) + 1e-6)).clamp_(max=1.0)
+        scale.masked_fill_(limits == math.inf, 1.0)  # a norm may be infinite, too
         for grad in grads:
             grad.mul_(scale.view(-1, *[1] * (grad.ndim - 1)))
 

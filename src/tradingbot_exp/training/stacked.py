@@ -82,7 +82,8 @@ def train_stack(
     TrainingError
         The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.stack.shape_of`.
     KeyboardInterrupt
-        From a hook; training ends for all, and models keep the weights they had.
+        From a hook, or from a signal once the parts' epoch is over; training ends for all, and models that were still
+        in training keep the weights they had.
     """
     dtype = resolve_precision(precision, CPU)
     for member in members:
@@ -102,7 +103,8 @@ def train_stack(
     if loss == "bce":
         check_targets_are_shares(data)
     make_loss(loss)  # refuses an unknown name
-    threads = Threads.of(len(members), sum(p.numel() for p in members[0].model.parameters()), batch_size)
+    parameters, rows = sum(p.numel() for p in members[0].model.parameters()), min(batch_size, len(data.X))
+    threads = Threads.of(len(members), parameters, rows)
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
     # A thread has a number of its own of those that share its operations.

@@ -36,9 +36,9 @@ class Threads(NamedTuple):
     shared: int
 
     @classmethod
-    def of(cls, models: int, parameters: int, batch_size: int) -> Threads:
-        """Give what `models` are worth, each with so many `parameters`."""
-        found, work = torch.get_num_threads(), parameters * batch_size
+    def of(cls, models: int, parameters: int, rows: int) -> Threads:
+        """Give what `models` are worth, each with so many `parameters` and `rows` in a batch."""
+        found, work = torch.get_num_threads(), parameters * rows
         parts = max(1, min(found, models, models * work // WORTH))
         return cls(parts, found // parts if work >= WORTH else 1)
 

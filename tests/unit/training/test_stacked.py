@@ -41,9 +41,11 @@ def member(
     return Member(model, make_optimizer(name, model.parameters(), lr, decay), options.pop("epochs", 8), seed, **options)
 
 
-def alone(given: Member, sets: Sets, **shared: Any) -> tuple[History | Exception, nn.Module]:
-    """Train a copy of a member by itself."""
+def alone(given: Member, sets: Sets, *, watched: bool = False, **shared: Any) -> tuple[History | Exception, nn.Module]:
+    """Train a copy of a member by itself; where it is watched, autograd and the optimizer itself do the work."""
     model = copy.deepcopy(given.model)
+    if watched:
+        model.register_forward_hook(lambda *_: None)
     group = given.optimizer.param_groups[0]
     optimizer = make_optimizer(type(given.optimizer).__name__, model.parameters(), group["lr"], group["weight_decay"])
     own = {
@@ -90,6 +92,15 @@ STACKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "linear": ([{"model": lambda: LinearModel(5), "lr": 0.1 * n} for n in (1, 2, 3)], {}),
     "two outputs, gelu": ([{"model": lambda: MLP(5, 2, [8, 4], "gelu")}] * 2, {"loss": "huber"}),
     "no bias": ([{"model": lambda: nn.Sequential(nn.Linear(5, 4, bias=False), nn.Tanh(), nn.Linear(4, 1))}] * 2, {}),
+    "one unit": (
+        [
+            {"model": lambda: nn.Sequential(nn.Linear(5, 1), nn.Tanh(), nn.Linear(1, 8), nn.ELU(), nn.Linear(8, 1))}
+            | {"name": "SGD", "lr": 0.1 * n}  # Adam would not see a gradient of another length
+            for n in (1, 2, 3)
+        ],
+        {},
+    ),
+    "wider at the end": ([{"model": lambda: MLP(5, 2, [1]), "name": "AdamW", "decay": 0.1}] * 2, {"batch_size": 37}),
     "mae": ([{}, {"lr": 0.1}], {"loss": "mae"}),
     "bce": ([{}, {"lr": 0.1}], {"loss": "bce"}),
     "one batch": ([{}, {"lr": 0.1}], {"batch_size": 200}),
@@ -123,7 +134,10 @@ def test_each_model_of_a_stack_is_its_twin_trained_alone(
     if members[0].model(sets[0]).shape[1] == 2:
         sets = (sets[0], sets[1].repeat(1, 2), sets[2], sets[3].repeat(1, 2))
     again = copy.deepcopy(members)
+    torchs = [alone(each, sets, watched=True, **shared)[0] for each in members]
     outcomes = assert_as_alone(members, sets, **shared)
+    for one, other in zip(outcomes, torchs, strict=True):
+        np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-10)  # type: ignore[index]
     monkeypatch.setattr("tradingbot_exp.training.stack.BLOCK", 64)  # as if the set were much larger
     for one, other in zip(outcomes, train_stack(again, *sets, **{"precision": "float64", **shared}), strict=True):
         np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-12)
@@ -199,6 +213,12 @@ def test_whoever_stops_is_pruned_fails_or_diverges_leaves_without_disturbing_the
     assert isinstance(outcomes[3], OSError)
     assert (outcomes[1].stopped_by, outcomes[4].stopped_by) == ("hook", "early_stopping")
     assert [outcomes[n].epochs_run for n in (0, 1, 5)] == [8, 3, 40]
+
+
+def test_a_gradient_too_large_to_be_measured_is_left_alone_where_none_is_clipped(sets: Sets) -> None:
+    large = tuple(values * 1e80 for values in sets)  # the square of a gradient is infinite
+    outcomes = assert_as_alone([member(1), member(2, gradient_clip=1.0)], large)  # type: ignore[arg-type]
+    assert all(isinstance(outcome, History) for outcome in outcomes)
 
 
 def test_a_stack_shrinks_as_models_leave(sets: Sets) -> None:
