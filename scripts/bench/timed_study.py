@@ -13,6 +13,7 @@ from typing import Any
 
 from tradingbot_exp import train
 from tradingbot_exp.hpo.study import StudyLoop
+from tradingbot_exp.memory import collect_seldom
 from tradingbot_exp.training import loop, stacked
 
 spent = {"loop": 0.0, "training": 0.0}
@@ -39,6 +40,7 @@ def timed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 StudyLoop.run = timed(StudyLoop.run, "loop")  # type: ignore[method-assign]
 stacked.train_stack = timed(stacked.train_stack, "training")
 loop.train_model = timed(loop.train_model, "training")
+collect_seldom()
 status = train.run(sys.argv[1:])
 print(json.dumps(spent))
 sys.exit(status)
