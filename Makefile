@@ -66,10 +66,10 @@ format: $(STAMP) ## Format the code
 reference: $(STAMP) ## Renew docs/configuration.md after a change of the schemas or of conf/
 	$(BIN)/python scripts/make_reference.py
 
-bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, Ray Tune and Lightning (half an hour)
+bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, Ray Tune and Lightning (20 minutes)
 	@$(BIN)/python scripts/bench $(ARGS)
 
-bench-quick: $(PEERS) ## The same with 12 trials and one round (five minutes)
+bench-quick: $(PEERS) ## The same with 12 trials and one round (three minutes)
 	@$(BIN)/python scripts/bench --quick $(ARGS)
 
 bench-parts: $(STAMP) ## Measure the training loop, tracking, a trial's cost and reports, each by itself
