@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
@@ -138,11 +139,18 @@ def test_one_altered_bar_is_named(altered: Clone, capsys: pytest.CaptureFixture[
     assert status == 1 and "Error: data: the file" in done.err, done.err
 
 
+def command_of(process: psutil.Process) -> str:
+    """Give the command line of a process, empty for one that has just ended."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
 def test_interrupted_it_leaves_neither_worktree_nor_process(clone: Clone) -> None:
     process = start(clone.root, "-m", "tradingbot_exp", "reproduce", clone.run_id, "--verify")
     children: list[psutil.Process] = []
     deadline = time.monotonic() + 120
-    while not any("replay.py" in " ".join(child.cmdline()) for child in children):
+    while not any("replay.py" in command_of(child) for child in children):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
         children = psutil.Process(process.pid).children(recursive=True)
