@@ -32,7 +32,7 @@ from tradingbot_exp.training.lean import Step, lean_step
 from tradingbot_exp.training.optim import loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.stack import Stack, shape_of
-from tradingbot_exp.training.threads import Threads, sharing
+from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 Forward = Callable[[Tensor], Tensor]
@@ -142,8 +142,7 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         weights=lambda: {key: value.detach().clone() for key, value in model.state_dict().items()},
     )
     rng = SeededRng(seed, place)
-    known = [p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter)]
-    threads = Threads.of(1, sum(known), min(batch_size, len(data.X))).shared
+    threads = Threads.of(1, size_of(model), min(batch_size, len(data.X))).shared
     if keeper is not None and keeper.state is not None:
         put_state(keeper.state, model, optimizer, course, rng)
     while course.goes_on:

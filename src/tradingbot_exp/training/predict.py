@@ -12,7 +12,7 @@ from torch import nn
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.models._modes import evaluating
 from tradingbot_exp.training.inputs import as_tensor
-from tradingbot_exp.training.threads import PASS_WORTH, sharing
+from tradingbot_exp.training.threads import PASS_WORTH, sharing, size_of
 
 
 def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.float64]:
@@ -59,5 +59,5 @@ def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.floa
 
 def _threads(model: nn.Module, batch: torch.Tensor) -> int:
     """Give how many threads share a pass; on busy cores a small one would take ten times as long on several."""
-    work = sum(p.numel() for p in model.parameters()) * batch[..., 0].numel()
-    return torch.get_num_threads() if work >= PASS_WORTH else 1
+    worth = size_of(model) * batch[..., 0].numel() >= PASS_WORTH
+    return torch.get_num_threads() if worth else 1

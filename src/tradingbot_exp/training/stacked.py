@@ -25,7 +25,7 @@ from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match
 from tradingbot_exp.training.optim import make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.stack import Stack, shape_of
-from tradingbot_exp.training.threads import Threads, sharing
+from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 CPU = torch.device("cpu")
 
@@ -103,8 +103,7 @@ def train_stack(
     if loss == "bce":
         check_targets_are_shares(data)
     make_loss(loss)  # refuses an unknown name
-    parameters, rows = sum(p.numel() for p in members[0].model.parameters()), min(batch_size, len(data.X))
-    threads = Threads.of(len(members), parameters, rows)
+    threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
     # A thread has a number of its own of those that share its operations.

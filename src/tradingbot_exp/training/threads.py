@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 # Parameters times samples of a batch, of all models of a part, from which it is worth a thread. One model: two threads
 # that share operations take 1/1.3 of the time of one. Parts of 24 networks 10-64-32-1: two threads take 1/1.4.
@@ -41,6 +42,11 @@ class Threads(NamedTuple):
         found, work = torch.get_num_threads(), parameters * rows
         parts = max(1, min(found, models, models * work // WORTH))
         return cls(parts, found // parts if work >= WORTH else 1)
+
+
+def size_of(model: nn.Module) -> int:
+    """Count the parameters whose shapes are known; lazy layers learn theirs from their first batch."""
+    return sum(p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter))
 
 
 @contextmanager

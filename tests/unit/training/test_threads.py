@@ -190,3 +190,7 @@ def test_a_signal_ends_all_parts_with_their_epoch_and_the_networks_stay_as_they_
     begun[0].join()
     assert [p.tolist() for member in members for p in member.model.parameters()] == found
     assert {thread.name for thread in threading.enumerate() if thread.name.startswith("ThreadPool")} == set()
+
+
+def test_a_lazy_layer_learns_its_shape_from_what_it_is_to_forecast() -> None:
+    assert predict(nn.LazyLinear(1), torch.zeros(5, 3)).shape == (5,)
