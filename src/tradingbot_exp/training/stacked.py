@@ -106,9 +106,7 @@ def train_stack(
     threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
-    # A thread has a number of its own of those that share its operations.
-    pool = ThreadPoolExecutor(threads.parts, initializer=torch.set_num_threads, initargs=(threads.shared,))
-    with pool:
+    with ThreadPoolExecutor(threads.parts) as pool:
         while going := [part for part in parts if part.at_work]:
             if before_epoch is not None:
                 before_epoch([position for part in going for position in part.at_work])
@@ -145,15 +143,15 @@ class _Part:
         self._generators = {position: torch.Generator().manual_seed(members[position].seed) for position in positions}
         self._courses = {
             position: Course(
-                members[position].optimizer,
-                members[position].epochs,
-                scheduler=members[position].scheduler,
-                early_stopping=members[position].early_stopping,
-                logger=members[position].logger,
-                on_epoch=members[position].on_epoch,
+                member.optimizer,
+                member.epochs,
+                scheduler=member.scheduler,
+                early_stopping=member.early_stopping,
+                logger=member.logger,
+                on_epoch=member.on_epoch,
                 weights=lambda position=position: self._weights(position),  # type: ignore[misc]
             )
-            for position in positions
+            for position, member in zip(positions, own, strict=True)
         }
 
     def train(self) -> list[tuple[float, float]]:
