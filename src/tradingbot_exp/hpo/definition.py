@@ -27,7 +27,7 @@ _NOT_DEFINING = (
 _NOT_DECIDING = (
     *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
     *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
-    *("failure.py", "overwriting.py", "resuming.py", "hydra_job.py"),
+    *("failure.py", "overwriting.py", "resuming.py", "hydra_job.py", "memory.py"),
     *("opening.py", "opening_subject.py", "opening_table.py"),
     *("config/help.py", "hpo/outlook.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
     *("hpo/bars.py", "hpo/matrices.py", "hpo/reseeding.py", "hpo/null_replay.py"),

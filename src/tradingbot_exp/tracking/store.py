@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import logging
 import os
@@ -238,18 +237,6 @@ def _has_tables(path: Path) -> bool:
     finally:
         database.close()
     return found is not None
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Keep the garbage collector from its rounds: over what MLflow makes of 1,000 runs they take twice the reading."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager
