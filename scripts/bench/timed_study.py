@@ -13,7 +13,7 @@ from typing import Any
 
 from tradingbot_exp import train
 from tradingbot_exp.hpo.study import StudyLoop
-from tradingbot_exp.memory import collect_seldom
+from tradingbot_exp.runtime.collector import collect_seldom
 from tradingbot_exp.training import loop, stacked
 
 spent = {"loop": 0.0, "training": 0.0}

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import launch_dir, register
+from tradingbot_exp.config.resolvers import register
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.hydra_job import (
     PARENT_RUN_VARIABLE,

@@ -13,7 +13,7 @@ from tradingbot_exp.commands.predict import DESCRIPTION
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.failure import in_one_line
-from tradingbot_exp.memory import collect_seldom
+from tradingbot_exp.runtime.collector import collect_seldom
 
 _RUN = "id, the first letters of one, latest, or models:/NAME@champion"
 _REPORTS = (
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        from tradingbot_exp import interrupt
+        from tradingbot_exp.runtime import interrupt
 
         sys.stderr.write("Interrupted.\n")
         return 128 + (interrupt.received() or 2)

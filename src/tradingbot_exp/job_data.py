@@ -10,7 +10,7 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.outcome import periods_per_year
 

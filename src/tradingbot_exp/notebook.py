@@ -38,7 +38,7 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
         Records could not be written; those that are kept on disk are named.
     """
     from tradingbot_exp.config.compose import compose_config
-    from tradingbot_exp.config.resolvers import launch_dir
+    from tradingbot_exp.config.paths import launch_dir
     from tradingbot_exp.experiment import run_in
     from tradingbot_exp.job_data import check_inputs
     from tradingbot_exp.resuming import find_resumption

@@ -71,7 +71,7 @@ def configuration_of(loaded: LoadedRun, store: Store) -> Config:
 
 def data_of(loaded: LoadedRun, config: Config, store: Store) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
-    from tradingbot_exp.config.resolvers import launch_dir
+    from tradingbot_exp.config.paths import launch_dir
     from tradingbot_exp.evaluation.leakage import check_leaks
     from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
     from tradingbot_exp.job_data import load_data

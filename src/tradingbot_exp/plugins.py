@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, TradingBotError, TrainingError, near
 from tradingbot_exp.evaluation.names import BASELINES, METRICS
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import finalize, flatten
-from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
@@ -151,10 +151,10 @@ def _word(config: Config, overrides: Sequence[str]) -> str:
 
 def _require_fit(store: Store, run: Run) -> None:
     """Refuse a run that is not one to go on with."""
+    from tradingbot_exp.runtime.process import is_alive
     from tradingbot_exp.tracking.checkpoints import has_checkpoint
     from tradingbot_exp.tracking.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
     from tradingbot_exp.tracking.health import owner_of
-    from tradingbot_exp.tracking.process import is_alive
 
     tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp import interrupt
 from tradingbot_exp.plugins import EPOCH_HOOKS
+from tradingbot_exp.runtime import interrupt
 
 if TYPE_CHECKING:
     from tradingbot_exp.experiment import Job

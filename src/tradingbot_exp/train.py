@@ -20,7 +20,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from tradingbot_exp import interrupt
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.help import commented_help
 from tradingbot_exp.config.own_conf import search_path, trusted_plugins
@@ -28,7 +27,8 @@ from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
 from tradingbot_exp.failure import in_one_line
-from tradingbot_exp.memory import collect_seldom
+from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.runtime.collector import collect_seldom
 
 if TYPE_CHECKING:
     from tradingbot_exp.loaded_run import LoadedRun

@@ -138,8 +138,8 @@ class StudySweeper(Sweeper):
 
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
         """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
-        from tradingbot_exp import interrupt
         from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
+        from tradingbot_exp.runtime import interrupt
         from tradingbot_exp.tracking.trials import trial_name
 
         overrides = [

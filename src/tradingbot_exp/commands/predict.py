@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import DataError
-from tradingbot_exp.overwriting import holds_other
+from tradingbot_exp.runtime.files import holds_other
 
 if TYPE_CHECKING:
     from tradingbot_exp.prediction import Prediction

@@ -67,8 +67,8 @@ def _best(store: Store, recipe: Recipe) -> Recipe:
 
 
 def _verify(recipe: Recipe, options: argparse.Namespace) -> Verdict:
-    from tradingbot_exp import interrupt
     from tradingbot_exp.reproduction.verify import verify
+    from tradingbot_exp.runtime import interrupt
 
     if threading.current_thread() is not threading.main_thread():
         return verify(recipe, options.data, _note)

@@ -12,8 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from tradingbot_exp.config.paths import conf_dir
-from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.config.paths import conf_dir, launch_dir
 
 
 def trusted_plugins(arguments: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Where the configuration files are: beside the source in a checkout, inside the package when installed."""
+"""Where things are: the configuration files, the directory that a command was started from, and its store."""
 
 from __future__ import annotations
 
@@ -6,9 +6,20 @@ from pathlib import Path
 
 import tradingbot_exp
 
+TRACKING_DATABASE = "mlflow.db"
+
 
 def conf_dir() -> Path:
     """Give the absolute path of the directory that holds ``config.yaml``."""
     package = Path(tradingbot_exp.__file__).resolve().parent
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def launch_dir() -> Path:
+    """Give the directory that the user started from, also in a job that changed directory or host."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if HydraConfig.initialized():
+        return Path(HydraConfig.get().runtime.cwd)
+    return Path.cwd()

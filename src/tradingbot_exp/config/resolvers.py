@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
-TRACKING_DATABASE = "mlflow.db"
-
-
-def launch_dir() -> Path:
-    """Give the directory that the user started from, also in a job that changed directory or host."""
-    from hydra.core.hydra_config import HydraConfig
-
-    if HydraConfig.initialized():
-        return Path(HydraConfig.get().runtime.cwd)
-    return Path.cwd()
+from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 
 
 def _tracking_uri() -> str:

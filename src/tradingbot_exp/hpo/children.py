@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.runtime.process import is_alive, signature
 from tradingbot_exp.tracking.delivery import Record, now_ms, send
-from tradingbot_exp.tracking.process import is_alive, signature
 from tradingbot_exp.tracking.run import HEARTBEAT_SECONDS, tag_texts
 from tradingbot_exp.tracking.store import wrapped
 from tradingbot_exp.tracking.trials import result_tags, trial_name
@@ -41,7 +41,7 @@ class Child:
     values : list of float or None
         The objectives, of a complete trial.
     owner : dict of str to str
-        The process at work, see `tradingbot_exp.tracking.process`.
+        The process at work, see `tradingbot_exp.runtime.process`.
     """
 
     run_id: str

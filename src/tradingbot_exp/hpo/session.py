@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.experiment import build, identifying_tags, record_surroundings
@@ -28,10 +28,10 @@ from tradingbot_exp.hpo.storage import create_or_load, open_storage, storage_rea
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
 from tradingbot_exp.hpo.study_checks import check_study
 from tradingbot_exp.job_data import load_data
+from tradingbot_exp.runtime.process import identity, is_alive, signature
 from tradingbot_exp.tracking.batch import send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
 from tradingbot_exp.tracking.openings import tell_of_openings
-from tradingbot_exp.tracking.process import identity, is_alive, signature
 from tradingbot_exp.tracking.registry import register_winner
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.store import wrapped

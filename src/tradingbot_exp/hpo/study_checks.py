@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_space, doubtful_directions, objectives_of

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.resolvers import launch_dir
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ReportError
-from tradingbot_exp.overwriting import holds_other
+from tradingbot_exp.runtime.files import holds_other
 from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
 from tradingbot_exp.tracking.reading import study_record, training_record
 from tradingbot_exp.tracking.store import reason

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.tracking.run import signals_held
+from tradingbot_exp.runtime.interrupt import signals_held
 
 _GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 

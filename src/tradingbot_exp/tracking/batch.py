@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.delivery import Record, send
-from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.run import FLUSH_SECONDS, TrackedRun
 from tradingbot_exp.tracking.store import wrapped
 

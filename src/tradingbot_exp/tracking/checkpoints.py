@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.errors import RunError, TrainingError
+from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.artifacts import read_artifact
-from tradingbot_exp.tracking.run import signals_held
 from tradingbot_exp.tracking.store import local_artifacts, reason, wrapped
 
 if TYPE_CHECKING:

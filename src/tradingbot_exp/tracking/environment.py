@@ -9,8 +9,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact_command, redact_mapping
-from tradingbot_exp.config.resolvers import launch_dir
 
 # Environment variables that change numbers or speed; others stay private.
 VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.hpo.children import ENDED, KNOWN
+from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.artifacts import json_file, read_artifact, yaml_file
 from tradingbot_exp.tracking.checkpoints import has_checkpoint, resume_command
 from tradingbot_exp.tracking.delivery import now_ms
-from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.reading import search_runs
 from tradingbot_exp.tracking.store import local_artifacts, wrapped
 from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS

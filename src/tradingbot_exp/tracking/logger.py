@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import mask_secrets
-from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.active import current_run
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.errors import RunError, TrackingError, near
 from tradingbot_exp.tracking.registry import CHAMPION, is_model, run_of_model
 from tradingbot_exp.tracking.store import open_client, sqlite_path, wrapped

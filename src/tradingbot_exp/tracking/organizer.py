@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import launch_dir
 from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.runtime.process import identity, signature
 from tradingbot_exp.tracking.active import enter, leave, mlflow_active
 from tradingbot_exp.tracking.batch import current_batch
 from tradingbot_exp.tracking.checkpoints import alone_with, set_traceback_aside
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
-from tradingbot_exp.tracking.process import identity, signature
 from tradingbot_exp.tracking.registry import check_registry
 from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
 from tradingbot_exp.tracking.store import check_store_space, open_client, open_experiment, wrapped

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.memory import uncollected
+from tradingbot_exp.runtime.collector import uncollected
 from tradingbot_exp.tracking.artifacts import mapping_file, read_artifacts, reader, space_file, words_file
 from tradingbot_exp.tracking.curves import as_number, read_curves
 from tradingbot_exp.tracking.records import Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord

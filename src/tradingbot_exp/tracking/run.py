@@ -6,7 +6,6 @@ import logging
 import math
 import re
 import shutil
-import signal
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.delivery import Delivery, Record, now_ms
 from tradingbot_exp.tracking.store import local_artifacts
 
@@ -313,30 +313,6 @@ class TrackedRun:
                 self.flush({"process.heartbeat": f"{time.time():.0f}"} if due else None)
             except TrackingError as error:
                 log.error("%s", error)
-
-
-@contextmanager
-def signals_held() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back for the length of a ``with`` block, and deliver the first of them after it.
-
-    A run that is being closed is closed to its end. In other threads than the main one, signals do not arrive
-    anyway.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda received, _frame: came.append(received))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
 
 
 def status_of(error: BaseException | None) -> str:

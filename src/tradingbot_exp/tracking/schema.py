@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.process import is_alive
+from tradingbot_exp.runtime.process import is_alive
 from tradingbot_exp.tracking.store import reason, sqlite_path
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import logging
 import os
@@ -9,19 +10,19 @@ import re
 import shutil
 import socket
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from weakref import WeakSet
 
+from tradingbot_exp.config.paths import TRACKING_DATABASE
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.resolvers import TRACKING_DATABASE
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.memory import close_databases_at_exit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mlflow import MlflowClient
 
 MIN_FREE_BYTES = 64 * 1024**2
@@ -272,3 +273,21 @@ def run_page(uri: str, experiment_id: str, run_id: str) -> str:
     """Give the address of a run's page in MLflow's web interface, as `ui_command` serves it."""
     root = redact(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{root}/#/experiments/{experiment_id}/runs/{run_id}"
+
+
+@cache
+def close_databases_at_exit() -> None:
+    """Close SQLite databases that SQLAlchemy opens from now on; what one wrote ahead gets into its file then."""
+    from sqlalchemy import Connection, Engine, event
+
+    engines: WeakSet[Engine] = WeakSet()
+
+    @event.listens_for(Engine, "engine_connect")
+    def remember(connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            engines.add(connection.engine)
+
+    @atexit.register
+    def close() -> None:
+        for engine in list(engines):
+            engine.dispose()

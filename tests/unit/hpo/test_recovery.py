@@ -16,9 +16,9 @@ from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.session import StudyResult
 from tradingbot_exp.hpo.study import MAX_DEATHS
-from tradingbot_exp.tracking import process
+from tradingbot_exp.runtime import process
+from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.delivery import now_ms
-from tradingbot_exp.tracking.process import identity, is_alive
 from tradingbot_exp.tracking.trials import result_tags
 
 DEAD = {**identity(), "process.pid": "999999999"}

@@ -9,9 +9,9 @@ import pytest
 from mlflow import MlflowClient
 
 from tradingbot_exp import cli
+from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.run import TrackedRun
 
 

@@ -20,8 +20,8 @@ from mlflow.entities import Param
 from support import artifact_folder, in_ci
 
 from tradingbot_exp.cli import run
+from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.process import identity
 from tradingbot_exp.tracking.run import TrackedRun
 from tradingbot_exp.tracking.trials import result_tags
 

@@ -10,8 +10,6 @@ import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from weakref import WeakSet
 
 # Containers made and not yet freed, from which a round follows: 700 by default.
 ALLOCATIONS = 100_000
@@ -33,21 +31,3 @@ def uncollected() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-@cache
-def close_databases_at_exit() -> None:
-    """Close SQLite databases that SQLAlchemy opens from now on; what one wrote ahead gets into its file then."""
-    from sqlalchemy import Connection, Engine, event
-
-    engines: WeakSet[Engine] = WeakSet()
-
-    @event.listens_for(Engine, "engine_connect")
-    def remember(connection: Connection) -> None:
-        if connection.dialect.name == "sqlite":
-            engines.add(connection.engine)
-
-    @atexit.register
-    def close() -> None:
-        for engine in list(engines):
-            engine.dispose()

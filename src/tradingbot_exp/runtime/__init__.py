@@ -1,0 +1,1 @@
+"""The process and the files of this machine: signals, other processes, launch directory, garbage collector."""
