@@ -188,8 +188,8 @@ def write_page(rows: Sequence[Mapping[str, Any]], title: str, path: Path) -> Non
     """Draw the differences with their intervals, and the seconds below them."""
     from plotly.subplots import make_subplots
 
-    from tradingbot_exp.reporting.html import write_figure
-    from tradingbot_exp.reporting.style import new_figure
+    from tradingbot_exp.plots.html import write_figure
+    from tradingbot_exp.plots.style import new_figure
 
     plans = [str(row["plan"]) for row in rows]
     fig = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)

@@ -185,8 +185,8 @@ def write_page(rows: list[dict[str, Any]], single: list[dict[str, Any]], title: 
     """Draw the medians as bars, ours in another colour, over a table of what no peer is measured against."""
     import plotly.graph_objects as go
 
-    from tradingbot_exp.reporting.html import write_figure
-    from tradingbot_exp.reporting.style import ACTUAL, FORECAST, new_figure
+    from tradingbot_exp.plots.html import write_figure
+    from tradingbot_exp.plots.style import ACTUAL, FORECAST, new_figure
 
     fig: go.Figure = new_figure("How long each side takes", title)
     fig.add_bar(

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from support import wait_until
 
-from tradingbot_exp.reporting import figures
-from tradingbot_exp.reporting.html import figure_html, write_figure
+from tradingbot_exp.plots import figures
+from tradingbot_exp.plots.html import figure_html, write_figure
 
 NAMES = [
     "training_history",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.commands.text import plural, value, wrapped_line
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.reporting.numbers import moment
+from tradingbot_exp.plots.numbers import moment
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.differences import Row

@@ -10,18 +10,9 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation.backtest import max_drawdown
-from tradingbot_exp.reporting.backtest_numbers import (
-    Backtest,
-    CostCurve,
-    drawdown,
-    monthly_returns,
-    rolling_sharpe,
-    wealth,
-    window_of,
-)
-from tradingbot_exp.reporting.numbers import MISSING, count, percent, ratio, significant
-from tradingbot_exp.reporting.predictions import MAX_BARS, iso_times
-from tradingbot_exp.reporting.style import (
+from tradingbot_exp.plots.numbers import MISSING, count, percent, ratio, significant
+from tradingbot_exp.plots.predictions import MAX_BARS, iso_times
+from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
     MARK,
@@ -31,6 +22,15 @@ from tradingbot_exp.reporting.style import (
     new_figure,
     nothing_to_draw,
     rounded,
+)
+from tradingbot_exp.reporting.backtest_numbers import (
+    Backtest,
+    CostCurve,
+    drawdown,
+    monthly_returns,
+    rolling_sharpe,
+    wealth,
+    window_of,
 )
 
 MAX_YEARS = 40

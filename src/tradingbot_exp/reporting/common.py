@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.reporting.numbers import MISSING, count, duration, moment
+from tradingbot_exp.plots.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
 from tradingbot_exp.tracking.artifacts import PATCH
 from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord

@@ -13,11 +13,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.reporting.comparison_context import LETTERS
-from tradingbot_exp.reporting.comparison_numbers import MEASURES, Correlations, Difference, Equity, Measure, in_unit
-from tradingbot_exp.reporting.numbers import count
-from tradingbot_exp.reporting.predictions import iso_times
-from tradingbot_exp.reporting.style import (
+from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.plots.predictions import iso_times
+from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
     MARK,
@@ -30,6 +28,8 @@ from tradingbot_exp.reporting.style import (
     rounded,
     short,
 )
+from tradingbot_exp.reporting.comparison_context import LETTERS
+from tradingbot_exp.reporting.comparison_numbers import MEASURES, Correlations, Difference, Equity, Measure, in_unit
 from tradingbot_exp.tracking.records import Curve
 
 COLORS = (FORECAST, VALIDATION, MARK, "#cc79a7", "#b07700")

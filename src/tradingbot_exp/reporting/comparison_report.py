@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Sequence
 
 from tradingbot_exp.evaluation.names import naive_name
+from tradingbot_exp.plots.numbers import MISSING, duration, moment
 from tradingbot_exp.reporting.common import OWN_KINDS, made_line, number_cell, status_cell
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison_metrics import MetricRow, metric_rows
@@ -24,7 +25,6 @@ from tradingbot_exp.reporting.comparison_sections import (
     run_columns,
 )
 from tradingbot_exp.reporting.comparison_words import against_baselines, headline
-from tradingbot_exp.reporting.numbers import MISSING, duration, moment
 from tradingbot_exp.reporting.page import (
     Block,
     Cell,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+from tradingbot_exp.plots.numbers import MISSING, count, ratio
 from tradingbot_exp.reporting.backtest_numbers import rules_of
 from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.comparison_context import (
@@ -26,7 +27,6 @@ from tradingbot_exp.reporting.comparison_notices import code_notices
 from tradingbot_exp.reporting.comparison_numbers import Correlations, Difference, correlations, equity
 from tradingbot_exp.reporting.comparison_words import NAMES, amount, interval, p_value, sentence, verdict
 from tradingbot_exp.reporting.configuration import shown
-from tradingbot_exp.reporting.numbers import MISSING, count, ratio
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Figure, Notice, Paragraph, Table, Tone
 from tradingbot_exp.tracking.differences import Row
 from tradingbot_exp.tracking.records import Curve, TrainingRecord

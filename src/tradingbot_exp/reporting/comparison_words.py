@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tradingbot_exp.plots.numbers import MISSING, count, ratio
 from tradingbot_exp.reporting.comparison_context import LETTERS, listed
 from tradingbot_exp.reporting.comparison_metrics import MetricRow
 from tradingbot_exp.reporting.comparison_numbers import Difference, Measure, in_unit
-from tradingbot_exp.reporting.numbers import MISSING, count, ratio
 
 NAMES: dict[Measure, str] = {
     "return": "mean net return a bar",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tradingbot_exp.reporting.numbers import MISSING, count, moment
+from tradingbot_exp.plots.numbers import MISSING, count, moment
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.differences import Row, config_rows, day, described
 from tradingbot_exp.tracking.records import RunRecord

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from tradingbot_exp.plots.figures import learning_rate, loss_curves
+from tradingbot_exp.plots.numbers import count, percent, significant
 from tradingbot_exp.reporting.common import number_cell
-from tradingbot_exp.reporting.figures import learning_rate, loss_curves
-from tradingbot_exp.reporting.numbers import count, percent, significant
 from tradingbot_exp.reporting.page import Block, Cell, Facts, Figure, Notice
 from tradingbot_exp.tracking.records import Curve, RunRecord
 
@@ -23,13 +23,13 @@ def course_blocks(run: RunRecord) -> list[Block]:
         ]
     best = _best_epoch(val)
     loss = run.params.get("training.loss", "loss")
-    fig = loss_curves(train, val, best, loss)
+    fig = loss_curves(train.points, val.points, best, loss)
     fig.update_layout(height=440)
     blocks: list[Block] = [Facts(_facts(run, train, val, best)), Figure(fig, _course(train, val, best))]
     rates = run.curves.get("learning_rate", Curve())
     if len(set(rates.values)) > 1:
         text = f"The learning rate goes from {significant(rates.values[0])} to {significant(rates.values[-1])}."
-        blocks.append(Figure(learning_rate(rates), text))
+        blocks.append(Figure(learning_rate(rates.points), text))
     return blocks
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from tradingbot_exp.plots.numbers import MISSING
 from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.comparison_metrics import JUDGED, TRAINING
-from tradingbot_exp.reporting.numbers import MISSING
 from tradingbot_exp.reporting.page import Block, Cell, Column, Notice, Paragraph, Table
 from tradingbot_exp.tracking.records import TrainingRecord
 

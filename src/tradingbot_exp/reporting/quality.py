@@ -15,10 +15,10 @@ import pandas as pd
 
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
+from tradingbot_exp.plots.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.backtest_numbers import Backtest, Rules, cost_curve
 from tradingbot_exp.reporting.common import number_cell, numbers_of
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
-from tradingbot_exp.reporting.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.page import Cell, Column, Table, Tile, Tiles, Tone
 from tradingbot_exp.reporting.skill import luck_of
 

@@ -11,10 +11,9 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.reporting.backtest_numbers import window_of
-from tradingbot_exp.reporting.numbers import percent
-from tradingbot_exp.reporting.predictions import MAX_BARS, iso_times
-from tradingbot_exp.reporting.style import (
+from tradingbot_exp.plots.numbers import percent
+from tradingbot_exp.plots.predictions import MAX_BARS, iso_times
+from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
     VALIDATION,
@@ -25,6 +24,7 @@ from tradingbot_exp.reporting.style import (
     plain,
     rounded,
 )
+from tradingbot_exp.reporting.backtest_numbers import window_of
 
 Floats = NDArray[np.float64]
 GROUPS = 10

@@ -12,21 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.reporting.numbers import count, significant
+from tradingbot_exp.plots.numbers import count, significant
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, TOP_PX, WHISKER, new_figure, plain, rounded, short
 from tradingbot_exp.reporting.study_importance import SHUFFLES, Importance
 from tradingbot_exp.reporting.study_layout import BELOW_PX, COLORS, marker_size, sized, value_axis
 from tradingbot_exp.reporting.study_numbers import Study, best_so_far, metric_label, scale_of
-from tradingbot_exp.reporting.style import (
-    ACTUAL,
-    FORECAST,
-    MARK,
-    TOP_PX,
-    WHISKER,
-    new_figure,
-    plain,
-    rounded,
-    short,
-)
 from tradingbot_exp.tracking.records import TrialRecord
 
 _SYMBOLS = {"pruned": "triangle-down", "failed": "x", "interrupted": "square-open", "running": "circle-open"}

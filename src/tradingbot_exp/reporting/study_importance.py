@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.reporting.numbers import count
+from tradingbot_exp.plots.numbers import count
 from tradingbot_exp.reporting.study_numbers import Study
 from tradingbot_exp.reporting.study_space import Axis
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
 from tradingbot_exp.reporting.study_numbers import Scale
-from tradingbot_exp.reporting.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
 
 EARLY = "#b07700"
 """Of what came early, or was left early."""

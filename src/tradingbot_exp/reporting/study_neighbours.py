@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.reporting.numbers import count, significant
+from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.reporting.study_numbers import FEW, Study
 from tradingbot_exp.reporting.study_space import tick_text
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradingbot_exp.hpo.objectives import Objective
+from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
-from tradingbot_exp.reporting.numbers import count, significant
 from tradingbot_exp.reporting.study_space import Axis, axes_of
 from tradingbot_exp.tracking.reading import has_values, rank_trials
 from tradingbot_exp.tracking.records import RunRecord, StudyRecord, TrialRecord

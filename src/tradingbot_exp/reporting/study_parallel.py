@@ -12,18 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, RULE, new_figure, rounded, short
 from tradingbot_exp.reporting.study_layout import EARLY, sized
 from tradingbot_exp.reporting.study_numbers import Scale, Study, scale_of, value_text
 from tradingbot_exp.reporting.study_space import Axis, tick_text
-from tradingbot_exp.reporting.style import (
-    ACTUAL,
-    FORECAST,
-    MARK,
-    RULE,
-    new_figure,
-    rounded,
-    short,
-)
 from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_AXES, GROUP_LINES = 12, 200

@@ -6,10 +6,10 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from tradingbot_exp.plots.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting import study_figures, study_space_figures, study_time_figures
 from tradingbot_exp.reporting.common import again_blocks, header_facts, made_line, problem_notices
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
-from tradingbot_exp.reporting.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.page import (
     Block,
     Cell,

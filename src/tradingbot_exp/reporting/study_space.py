@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from tradingbot_exp.plots.numbers import count, significant, superscript
 from tradingbot_exp.reporting.configuration import shown
-from tradingbot_exp.reporting.numbers import count, significant, superscript
 from tradingbot_exp.tracking.records import TrialRecord
 
 if TYPE_CHECKING:

@@ -8,20 +8,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, TOP_PX, new_figure, plain, rounded, short
 from tradingbot_exp.reporting.study_layout import EARLY, axis_text, marker_size, sized, value_axis
 from tradingbot_exp.reporting.study_neighbours import Neighbours
 from tradingbot_exp.reporting.study_numbers import Scale, Study, metric_label, scale_of
 from tradingbot_exp.reporting.study_space import Axis
-from tradingbot_exp.reporting.style import (
-    ACTUAL,
-    FORECAST,
-    MARK,
-    TOP_PX,
-    new_figure,
-    plain,
-    rounded,
-    short,
-)
 from tradingbot_exp.tracking.records import TrialRecord
 
 MAX_POINTS = 400

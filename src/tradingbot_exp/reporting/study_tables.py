@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
+from tradingbot_exp.plots.numbers import MISSING, count, duration
 from tradingbot_exp.reporting.common import number_cell, run_link
 from tradingbot_exp.reporting.configuration import shown
-from tradingbot_exp.reporting.numbers import MISSING, count, duration
 from tradingbot_exp.reporting.page import Cell, Column, Facts, Table, Tone
 from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import Axis, space_size

@@ -7,15 +7,10 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.reporting.numbers import duration
+from tradingbot_exp.plots.numbers import duration
+from tradingbot_exp.plots.style import WHISKER, new_figure, plain, rounded
 from tradingbot_exp.reporting.study_layout import COLORS, sized
 from tradingbot_exp.reporting.study_numbers import Study
-from tradingbot_exp.reporting.style import (
-    WHISKER,
-    new_figure,
-    plain,
-    rounded,
-)
 
 
 def timeline(study: Study) -> go.Figure:

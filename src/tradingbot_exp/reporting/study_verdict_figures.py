@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import log_ndtr
 
-from tradingbot_exp.reporting.numbers import percent, ratio, significant
+from tradingbot_exp.plots.numbers import percent, ratio, significant
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, VALIDATION, WHISKER, new_figure, rounded
 from tradingbot_exp.reporting.study_layout import sized
-from tradingbot_exp.reporting.style import ACTUAL, FORECAST, MARK, VALIDATION, WHISKER, new_figure, rounded
 
 _POINTS = 240
 

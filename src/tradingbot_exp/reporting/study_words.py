@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from tradingbot_exp.evaluation.names import naive_name
-from tradingbot_exp.reporting.numbers import count, duration, percent, ratio, significant
+from tradingbot_exp.plots.numbers import count, duration, percent, ratio, significant
 from tradingbot_exp.reporting.page import Block, Code, Details, Notice
 from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import tick_text

@@ -9,6 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation.names import target_unit
+from tradingbot_exp.plots.figures import feature_importance
+from tradingbot_exp.plots.numbers import count, moment, significant
+from tradingbot_exp.plots.panels import FeatureHistogram, histogram_figure, histograms_from
+from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
 from tradingbot_exp.reporting import backtest_figures, skill
 from tradingbot_exp.reporting.backtest_numbers import Rules, backtest_of, cost_curve, rules_of
 from tradingbot_exp.reporting.common import (
@@ -26,9 +30,7 @@ from tradingbot_exp.reporting.common import (
 from tradingbot_exp.reporting.comparison_metrics import judged
 from tradingbot_exp.reporting.configuration import configuration_blocks, data_blocks
 from tradingbot_exp.reporting.course import course_blocks
-from tradingbot_exp.reporting.figures import feature_importance
 from tradingbot_exp.reporting.folds import fold_blocks, fold_table, folds_of, last_fold_notice
-from tradingbot_exp.reporting.numbers import count, moment, significant
 from tradingbot_exp.reporting.page import (
     Block,
     Cell,
@@ -43,8 +45,6 @@ from tradingbot_exp.reporting.page import (
     Section,
     Table,
 )
-from tradingbot_exp.reporting.panels import FeatureHistogram, histogram_figure, histograms_from
-from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
 from tradingbot_exp.reporting.quality import headline_of, metrics_table, reading_of, rivals_of, tiles_of
 from tradingbot_exp.tracking.records import RunRecord, TrainingRecord
 

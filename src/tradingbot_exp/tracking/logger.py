@@ -177,7 +177,7 @@ class EnhancedMLflowLogger:
         """
         import numpy as np
 
-        from tradingbot_exp.reporting.figures import training_history
+        from tradingbot_exp.plots.figures import training_history
 
         train, val = list(history["train_loss"]), list(history["val_loss"])
         run = self.run
@@ -199,7 +199,7 @@ class EnhancedMLflowLogger:
         """Log what the data look like: card, scaler, and each feature's distribution in train and validation.
 
         The distributions are in standard deviations of train: a figure, and ``data/feature_histograms.json`` with the
-        numbers to draw it again (see `tradingbot_exp.reporting.panels.FeatureHistogram`).
+        numbers to draw it again (see `tradingbot_exp.plots.panels.FeatureHistogram`).
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class EnhancedMLflowLogger:
         scaler : scikit-learn transformer, optional
             Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
         """
-        from tradingbot_exp.reporting.panels import feature_histograms, histogram_figure, histograms_record
+        from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_record
         from tradingbot_exp.tracking.characteristics import (
             in_train_deviations,
             scaler_record,
@@ -264,7 +264,7 @@ class EnhancedMLflowLogger:
         import numpy as np
         import pandas as pd
 
-        from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
+        from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
 
         a = np.asarray(actual, dtype=np.float64).ravel()
         f = np.asarray(forecast, dtype=np.float64).ravel()
@@ -288,7 +288,7 @@ class EnhancedMLflowLogger:
         """
         import pandas as pd
 
-        from tradingbot_exp.reporting.figures import feature_importance
+        from tradingbot_exp.plots.figures import feature_importance
 
         if isinstance(importance, Mapping):
             columns: dict[str, Any] = {"feature": list(importance), "mean": list(importance.values())}
@@ -333,7 +333,7 @@ class EnhancedMLflowLogger:
             self.run.log_artifacts(folder, "model")
 
     def _log_figure(self, figure: Any, artifact: str, title: str) -> None:
-        from tradingbot_exp.reporting.html import write_figure
+        from tradingbot_exp.plots.html import write_figure
 
         with _scratch_file(Path(artifact).name) as file:
             write_figure(figure, file, title)

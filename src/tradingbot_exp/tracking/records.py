@@ -35,6 +35,11 @@ class Curve:
     def __len__(self) -> int:
         return len(self.steps)
 
+    @property
+    def points(self) -> tuple[tuple[int, ...], tuple[float, ...]]:
+        """Steps and values, as plots take them."""
+        return self.steps, self.values
+
 
 @dataclass(frozen=True)
 class RunRecord:

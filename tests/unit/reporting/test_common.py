@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tradingbot_exp.plots.numbers import percent
 from tradingbot_exp.reporting.common import (
     again_blocks,
     code_cell,
@@ -15,7 +16,6 @@ from tradingbot_exp.reporting.common import (
     problem_notices,
 )
 from tradingbot_exp.reporting.configuration import changes, configuration_blocks, data_blocks, shown
-from tradingbot_exp.reporting.numbers import percent
 from tradingbot_exp.reporting.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.records import Artifacts, Curve
 from tradingbot_exp.tracking.surroundings import surroundings_of

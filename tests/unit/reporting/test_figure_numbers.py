@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tradingbot_exp.reporting.figures import (
+from tradingbot_exp.plots.figures import (
     feature_distributions,
     feature_importance,
     loss_curves,
@@ -16,8 +16,7 @@ from tradingbot_exp.reporting.figures import (
     prediction_vs_actual,
     training_history,
 )
-from tradingbot_exp.reporting.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
-from tradingbot_exp.tracking.records import Curve
+from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
 
 NAN = float("nan")
 DATES = pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"])
@@ -58,7 +57,7 @@ def test_history_leaves_a_gap_for_a_loss_that_is_not_finite_and_says_so():
 
 
 def test_curves_keep_the_epochs_that_they_were_logged_at():
-    fig = loss_curves(Curve((0, 5, 10), (0.3, 0.2, 0.1)), Curve((5, 10), (0.4, 0.5)), 5, "mse")
+    fig = loss_curves(((0, 5, 10), (0.3, 0.2, 0.1)), ((5, 10), (0.4, 0.5)), 5, "mse")
     assert trace(fig, "train").x == (0, 5, 10)
     assert trace(fig, "validation").x == (5, 10)
     assert subtitle(fig) == "3 epochs · best 5, validation 0.4"

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
-from tradingbot_exp.reporting import html, style
+from tradingbot_exp.plots import style
+from tradingbot_exp.plots.figures import feature_importance, training_history
+from tradingbot_exp.plots.html import figure_html, plotly_gzip_base64, write_figure
+from tradingbot_exp.plots.style import TEMPLATE
+from tradingbot_exp.reporting import html
 from tradingbot_exp.reporting.comparison_figures import COLORS
-from tradingbot_exp.reporting.figures import feature_importance, training_history
-from tradingbot_exp.reporting.html import figure_html, page_html, plotly_gzip_base64, write_figure, write_page
+from tradingbot_exp.reporting.html import page_html, write_page
 from tradingbot_exp.reporting.page import (
     Cell,
     Code,
@@ -29,7 +32,6 @@ from tradingbot_exp.reporting.page import (
     Tile,
     Tiles,
 )
-from tradingbot_exp.reporting.style import TEMPLATE
 
 HOSTILE = "</script><script>alert(1)</script><!--<b>&\u2028"
 
@@ -236,7 +238,7 @@ def contrast(first, second):
 
 
 def test_what_is_drawn_can_be_told_from_the_paper_by_day_and_by_night():
-    source = (Path(html.__file__).parent / "templates" / "plotly.html.j2").read_text()
+    source = (Path(plots.__file__).parent / "templates" / "plotly.html.j2").read_text()
     night = dict(re.findall(r'"(#[0-9a-f]{6})": "(#[0-9a-f]{6})"', source))
     ink = {TEMPLATE.layout.font.color, TEMPLATE.layout.title.subtitle.font.color, style.MARK, style.VALIDATION}
     for colour in {*ink, style.ACTUAL, style.FORECAST, style.TRAIN, style.GOOD, style.WHISKER, *COLORS}:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from tradingbot_exp.reporting.numbers import MISSING, count, duration, moment, percent, ratio, significant
+from tradingbot_exp.plots.numbers import MISSING, count, duration, moment, percent, ratio, significant
 
 NAN, INF = float("nan"), float("inf")
 

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.plots.panels import feature_histograms, histograms_record
 from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.panels import feature_histograms, histograms_record
 from tradingbot_exp.reporting.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training_report import training_page
 from tradingbot_exp.tracking.lookup import find_run, open_store

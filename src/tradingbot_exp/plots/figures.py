@@ -1,21 +1,21 @@
 """The figures of a training run's losses and features, and the names of all five that it keeps.
 
 Nothing here reads a run or writes a file. Values that are not finite are left out, and the subtitle counts
-them; where nothing is left the figure says so. `tradingbot_exp.reporting.html` makes a page of a figure.
+them; where nothing is left the figure says so. `tradingbot_exp.plots.html` makes a page of a figure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.reporting.panels import feature_distributions
-from tradingbot_exp.reporting.predictions import prediction_distribution, prediction_vs_actual
-from tradingbot_exp.reporting.style import (
+from tradingbot_exp.plots.panels import feature_distributions
+from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
+from tradingbot_exp.plots.style import (
     ACTUAL,
     GOOD,
     MARK,
@@ -30,7 +30,6 @@ from tradingbot_exp.reporting.style import (
     rounded,
     short,
 )
-from tradingbot_exp.tracking.records import Curve
 
 __all__ = [
     "feature_distributions",
@@ -42,6 +41,8 @@ __all__ = [
     "training_history",
 ]
 
+Points: TypeAlias = tuple[Sequence[int], Sequence[float]]
+"""Epochs in ascending order, and a value of each."""
 MAX_FEATURES = 50
 """Features that `feature_importance` draws, the most important ones."""
 
@@ -60,27 +61,25 @@ def training_history(
     loss_name : str
         What the vertical axis holds, such as ``mse``.
     """
-    train, val = (Curve(tuple(range(1, len(losses) + 1)), tuple(losses)) for losses in (train_loss, val_loss))
+    train, val = ((range(1, len(losses) + 1), losses) for losses in (train_loss, val_loss))
     return loss_curves(train, val, best_epoch, loss_name)
 
 
-def loss_curves(train: Curve, val: Curve, best_epoch: int | None, loss_name: str) -> go.Figure:
+def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: str) -> go.Figure:
     """Draw `training_history` of curves that need not start at epoch 1 or have every epoch."""
     title = "Training history"
-    series = {
-        name: (list(curve.steps), rounded(curve.values)) for name, curve in (("train", train), ("validation", val))
-    }
+    series = {name: (list(at), rounded(losses)) for name, (at, losses) in (("train", train), ("validation", val))}
     drawn = [value for _, losses in series.values() for value in losses if value is not None]
     if not drawn:
         return nothing_to_draw(title, "no epoch has a finite loss")
-    missing = len(train) + len(val) - len(drawn)
-    steps = {*train.steps, *val.steps}
+    missing = len(train[0]) + len(val[0]) - len(drawn)
+    steps = {*train[0], *val[0]}
     epochs = len(steps)
     notes = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
     if best_epoch is not None:
         notes += f" · best {best_epoch:,}"
-        if best_epoch in val.steps:
-            notes += f", validation {val.values[val.steps.index(best_epoch)]:.4g}"
+        if best_epoch in val[0]:
+            notes += f", validation {val[1][val[0].index(best_epoch)]:.4g}"
     fig = new_figure(title, notes + left_out(missing, "losses"))
     for (name, (at, losses)), color in zip(series.items(), (TRAIN, VALIDATION), strict=True):
         fig.add_scatter(
@@ -120,15 +119,15 @@ def loss_curves(train: Curve, val: Curve, best_epoch: int | None, loss_name: str
     return fig
 
 
-def learning_rate(curve: Curve) -> go.Figure:
+def learning_rate(rates: Points) -> go.Figure:
     """Draw the learning rate of each epoch, which steps where a scheduler changed it."""
     title = "Learning rate"
-    values = rounded(curve.values)
+    epochs, values = list(rates[0]), rounded(rates[1])
     if not any(value is not None for value in values):
         return nothing_to_draw(title, "no epoch has a finite learning rate")
-    fig = new_figure(title, f"from {curve.values[0]:.4g} to {curve.values[-1]:.4g}")
+    fig = new_figure(title, f"from {rates[1][0]:.4g} to {rates[1][-1]:.4g}")
     line = {"color": TRAIN, "width": 2, "shape": "hv"}
-    fig.add_scatter(x=list(curve.steps), y=values, name="learning rate", line=line, hovertemplate="%{x}: %{y:.4g}")
+    fig.add_scatter(x=epochs, y=values, name="learning rate", line=line, hovertemplate="%{x}: %{y:.4g}")
     fig.update_layout(height=320, showlegend=False)
     fig.update_xaxes(title_text="epoch", tickformat="d", showgrid=False)
     fig.update_yaxes(title_text="learning rate", rangemode="tozero")

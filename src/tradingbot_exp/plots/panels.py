@@ -11,16 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.reporting.style import (
-    TOP_PX,
-    TRAIN,
-    VALIDATION,
-    finite,
-    new_figure,
-    nothing_to_draw,
-    rounded,
-    short,
-)
+from tradingbot_exp.plots.style import TOP_PX, TRAIN, VALIDATION, finite, new_figure, nothing_to_draw, rounded, short
 
 TITLE = "Feature distributions"
 MAX_PANELS = 50

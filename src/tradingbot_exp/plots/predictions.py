@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation.forecast import ic
-from tradingbot_exp.reporting.numbers import count, ratio
-from tradingbot_exp.reporting.style import (
+from tradingbot_exp.plots.numbers import count, ratio
+from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
     VALIDATION,

@@ -1,0 +1,1 @@
+"""Figures of plain arrays, and the pages that hold one each: what a run keeps and what reports are made of."""
