@@ -10,9 +10,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tradingbot_exp.config.manager import ConfigurationManager
+    from tradingbot_exp.api.configuration import ConfigurationManager
+    from tradingbot_exp.api.notebook import load_run, train
     from tradingbot_exp.hpo.python import run_hpo_study
-    from tradingbot_exp.notebook import load_run, train
     from tradingbot_exp.reporting.reporter import ExperimentReporter
     from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.organizer import ExperimentOrganizer
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ConfigurationManager": "tradingbot_exp.config.manager",
+    "ConfigurationManager": "tradingbot_exp.api.configuration",
     "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
     "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
     "ExperimentReporter": "tradingbot_exp.reporting.reporter",
-    "load_run": "tradingbot_exp.notebook",
+    "load_run": "tradingbot_exp.api.notebook",
     "run_hpo_study": "tradingbot_exp.hpo.python",
     "train_model": "tradingbot_exp.training.loop",
 }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import config_sha256
-from tradingbot_exp.plugins import plugins_sha256
+from tradingbot_exp.config.plugins import plugins_sha256
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from tradingbot_exp.config.finalize import config_sha256, finalize
+from tradingbot_exp.config.plugins import ask_hooks, plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.fold_training import train_in_turn
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.job_data import load_data
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
-from tradingbot_exp.plugins import ask_hooks, plugins_sha256
 from tradingbot_exp.resuming import find_resumption
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.tracking.registry import register_winner

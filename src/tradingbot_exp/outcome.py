@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS, neutral_forecast, target_unit
+from tradingbot_exp.evaluation.names import neutral_forecast, target_unit
 from tradingbot_exp.fold_training import mean_history
 from tradingbot_exp.hpo.objectives import objectives_of, over_folds
 

@@ -83,10 +83,10 @@ def predict(
     import numpy as np
     import pandas as pd
 
+    from tradingbot_exp.config.plugins import load_plugins
     from tradingbot_exp.data.incoming import incoming_rows
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.backtest import positions
-    from tradingbot_exp.plugins import load_plugins
 
     run = run.best if run.record.kind == "study" else run
     config = _config_of(run)

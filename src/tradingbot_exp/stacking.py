@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.plugins import EPOCH_HOOKS
+from tradingbot_exp.config.plugins import EPOCH_HOOKS
 from tradingbot_exp.runtime import interrupt
 
 if TYPE_CHECKING:

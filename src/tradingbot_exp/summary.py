@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.plugins import OWN_METRICS
 from tradingbot_exp.evaluation.names import NAIVE
-from tradingbot_exp.plugins import OWN_METRICS
 from tradingbot_exp.tracking.store import run_page, ui_command
 
 if TYPE_CHECKING:

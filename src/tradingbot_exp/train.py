@@ -1,6 +1,6 @@
 """The command that trains: ``python -m tradingbot_exp.train [KEY=VALUE ...]``, also as ``tradingbot-train``.
 
-In Python, the module itself can be called, ``from tradingbot_exp import train``: see `tradingbot_exp.notebook.train`.
+In Python, the module itself can be called, ``from tradingbot_exp import train``: see `tradingbot_exp.api.notebook`.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ class _CallableModule(ModuleType):
     """Makes `tradingbot_exp.train` the function that it is documented as, also once this module is imported."""
 
     def __call__(self, overrides: Sequence[str] = ()) -> LoadedRun:
-        """Train once, in this process: `tradingbot_exp.notebook.train`."""
-        from tradingbot_exp.notebook import train
+        """Train once, in this process: `tradingbot_exp.api.notebook.train`."""
+        from tradingbot_exp.api.notebook import train
 
         return train(overrides)
 

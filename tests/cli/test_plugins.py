@@ -13,11 +13,11 @@ from support import REPOSITORY, in_ci, python, train
 
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.finalize import config_sha256
+from tradingbot_exp.config.plugins import load_plugins, metric, plugins_sha256, source
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.names import targets_of
-from tradingbot_exp.plugins import load_plugins, metric, plugins_sha256, source
 
 DESK = ["--config-dir", "conf", "experiment=my_desk"]
 

@@ -128,7 +128,7 @@ def test_the_check_for_heavy_libraries_can_fail(tmp_path: Path) -> None:
         "import tradingbot_exp.train",
         "from tradingbot_exp.train import main",
         "import tradingbot_exp; tradingbot_exp.train",
-        "import tradingbot_exp.notebook",
+        "import tradingbot_exp.api.notebook",
         "import tradingbot_exp.train, importlib; importlib.reload(tradingbot_exp.train)",
     ],
 )

@@ -19,11 +19,11 @@ from support import artifact_folder, in_ci, python
 from tradingbot_exp import ExperimentOrganizer, load_run, run_hpo_study, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.finalize import config_sha256
+from tradingbot_exp.config.plugins import EPOCH_HOOKS, on_epoch
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError, DataError, RunError, TradingBotError
 from tradingbot_exp.loaded_run import LoadedRun
-from tradingbot_exp.plugins import EPOCH_HOOKS, on_epoch
 from tradingbot_exp.tracking.checkpoints import decode, encode
 
 SMALL = ["data=synthetic", "training.progress=off", "tracking.report=false"]

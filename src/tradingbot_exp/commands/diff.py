@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.commands.text import plural, value, wrapped_line
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
+from tradingbot_exp.tracking.differences import diff_runs
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.differences import MetricRow, Row, RunDifferences
-    from tradingbot_exp.tracking.lookup import Store
     from tradingbot_exp.tracking.records import RunRecord
 
 MAX_PATCH_LINES = 60
@@ -28,22 +28,6 @@ def run(options: argparse.Namespace) -> int:
     found = diff_runs(open_store(options.tracking_uri), options.run_a, options.run_b)
     sys.stdout.write(json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else shown(found))
     return 0
-
-
-def diff_runs(store: Store, run_a: str, run_b: str) -> RunDifferences:
-    """Find two runs and compare them.
-
-    Raises
-    ------
-    RunError
-        One of them is not there, or is not the only one.
-    """
-    from tradingbot_exp.tracking.differences import compare
-    from tradingbot_exp.tracking.lookup import find_run
-    from tradingbot_exp.tracking.surroundings import read_surroundings
-
-    a, b = (read_surroundings(store, find_run(store, word)) for word in (run_a, run_b))
-    return compare(a, b)
 
 
 def as_json(found: RunDifferences) -> dict[str, Any]:

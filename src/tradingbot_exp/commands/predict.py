@@ -33,7 +33,7 @@ Bars without enough history for the features are left out; give some hundred bar
 
 def run(options: argparse.Namespace) -> int:
     """Print what the model says, or write it to a file and print the file's path."""
-    from tradingbot_exp.notebook import load_run
+    from tradingbot_exp.api.notebook import load_run
     from tradingbot_exp.prediction import predict
 
     path = None if options.output is None else Path(options.output)

@@ -12,31 +12,36 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.schema import Config
-from tradingbot_exp.errors import ConfigError, near
-from tradingbot_exp.evaluation.names import AGGREGATES, OBJECTIVES, SCHEMES, WINDOWS
-from tradingbot_exp.models.names import ACTIVATIONS, MODEL_KINDS, model_names
-from tradingbot_exp.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
-from tradingbot_exp.training.names import (
+from tradingbot_exp.config.choices import (
+    ACTIVATIONS,
+    AGGREGATES,
+    BUNDLED,
     DEVICES,
+    DIRECTIONS,
+    KEEP,
     LOSSES,
+    MODEL_KINDS,
+    OBJECTIVES,
+    ON_ERROR,
     OPTIMIZERS,
     PRECISIONS,
     PROGRESS_MODES,
+    PRUNERS,
+    SAMPLERS,
     SCHEDULERS,
+    SCHEMES,
+    TRACKING_SCHEMES,
+    WINDOWS,
     WITH_MOMENTUM,
+    model_names,
 )
+from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, near
 
-BUNDLED = ("ibm", "msft")
-SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
-PRUNERS = ("none", "median", "hyperband", "percentile")
-KEEP = ("best", "all", "none")
-ON_ERROR = ("raise", "offline")
-DIRECTIONS = ("minimize", "maximize")
 # What every database of Optuna and MLflow takes.
 STUDY_NAME_LETTERS = 200
-TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
 
 class _Number(NamedTuple):

@@ -18,12 +18,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
-from tradingbot_exp.config.file_keys import check_keys
 from tradingbot_exp.config.finalize import LEARNING_RATES, finalize
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.config.yaml_file import YamlFile
+from tradingbot_exp.config.yaml_file import YamlFile, check_keys
 from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.explain import explain, known_keys, unknown_key
+from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.plugins import load_plugins
 
 LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, SOURCES
 from tradingbot_exp.data import checks
 from tradingbot_exp.data.cells import Cells, FloatArray, plain, select_symbol, to_numbers
 from tradingbot_exp.data.features import FEATURES, warmup_of
@@ -18,7 +19,6 @@ from tradingbot_exp.data.reading import frame_cells, parse_csv, read_cells
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.data.timestamps import parse_times, time_column
 from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
-from tradingbot_exp.plugins import BUILT_IN_SOURCES, SOURCES
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tradingbot_exp.config.choices import BACKTEST_METRICS, OBJECTIVES
 from tradingbot_exp.evaluation._arrays import Floats, vectors
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS, OBJECTIVES
 
 Family = Literal["loss", "return"]
 _LOSSES = ("val_loss", "train_loss", "final_loss", "best_val_loss", "val_mse", "val_mae")

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from tradingbot_exp.config.choices import LAGS, METRICS
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation import forecast as scores
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-from tradingbot_exp.evaluation.names import LAGS, METRICS
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +157,7 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
 
 def _with_own(evaluation: Evaluation, actual: Floats, forecast: Floats) -> Evaluation:
     """Add the metrics that the user's own modules registered."""
-    from tradingbot_exp.plugins import own_metrics
+    from tradingbot_exp.config.plugins import own_metrics
 
     found = own_metrics(actual, forecast, evaluation.returns)
     finite = {name: value for name, value in found.items() if math.isfinite(value)}

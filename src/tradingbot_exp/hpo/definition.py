@@ -11,9 +11,9 @@ from typing import Any
 
 import tradingbot_exp
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.objectives import objectives_of
-from tradingbot_exp.plugins import plugins_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (

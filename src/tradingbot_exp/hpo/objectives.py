@@ -8,8 +8,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tradingbot_exp.config.choices import BACKTEST_METRICS
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config, HpoConfig

@@ -11,8 +11,9 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import BaseTrial
 
+from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.values import Distribution, quote
+from tradingbot_exp.hpo.values import Distribution
 
 MAX_GRID = 1_000_000
 

@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.config.checks import check
+from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
@@ -24,7 +25,6 @@ from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import TrialJob, ending_tags
 from tradingbot_exp.job_data import given_data
-from tradingbot_exp.plugins import load_plugins
 from tradingbot_exp.resuming import refuse_in_study
 from tradingbot_exp.tracking.trials import trial_name
 

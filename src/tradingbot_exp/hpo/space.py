@@ -12,13 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
 from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.overrides import GrammarError, quote, read_word
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo import values
 from tradingbot_exp.hpo.names import is_block, targets_of
@@ -60,7 +59,7 @@ class SearchSpace:
         """
         plain = OmegaConf.to_container(param_space, resolve=True) if OmegaConf.is_config(param_space) else param_space
         if not isinstance(plain, Mapping):
-            raise ConfigError(f"{_KEY}={values.quote(plain)} is no mapping. Right would be {{batch_size: [16, 32]}}.")
+            raise ConfigError(f"{_KEY}={quote(plain)} is no mapping. Right would be {{batch_size: [16, 32]}}.")
         parameters = _unique(_entry(name, given) for name, given in _flat(plain))
         parameters |= _unique(_swept(override) for override in overrides)
         if not parameters:
@@ -116,7 +115,7 @@ class SearchSpace:
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Write encoded values as Hydra overrides, one a target, which Hydra reads back bit for bit."""
-        return [f"{target}={values.quote(value)}" for target, value in self.decode(params).items()]
+        return [f"{target}={quote(value)}" for target, value in self.decode(params).items()]
 
     def grid(self) -> list[dict[str, Any]]:
         """List every point, encoded; the last parameter changes fastest.
@@ -162,15 +161,14 @@ def _entry(name: str, given: Any) -> Parameter:
 
 def _swept(text: str) -> Parameter:
     try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
+        word = read_word(text)
+    except GrammarError as error:
         raise ConfigError(f"'{text}' is no sweep: {explain(error)}") from error
-    key = override.key_or_group
-    if override.is_delete() or override.package is not None:
-        raise ConfigError(f"'{text}' is no sweep. Right would be {key}=A,B.")
-    targets = targets_of(key, key, bare=False)
-    distribution, choices = values.read_sweep(override, targets[0], key)
-    return Parameter(distribution, targets, choices, key)
+    if not word.is_plain:
+        raise ConfigError(f"'{text}' is no sweep. Right would be {word.key}=A,B.")
+    targets = targets_of(word.key, word.key, bare=False)
+    distribution, choices = values.read_sweep(word, targets[0], word.key)
+    return Parameter(distribution, targets, choices, word.key)
 
 
 def _unique(parameters: Iterator[Parameter]) -> dict[str, Parameter]:

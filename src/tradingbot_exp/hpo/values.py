@@ -10,22 +10,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, TypeAlias
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import (
-    ChoiceSweep,
-    IntervalSweep,
-    Override,
-    Quote,
-    QuotedString,
-    RangeSweep,
-)
-from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import create_optuna_distribution_from_override
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.overrides import Choice, GrammarError, Span, Steps, Word, quote, read_word
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
 
@@ -60,14 +50,14 @@ def read(given: Any, target: str, label: str) -> Domain:
     if not isinstance(given, str) or not given.strip():
         raise _single(given, target, label)
     try:
-        override = OverridesParser.create().parse_override(f"{target}={given}")
-    except HydraException as error:
+        word = read_word(f"{target}={given}")
+    except GrammarError as error:
         raise _no_sweep(given, label, error) from error
-    return read_sweep(override, target, label)
+    return read_sweep(word, target, label)
 
 
-def read_sweep(override: Override, target: str, label: str) -> Domain:
-    """Read a sweep as Hydra's parser gives it: ``choice``, ``range`` or ``interval``.
+def read_sweep(word: Word, target: str, label: str) -> Domain:
+    """Read a sweep of the command line: ``choice``, ``range`` or ``interval``.
 
     An order asked for by ``shuffle`` is left to the sampler.
 
@@ -76,44 +66,21 @@ def read_sweep(override: Override, target: str, label: str) -> Domain:
     ConfigError
         It is one value, or nothing can be drawn from it.
     """
-    sweep = override.value()
-    if not override.is_sweep_override():
-        raise _single(sweep, target, label)
-    tags: set[str] = getattr(sweep, "tags", set())
-    unused = sorted(tags - ({"log"} if isinstance(sweep, IntervalSweep) else set()))
-    if unused:
-        raise ConfigError(f"{label}: the tag '{unused[0]}' has no meaning here. Right would be tag(log,interval(A,B)).")
-    if isinstance(sweep, ChoiceSweep):
-        return _choice([_plain(element) for element in sweep.list], target, label)
-    if isinstance(sweep, IntervalSweep):
-        _check_range(sweep.start, sweep.end, "log" in tags, None, label)
-    elif not isinstance(sweep, RangeSweep):
-        raise ConfigError(f"{label}: glob(...) chooses files of a group, not values. Give the values as a list.")
-    try:
-        if isinstance(sweep, RangeSweep):
-            sweep.shuffle = False
-            if sweep.step != 0 and sweep.transformers:
-                return _choice(list(sweep), target, label)
-        distribution: Distribution = create_optuna_distribution_from_override(override)
-    except (HydraException, ValueError, ArithmeticError) as error:
-        raise _no_sweep((override.input_line or "").partition("=")[2], label, error) from error
-    if isinstance(distribution, CategoricalDistribution):
-        return _choice(distribution.choices, target, label)
-    return _fitted(distribution, target, label), ()
-
-
-def quote(value: Any) -> str:
-    """Write a value so that Hydra's override grammar reads back the same value of the same type."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return f"[{','.join(quote(element) for element in value)}]"
-    text = str(value)
-    if re.fullmatch(r"[A-Za-z_][\w-]*", text, re.ASCII) and text.lower() not in ("null", "true", "false", "nan", "inf"):
-        return text
-    return QuotedString(text, Quote.single).with_quotes()
+    if not word.is_sweep:
+        raise _single(word.value, target, label)
+    if word.tags:
+        raise ConfigError(
+            f"{label}: the tag '{word.tags[0]}' has no meaning here. Right would be tag(log,interval(A,B))."
+        )
+    if isinstance(word.value, Choice):
+        return _choice(word.value.values, target, label)
+    if isinstance(word.value, Span):
+        low, high, log = word.value.low, word.value.high, word.value.log
+        _check_range(low, high, log, None, label)
+        return _range((low, high, None), log, target, label)
+    if isinstance(word.value, Steps):
+        return _range((word.value.low, word.value.high, word.value.step), False, target, label)
+    raise ConfigError(f"{label}: glob(...) chooses files of a group, not values. Give the values as a list.")
 
 
 def _choice(given: Sequence[Any], target: str, label: str) -> Domain:
@@ -166,9 +133,17 @@ def _mapping(given: Mapping[Any, Any], target: str, label: str) -> Domain:
     _check_range(low, high, log, step, label)
     if step is not None:
         high = _last(low, high, step, label)
-    if all(isinstance(number, int) for number in (low, given["high"], 1 if step is None else step)):
-        return _fitted(IntDistribution(low, int(high), log, 1 if step is None else step), target, label), ()
-    return _fitted(FloatDistribution(low, float(high), log, step), target, label), ()
+    whole = all(isinstance(number, int) for number in (low, given["high"], 1 if step is None else step))
+    return _range((low, int(high) if whole else float(high), step), log, target, label)
+
+
+def _range(given: tuple[float, float, float | None], log: bool, target: str, label: str) -> Domain:
+    """Draw from low to high, by steps if there are any; whole numbers where all that is given is whole."""
+    low, high, step = given
+    by = 1 if step is None else step
+    if isinstance(low, int) and isinstance(high, int) and isinstance(by, int):
+        return _fitted(IntDistribution(low, high, log, by), target, label), ()
+    return _fitted(FloatDistribution(low, high, log, step), target, label), ()
 
 
 def _last(low: float, high: float, step: float, label: str) -> Decimal:
@@ -227,13 +202,6 @@ def _check_types(values: Sequence[Any], target: str, label: str) -> None:
         except OmegaConfBaseException as error:
             told = f"{target} cannot be null." if value is None else explain(error)
             raise ConfigError(f"{label}: {told}") from error
-
-
-def _plain(element: Any) -> Any:
-    """Take the text out of Hydra's quoted strings."""
-    if isinstance(element, list):
-        return [_plain(inner) for inner in element]
-    return element.text if isinstance(element, QuotedString) else element
 
 
 def _single(given: Any, target: str, label: str) -> ConfigError:

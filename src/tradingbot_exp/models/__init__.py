@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tradingbot_exp.models.names import ACTIVATIONS, model_names
+from tradingbot_exp.config.choices import ACTIVATIONS, model_names
 from tradingbot_exp.models.registry import build_model, register
 from tradingbot_exp.models.summary import model_summary, model_version
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tradingbot_exp.config import choices as names
 from tradingbot_exp.errors import ConfigError, near
-from tradingbot_exp.models import names
 
 if TYPE_CHECKING:
     from torch import nn

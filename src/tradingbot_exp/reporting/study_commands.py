@@ -35,7 +35,7 @@ def winner_overrides(record: StudyRecord, winner: TrialRecord) -> list[str] | No
     """Give the overrides of the study with the winner's values; None where the study's are not known."""
     if record.artifacts.overrides is None or not record.space:
         return None
-    from tradingbot_exp.hpo.values import quote
+    from tradingbot_exp.config.overrides import quote
 
     own = [word for word in record.artifacts.overrides if not _of_study(word)]
     found = _decoded(record, winner)
@@ -92,7 +92,7 @@ def study_words(record: StudyRecord) -> list[str] | None:
 
 def sweep_of(entry: Mapping[str, Any]) -> str:
     """Write an entry of a space as Hydra's sweep grammar has it."""
-    from tradingbot_exp.hpo.values import quote
+    from tradingbot_exp.config.overrides import quote
 
     if "choices" in entry:
         texts = [quote(choice) for choice in entry["choices"]]
@@ -140,7 +140,7 @@ def _multirun(words: Sequence[str]) -> str:
 
 
 def _quoted(text: str) -> str:
-    from tradingbot_exp.hpo.values import quote
+    from tradingbot_exp.config.overrides import quote
 
     return quote(text)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradingbot_exp.tracking.lookup import Store
     from tradingbot_exp.tracking.records import RunRecord
     from tradingbot_exp.tracking.surroundings import Surroundings
 
@@ -298,3 +299,18 @@ def day(when: object) -> str:
 
 def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in facts.items() if value is not None}
+
+
+def diff_runs(store: Store, run_a: str, run_b: str) -> RunDifferences:
+    """Find two runs and compare them.
+
+    Raises
+    ------
+    RunError
+        One of them is not there, or is not the only one.
+    """
+    from tradingbot_exp.tracking.lookup import find_run
+    from tradingbot_exp.tracking.surroundings import read_surroundings
+
+    a, b = (read_surroundings(store, find_run(store, word)) for word in (run_a, run_b))
+    return compare(a, b)

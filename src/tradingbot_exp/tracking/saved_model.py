@@ -162,7 +162,7 @@ class SavedModel:
 
 def _load_own_class(name: str, module: str) -> None:
     """Import the user's own module, which registers the model's class."""
-    from tradingbot_exp.plugins import load_plugins
+    from tradingbot_exp.config.plugins import load_plugins
 
     try:
         load_plugins([module])
@@ -180,8 +180,8 @@ def _load_pyfunc(path: str) -> SavedModel:
     data = Path(path)
     record = json.loads((data / "model.json").read_text(encoding="utf-8"))
     if record["config"] is not None:
+        from tradingbot_exp.config.choices import model_names
         from tradingbot_exp.config.schema import ModelConfig
-        from tradingbot_exp.models.names import model_names
         from tradingbot_exp.models.registry import build_model
 
         config = ModelConfig(**record["config"])

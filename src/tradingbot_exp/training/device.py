@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from tradingbot_exp.config.choices import DEVICES, PRECISIONS, check_name
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.training.names import DEVICES, PRECISIONS, check_name
 
 
 def resolve_device(name: str) -> torch.device:

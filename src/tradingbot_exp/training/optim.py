@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from tradingbot_exp.training.names import LOSSES, OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
+from tradingbot_exp.config.choices import LOSSES, OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -36,7 +36,7 @@ def make_optimizer(
     Parameters
     ----------
     name : str
-        One of `tradingbot_exp.training.names.OPTIMIZERS`.
+        One of `tradingbot_exp.config.choices.OPTIMIZERS`.
     params : iterable of Tensor
         ``model.parameters()``.
     lr, weight_decay : float

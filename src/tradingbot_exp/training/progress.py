@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from tradingbot_exp.training.names import PROGRESS_MODES, check_name
+from tradingbot_exp.config.choices import PROGRESS_MODES, check_name
 
 if TYPE_CHECKING:
     from typing import Self

@@ -19,12 +19,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import REPOSITORY, Finished, in_ci, python
 
+from tradingbot_exp.api.configuration import ConfigurationManager
 from tradingbot_exp.config.finalize import config_sha256, finalize, flatten
-from tradingbot_exp.config.manager import ConfigurationManager
+from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.values import quote
 
 GUIDE = """\
 experiment:

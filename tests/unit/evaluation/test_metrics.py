@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from tradingbot_exp.config.choices import BACKTEST_METRICS, METRICS
 from tradingbot_exp.evaluation.metrics import validation_metrics
-from tradingbot_exp.evaluation.names import BACKTEST_METRICS, METRICS
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}

@@ -10,10 +10,11 @@ import torch
 from test_results import config
 from torch import nn
 
+from tradingbot_exp.config import choices as names
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.hpo.silent import silent_seeds, silent_values
-from tradingbot_exp.models import names, register, registry
+from tradingbot_exp.models import register, registry
 
 __all__ = ["config"]  # a fixture
 

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 import tradingbot_exp.models
+from tradingbot_exp.config import choices as names
 from tradingbot_exp.config.schema import ModelConfig
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.models import ACTIVATIONS, build_model, model_names, names, register, registry
+from tradingbot_exp.models import ACTIVATIONS, build_model, model_names, register, registry
 
 
 def make(name: str = "mlp", **changes: object) -> ModelConfig:
@@ -133,7 +134,7 @@ def test_adding_a_model_is_adding_a_file(tmp_path: Path) -> None:
 
 IMPORTS = {
     "tradingbot_exp.models": "import tradingbot_exp.models as m; assert 'mlp' in m.model_names()",
-    "tradingbot_exp.training": "import tradingbot_exp.training, tradingbot_exp.training.names",
+    "tradingbot_exp.training": "import tradingbot_exp.training, tradingbot_exp.config.choices",
     "progress": "from tradingbot_exp.training import make_progress; make_progress('plain', 3)",
     "unknown name": (
         "from types import SimpleNamespace as C; from tradingbot_exp.models import build_model\n"

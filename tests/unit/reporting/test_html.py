@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from plotly.offline import get_plotlyjs
 
+from tradingbot_exp import plots
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.figures import feature_importance, training_history
 from tradingbot_exp.plots.html import figure_html, plotly_gzip_base64, write_figure
 from tradingbot_exp.plots.style import TEMPLATE
-from tradingbot_exp.reporting import html
 from tradingbot_exp.reporting.comparison_figures import COLORS
 from tradingbot_exp.reporting.html import page_html, write_page
 from tradingbot_exp.reporting.page import (

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tradingbot_exp.config.choices import OPTIMIZERS
 from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
-from tradingbot_exp.training.names import OPTIMIZERS
 
 EPOCHS = 9
 

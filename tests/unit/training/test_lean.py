@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from tradingbot_exp.config.choices import LOSSES
 from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import make_optimizer, train_model
 from tradingbot_exp.training.lean import lean_step
-from tradingbot_exp.training.names import LOSSES
 from tradingbot_exp.training.optim import make_loss
 
 TANH = nn.Tanh()

@@ -124,7 +124,7 @@ class ConfigurationManager:
         TrackingError
             There is no store yet, or it cannot be read.
         """
-        from tradingbot_exp.commands.diff import diff_runs
+        from tradingbot_exp.tracking.differences import diff_runs
         from tradingbot_exp.tracking.lookup import open_store
 
         return diff_runs(open_store(self.get_config().tracking.uri), run_a, run_b)

@@ -1,0 +1,1 @@
+"""The package in Python: what notebooks and programs call."""

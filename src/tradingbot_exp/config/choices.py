@@ -1,0 +1,91 @@
+"""The names that a configuration may use, of metrics, models, optimizers and so on; known without a heavy library."""
+
+from __future__ import annotations
+
+import pkgutil
+from pathlib import Path
+
+from tradingbot_exp.errors import ConfigError, near
+
+FORECAST_METRICS = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate")
+STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar")
+LAGS = (0, 1)
+"""Execution lags whose results stand side by side, whatever `evaluation.execution_lag` is."""
+LAGGED_METRICS = tuple(f"{name}_lag{lag}" for name in ("sharpe", "cagr") for lag in LAGS)
+BACKTEST_METRICS = (*STRATEGY_METRICS, *LAGGED_METRICS, "buy_hold_sharpe", "buy_hold_cagr")
+METRICS = (*FORECAST_METRICS, "zero_mse", *BACKTEST_METRICS)
+OWN_METRICS = (*FORECAST_METRICS, *STRATEGY_METRICS)
+"""Metrics that are the model's own, at the lag that was asked for."""
+TRAIN_METRICS = (*FORECAST_METRICS, "sharpe")
+"""Metrics that are logged for the train rows too: beside those of validation they show what was learned by heart."""
+OBJECTIVES = (
+    *("val_loss", "train_loss", "final_loss", "best_val_loss"),
+    *(f"val_{name}" for name in OWN_METRICS),
+)
+"""What a study may search for: the losses, and the validation metrics that are the model's own."""
+BASELINES = ("linear_mse", "linear_ic", "linear_sharpe", "train_mean_mse")
+"""Metrics of rivals that are fitted; `METRICS` holds those of rivals that need no fit."""
+SCHEMES = ("chronological", "walk_forward", "purged_kfold")
+WINDOWS = ("expanding", "rolling")
+AGGREGATES = ("mean", "worst", "mean_less_std")
+"""How `hpo.metric` is made of its values in the folds."""
+
+OPTIMIZERS = ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
+WITH_MOMENTUM = ("SGD", "RMSprop")
+LOSSES = ("mse", "mae", "huber", "bce")
+SCHEDULERS = ("none", "cosine", "step", "plateau")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("float32", "float64", "bf16-mixed")
+PROGRESS_MODES = ("auto", "bar", "plain", "off")
+
+ACTIVATION_CLASSES: dict[str, str] = {
+    "relu": "ReLU",
+    "tanh": "Tanh",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+}
+"""Name in the configuration -> class in ``torch.nn``."""
+ACTIVATIONS: tuple[str, ...] = tuple(ACTIVATION_CLASSES)
+_NOT_MODELS = frozenset({"registry", "summary"})
+MODEL_KINDS = tuple(
+    sorted(
+        module.name
+        for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "models")])
+        if module.name not in _NOT_MODELS and not module.name.startswith("_")
+    )
+)
+"""The models of this package: a file ``foo.py`` in this folder is the model ``foo``."""
+_registered: set[str] = set()  # names registered from outside this folder, see `registry.register`
+
+BUNDLED = ("ibm", "msft")
+SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
+PRUNERS = ("none", "median", "hyperband", "percentile")
+KEEP = ("best", "all", "none")
+ON_ERROR = ("raise", "offline")
+DIRECTIONS = ("minimize", "maximize")
+TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
+
+
+def check_name(key: str, given: str, known: tuple[str, ...]) -> None:
+    """Refuse a name that is not known.
+
+    Raises
+    ------
+    ConfigError
+        Names the key, what was given, what is known, and what was probably meant.
+    """
+    if given not in known:
+        raise ConfigError(f"{key}: {given!r} is unknown. Known: {', '.join(known)}.{near(str(given), known)}")
+
+
+def model_names() -> tuple[str, ...]:
+    """Name every model that `build_model` can build.
+
+    Returns
+    -------
+    tuple of str
+        Sorted: those of this package, and those that other code registered.
+    """
+    return tuple(sorted({*MODEL_KINDS, *_registered}))
