@@ -59,7 +59,7 @@ from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.job_data import given_data, load_data
 from tradingbot_exp.outcome import Evaluated, evaluate, objectives
 from tradingbot_exp.stacking import Fitting, fit_all
-from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.writing.run import TrackedRun
 
 DIRECTIONS = {"val_loss": "minimize", "val_sharpe": "maximize"}
 

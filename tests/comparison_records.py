@@ -8,7 +8,8 @@ import pandas as pd
 
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation.forecast import mse
-from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
 
 BARS = 300
 DATES = pd.bdate_range("2020-01-01", periods=BARS)

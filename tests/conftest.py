@@ -17,7 +17,7 @@ from hypothesis import settings
 from mlflow.entities import Run
 from support import Finished, clean_environment, once, stop_server, train
 
-from tradingbot_exp.tracking.store import open_client
+from tradingbot_exp.tracking.store.client import open_client
 
 settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")

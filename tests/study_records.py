@@ -1,10 +1,11 @@
-"""Studies for tests of their report: records made by hand, as `tradingbot_exp.tracking.reading` would."""
+"""Studies for tests of their report: records made by hand, as `tradingbot_exp.tracking.reading.fetch` would."""
 
 import math
 import random
 from datetime import UTC, datetime, timedelta
 
-from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord, StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 SPACE = {

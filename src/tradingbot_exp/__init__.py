@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from tradingbot_exp.api.notebook import load_run, train
     from tradingbot_exp.hpo.python import run_hpo_study
     from tradingbot_exp.reporting.reporter import ExperimentReporter
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.training.loop import train_model
 
 __version__ = _version("tradingbot_exp")
@@ -33,8 +33,8 @@ __all__ = [
 
 _HOMES = {
     "ConfigurationManager": "tradingbot_exp.api.configuration",
-    "EnhancedMLflowLogger": "tradingbot_exp.tracking.logger",
-    "ExperimentOrganizer": "tradingbot_exp.tracking.organizer",
+    "EnhancedMLflowLogger": "tradingbot_exp.tracking.writing.logger",
+    "ExperimentOrganizer": "tradingbot_exp.tracking.writing.organizer",
     "ExperimentReporter": "tradingbot_exp.reporting.reporter",
     "load_run": "tradingbot_exp.api.notebook",
     "run_hpo_study": "tradingbot_exp.hpo.python",

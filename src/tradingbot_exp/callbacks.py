@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.resuming import Resumption
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer, Organized
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, Organized
+    from tradingbot_exp.tracking.writing.resumption import Resumption
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
 class TrackingCallback(Callback):
@@ -104,7 +104,7 @@ class TrackingCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
-        from tradingbot_exp.tracking.active import set_start_failure
+        from tradingbot_exp.tracking.writing.active import set_start_failure
 
         set_start_failure(None)
         mask_saved_config(config)
@@ -148,7 +148,7 @@ class TrackingCallback(Callback):
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Record what the app is run with."""
-        from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+        from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         logger = EnhancedMLflowLogger(run)
@@ -179,7 +179,7 @@ class TrackingCallback(Callback):
             raise Refusal(error) from error
 
     def _reach(self, config: DictConfig) -> ExperimentOrganizer:
-        from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         if self._organizer is None:
             organizer = ExperimentOrganizer(self._organized(config))
@@ -198,7 +198,7 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _open_job(self, config: DictConfig) -> None:
-        from tradingbot_exp.tracking.active import mlflow_active
+        from tradingbot_exp.tracking.writing.active import mlflow_active
 
         organizer = self._reach(config)
         parent = parent_run(config)
@@ -273,7 +273,7 @@ class ExperimentCallback(TrackingCallback):
 
     def _check_place(self, config: Config) -> None:
         from tradingbot_exp.job_data import check_inputs
-        from tradingbot_exp.tracking.store import check_space
+        from tradingbot_exp.tracking.store.places import check_space
 
         check_inputs(config)
         check_space(launch_dir())
@@ -288,7 +288,7 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        from tradingbot_exp.tracking.active import set_start_failure
+        from tradingbot_exp.tracking.writing.active import set_start_failure
 
         set_start_failure(error)
 

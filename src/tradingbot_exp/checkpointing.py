@@ -13,7 +13,7 @@ from tradingbot_exp.config.plugins import plugins_sha256
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.experiment import Job
-    from tradingbot_exp.tracking.checkpoints import CheckpointFile
+    from tradingbot_exp.tracking.writing.checkpoints import CheckpointFile
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def identity(config: Config, fingerprint: str) -> dict[str, str]:
     from importlib import metadata
 
     import tradingbot_exp
-    from tradingbot_exp.hpo.definition import code_sha256
+    from tradingbot_exp.tracking.writing.code import code_sha256
     from tradingbot_exp.training.device import resolve_device
 
     return {
@@ -92,7 +92,7 @@ class FoldKeeper:
 
 def keeper_of(job: Job) -> RunKeeper | None:
     """Give what keeps checkpoints of a job, or knows where to go on; None for a job that does neither."""
-    from tradingbot_exp.tracking.checkpoints import FILE_TAG, CheckpointFile
+    from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
 
     run, every, resumption = job.run, job.config.training.checkpoint_every, job.run.resumption
     if run.parent is not None or (every is None and resumption is None):

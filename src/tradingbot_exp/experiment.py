@@ -23,15 +23,15 @@ from tradingbot_exp.job_data import load_data
 from tradingbot_exp.outcome import evaluate, objectives, periods_per_year, record_artifacts, report_undefined
 from tradingbot_exp.resuming import find_resumption
 from tradingbot_exp.runtime import interrupt
-from tradingbot_exp.tracking.registry import register_winner
+from tradingbot_exp.tracking.store.registry import register_winner
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tradingbot_exp.checkpointing import FoldKeeper, RunKeeper
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.run import TrackedRun
     from tradingbot_exp.training.history import History
 
 log = logging.getLogger(__name__)
@@ -87,8 +87,8 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     float, list of float, or Pruned
         The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.job.run_trial`.
     """
-    from tradingbot_exp.tracking.active import current_run, start_failure
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.active import current_run, start_failure
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
     failure = start_failure()
     if failure is not None:
@@ -133,7 +133,7 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
         Its config has `model.input_dim` and `model.version` filled in.
     """
     from tradingbot_exp.checkpointing import keeper_of
-    from tradingbot_exp.tracking.openings import tell_of_openings
+    from tradingbot_exp.tracking.reading.openings import tell_of_openings
 
     job = build(config, run)
     if run.resumption is not None:
@@ -170,7 +170,7 @@ def build(config: Config, run: TrackedRun) -> Job:
     from tradingbot_exp.evaluation.leakage import check_fold, check_leaks
     from tradingbot_exp.models.registry import build_model
     from tradingbot_exp.models.summary import model_version
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
     from tradingbot_exp.training.rng import SeededRng
 
     plain = load_data(config)

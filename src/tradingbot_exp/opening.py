@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.evaluation.metrics import Evaluation
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.openings import Opening
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.reading.openings import Opening
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,9 +91,9 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     Parameters
     ----------
     run : str
-        See `tradingbot_exp.tracking.lookup.find_run`. Of a study, the best trial is taken.
+        See `tradingbot_exp.tracking.store.lookup.find_run`. Of a study, the best trial is taken.
     tracking_uri : str or Path, optional
-        See `tradingbot_exp.tracking.lookup.open_store`.
+        See `tradingbot_exp.tracking.store.store.open_store`.
 
     Raises
     ------
@@ -105,10 +105,11 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
         The store cannot be read or written.
     """
     from tradingbot_exp.data.identity import identity_tags, stamp
-    from tradingbot_exp.loaded_run import LoadedRun
-    from tradingbot_exp.tracking.lookup import find_run, open_store
-    from tradingbot_exp.tracking.openings import overlapping_openings
-    from tradingbot_exp.tracking.reading import run_record
+    from tradingbot_exp.tracking.reading.fetch import run_record
+    from tradingbot_exp.tracking.reading.openings import overlapping_openings
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+    from tradingbot_exp.tracking.store.lookup import find_run
+    from tradingbot_exp.tracking.store.store import open_store
 
     store = open_store(tracking_uri)
     found = with_model(store, find_run(store, run))
@@ -205,9 +206,9 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
 @contextmanager
 def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: PreparedData) -> Iterator[TrackedRun]:
     """Open the run that records the opening, before anything is seen, in the experiment of the run that is judged."""
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.openings import KIND
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer, user_name
+    from tradingbot_exp.tracking.reading.openings import KIND
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, user_name
 
     experiment = store.experiments()[str(evaluated.info.experiment_id)]
     organizer = ExperimentOrganizer(
@@ -257,8 +258,8 @@ def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.fl
 
 def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: list[Opening]) -> None:
     """Count the opening on the run that was judged, and give it the metrics of its first one."""
-    from tradingbot_exp.tracking.delivery import Record, now_ms, send
-    from tradingbot_exp.tracking.store import wrapped
+    from tradingbot_exp.tracking.store.errors import wrapped
+    from tradingbot_exp.tracking.writing.delivery import Record, now_ms, send
 
     run_id = str(evaluated.info.run_id)
     own = 1 + sum(each.evaluated == run_id for each in earlier)

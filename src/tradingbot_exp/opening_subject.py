@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.loaded_run import LoadedRun
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+    from tradingbot_exp.tracking.store.store import Store
 
 # Share of the spread of a model's validation forecasts by which they may differ from those that the run recorded:
 # above what another machine's rounding does, below what a changed feature does.
@@ -23,7 +23,7 @@ _FORECAST_TOLERANCE = 1e-2
 
 def with_model(store: Store, run: Run) -> Run:
     """Give the run whose model is meant: the run itself, or a study's best trial."""
-    from tradingbot_exp.tracking.lookup import find_run
+    from tradingbot_exp.tracking.store.lookup import find_run
 
     tags, name = run.data.tags, f"The run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")
@@ -72,8 +72,8 @@ def configuration_of(loaded: LoadedRun, store: Store) -> Config:
 def data_of(loaded: LoadedRun, config: Config, store: Store) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
     from tradingbot_exp.config.paths import launch_dir
+    from tradingbot_exp.data.card import GIVEN_ARRAYS
     from tradingbot_exp.evaluation.leakage import check_leaks
-    from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
     from tradingbot_exp.job_data import load_data
 
     recorded = loaded.tags.get("data.fingerprint")

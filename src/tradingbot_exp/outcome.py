@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import Block, PreparedData
     from tradingbot_exp.evaluation.metrics import Evaluation
     from tradingbot_exp.experiment import Job
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
     from tradingbot_exp.training.history import History
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.loaded_run import LoadedRun
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.finalize import finalize, flatten
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.tracking.writing.resumption import Resumption
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.loaded_run import LoadedRun
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+    from tradingbot_exp.tracking.store.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -29,52 +29,6 @@ KEY = "training.resume"
 # Keys that may be others than those that the run was started with; what follows from the rest is not compared.
 _FREE = ("tracking", "hpo", "training.progress", "training.checkpoint_every", KEY, "data.path")
 _DERIVED = ("model.version", "model.input_dim")
-
-
-@dataclass(frozen=True, eq=False)
-class Resumption:
-    """A run that may be gone on with.
-
-    Attributes
-    ----------
-    run_id, name : str
-    config : Config
-        The run's own, with the keys that may be others as they were given.
-    states : tuple of dict
-        Of each fold begun, how far its training was: see `tradingbot_exp.training.checkpoint`.
-    points : dict of (str, int) to float
-        Every metric at every step that the run has.
-    tags : dict of str to str
-        As the run had them.
-    status : str
-        As the run had it.
-    """
-
-    run_id: str
-    name: str
-    config: Config
-    states: tuple[dict[str, Any], ...]
-    points: dict[tuple[str, int], float]
-    tags: dict[str, str]
-    status: str
-
-    @property
-    def where(self) -> str:
-        """How far the run is, in words."""
-        losses = self.states[-1]["course"]["history"]["val_loss"]
-        said = f"epoch {len(losses)} of {self.config.training.epochs}"
-        if self.config.evaluation.scheme != "chronological":
-            said += f", fold {len(self.states)} of {self.config.evaluation.folds}"
-        return said
-
-    def new_tags(self) -> dict[str, str]:
-        """Give the tags that say that the run was gone on with."""
-        return {
-            "resumed.count": str(int(self.tags.get("resumed.count", "0")) + 1),
-            "resumed.from": self.where,
-            "resumed.at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "resumed.after": f"{self.status} {self.tags.get('error', '')}".strip(),
-        }
 
 
 def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | None:
@@ -103,10 +57,11 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
     """
     if config.training.resume is None:
         return None
-    from tradingbot_exp.loaded_run import LoadedRun
-    from tradingbot_exp.tracking.checkpoints import read_checkpoint
-    from tradingbot_exp.tracking.lookup import find_run, open_store
-    from tradingbot_exp.tracking.reading import run_record
+    from tradingbot_exp.tracking.reading.fetch import run_record
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+    from tradingbot_exp.tracking.store.lookup import find_run
+    from tradingbot_exp.tracking.store.store import open_store
+    from tradingbot_exp.tracking.writing.checkpoints import read_checkpoint
 
     store = open_store(config.tracking.uri)
     found = find_run(store, _word(config, overrides), kinds=("training",))
@@ -152,9 +107,9 @@ def _word(config: Config, overrides: Sequence[str]) -> str:
 def _require_fit(store: Store, run: Run) -> None:
     """Refuse a run that is not one to go on with."""
     from tradingbot_exp.runtime.process import is_alive
-    from tradingbot_exp.tracking.checkpoints import has_checkpoint
-    from tradingbot_exp.tracking.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
-    from tradingbot_exp.tracking.health import owner_of
+    from tradingbot_exp.tracking.reading.health import owner_of
+    from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint
+    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
 
     tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")
@@ -254,7 +209,7 @@ def _is_within(key: str, blocks: Sequence[str]) -> bool:
 
 
 def _launch_dir_of(loaded: LoadedRun) -> Path | None:
-    from tradingbot_exp.tracking.artifacts import mapping_file
+    from tradingbot_exp.tracking.reading.artifacts import mapping_file
 
     try:
         details = loaded._artifact("environment/environment.json", mapping_file)

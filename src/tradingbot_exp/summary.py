@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.plugins import OWN_METRICS
 from tradingbot_exp.evaluation.names import NAIVE
-from tradingbot_exp.tracking.store import run_page, ui_command
+from tradingbot_exp.tracking.store.places import run_page, ui_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 # Label, metric, format, baseline's label (of the forecast that takes no side none), baseline's metric.
 ROWS = (

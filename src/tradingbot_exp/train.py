@@ -31,7 +31,7 @@ from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
 
 if TYPE_CHECKING:
-    from tradingbot_exp.loaded_run import LoadedRun
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
 
 # What configuration files may instantiate; anything else is refused. Packages named in `plugins` are added.
 TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
@@ -100,9 +100,9 @@ def run(arguments: list[str]) -> int:
 
 def _unsent_status(started: float) -> int:
     """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
-    if "tradingbot_exp.tracking.delivery" not in sys.modules:
+    if "tradingbot_exp.tracking.writing.delivery" not in sys.modules:
         return 0
-    from tradingbot_exp.tracking.delivery import SEND_COMMAND, must_fail, unsent_runs
+    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, must_fail, unsent_runs
 
     waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
     if not waiting:
@@ -125,7 +125,7 @@ def _message(error: Exception) -> str:
 
 def _say_how_to_go_on() -> None:
     """Name the command that goes on with a run that did not finish and has a checkpoint."""
-    checkpoints = sys.modules.get("tradingbot_exp.tracking.checkpoints")
+    checkpoints = sys.modules.get("tradingbot_exp.tracking.writing.checkpoints")
     for command in [] if checkpoints is None else checkpoints.commands():
         _say(f"Go on with it from its last checkpoint: {command}")
 

@@ -14,7 +14,7 @@ from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment import build, fit_folds
 from tradingbot_exp.fold_training import FoldCurves, mean_history
 from tradingbot_exp.outcome import evaluate, report_undefined
-from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.training.history import History
 
 WALK = ("data=synthetic", "training.progress=off", "evaluation.scheme=walk_forward", "evaluation.folds=3")

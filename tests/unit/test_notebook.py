@@ -29,8 +29,8 @@ from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError, DataError, DivergedError, RunError, TrackingError
-from tradingbot_exp.loaded_run import LoadedRun
-from tradingbot_exp.tracking.active import current_run
+from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.tracking.writing.active import current_run
 
 OVERRIDES = ["model.learning_rate=0.005", "training.epochs=3", "experiment.run_name='<b>mine</b>'"]
 SMALL = ["data=synthetic", "training=smoke"]

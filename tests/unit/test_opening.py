@@ -33,9 +33,10 @@ from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.opening import Opened, _judge, open_test_set
 from tradingbot_exp.opening_table import as_table
 from tradingbot_exp.summary import metric_lines
-from tradingbot_exp.tracking.lookup import Store, find_run, open_store
-from tradingbot_exp.tracking.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.reading import training_record
+from tradingbot_exp.tracking.reading.fetch import training_record
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import Store, open_store
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 QUICK = ["training.epochs=1", "training.progress=off"]
 

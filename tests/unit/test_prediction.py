@@ -22,9 +22,9 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError, DataError, RunError, TrackingError
-from tradingbot_exp.loaded_run import LoadedRun
 from tradingbot_exp.prediction import predict
-from tradingbot_exp.tracking.registry import register_model
+from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.tracking.store.registry import register_model
 
 QUIET = "training.progress=off"
 IBM = load_bars(DataConfig(name="ibm")).frame.reset_index()

@@ -19,7 +19,7 @@ from tradingbot_exp.hpo.bars import load_bars
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.trial import Ticket
 from tradingbot_exp.job_data import given_data, load_data
-from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 SMALL = ["data=synthetic", "data.synthetic.bars=400", "training.epochs=3", "training.progress=off"]
 SHAPES = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hydra_plugins.tradingbot_exp.composing import Composed
     from tradingbot_exp.experiment import Job
     from tradingbot_exp.hpo.job import Trial
-    from tradingbot_exp.tracking.batch import RunBatch
+    from tradingbot_exp.tracking.writing.batch import RunBatch
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class StackedLauncher(Launcher):
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial: int) -> list[JobReturn]:
         from hydra_plugins.tradingbot_exp.composing import compose
-        from tradingbot_exp.tracking.batch import run_batch
+        from tradingbot_exp.tracking.writing.batch import run_batch
 
         composed = compose(self._context.config_loader, self.config, job_overrides)
         only_ours = all(_is_ours(each) for each in self._context.callbacks.callbacks)
@@ -154,7 +154,7 @@ class StackedLauncher(Launcher):
 
     def _run(self, jobs: Sequence[_Job], batch: RunBatch) -> None:
         from tradingbot_exp.hpo.batch import run_jobs, run_trials
-        from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         ticket = jobs[0].composed.ticket
         if ticket is not None:
@@ -234,7 +234,7 @@ class _Job:
         from tradingbot_exp.errors import TrackingError
         from tradingbot_exp.experiment import prepare
         from tradingbot_exp.hpo.job import Trial
-        from tradingbot_exp.tracking.active import current_run, start_failure
+        from tradingbot_exp.tracking.writing.active import current_run, start_failure
 
         failure, run = start_failure(), current_run()
         if failure is not None or run is None:

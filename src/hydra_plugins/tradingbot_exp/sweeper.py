@@ -82,7 +82,7 @@ class StudySweeper(Sweeper):
         from tradingbot_exp.hpo.display import StudyDisplay
         from tradingbot_exp.hpo.session import StudySession
         from tradingbot_exp.hpo.space import SearchSpace
-        from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
             if self._official[key] is not None:

@@ -13,8 +13,8 @@ from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.tracking.differences import RunDifferences
-    from tradingbot_exp.tracking.history import ConfigurationUse
+    from tradingbot_exp.tracking.reading.differences import RunDifferences
+    from tradingbot_exp.tracking.reading.history import ConfigurationUse
 
 
 class ConfigurationManager:
@@ -96,8 +96,8 @@ class ConfigurationManager:
         TrackingError
             There is no store yet, or it cannot be read.
         """
-        from tradingbot_exp.tracking.history import experiment_history
-        from tradingbot_exp.tracking.lookup import open_store
+        from tradingbot_exp.tracking.reading.history import experiment_history
+        from tradingbot_exp.tracking.store.store import open_store
 
         config = self.get_config()
         return experiment_history(open_store(config.tracking.uri), config.experiment.name).uses
@@ -124,8 +124,8 @@ class ConfigurationManager:
         TrackingError
             There is no store yet, or it cannot be read.
         """
-        from tradingbot_exp.tracking.differences import diff_runs
-        from tradingbot_exp.tracking.lookup import open_store
+        from tradingbot_exp.tracking.reading.differences import diff_runs
+        from tradingbot_exp.tracking.store.store import open_store
 
         return diff_runs(open_store(self.get_config().tracking.uri), run_a, run_b)
 

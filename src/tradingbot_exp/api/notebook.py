@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.loaded_run import LoadedRun
+from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
 
 
 def train(overrides: Sequence[str] = ()) -> LoadedRun:
@@ -42,9 +42,9 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     from tradingbot_exp.experiment import run_in
     from tradingbot_exp.job_data import check_inputs
     from tradingbot_exp.resuming import find_resumption
-    from tradingbot_exp.tracking.delivery import SEND_COMMAND
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
-    from tradingbot_exp.tracking.store import check_space
+    from tradingbot_exp.tracking.store.places import check_space
+    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
     config = compose_config(overrides)
     resumption = find_resumption(config, overrides)
@@ -87,8 +87,9 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     TrackingError
         There is no store, or it cannot be read.
     """
-    from tradingbot_exp.tracking.lookup import find_run, open_store
-    from tradingbot_exp.tracking.reading import LOSSES, run_record
+    from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+    from tradingbot_exp.tracking.store.lookup import find_run
+    from tradingbot_exp.tracking.store.store import open_store
 
     store = open_store(tracking_uri)
     found = find_run(store, run)

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.commands.text import plural, value, wrapped_line
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
-from tradingbot_exp.tracking.differences import diff_runs
+from tradingbot_exp.tracking.reading.differences import diff_runs
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.differences import MetricRow, Row, RunDifferences
-    from tradingbot_exp.tracking.records import RunRecord
+    from tradingbot_exp.tracking.reading.differences import MetricRow, Row, RunDifferences
+    from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 MAX_PATCH_LINES = 60
 
 
 def run(options: argparse.Namespace) -> int:
     """Compare the two runs and print what differs; status 0 whether anything does or not."""
-    from tradingbot_exp.tracking.lookup import open_store
+    from tradingbot_exp.tracking.store.store import open_store
 
     found = diff_runs(open_store(options.tracking_uri), options.run_a, options.run_b)
     sys.stdout.write(json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else shown(found))

@@ -14,9 +14,9 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.differences import Row
-    from tradingbot_exp.tracking.history import Code, ConfigurationUse, ExperimentHistory
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.reading.differences import Row
+    from tradingbot_exp.tracking.reading.history import Code, ConfigurationUse, ExperimentHistory
+    from tradingbot_exp.tracking.store.store import Store
 
 MAX_CHANGES = 12
 _SHORT = 12
@@ -24,8 +24,8 @@ _SHORT = 12
 
 def run(options: argparse.Namespace) -> int:
     """Print the history of the experiment that is named, else of the one that was used last."""
-    from tradingbot_exp.tracking.history import experiment_history, newest_experiment
-    from tradingbot_exp.tracking.lookup import open_store
+    from tradingbot_exp.tracking.reading.history import experiment_history, newest_experiment
+    from tradingbot_exp.tracking.store.store import open_store
 
     store = open_store(options.tracking_uri)
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or newest_experiment(store)

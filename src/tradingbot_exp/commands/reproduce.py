@@ -15,14 +15,14 @@ from tradingbot_exp.commands.text import plural, wrapped_line
 from tradingbot_exp.config.redaction import redact
 
 if TYPE_CHECKING:
-    from tradingbot_exp.reproduction.recipe import Recipe
     from tradingbot_exp.reproduction.verdict import Verdict
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.store.store import Store
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
-    from tradingbot_exp.tracking.lookup import open_store
+    from tradingbot_exp.tracking.store.store import open_store
 
     store = open_store(options.tracking_uri)
     recipe = _find(store, options.run)
@@ -43,8 +43,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _find(store: Store, word: str) -> Recipe:
-    from tradingbot_exp.reproduction.recipe import read_recipe
-    from tradingbot_exp.tracking.lookup import find_run
+    from tradingbot_exp.tracking.reading.recipe import read_recipe
+    from tradingbot_exp.tracking.store.lookup import find_run
 
     return read_recipe(store, find_run(store, word))
 
@@ -88,8 +88,8 @@ def _note(text: str) -> None:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """Give the recipe as plain values."""
-    from tradingbot_exp.tracking.artifacts import PATCH
-    from tradingbot_exp.tracking.differences import touched
+    from tradingbot_exp.tracking.reading.artifacts import PATCH
+    from tradingbot_exp.tracking.reading.differences import touched
 
     made = recipe.made
     patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
@@ -119,8 +119,8 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
-    from tradingbot_exp.tracking.artifacts import PATCH
-    from tradingbot_exp.tracking.differences import NUMERIC, touched
+    from tradingbot_exp.tracking.reading.artifacts import PATCH
+    from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
 
     made, run = recipe.made, recipe.made.run
     yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"

@@ -9,6 +9,9 @@ import pandas as pd
 from tradingbot_exp.data.sources import Bars, Table
 from tradingbot_exp.data.splits import Split
 
+# The source on a data card of arrays that `run_hpo_study` was given.
+GIVEN_ARRAYS = "arrays given to run_hpo_study"
+
 
 def data_card(source: Bars | Table, index: pd.DatetimeIndex, split: Split, frequency: str) -> dict[str, Any]:
     """Describe loaded data and their split.

@@ -16,7 +16,7 @@ from tradingbot_exp.stacking import Fitting, fit_all, why_alone
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.space import SearchSpace
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

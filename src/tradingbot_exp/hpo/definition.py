@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import tradingbot_exp
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.objectives import objectives_of
+from tradingbot_exp.tracking.writing.code import code_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (
@@ -23,18 +21,6 @@ _NOT_DEFINING = (
     *("hpo.reseeds", "hpo.null_replays"),
     *("data.name", "data.path", "data.symbol", "data.options"),
 )
-# Source that no trial's numbers come from: what is shown, recorded or typed.
-_NOT_DECIDING = (
-    *("commands", "reporting", "reproduction", "tracking", "cli.py", "__main__.py", "callbacks.py", "notebook.py"),
-    *("console.py", "loaded_run.py", "summary.py", "prediction.py", "data/incoming.py", "config/own_conf.py"),
-    *("failure.py", "overwriting.py", "resuming.py", "hydra_job.py", "memory.py"),
-    *("opening.py", "opening_subject.py", "opening_table.py"),
-    *("config/help.py", "hpo/outlook.py", "hpo/display.py", "hpo/results.py", "training/progress.py"),
-    *("hpo/bars.py", "hpo/matrices.py", "hpo/reseeding.py", "hpo/null_replay.py"),
-    *("hpo/judgement.py", "hpo/judgement_words.py"),
-)
-# The source on a data card of arrays that `run_hpo_study` was given.
-GIVEN_ARRAYS = "arrays given to run_hpo_study"
 
 
 def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
@@ -80,20 +66,3 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if before != after:
             said.append(f"{key}: {before} before, {after} now")
     return said
-
-
-@lru_cache(maxsize=2)
-def code_sha256(package: Path = Path(tradingbot_exp.__file__).parent) -> str:
-    """Hash the source that a trial's numbers may come from: all of the package but what only shows or records.
-
-    Returns
-    -------
-    str
-        Twelve hexadecimal digits.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        name = file.relative_to(package).as_posix()
-        if not any(name == part or name.startswith(f"{part}/") for part in _NOT_DECIDING):
-            digest.update(name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]

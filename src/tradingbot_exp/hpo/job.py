@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
     from tradingbot_exp.training.history import History
 
 # In a trial's folder: the artifacts of a winner so far.

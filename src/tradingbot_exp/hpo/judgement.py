@@ -26,7 +26,7 @@ from tradingbot_exp.hpo.reseeding import reseed
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.job_data import load_data
 from tradingbot_exp.outcome import periods_per_year
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.bars import BARS_FILE, FORECASTS, RETURNS, Kept, load_bars
 from tradingbot_exp.job_data import load_data
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:

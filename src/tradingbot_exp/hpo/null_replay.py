@@ -26,7 +26,7 @@ from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sam
 from tradingbot_exp.hpo.silent import silent_values, with_values
 from tradingbot_exp.hpo.trial import Pruned
 from tradingbot_exp.job_data import given_data, load_data
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import EvaluationConfig
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.hpo.session import StudySession
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from sklearn.preprocessing import StandardScaler
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.schema import Config, DataConfig
+from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
-from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
@@ -31,8 +31,8 @@ from tradingbot_exp.tracking.trials import trial_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
 def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
@@ -105,8 +105,8 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
 
 def _check_parts(config: object, organizer: object, logger: object) -> None:
     """Refuse at once what would only be missed in the midst of the study, or after it."""
-    from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
     for name, given, kind, right in (
         ("config", config, Config, "what ConfigurationManager(PATH).get_config() gives"),

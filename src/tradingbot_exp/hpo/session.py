@@ -18,7 +18,6 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.evaluation.leakage import check_leaks
 from tradingbot_exp.experiment import build, identifying_tags, record_surroundings
-from tradingbot_exp.hpo.children import Children
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.judgement import judge_study
 from tradingbot_exp.hpo.objectives import check_metrics, objectives_of
@@ -29,13 +28,14 @@ from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, Stu
 from tradingbot_exp.hpo.study_checks import check_study
 from tradingbot_exp.job_data import load_data
 from tradingbot_exp.runtime.process import identity, is_alive, signature
-from tradingbot_exp.tracking.batch import send_journals
-from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.openings import tell_of_openings
-from tradingbot_exp.tracking.registry import register_winner
-from tradingbot_exp.tracking.run import TrackedRun
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading.openings import tell_of_openings
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.registry import register_winner
 from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
+from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.trial_runs import Children
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.display import StudyDisplay
     from tradingbot_exp.hpo.space import SearchSpace
-    from tradingbot_exp.tracking.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 SHOWN_TRIALS = 5
 # Of a study's name in that of its folder: file systems take 255 bytes, and a letter may have four.

@@ -16,7 +16,7 @@ from tradingbot_exp.stacking import Fitting, fit_all
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:

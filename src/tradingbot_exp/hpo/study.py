@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.children import KNOWN, Child, Children
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.storage import transaction
 from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import is_alive, signature
+from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
 
 if TYPE_CHECKING:
     from optuna.study import Study

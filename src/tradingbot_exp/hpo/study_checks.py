@@ -10,7 +10,7 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.hpo.names import OPTIONS
 from tradingbot_exp.hpo.objectives import check_space, doubtful_directions, objectives_of
-from tradingbot_exp.tracking.store import sqlite_path
+from tradingbot_exp.tracking.store.places import sqlite_path
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

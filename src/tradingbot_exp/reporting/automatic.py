@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.reporting.reporter import ExperimentReporter
-from tradingbot_exp.tracking.lookup import default_uri
+from tradingbot_exp.tracking.store.store import default_uri
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation import backtest
 from tradingbot_exp.evaluation.bootstrap import MIN_BARS, Interval, bootstrap_interval, draws_for
 from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
-from tradingbot_exp.tracking.records import RunRecord
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 Floats = NDArray[np.float64]
 _LARGEST_LOG = 700.0  # the simple return beyond is no float64

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
-from tradingbot_exp.tracking.artifacts import PATCH
-from tradingbot_exp.tracking.records import Artifacts, Curve, RunRecord
-from tradingbot_exp.tracking.store import run_page
-from tradingbot_exp.tracking.surroundings import Surroundings
+from tradingbot_exp.tracking.reading.artifacts import PATCH
+from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
+from tradingbot_exp.tracking.store.places import run_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +152,7 @@ def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:
 
 def _command_blocks(made: Surroundings) -> list[Block]:
     """Give the command of a run, and the one that trains it again and compares."""
-    from tradingbot_exp.reproduction.recipe import Recipe
+    from tradingbot_exp.tracking.reading.recipe import Recipe
 
     recipe = Recipe(made, None)
     if made.run.kind and recipe.own_program not in (None, "unknown"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
-from tradingbot_exp.tracking.differences import (
+from tradingbot_exp.tracking.reading.differences import (
     Row,
     code_facts,
     config_rows,
@@ -18,8 +18,8 @@ from tradingbot_exp.tracking.differences import (
     hardware_facts,
     without_branch,
 )
-from tradingbot_exp.tracking.records import TrainingRecord
-from tradingbot_exp.tracking.surroundings import Surroundings
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_context import Surroundings
 
 LETTERS = string.ascii_uppercase
 # What follows from other params, or repeats one.

@@ -30,7 +30,7 @@ from tradingbot_exp.plots.style import (
 )
 from tradingbot_exp.reporting.comparison_context import LETTERS
 from tradingbot_exp.reporting.comparison_numbers import MEASURES, Correlations, Difference, Equity, Measure, in_unit
-from tradingbot_exp.tracking.records import Curve
+from tradingbot_exp.tracking.reading.run_record import Curve
 
 COLORS = (FORECAST, VALIDATION, MARK, "#cc79a7", "#b07700")
 DASHES = ("solid", "dash", "dot", "dashdot")

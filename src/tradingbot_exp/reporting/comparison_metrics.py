@@ -14,7 +14,7 @@ from functools import partial
 from tradingbot_exp.evaluation.names import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.reporting.comparison_context import RULES, same_bars
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _SCHEME = ("evaluation.scheme", "evaluation.folds")
 _TARGET = ("data.target", "data.horizon", *_SCHEME)

@@ -14,8 +14,8 @@ from tradingbot_exp.reporting.comparison_context import (
 )
 from tradingbot_exp.reporting.comparison_pairs import bars_of
 from tradingbot_exp.reporting.page import Notice
-from tradingbot_exp.tracking.differences import differing
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.differences import differing
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _ENDINGS = {
     "RUNNING": "is still running: its numbers will change",

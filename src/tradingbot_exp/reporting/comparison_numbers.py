@@ -27,7 +27,7 @@ from tradingbot_exp.evaluation.bootstrap import (
 from tradingbot_exp.evaluation.forecast import ic
 from tradingbot_exp.reporting.backtest_numbers import rules_of, wealth
 from tradingbot_exp.reporting.comparison_pairs import Floats, bars_of, column, pair
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]
 MEASURES: tuple[Measure, ...] = ("return", "sharpe", "mse")

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation.bootstrap import MIN_BARS
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Floats = NDArray[np.float64]
 _SAME = 1e-6  # relative: prices that were written and read again

@@ -39,7 +39,7 @@ from tradingbot_exp.reporting.page import (
     Tiles,
 )
 from tradingbot_exp.reporting.reporter import MAX_COMPARED
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _PARTS = {
     "validation": "On the validation bars",

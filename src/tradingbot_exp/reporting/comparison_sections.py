@@ -28,8 +28,9 @@ from tradingbot_exp.reporting.comparison_numbers import Correlations, Difference
 from tradingbot_exp.reporting.comparison_words import NAMES, amount, interval, p_value, sentence, verdict
 from tradingbot_exp.reporting.configuration import shown
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Figure, Notice, Paragraph, Table, Tone
-from tradingbot_exp.tracking.differences import Row
-from tradingbot_exp.tracking.records import Curve, TrainingRecord
+from tradingbot_exp.tracking.reading.differences import Row
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import Curve
 
 
 def difference_blocks(records: Sequence[TrainingRecord], found: Sequence[Difference]) -> list[Block]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from tradingbot_exp.plots.numbers import MISSING, count, moment
 from tradingbot_exp.reporting.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
-from tradingbot_exp.tracking.differences import Row, config_rows, day, described
-from tradingbot_exp.tracking.records import RunRecord
-from tradingbot_exp.tracking.surroundings import Surroundings
+from tradingbot_exp.tracking.reading.differences import Row, config_rows, day, described
+from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 # What decides a training run; all else is folded away.
 BLOCKS = ("data", "model", "training", "evaluation")

@@ -8,7 +8,7 @@ from tradingbot_exp.plots.figures import learning_rate, loss_curves
 from tradingbot_exp.plots.numbers import count, percent, significant
 from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.page import Block, Cell, Facts, Figure, Notice
-from tradingbot_exp.tracking.records import Curve, RunRecord
+from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 
 
 def course_blocks(run: RunRecord) -> list[Block]:

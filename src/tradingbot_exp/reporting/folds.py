@@ -10,7 +10,7 @@ from tradingbot_exp.plots.numbers import MISSING
 from tradingbot_exp.reporting.common import number_cell
 from tradingbot_exp.reporting.comparison_metrics import JUDGED, TRAINING
 from tradingbot_exp.reporting.page import Block, Cell, Column, Notice, Paragraph, Table
-from tradingbot_exp.tracking.records import TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _LOGGED = re.compile(r"fold_(\d+)_(.+)")
 _ENDS = ("start", "end")

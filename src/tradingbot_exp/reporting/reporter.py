@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ReportError
 from tradingbot_exp.runtime.files import holds_other
-from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
-from tradingbot_exp.tracking.reading import study_record, training_record
-from tradingbot_exp.tracking.store import reason
+from tradingbot_exp.tracking.reading.fetch import study_record, training_record
+from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.lookup import find_run, require_kind
+from tradingbot_exp.tracking.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -10,7 +10,7 @@ from typing import Any
 from tradingbot_exp.reporting.common import command_of
 from tradingbot_exp.reporting.page import Block, Code, Notice
 from tradingbot_exp.reporting.study_numbers import Study
-from tradingbot_exp.tracking.records import StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 
 _DERIVED = "training.learning_rate"  # follows model.learning_rate by itself
 _RANGE_KEYS = ("low", "high", "log", "step")
@@ -160,6 +160,6 @@ def _ours(record: StudyRecord) -> bool:
 
 
 def _from_arrays(record: StudyRecord) -> bool:
-    from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
+    from tradingbot_exp.data.card import GIVEN_ARRAYS
 
     return (record.artifacts.card or {}).get("source") == GIVEN_ARRAYS

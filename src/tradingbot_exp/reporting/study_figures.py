@@ -17,7 +17,7 @@ from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, TOP_PX, WHISKER, 
 from tradingbot_exp.reporting.study_importance import SHUFFLES, Importance
 from tradingbot_exp.reporting.study_layout import BELOW_PX, COLORS, marker_size, sized, value_axis
 from tradingbot_exp.reporting.study_numbers import Study, best_so_far, metric_label, scale_of
-from tradingbot_exp.tracking.records import TrialRecord
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _SYMBOLS = {"pruned": "triangle-down", "failed": "x", "interrupted": "square-open", "running": "circle-open"}
 MAX_LINES, MAX_POINTS = 250, 80

@@ -18,8 +18,9 @@ from tradingbot_exp.hpo.objectives import Objective
 from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.study_space import Axis, axes_of
-from tradingbot_exp.tracking.reading import has_values, rank_trials
-from tradingbot_exp.tracking.records import RunRecord, StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.fetch import has_values, rank_trials
+from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 STATES = ("complete", "pruned", "failed", "interrupted", "running")
 FEW = 4

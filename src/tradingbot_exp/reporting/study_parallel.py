@@ -16,7 +16,7 @@ from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, RULE, new_figure,
 from tradingbot_exp.reporting.study_layout import EARLY, sized
 from tradingbot_exp.reporting.study_numbers import Scale, Study, scale_of, value_text
 from tradingbot_exp.reporting.study_space import Axis, tick_text
-from tradingbot_exp.tracking.records import TrialRecord
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 MAX_AXES, GROUP_LINES = 12, 200
 """Parameters drawn, and trials of one group."""

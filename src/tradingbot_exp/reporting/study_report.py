@@ -54,7 +54,7 @@ from tradingbot_exp.reporting.study_words import (
     time_words,
     trials_text,
 )
-from tradingbot_exp.tracking.records import StudyRecord
+from tradingbot_exp.tracking.reading.records import StudyRecord
 
 _KINDS = {"sweep": "Sweep report", "null_study": "Null study report"}
 _MOST_FRONTS, _MOST_OBJECTIVES = 3, 4

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tradingbot_exp.plots.numbers import count, significant, superscript
 from tradingbot_exp.reporting.configuration import shown
-from tradingbot_exp.tracking.records import TrialRecord
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

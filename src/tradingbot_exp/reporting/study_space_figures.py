@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.study_layout import EARLY, axis_text, marker_size,
 from tradingbot_exp.reporting.study_neighbours import Neighbours
 from tradingbot_exp.reporting.study_numbers import Scale, Study, metric_label, scale_of
 from tradingbot_exp.reporting.study_space import Axis
-from tradingbot_exp.tracking.records import TrialRecord
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 MAX_POINTS = 400
 """Trials drawn in a panel of the slices, and half of those in the neighbourhood."""

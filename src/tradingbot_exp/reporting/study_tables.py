@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.page import Cell, Column, Facts, Table, Tone
 from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import Axis, space_size
 from tradingbot_exp.reporting.study_words import listed
-from tradingbot_exp.tracking.records import TrialRecord
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _TONES: dict[str, Tone] = {"pruned": "muted", "failed": "bad", "interrupted": "warning", "running": "warning"}
 _ID_LETTERS = 8

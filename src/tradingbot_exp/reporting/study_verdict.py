@@ -22,7 +22,7 @@ from tradingbot_exp.reporting.page import (
     Tone,
 )
 from tradingbot_exp.reporting.study_numbers import Study
-from tradingbot_exp.tracking.records import StudyRecord
+from tradingbot_exp.tracking.reading.records import StudyRecord
 
 _TONES: dict[str, Tone] = {"real": "good", "not shown": "warning", "cannot be told": "muted"}
 _ROWS = (

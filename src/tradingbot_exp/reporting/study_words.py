@@ -12,7 +12,7 @@ from tradingbot_exp.plots.numbers import count, duration, percent, ratio, signif
 from tradingbot_exp.reporting.page import Block, Code, Details, Notice
 from tradingbot_exp.reporting.study_numbers import Study, value_text
 from tradingbot_exp.reporting.study_space import tick_text
-from tradingbot_exp.tracking.records import StudyRecord, TrialRecord
+from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 
 _MOST_ERRORS = 3
 

@@ -46,7 +46,8 @@ from tradingbot_exp.reporting.page import (
     Table,
 )
 from tradingbot_exp.reporting.quality import headline_of, metrics_table, reading_of, rivals_of, tiles_of
-from tradingbot_exp.tracking.records import RunRecord, TrainingRecord
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 KIND = "Training report"
 _BASIS_POINTS = 1e4

@@ -13,10 +13,10 @@ import tradingbot_exp
 from tradingbot_exp.config.redaction import MASK
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.worktree import checkout, find_repository
-from tradingbot_exp.tracking.environment import VARIABLES
+from tradingbot_exp.tracking.writing.environment import VARIABLES
 
 if TYPE_CHECKING:
-    from tradingbot_exp.reproduction.recipe import Recipe
+    from tradingbot_exp.tracking.reading.recipe import Recipe
 
 # What would steer the program elsewhere.
 _STEERING = ("GIT_", "MLFLOW_", "HYDRA_", "TRADINGBOT_")

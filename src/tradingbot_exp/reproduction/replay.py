@@ -59,7 +59,7 @@ def train(config: Any, run: Any, spec: dict[str, Any], folder: Path) -> None:
 
         run_trial(config, run, Ticket("again", 0, run.run_id, ""), folder)
         run.flush()
-        from tradingbot_exp.tracking.logger import EnhancedMLflowLogger
+        from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 
         EnhancedMLflowLogger(run).log_environment_details()
         return

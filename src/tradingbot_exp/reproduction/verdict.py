@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.reproduction.recipe import altered_keys
-from tradingbot_exp.tracking.differences import (
+from tradingbot_exp.tracking.reading.differences import (
     Row,
     differing,
     hardware_facts,
@@ -18,11 +17,12 @@ from tradingbot_exp.tracking.differences import (
     same,
     touched,
 )
-from tradingbot_exp.tracking.environment import parse_requirements
+from tradingbot_exp.tracking.reading.recipe import altered_keys
+from tradingbot_exp.tracking.writing.environment import parse_requirements
 
 if TYPE_CHECKING:
-    from tradingbot_exp.reproduction.recipe import Recipe
-    from tradingbot_exp.tracking.surroundings import Surroundings
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.reading.run_context import Surroundings
 
 # Metrics that follow from the network's outputs without a jump, and so are as near as these are. The sign of a
 # forecast, and what follows from it, may jump.

@@ -29,13 +29,13 @@ from tradingbot_exp.reproduction.verdict import (
     compare_points,
     package_causes,
 )
-from tradingbot_exp.tracking.differences import day
-from tradingbot_exp.tracking.environment import packages
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading.differences import day
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.writing.environment import packages
 
 if TYPE_CHECKING:
-    from tradingbot_exp.reproduction.recipe import Recipe
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.store.store import Store
 
 _REPLAY = Path(__file__).with_name("replay.py")
 # What `model_version` derives; a version that a user gave looks otherwise.
@@ -120,9 +120,9 @@ def keep(store: Store, run_id: str, verdict: Verdict) -> None:
     import platform
     from datetime import UTC, datetime
 
-    from tradingbot_exp.tracking.delivery import Record, send
-    from tradingbot_exp.tracking.organizer import user_name
-    from tradingbot_exp.tracking.run import tag_texts
+    from tradingbot_exp.tracking.writing.delivery import Record, send
+    from tradingbot_exp.tracking.writing.organizer import user_name
+    from tradingbot_exp.tracking.writing.run import tag_texts
 
     tags = {
         "reproduced.result": verdict.summary,

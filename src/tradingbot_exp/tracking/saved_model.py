@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.errors import ConfigError, TrackingError
-from tradingbot_exp.tracking.store import quiet
+from tradingbot_exp.tracking.store.errors import quiet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,10 +1,10 @@
-"""Records made by hand, as `tradingbot_exp.tracking.reading` would."""
+"""Records made by hand, as `tradingbot_exp.tracking.reading.fetch` would."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tradingbot_exp.tracking.records import RunRecord
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

@@ -17,8 +17,8 @@ from tradingbot_exp.reporting.common import (
 )
 from tradingbot_exp.reporting.configuration import changes, configuration_blocks, data_blocks, shown
 from tradingbot_exp.reporting.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
-from tradingbot_exp.tracking.records import Artifacts, Curve
-from tradingbot_exp.tracking.surroundings import surroundings_of
+from tradingbot_exp.tracking.reading.run_context import surroundings_of
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 NAN = float("nan")
 COMMIT = "0123456789012345678901234567890123456789"

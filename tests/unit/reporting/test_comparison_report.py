@@ -19,7 +19,7 @@ from tradingbot_exp.reporting.comparison_report import comparison_page
 from tradingbot_exp.reporting.comparison_words import amount, headline, p_value, sentence, verdict
 from tradingbot_exp.reporting.page import Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.reporter import MAX_COMPARED
-from tradingbot_exp.tracking.records import Curve
+from tradingbot_exp.tracking.reading.run_record import Curve
 
 NAN = float("nan")
 SCRIPT = "<script>alert(1)</script>"

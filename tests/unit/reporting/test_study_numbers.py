@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.study_neighbours import Neighbours, neighbour_word
 from tradingbot_exp.reporting.study_numbers import best_so_far, metric_label, scale_of, study_of, value_text
 from tradingbot_exp.reporting.study_space import axes_of, space_size, tick_text
 from tradingbot_exp.reporting.study_words import caution, headline
-from tradingbot_exp.tracking.records import Artifacts
+from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 WIDE_SPACE = {
     "model.hidden_layers": {"choices": [[64, 32], [128]]},

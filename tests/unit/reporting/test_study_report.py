@@ -15,7 +15,7 @@ from tradingbot_exp.reporting.study_parallel import parallel
 from tradingbot_exp.reporting.study_report import study_page
 from tradingbot_exp.reporting.study_space_figures import slices
 from tradingbot_exp.reporting.study_time_figures import durations, timeline
-from tradingbot_exp.tracking.records import Artifacts, Curve
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 HOSTILE = "<script>alert(1)</script>"
 

@@ -15,10 +15,12 @@ from tradingbot_exp.plots.panels import feature_histograms, histograms_record
 from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training_report import training_page
-from tradingbot_exp.tracking.lookup import find_run, open_store
-from tradingbot_exp.tracking.openings import Opening
-from tradingbot_exp.tracking.reading import training_record
-from tradingbot_exp.tracking.records import Artifacts, Curve, TrainingRecord
+from tradingbot_exp.tracking.reading.fetch import training_record
+from tradingbot_exp.tracking.reading.openings import Opening
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
 
 NAN, INF = float("nan"), float("inf")
 FIGURES = [

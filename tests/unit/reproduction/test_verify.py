@@ -23,9 +23,10 @@ from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.place import Place
-from tradingbot_exp.reproduction.recipe import Recipe, read_recipe
 from tradingbot_exp.reproduction.verify import chosen_data_file, data_note, judge, verify
-from tradingbot_exp.tracking.lookup import find_run, open_store
+from tradingbot_exp.tracking.reading.recipe import Recipe, read_recipe
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
 
 
 def write_bars(path: Path, rows: int = 400) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.reproduction.worktree import checkout, find_repository
-from tradingbot_exp.tracking.provenance import read_provenance
+from tradingbot_exp.tracking.writing.provenance import read_provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

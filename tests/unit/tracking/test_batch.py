@@ -10,9 +10,9 @@ from mlflow import MlflowClient
 
 from tradingbot_exp import cli
 from tradingbot_exp.runtime.process import identity
-from tradingbot_exp.tracking.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
-from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.writing.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
+from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
 @pytest.fixture

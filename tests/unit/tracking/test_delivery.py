@@ -10,10 +10,11 @@ from mlflow import MlflowClient
 from support import artifact_folder
 
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking import delivery
-from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, send_unsent, unsent_runs
-from tradingbot_exp.tracking.run import TrackedRun
-from tradingbot_exp.tracking.store import open_client, open_experiment, wrapped
+from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.writing import delivery
+from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery, send_unsent, unsent_runs
+from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
 def _offline_run(folder: Path) -> TrackedRun:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tradingbot_exp.tracking.differences import compare, config_rows, differing, metric_rows, touched
-from tradingbot_exp.tracking.records import RunRecord
-from tradingbot_exp.tracking.surroundings import Surroundings
+from tradingbot_exp.tracking.reading.differences import compare, config_rows, differing, metric_rows, touched
+from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 PATCH = """diff --git a/src/x.py b/src/x.py
 --- a/src/x.py

@@ -19,8 +19,8 @@ from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.experiment import identifying_tags
 from tradingbot_exp.hpo.outlook import bearing_line
 from tradingbot_exp.job_data import load_data
-from tradingbot_exp.tracking.ledger import read_ledger
-from tradingbot_exp.tracking.openings import overlapping_openings
+from tradingbot_exp.tracking.reading.ledger import read_ledger
+from tradingbot_exp.tracking.reading.openings import overlapping_openings
 
 DATES = ("2009-04-22T00:00:00", "2011-03-22T00:00:00")
 EARLIER = ("2005-01-03T00:00:00", "2009-04-21T00:00:00")
@@ -90,7 +90,7 @@ def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client:
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradingbot_exp.tracking.ledger._PAGE", 3)
+    monkeypatch.setattr("tradingbot_exp.tracking.reading.ledger._PAGE", 3)
     for number in range(8):
         add(client, "training", f"c{number}")
     assert read_ledger(client, "sqlite:///here", "IBM", DATES).total == 8

@@ -23,13 +23,14 @@ from torch import nn
 
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import ConfigError, TrackingError
-from tradingbot_exp.tracking import run as run_module
-from tradingbot_exp.tracking import store as store_module
-from tradingbot_exp.tracking.active import current_run, mlflow_active
-from tradingbot_exp.tracking.characteristics import in_train_deviations, scaler_record
-from tradingbot_exp.tracking.lookup import find_run, open_store
-from tradingbot_exp.tracking.reading import study_record
-from tradingbot_exp.tracking.store import open_client
+from tradingbot_exp.tracking.reading.fetch import study_record
+from tradingbot_exp.tracking.store import client as store_module
+from tradingbot_exp.tracking.store.client import open_client
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing import run as run_module
+from tradingbot_exp.tracking.writing.active import current_run, mlflow_active
+from tradingbot_exp.tracking.writing.characteristics import in_train_deviations, scaler_record
 
 
 @pytest.fixture

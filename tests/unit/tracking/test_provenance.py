@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tradingbot_exp.tracking import provenance
-from tradingbot_exp.tracking.provenance import read_provenance
+from tradingbot_exp.tracking.writing import provenance
+from tradingbot_exp.tracking.writing.provenance import read_provenance
 
 
 def git(folder: Path, *arguments: str) -> str:

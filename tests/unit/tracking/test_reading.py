@@ -23,11 +23,12 @@ from tradingbot_exp.reporting.comparison_context import only_seed_differs
 from tradingbot_exp.reporting.comparison_notices import code_notices
 from tradingbot_exp.reporting.study_numbers import study_of
 from tradingbot_exp.reporting.training_report import training_page
-from tradingbot_exp.tracking import curves as curves_module
-from tradingbot_exp.tracking.artifacts import PATCH, read_artifacts
-from tradingbot_exp.tracking.curves import read_curves
-from tradingbot_exp.tracking.lookup import Store, find_run, open_store, require_kind
-from tradingbot_exp.tracking.reading import rank_trials, run_record, study_record, training_record
+from tradingbot_exp.tracking.reading import curves as curves_module
+from tradingbot_exp.tracking.reading.artifacts import PATCH, read_artifacts
+from tradingbot_exp.tracking.reading.curves import read_curves
+from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, study_record, training_record
+from tradingbot_exp.tracking.store.lookup import find_run, require_kind
+from tradingbot_exp.tracking.store.store import Store, open_store
 
 SPACE = '{"model.learning_rate": {"low": 0.0001, "high": 0.01}}'
 

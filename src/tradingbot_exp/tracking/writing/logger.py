@@ -16,9 +16,9 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.active import current_run
-from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.run import TrackedRun
+from tradingbot_exp.tracking.writing.active import current_run
+from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,9 +113,9 @@ class EnhancedMLflowLogger:
     def log_environment_details(self) -> None:
         """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
         import tradingbot_exp
-        from tradingbot_exp.hpo.definition import code_sha256
-        from tradingbot_exp.tracking.environment import environment, requirements
-        from tradingbot_exp.tracking.provenance import read_provenance
+        from tradingbot_exp.tracking.writing.code import code_sha256
+        from tradingbot_exp.tracking.writing.environment import environment, requirements
+        from tradingbot_exp.tracking.writing.provenance import read_provenance
 
         run = self.run
         details = environment()
@@ -213,7 +213,7 @@ class EnhancedMLflowLogger:
             Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
         """
         from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_record
-        from tradingbot_exp.tracking.characteristics import (
+        from tradingbot_exp.tracking.writing.characteristics import (
             in_train_deviations,
             scaler_record,
             summary,

@@ -9,22 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.hpo.children import ENDED, KNOWN
 from tradingbot_exp.runtime.process import identity, is_alive
-from tradingbot_exp.tracking.artifacts import json_file, read_artifact, yaml_file
-from tradingbot_exp.tracking.checkpoints import has_checkpoint, resume_command
-from tradingbot_exp.tracking.delivery import now_ms
-from tradingbot_exp.tracking.reading import search_runs
-from tradingbot_exp.tracking.store import local_artifacts, wrapped
-from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS
+from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact, yaml_file
+from tradingbot_exp.tracking.reading.fetch import search_runs
+from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
+from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, resume_command
+from tradingbot_exp.tracking.writing.delivery import now_ms
+from tradingbot_exp.tracking.writing.trial_runs import ENDED, KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
 # Artifacts without which a finished run can be neither made again nor reported on.
 _KEY_ARTIFACTS = {

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
 
     from tradingbot_exp.opening import Opened
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.records import RunRecord
+    from tradingbot_exp.tracking.reading.run_record import RunRecord
+    from tradingbot_exp.tracking.store.store import Store
 
 _SHOWN_METRICS = 24
 # Metrics that are shown last, being of less interest than those of the whole run on validation rows.
@@ -122,14 +122,14 @@ class LoadedRun:
 
         Of a run over several folds, the bars of all of them in time order, and their `fold`.
         """
-        from tradingbot_exp.tracking.artifacts import predictions_file
+        from tradingbot_exp.tracking.reading.artifacts import predictions_file
 
         return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", predictions_file))
 
     @cached_property
     def data_card(self) -> dict[str, Any]:
         """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
-        from tradingbot_exp.tracking.artifacts import mapping_file
+        from tradingbot_exp.tracking.reading.artifacts import mapping_file
 
         try:
             return dict(self._artifact("data/data_card.json", mapping_file))
@@ -152,8 +152,8 @@ class LoadedRun:
 
     def _relative(self, run_id: str) -> LoadedRun:
         """Load a run of the same store."""
-        from tradingbot_exp.tracking.lookup import find_run
-        from tradingbot_exp.tracking.reading import LOSSES, run_record
+        from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+        from tradingbot_exp.tracking.store.lookup import find_run
 
         found = find_run(self._store, run_id)
         return LoadedRun(run_record(self._store, found, LOSSES), self._store, found)
@@ -210,7 +210,7 @@ class LoadedRun:
         TrackingError
             The artifacts cannot be listed.
         """
-        from tradingbot_exp.tracking.store import wrapped
+        from tradingbot_exp.tracking.store.errors import wrapped
 
         if self._model_folder() is not None:
             return True
@@ -232,7 +232,7 @@ class LoadedRun:
         import mlflow
         from mlflow.artifacts import download_artifacts
 
-        from tradingbot_exp.tracking.store import quiet, wrapped
+        from tradingbot_exp.tracking.store.errors import quiet, wrapped
 
         if not self.has_model:
             raise self._missing("model")
@@ -244,14 +244,14 @@ class LoadedRun:
 
     def _model_folder(self) -> Path | None:
         """Give the folder of the model, where it is among artifacts of this machine."""
-        from tradingbot_exp.tracking.store import local_artifacts
+        from tradingbot_exp.tracking.store.places import local_artifacts
 
         artifacts = local_artifacts(self._run.info.artifact_uri)
         return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
 
     def _artifact(self, path: str, parse: Any) -> Any:
-        from tradingbot_exp.tracking.artifacts import read_artifact
-        from tradingbot_exp.tracking.store import wrapped
+        from tradingbot_exp.tracking.reading.artifacts import read_artifact
+        from tradingbot_exp.tracking.store.errors import wrapped
 
         with wrapped(f"{path} of the run {self.name} cannot be read"):
             found = read_artifact(self._store, self._run, path, parse)
@@ -288,7 +288,7 @@ def _parsed(text: str, before: Any) -> Any:
     """Read a param's text as the value of a key that has the value `before` in the study."""
     from omegaconf import OmegaConf
 
-    from tradingbot_exp.tracking.run import NO_VALUE
+    from tradingbot_exp.tracking.writing.run import NO_VALUE
 
     if text == NO_VALUE:
         return None

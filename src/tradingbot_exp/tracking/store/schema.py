@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.process import is_alive
-from tradingbot_exp.tracking.store import reason, sqlite_path
+from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.places import sqlite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,13 +13,10 @@ from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.runtime.process import identity, signature
-from tradingbot_exp.tracking.active import enter, leave, mlflow_active
-from tradingbot_exp.tracking.batch import current_batch
-from tradingbot_exp.tracking.checkpoints import alone_with, set_traceback_aside
-from tradingbot_exp.tracking.delivery import UNSENT_DIR, Delivery, now_ms
-from tradingbot_exp.tracking.registry import check_registry
-from tradingbot_exp.tracking.run import TrackedRun, status_of, tag_texts
-from tradingbot_exp.tracking.store import check_store_space, open_client, open_experiment, wrapped
+from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.places import check_store_space
+from tradingbot_exp.tracking.store.registry import check_registry
 from tradingbot_exp.tracking.trials import (
     OWN_LOOP,
     SAMPLER_TAG,
@@ -29,13 +26,18 @@ from tradingbot_exp.tracking.trials import (
     study_run_name,
     trial_name,
 )
+from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
+from tradingbot_exp.tracking.writing.batch import current_batch
+from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_traceback_aside
+from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery, now_ms
+from tradingbot_exp.tracking.writing.run import TrackedRun, status_of, tag_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlflow import MlflowClient
 
-    from tradingbot_exp.resuming import Resumption
+    from tradingbot_exp.tracking.writing.resumption import Resumption
 
 
 class _Names(Protocol):

@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.hpo.definition import GIVEN_ARRAYS
-from tradingbot_exp.tracking.differences import canonical
-from tradingbot_exp.tracking.run import MAX_PARAM_LENGTH, NO_VALUE
-from tradingbot_exp.tracking.surroundings import OUR_PROGRAMS, Surroundings, read_surroundings
+from tradingbot_exp.tracking.reading.differences import canonical
+from tradingbot_exp.tracking.reading.fetch import read_surroundings
+from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, Surroundings
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
+from tradingbot_exp.tracking.writing.run import MAX_PARAM_LENGTH, NO_VALUE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
 # What follows from the others, or decides nothing.
 _NOT_GIVEN = (
@@ -168,7 +169,7 @@ def _tree(store: Store, run: Run, made: Surroundings) -> dict[str, Any] | None:
     """Give the whole configuration as plain values."""
     from omegaconf import OmegaConf
 
-    from tradingbot_exp.loaded_run import LoadedRun
+    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
 
     if made.config is None:
         return None

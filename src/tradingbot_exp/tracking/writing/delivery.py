@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.store import reason
+from tradingbot_exp.tracking.store.errors import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.ledger import all_experiments, search_all
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading.ledger import all_experiments, search_all
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow import MlflowClient
 
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.records import RunRecord
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.reading.run_record import RunRecord
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.records import Artifacts
-from tradingbot_exp.tracking.store import local_artifacts, reason
+from tradingbot_exp.tracking.reading.run_record import Artifacts
+from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.places import local_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
 PATCH = "code/uncommitted.patch"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap
 from tradingbot_exp.runtime.collector import uncollected
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

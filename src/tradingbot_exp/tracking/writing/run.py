@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.interrupt import signals_held
-from tradingbot_exp.tracking.delivery import Delivery, Record, now_ms
-from tradingbot_exp.tracking.store import local_artifacts
+from tradingbot_exp.tracking.store.places import local_artifacts
+from tradingbot_exp.tracking.writing.delivery import Delivery, Record, now_ms
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
-    from tradingbot_exp.resuming import Resumption
+    from tradingbot_exp.tracking.writing.resumption import Resumption
 
 log = logging.getLogger(__name__)
 

@@ -7,25 +7,23 @@ import hashlib
 import logging
 import os
 import re
-import shutil
 import socket
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from tradingbot_exp.config.paths import TRACKING_DATABASE
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.places import check_space, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MIN_FREE_BYTES = 64 * 1024**2
 _MLFLOW_DEFAULTS = {
     # MLflow's own wait four minutes for a server that is down.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -34,27 +32,10 @@ _MLFLOW_DEFAULTS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
-_SIGNS = {
-    "database or disk is full": "the disk is full",
-    "No space left on device": "the disk is full",
-    "Connection refused": "nothing listens there (connection refused)",
-    "Name or service not known": "the host name is not known",
-    "Failed to resolve": "the host name is not known",
-    "timed out": "no answer came in time",
-    "No route to host": "there is no route to the host",
-}
 
 # File systems of one machine: on those of a network, hosts cannot share what SQLite writes ahead.
 _LOCAL_DISKS = ("apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "ntfs", "overlay", "tmpfs", "xfs", "zfs")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-
-
-def sqlite_path(uri: str) -> Path | None:
-    """Give the file behind a ``sqlite:///`` URI, or None for any other store."""
-    scheme, _, rest = uri.partition(":///")
-    if not scheme.startswith("sqlite") or not rest or rest.startswith(":memory:"):
-        return None
-    return Path(unquote(rest.partition("?")[0]))
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -115,28 +96,6 @@ def open_experiment(client: MlflowClient, uri: str, name: str) -> str:
     return str(found.experiment_id)
 
 
-@contextmanager
-def wrapped(what: str) -> Iterator[None]:
-    """Turn whatever MLflow, its database driver or the network raises into a `TrackingError`."""
-    try:
-        yield
-    except TrackingError:
-        raise
-    except Exception as error:
-        raise TrackingError(f"{what}: {reason(error)}") from error
-
-
-def reason(error: BaseException) -> str:
-    """Say in one line, without credentials, why MLflow could not do something."""
-    text = redact(str(error)).strip()
-    for sign, meaning in _SIGNS.items():
-        if sign in text:
-            return meaning if "full" in meaning else f"{meaning}. Is the server running, and is tracking.uri right?"
-    # SQLAlchemy may say before what went wrong that it was writing on its own account.
-    lines = [line for line in text.splitlines() if not line.startswith("(raised as a result of Query-invoked")]
-    return lines[0] if lines else type(error).__name__
-
-
 def _check_sqlite(path: Path, uri: str) -> None:
     """Find out within milliseconds what SQLAlchemy would retry for two minutes."""
     advice = "Set tracking.uri (or MLFLOW_TRACKING_URI) to a place that can be written to."
@@ -169,35 +128,6 @@ def _check_server(uri: str) -> None:
     with wrapped(f"The tracking store {redact(uri)} cannot be used"):
         place = (address.hostname or "localhost", address.port or _DATABASE_PORTS[kind])
         socket.create_connection(place, timeout=10).close()
-
-
-def local_artifacts(artifact_uri: str) -> Path | None:
-    """Give the folder of a run's artifacts; None if a server or a bucket has them."""
-    place = urlsplit(artifact_uri)
-    return Path(unquote(place.path)) if place.scheme in ("", "file") else None
-
-
-def check_store_space(uri: str) -> None:
-    """Refuse to write runs into a SQLite store on a disk that is as good as full; reading one needs no space."""
-    path = sqlite_path(uri)
-    if path is not None and path.absolute().parent.is_dir():
-        check_space(path.absolute().parent)
-
-
-def check_space(folder: Path) -> None:
-    """Refuse to start where the disk is as good as full.
-
-    Raises
-    ------
-    TrackingError
-        Less than 64 MiB are free.
-    """
-    disk = shutil.disk_usage(folder)
-    if disk.total > 0 and disk.free < MIN_FREE_BYTES:
-        raise TrackingError(
-            f"The disk is full: {disk.free / 1024**2:.0f} MiB are free at {folder}, and a run needs "
-            f"{MIN_FREE_BYTES // 1024**2} MiB. Free some space, or start from another directory."
-        )
 
 
 def _create_sqlite(path: Path) -> None:
@@ -240,39 +170,9 @@ def _has_tables(path: Path) -> bool:
     return found is not None
 
 
-@contextmanager
-def quiet(*names: str, level: int = logging.WARNING) -> Iterator[None]:
-    """Keep what the loggers `names` say below `level` off the terminal."""
-    loggers = [logging.getLogger(name) for name in names]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(level)
-    try:
-        yield
-    finally:
-        for logger, old in zip(loggers, before, strict=True):
-            logger.setLevel(old)
-
-
 def _slug(name: str) -> str:
     plain = re.sub(r"[^\w.-]+", "-", name).strip("-.")
     return plain if plain == name else f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
-
-def ui_command(uri: str, launch_dir: Path) -> str:
-    """Give the command that shows a store in the browser; for a server, that it is open already."""
-    path = sqlite_path(uri)
-    if path is not None and path.absolute() == launch_dir / TRACKING_DATABASE:
-        return "mlflow ui"
-    if uri.startswith("http"):
-        return "in a browser"
-    return f"mlflow ui --backend-store-uri {redact(uri)}"
-
-
-def run_page(uri: str, experiment_id: str, run_id: str) -> str:
-    """Give the address of a run's page in MLflow's web interface, as `ui_command` serves it."""
-    root = redact(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
-    return f"{root}/#/experiments/{experiment_id}/runs/{run_id}"
 
 
 @cache

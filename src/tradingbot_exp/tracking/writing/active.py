@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 _open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
 _start_failure: ContextVar[Exception | None] = ContextVar("tradingbot_start_failure", default=None)

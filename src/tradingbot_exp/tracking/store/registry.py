@@ -7,13 +7,13 @@ import re
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.errors import RunError, TrackingError
-from tradingbot_exp.tracking.store import reason, wrapped
+from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.records import Curve
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading.run_record import Curve
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
 log = logging.getLogger(__name__)
 

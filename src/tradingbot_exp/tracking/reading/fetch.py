@@ -1,4 +1,4 @@
-"""Reads runs and studies out of MLflow into `tradingbot_exp.tracking.records`, in few queries."""
+"""Reads runs and studies out of MLflow into `tradingbot_exp.tracking.reading.records`, in few queries."""
 
 from __future__ import annotations
 
@@ -8,50 +8,39 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.runtime.collector import uncollected
-from tradingbot_exp.tracking.artifacts import mapping_file, read_artifacts, reader, space_file, words_file
-from tradingbot_exp.tracking.curves import as_number, read_curves
-from tradingbot_exp.tracking.records import Curve, RunRecord, StudyRecord, TrainingRecord, TrialRecord
-from tradingbot_exp.tracking.store import wrapped
+from tradingbot_exp.tracking.reading.artifacts import (
+    PATCH,
+    mapping_file,
+    read_artifacts,
+    reader,
+    space_file,
+    words_file,
+    yaml_file,
+)
+from tradingbot_exp.tracking.reading.curves import as_number, read_curves
+from tradingbot_exp.tracking.reading.records import StudyRecord, TrainingRecord, TrialRecord
+from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS, Surroundings
+from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.writing.environment import parse_requirements
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
-LOSSES = ("train_loss", "val_loss", "learning_rate")
 _PAGE = 1000
 
-
-def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: str | None = None) -> RunRecord:
-    """Turn MLflow's run into a record, with the curves that are named, as far as it has them.
-
-    The store is asked for the name of the experiment, unless it is given.
-    """
-    info, data = run.info, run.data
-    found = {name: read_curves(store, [info.run_id], name) for name in curves if name in data.metrics}
-    return RunRecord(
-        run_id=info.run_id,
-        name=info.run_name or info.run_id[:8],
-        experiment_id=str(info.experiment_id),
-        experiment=store.experiments().get(str(info.experiment_id), "") if experiment is None else experiment,
-        kind=data.tags.get("run.kind", ""),
-        status=str(info.status),
-        started=_moment(info.start_time) or datetime.fromtimestamp(0, UTC),
-        ended=_moment(info.end_time),
-        params=dict(data.params),
-        tags=dict(data.tags),
-        metrics={name: as_number(value) for name, value in data.metrics.items()},
-        curves={name: each[info.run_id] for name, each in found.items() if info.run_id in each},
-        store=store.shown,
-    )
+LOSSES = ("train_loss", "val_loss", "learning_rate")
 
 
 def training_record(store: Store, run: Run) -> TrainingRecord:
     """Read all that a report about one run needs."""
-    from tradingbot_exp.tracking.openings import others_opened
+    from tradingbot_exp.tracking.reading.openings import others_opened
 
     record, parent = run_record(store, run, LOSSES), read_parent(store, run)
     artifacts = read_artifacts(store, run, parent)
@@ -64,15 +53,6 @@ def training_record(store: Store, run: Run) -> TrainingRecord:
         others_opened=others_opened(store, record, artifacts.card),
         parent=None if parent is None else run_record(store, parent, experiment=record.experiment),
     )
-
-
-def read_parent(store: Store, run: Run) -> Run | None:
-    """Read the run that a run belongs to, its study's or its sweep's; None if there is none."""
-    parent_id = run.data.tags.get("mlflow.parentRunId")
-    if parent_id is None:
-        return None
-    with wrapped(f"The run {parent_id}, to which {run.info.run_id} belongs, cannot be read"):
-        return store.client.get_run(parent_id)
 
 
 @uncollected()
@@ -135,7 +115,7 @@ def _previous(store: Store, run: Run) -> RunRecord | None:
 
 def _openings(store: Store, run: Run) -> list[Run]:
     """Give the openings for a run, deleted ones too: what was seen was seen."""
-    from tradingbot_exp.tracking.ledger import search_all
+    from tradingbot_exp.tracking.reading.ledger import search_all
 
     query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.info.run_id}'"
     with wrapped(f"The runs in {store.shown} cannot be read"):
@@ -221,12 +201,80 @@ def rank_trials(trials: Sequence[TrialRecord], directions: Sequence[str]) -> tup
     return tuple(valued[i] for i in order)
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 def _plain(text: str) -> float | int | str:
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)
     return text
+
+
+def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: str | None = None) -> RunRecord:
+    """Turn MLflow's run into a record, with the curves that are named, as far as it has them.
+
+    The store is asked for the name of the experiment, unless it is given.
+    """
+    info, data = run.info, run.data
+    found = {name: read_curves(store, [info.run_id], name) for name in curves if name in data.metrics}
+    return RunRecord(
+        run_id=info.run_id,
+        name=info.run_name or info.run_id[:8],
+        experiment_id=str(info.experiment_id),
+        experiment=store.experiments().get(str(info.experiment_id), "") if experiment is None else experiment,
+        kind=data.tags.get("run.kind", ""),
+        status=str(info.status),
+        started=_moment(info.start_time) or datetime.fromtimestamp(0, UTC),
+        ended=_moment(info.end_time),
+        params=dict(data.params),
+        tags=dict(data.tags),
+        metrics={name: as_number(value) for name, value in data.metrics.items()},
+        curves={name: each[info.run_id] for name, each in found.items() if info.run_id in each},
+        store=store.shown,
+    )
+
+
+def read_parent(store: Store, run: Run) -> Run | None:
+    """Read the run that a run belongs to, its study's or its sweep's; None if there is none."""
+    parent_id = run.data.tags.get("mlflow.parentRunId")
+    if parent_id is None:
+        return None
+    with wrapped(f"The run {parent_id}, to which {run.info.run_id} belongs, cannot be read"):
+        return store.client.get_run(parent_id)
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def read_surroundings(store: Store, run: Run, curves: Sequence[str] = ()) -> Surroundings:
+    """Read what a run was made of.
+
+    Parameters
+    ----------
+    store : Store
+    run : Run
+    curves : sequence of str
+        Metrics to read with all their steps.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be read.
+    """
+    problems: list[str] = []
+    parent = read_parent(store, run)
+    read = reader(store, [run, parent], problems)
+    return Surroundings(
+        run=run_record(store, run, curves),
+        parent=None if parent is None else run_record(store, parent),
+        config=read("config/config.yaml", yaml_file),
+        overrides=read("config/overrides.yaml", words_file),
+        card=read("data/data_card.json", mapping_file),
+        environment=read("environment/environment.json", mapping_file),
+        requirements=read(REQUIREMENTS, _requirements),
+        patch=read(PATCH, Path.read_bytes),
+        problems=tuple(problems),
+    )
+
+
+def _requirements(file: Path) -> dict[str, str]:
+    return parse_requirements(file.read_text(encoding="utf-8"))

@@ -24,14 +24,15 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
-from tradingbot_exp.tracking.artifacts import read_artifact
-from tradingbot_exp.tracking.store import local_artifacts, reason, wrapped
+from tradingbot_exp.tracking.reading.artifacts import read_artifact
+from tradingbot_exp.tracking.store.errors import reason, wrapped
+from tradingbot_exp.tracking.store.places import local_artifacts
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.run import TrackedRun
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 

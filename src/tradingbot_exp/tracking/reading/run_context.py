@@ -1,4 +1,4 @@
-"""What a run was made of, read from its artifacts; of a trial, what it does not have itself is its study's."""
+"""What a run was made of: code, data, configuration, packages, machine."""
 
 from __future__ import annotations
 
@@ -6,24 +6,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.artifacts import PATCH, mapping_file, reader, words_file, yaml_file
-from tradingbot_exp.tracking.environment import parse_requirements
-from tradingbot_exp.tracking.reading import read_parent, run_record
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from tradingbot_exp.tracking.reading.run_record import Artifacts, RunRecord
 
-    from mlflow.entities import Run
-
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.records import Artifacts, RunRecord
-
-REQUIREMENTS = "environment/requirements.txt"
-# The main job, as the tag ``mlflow.source.name`` has it.
-OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
 # What only the run that opened the others knows.
 _SHARED_TAGS = (
     "mlflow.source.git.commit",
@@ -32,6 +19,10 @@ _SHARED_TAGS = (
     "mlflow.source.name",
     "test.overlap",
 )
+
+REQUIREMENTS = "environment/requirements.txt"
+# The main job, as the tag ``mlflow.source.name`` has it.
+OUR_PROGRAMS = ("tradingbot_exp.train", "tradingbot-train")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,37 +103,6 @@ class Surroundings:
         return found
 
 
-def read_surroundings(store: Store, run: Run, curves: Sequence[str] = ()) -> Surroundings:
-    """Read what a run was made of.
-
-    Parameters
-    ----------
-    store : Store
-    run : Run
-    curves : sequence of str
-        Metrics to read with all their steps.
-
-    Raises
-    ------
-    TrackingError
-        The store cannot be read.
-    """
-    problems: list[str] = []
-    parent = read_parent(store, run)
-    read = reader(store, [run, parent], problems)
-    return Surroundings(
-        run=run_record(store, run, curves),
-        parent=None if parent is None else run_record(store, parent),
-        config=read("config/config.yaml", yaml_file),
-        overrides=read("config/overrides.yaml", words_file),
-        card=read("data/data_card.json", mapping_file),
-        environment=read("environment/environment.json", mapping_file),
-        requirements=read(REQUIREMENTS, _requirements),
-        patch=read(PATCH, Path.read_bytes),
-        problems=tuple(problems),
-    )
-
-
 def surroundings_of(run: RunRecord, artifacts: Artifacts, parent: RunRecord | None = None) -> Surroundings:
     """Say what a run was made of by what was read already: all but the configuration's file and the packages."""
     return Surroundings(
@@ -156,7 +116,3 @@ def surroundings_of(run: RunRecord, artifacts: Artifacts, parent: RunRecord | No
         patch=artifacts.patch,
         problems=artifacts.problems,
     )
-
-
-def _requirements(file: Path) -> dict[str, str]:
-    return parse_requirements(file.read_text(encoding="utf-8"))

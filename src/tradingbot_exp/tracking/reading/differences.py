@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.lookup import Store
-    from tradingbot_exp.tracking.records import RunRecord
-    from tradingbot_exp.tracking.surroundings import Surroundings
+    from tradingbot_exp.tracking.reading.run_context import Surroundings
+    from tradingbot_exp.tracking.reading.run_record import RunRecord
+    from tradingbot_exp.tracking.store.store import Store
 
 # What `config_sha256` leaves out: it changes no number of a run.
 _HARMLESS = ("experiment.", "tracking.", "hpo.")
@@ -309,8 +309,8 @@ def diff_runs(store: Store, run_a: str, run_b: str) -> RunDifferences:
     RunError
         One of them is not there, or is not the only one.
     """
-    from tradingbot_exp.tracking.lookup import find_run
-    from tradingbot_exp.tracking.surroundings import read_surroundings
+    from tradingbot_exp.tracking.reading.fetch import read_surroundings
+    from tradingbot_exp.tracking.store.lookup import find_run
 
     a, b = (read_surroundings(store, find_run(store, word)) for word in (run_a, run_b))
     return compare(a, b)

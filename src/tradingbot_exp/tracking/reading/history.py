@@ -11,15 +11,15 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.tracking.artifacts import json_file, read_artifact
-from tradingbot_exp.tracking.differences import Row, config_rows, described, differing, is_harmless
-from tradingbot_exp.tracking.reading import rank_trials, run_record, search_runs, searched_for, trial_record
-from tradingbot_exp.tracking.records import Curve, RunRecord
+from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
+from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, is_harmless
+from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, search_runs, searched_for, trial_record
+from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.tracking.lookup import Store
+    from tradingbot_exp.tracking.store.store import Store
 
 # What a study counts, and what it does not: attempts that were interrupted.
 _FINISHED = ("complete", "pruned", "failed")
@@ -158,7 +158,7 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
 
 def newest_experiment(store: Store) -> str | None:
     """Give the experiment whose newest run is the newest of all; None if there are no runs."""
-    from tradingbot_exp.tracking.store import wrapped
+    from tradingbot_exp.tracking.store.errors import wrapped
 
     names = store.experiments()
     with wrapped(f"The runs in {store.shown} cannot be read"):

@@ -1,0 +1,1 @@
+"""What stores hold, as frozen records: runs, studies, test-set evaluations, and what was tried before."""

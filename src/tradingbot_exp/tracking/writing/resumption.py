@@ -1,0 +1,56 @@
+"""A run that may be gone on with, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config
+
+
+@dataclass(frozen=True, eq=False)
+class Resumption:
+    """A run that may be gone on with.
+
+    Attributes
+    ----------
+    run_id, name : str
+    config : Config
+        The run's own, with the keys that may be others as they were given.
+    states : tuple of dict
+        Of each fold begun, how far its training was: see `tradingbot_exp.training.checkpoint`.
+    points : dict of (str, int) to float
+        Every metric at every step that the run has.
+    tags : dict of str to str
+        As the run had them.
+    status : str
+        As the run had it.
+    """
+
+    run_id: str
+    name: str
+    config: Config
+    states: tuple[dict[str, Any], ...]
+    points: dict[tuple[str, int], float]
+    tags: dict[str, str]
+    status: str
+
+    @property
+    def where(self) -> str:
+        """How far the run is, in words."""
+        losses = self.states[-1]["course"]["history"]["val_loss"]
+        said = f"epoch {len(losses)} of {self.config.training.epochs}"
+        if self.config.evaluation.scheme != "chronological":
+            said += f", fold {len(self.states)} of {self.config.evaluation.folds}"
+        return said
+
+    def new_tags(self) -> dict[str, str]:
+        """Give the tags that say that the run was gone on with."""
+        return {
+            "resumed.count": str(int(self.tags.get("resumed.count", "0")) + 1),
+            "resumed.from": self.where,
+            "resumed.at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "resumed.after": f"{self.status} {self.tags.get('error', '')}".strip(),
+        }
