@@ -49,7 +49,8 @@ def empty(trials: int) -> None:
 
 def ours(trials: int, epochs: int) -> None:
     """Run a study, and note when each job starts and how long it trains."""
-    from tradingbot_exp import experiment, train
+    from tradingbot_exp import train
+    from tradingbot_exp.experiment import steps as experiment
     from tradingbot_exp.training import loop
 
     plain_run, plain_train = experiment.run_job, loop.train_model

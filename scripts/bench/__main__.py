@@ -50,7 +50,7 @@ def prepare(folder: Path) -> None:
 
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.config.finalize import flatten
-    from tradingbot_exp.job_data import load_data
+    from tradingbot_exp.experiment.data import load_data
     from tradingbot_exp.tracking.store.client import open_client
 
     config = compose_config([])

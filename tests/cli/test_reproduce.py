@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from support import REPOSITORY, artifact_folder, in_ci, python, start, train
 
-from tradingbot_exp.cli import run
+from tradingbot_exp.cli.main import run
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 

@@ -17,9 +17,9 @@ from mlflow.entities import Run
 from support import Finished, artifact_folder, clean_environment, in_ci, start, train
 
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.experiment import Job, build
+from tradingbot_exp.experiment.fitting import Fitting, fit_all, stacks_of
+from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.hpo.storage import open_storage
-from tradingbot_exp.stacking import Fitting, fit_all, stacks_of
 
 STACKED = ["--multirun", "hydra/launcher=stacked", "data=synthetic", "training.progress=off"]
 

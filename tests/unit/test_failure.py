@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import clean_environment, in_ci, train
 
-from tradingbot_exp.failure import in_one_line
+from tradingbot_exp.cli.failure import in_one_line
 
 
 def failure_of(action: object, *arguments: object, **options: object) -> str:

@@ -11,9 +11,11 @@ import pytest
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
-from tradingbot_exp.experiment import build, fit_folds
-from tradingbot_exp.fold_training import FoldCurves, mean_history
-from tradingbot_exp.outcome import evaluate, report_undefined
+from tradingbot_exp.experiment.fitting import fit_folds
+from tradingbot_exp.experiment.folds import FoldCurves, mean_history
+from tradingbot_exp.experiment.job import build
+from tradingbot_exp.experiment.recording import report_undefined
+from tradingbot_exp.experiment.results import evaluate
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.training.history import History
 
@@ -99,7 +101,7 @@ def test_blocks_of_one_bar_leave_what_takes_two_undefined_and_name_the_fold(
     assert evaluated.undefined["val_ic"] == reason
     assert evaluated.undefined["fold_24_val_ic"] == "not defined, because it takes at least 2 bars"
     assert "val_ic" not in evaluated.metrics
-    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.outcome"]
+    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.experiment.recording"]
     assert len(said) == len(set(evaluated.undefined.values()))  # one line a reason
     assert any(line.startswith("val_ic, val_rank_ic") and line.endswith("are " + reason + ".") for line in said)
     # All blocks together have bars enough.
@@ -116,7 +118,7 @@ def test_of_a_studys_trials_the_first_says_why_a_metric_is_undefined_and_the_run
         with organizer.start_run(f"trial-{number:04d}") as run:
             report_undefined(run, each, study="a study")
             ids.append(run.run_id)
-    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.outcome"]
+    said = [record.getMessage() for record in caplog.records if record.name == "tradingbot_exp.experiment.recording"]
     assert [line.partition(" is ")[0] for line in said] == ["trial-0000: val_ic", "trial-0001: val_rank_ic"]
     client, _ = organizer.connect()
     assert all(client.get_run(run_id).data.tags["undefined.val_ic"] == why for run_id in ids)

@@ -29,7 +29,7 @@ from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError, DataError, DivergedError, RunError, TrackingError
-from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.recorded.loaded import LoadedRun
 from tradingbot_exp.tracking.writing.active import current_run
 
 OVERRIDES = ["model.learning_rate=0.005", "training.epochs=3", "experiment.run_name='<b>mine</b>'"]

@@ -18,7 +18,8 @@ from mlflow.entities import Run
 from sklearn.linear_model import LinearRegression
 from support import Finished, artifact_folder
 
-from tradingbot_exp import cli, run_hpo_study, train
+from tradingbot_exp import run_hpo_study, train
+from tradingbot_exp.cli import main as cli
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
@@ -30,9 +31,9 @@ from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import StudySession
 from tradingbot_exp.hpo.space import SearchSpace
-from tradingbot_exp.opening import Opened, _judge, open_test_set
-from tradingbot_exp.opening_table import as_table
-from tradingbot_exp.summary import metric_lines
+from tradingbot_exp.recorded.test_result import Opened, as_table
+from tradingbot_exp.recorded.test_set import _judge, open_test_set
+from tradingbot_exp.terminal.summary import metric_lines
 from tradingbot_exp.tracking.reading.fetch import training_record
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import Store, open_store
@@ -233,7 +234,7 @@ def test_data_that_have_changed_or_are_gone_are_refused_before_anything_is_opene
 def test_a_model_that_forecasts_otherwise_than_it_did_is_refused(
     own_file: tuple[Path, str], store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tradingbot_exp import job_data
+    from tradingbot_exp.experiment import data as job_data
 
     _, run_id = own_file
     old = FEATURES["rsi_14"]

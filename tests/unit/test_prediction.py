@@ -17,13 +17,13 @@ import pytest
 from support import in_ci
 
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer, load_run, run_hpo_study, train
-from tradingbot_exp.cli import run as command
+from tradingbot_exp.cli.main import run as command
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError, DataError, RunError, TrackingError
-from tradingbot_exp.prediction import predict
-from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.recorded.loaded import LoadedRun
+from tradingbot_exp.recorded.predict import predict
 from tradingbot_exp.tracking.store.registry import register_model
 
 QUIET = "training.progress=off"

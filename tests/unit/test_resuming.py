@@ -23,7 +23,7 @@ from tradingbot_exp.config.plugins import EPOCH_HOOKS, on_epoch
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError, DataError, RunError, TradingBotError
-from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.recorded.loaded import LoadedRun
 from tradingbot_exp.tracking.writing.checkpoints import decode, encode
 
 SMALL = ["data=synthetic", "training.progress=off", "tracking.report=false"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from hydra_plugins.tradingbot_exp.composing import Composed
-    from tradingbot_exp.experiment import Job
+    from tradingbot_exp.experiment.job import Job
     from tradingbot_exp.hpo.job import Trial
     from tradingbot_exp.tracking.writing.batch import RunBatch
 
@@ -232,7 +232,7 @@ class _Job:
 
     def _begin(self, folder: Path) -> Trial | Job:
         from tradingbot_exp.errors import TrackingError
-        from tradingbot_exp.experiment import prepare
+        from tradingbot_exp.experiment.steps import prepare
         from tradingbot_exp.hpo.job import Trial
         from tradingbot_exp.tracking.writing.active import current_run, start_failure
 
@@ -277,7 +277,7 @@ def _set_output(config: DictConfig, folder: Path) -> None:
 
 
 def _is_ours(callback: object) -> bool:
-    from tradingbot_exp.callbacks import ExperimentCallback
+    from tradingbot_exp.callbacks.experiment import ExperimentCallback
 
     return type(callback) is ExperimentCallback
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+from tradingbot_exp.recorded.loaded import LoadedRun
 
 
 def train(overrides: Sequence[str] = ()) -> LoadedRun:
@@ -39,9 +39,9 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     """
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.config.paths import launch_dir
-    from tradingbot_exp.experiment import run_in
-    from tradingbot_exp.job_data import check_inputs
-    from tradingbot_exp.resuming import find_resumption
+    from tradingbot_exp.experiment.data import check_inputs
+    from tradingbot_exp.experiment.resume import find_resumption
+    from tradingbot_exp.experiment.steps import run_in
     from tradingbot_exp.tracking.store.places import check_space
     from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import ConfigError, DivergedError
-from tradingbot_exp.experiment import Job, build, finish
+from tradingbot_exp.experiment.fitting import Fitting, fit_all, why_alone
+from tradingbot_exp.experiment.job import Job, build
+from tradingbot_exp.experiment.steps import finish
 from tradingbot_exp.hpo.job import Trial, worth_keeping
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
-from tradingbot_exp.stacking import Fitting, fit_all, why_alone
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -15,13 +15,14 @@ import numpy as np
 
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.experiment import Job, build, identifying_tags
-from tradingbot_exp.fold_training import mean_history
+from tradingbot_exp.evaluation.objectives import dominates, objectives_of, why_not_finite
+from tradingbot_exp.experiment.fitting import Fitting, fit_all
+from tradingbot_exp.experiment.folds import mean_history
+from tradingbot_exp.experiment.job import Job, build
+from tradingbot_exp.experiment.recording import identifying_tags, record_artifacts, report_undefined
+from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
 from tradingbot_exp.hpo.bars import save_bars
-from tradingbot_exp.hpo.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.hpo.trial import Pruned, Ticket
-from tradingbot_exp.outcome import Evaluated, evaluate, objectives, record_artifacts, report_undefined
-from tradingbot_exp.stacking import Fitting, fit_all
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -17,15 +17,14 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.evidence import StudyEvidence, loss_gains
 from tradingbot_exp.evaluation.leakage import check_leaks
+from tradingbot_exp.evaluation.objectives import objectives_of
+from tradingbot_exp.evaluation.robustness_words import replays_in_words, seeds_in_words
 from tradingbot_exp.evaluation.verdict import Verdict, judge
+from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.hpo.bars import FORECASTS, RETURNS
-from tradingbot_exp.hpo.judgement_words import replays_in_words, seeds_in_words
 from tradingbot_exp.hpo.null_replay import replay
-from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.reseeding import reseed
 from tradingbot_exp.hpo.silent import with_values
-from tradingbot_exp.job_data import load_data
-from tradingbot_exp.outcome import periods_per_year
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:

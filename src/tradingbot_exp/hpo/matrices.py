@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from optuna.trial import TrialState
 
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.bars import BARS_FILE, FORECASTS, RETURNS, Kept, load_bars
-from tradingbot_exp.job_data import load_data
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.trials import trial_name
 

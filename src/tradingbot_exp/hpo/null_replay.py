@@ -21,11 +21,11 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.evaluation.block_length import block_length
-from tradingbot_exp.hpo.objectives import objectives_of
+from tradingbot_exp.evaluation.objectives import objectives_of
+from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values, with_values
 from tradingbot_exp.hpo.trial import Pruned
-from tradingbot_exp.job_data import given_data, load_data
 from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:

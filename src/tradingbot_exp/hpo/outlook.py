@@ -12,8 +12,7 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags
 from tradingbot_exp.evaluation.deflated import expected_maximum
 from tradingbot_exp.evaluation.luck import CONFIDENCE, outlook
-from tradingbot_exp.job_data import load_data
-from tradingbot_exp.outcome import periods_per_year
+from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
 
 if TYPE_CHECKING:

@@ -18,14 +18,14 @@ from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
+from tradingbot_exp.experiment.data import given_data
+from tradingbot_exp.experiment.resume import refuse_in_study
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import run_trial
 from tradingbot_exp.hpo.session import StudyResult, StudySession
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import TrialJob, ending_tags
-from tradingbot_exp.job_data import given_data
-from tradingbot_exp.resuming import refuse_in_study
 from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TradingBotError
-from tradingbot_exp.hpo.objectives import objectives_of
+from tradingbot_exp.evaluation.objectives import objectives_of
 from tradingbot_exp.hpo.silent import silent_seeds, with_values
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from filelock import FileLock
 from optuna.trial import TrialState
 
 from tradingbot_exp.data.card import GIVEN_ARRAYS
+from tradingbot_exp.evaluation.objectives import objectives_of
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.bars import Kept
 from tradingbot_exp.hpo.job import KEPT_FOLDER
 from tradingbot_exp.hpo.matrices import MATRIX_FOLDER, trial_matrices
-from tradingbot_exp.hpo.objectives import objectives_of
 from tradingbot_exp.hpo.study import best_trials
-from tradingbot_exp.job_data import load_data
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.trials import trial_name
 from tradingbot_exp.tracking.writing.delivery import Record, send

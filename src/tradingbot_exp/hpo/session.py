@@ -17,16 +17,17 @@ from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, TrackingError, TrainingError
 from tradingbot_exp.evaluation.leakage import check_leaks
-from tradingbot_exp.experiment import build, identifying_tags, record_surroundings
+from tradingbot_exp.evaluation.objectives import objectives_of
+from tradingbot_exp.experiment.data import load_data
+from tradingbot_exp.experiment.job import build
+from tradingbot_exp.experiment.recording import identifying_tags, record_surroundings
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.judgement import judge_study
-from tradingbot_exp.hpo.objectives import check_metrics, objectives_of
 from tradingbot_exp.hpo.outlook import record_total, tell_outlook
 from tradingbot_exp.hpo.results import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import create_or_load, open_storage, storage_reason
 from tradingbot_exp.hpo.study import POLL_SECONDS, UNSIGNED_SECONDS, Launch, StudyLoop, best_trials
-from tradingbot_exp.hpo.study_checks import check_study
-from tradingbot_exp.job_data import load_data
+from tradingbot_exp.hpo.study_checks import check_metrics, check_study
 from tradingbot_exp.runtime.process import identity, is_alive, signature
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.store.errors import wrapped

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TradingBotError
-from tradingbot_exp.experiment import build, fit_folds
+from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds
+from tradingbot_exp.experiment.job import build
+from tradingbot_exp.experiment.results import evaluate, objectives
 from tradingbot_exp.hpo.job import Pruning, mean_of
 from tradingbot_exp.hpo.trial import Pruned
-from tradingbot_exp.outcome import evaluate, objectives
-from tradingbot_exp.stacking import Fitting, fit_all
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.choices import BACKTEST_METRICS
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.evaluation.objectives import LOSS_METRICS, doubtful_directions, objectives_of
 from tradingbot_exp.hpo.names import OPTIONS
-from tradingbot_exp.hpo.objectives import check_space, doubtful_directions, objectives_of
 from tradingbot_exp.tracking.store.places import sqlite_path
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data import PreparedData
     from tradingbot_exp.hpo.space import SearchSpace
 
 log = logging.getLogger(__name__)
+
+_NEEDING_RETURNS = tuple(f"val_{name}" for name in BACKTEST_METRICS)
 
 
 def check_study(config: Config, space: SearchSpace) -> None:
@@ -76,3 +80,43 @@ def _check_registration(config: Config) -> None:
         raise ConfigError(f"tracking.register={name} needs the winner's model, which hpo.keep=none does not keep.")
     if name is not None and len(objectives_of(hpo)) > 1:
         raise ConfigError(f"tracking.register={name} registers one winner, and hpo.metric names {len(hpo.metric)}.")
+
+
+def check_space(config: Config, space: SearchSpace) -> None:
+    """Refuse to search over `training.loss` where losses are compared.
+
+    Raises
+    ------
+    ConfigError
+        `hpo.metric` or `hpo.pruner` goes by a loss that each trial would count in another unit.
+    """
+    if "training.loss" not in space.parameters:
+        return
+    label = space.parameters["training.loss"].label
+    for objective in objectives_of(config.hpo):
+        if objective.metric in LOSS_METRICS:
+            raise ConfigError(
+                f"{label}: training.loss cannot be searched with hpo.metric={objective.metric}, which each trial would "
+                "count in its own unit. Search for a metric that all share, such as hpo.metric=val_mse or val_ic."
+            )
+    if config.hpo.pruner != "none":
+        raise ConfigError(
+            f"{label}: training.loss cannot be searched with hpo.pruner={config.hpo.pruner}, which compares trials by "
+            "val_loss, and each would count that in its own unit. Set hpo.pruner=none."
+        )
+
+
+def check_metrics(config: Config, data: PreparedData) -> None:
+    """Refuse to search for a metric that the data cannot give.
+
+    Raises
+    ------
+    ConfigError
+        `hpo.metric` names one that needs one-bar returns, and there are none.
+    """
+    for objective in objectives_of(config.hpo):
+        if objective.metric in _NEEDING_RETURNS and data.next_return is None:
+            raise ConfigError(
+                f"hpo.metric={objective.metric} needs one-bar returns, and the data {data.name} have none. With "
+                "data=table, name their column in data.returns (arrays have none); or search for val_loss or val_ic."
+            )

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.hpo.objectives import Objective
+from tradingbot_exp.evaluation.objectives import Objective
 from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.reporting.comparison_metrics import JUDGED
 from tradingbot_exp.reporting.study_space import Axis, axes_of

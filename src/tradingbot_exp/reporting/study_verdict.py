@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tradingbot_exp.hpo.judgement_words import replays_in_words, seeds_in_words
+from tradingbot_exp.evaluation.robustness_words import replays_in_words, seeds_in_words
 from tradingbot_exp.plots.numbers import MISSING, count, percent, ratio, significant
 from tradingbot_exp.reporting import study_verdict_figures as figures
 from tradingbot_exp.reporting.page import (

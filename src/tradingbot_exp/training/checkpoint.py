@@ -27,6 +27,13 @@ class Keeper(Protocol):
         """Keep what `take` gives, if it is time to; called last in each epoch."""
 
 
+class FoldsKeeper(Protocol):
+    """Keeps how far the training of a run's models is, fold by fold."""
+
+    def next_fold(self) -> Keeper:
+        """Give the keeper of the next fold's model."""
+
+
 def take_state(model: nn.Module, optimizer: torch.optim.Optimizer, course: Course, rng: SeededRng) -> State:
     """Copy all that the rest of a training depends on; where training has ended, only its outcome."""
     if not course.goes_on:

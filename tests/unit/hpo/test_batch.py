@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.experiment import _warn_once, build
+from tradingbot_exp.experiment.job import _warn_once, build
 from tradingbot_exp.hpo.batch import batch_width
 from tradingbot_exp.hpo.space import SearchSpace
 

@@ -15,7 +15,6 @@ from test_results import config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.console import ConsoleHandler
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.display import StudyDisplay
 from tradingbot_exp.hpo.job import Progress
@@ -23,6 +22,7 @@ from tradingbot_exp.hpo.python import _run
 from tradingbot_exp.hpo.session import FOLDER_LETTERS, StudySession
 from tradingbot_exp.hpo.space import SearchSpace
 from tradingbot_exp.hpo.trial import TrialJob
+from tradingbot_exp.terminal.console import ConsoleHandler
 
 
 class Terminal(io.StringIO):

@@ -20,12 +20,12 @@ from test_results import config, parent_of, study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.block_length import block_length
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo import null_replay, reseeding
 from tradingbot_exp.hpo.bars import FORECASTS, RETURNS, Kept
 from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
 from tradingbot_exp.hpo.session import StudyResult
 from tradingbot_exp.hpo.space import SearchSpace
-from tradingbot_exp.job_data import load_data
 
 __all__ = ["config"]  # a fixture
 SPACE = {"training.batch_size": [16, 32, 64, 128]}

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tradingbot_exp.reproduction.verdict import Cause, Verdict, bound_of, compare_points
+from tradingbot_exp.recorded.reproduction.verdict import Cause, Verdict, bound_of, compare_points
 
 THEN = {("train_loss", 1): 1.0, ("val_loss", 1): 2.0, ("val_loss", 2): 1.5, ("final_loss", 0): 1.5, ("val_ic", 0): 0.1}
 

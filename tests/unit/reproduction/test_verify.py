@@ -17,13 +17,13 @@ from mlflow.entities import Metric
 from support import artifact_folder, in_ci
 
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer, load_run, train
-from tradingbot_exp.cli import run
+from tradingbot_exp.cli.main import run
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.reproduction.place import Place
-from tradingbot_exp.reproduction.verify import chosen_data_file, data_note, judge, verify
+from tradingbot_exp.recorded.reproduction.place import Place
+from tradingbot_exp.recorded.reproduction.verify import chosen_data_file, data_note, judge, verify
 from tradingbot_exp.tracking.reading.recipe import Recipe, read_recipe
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store

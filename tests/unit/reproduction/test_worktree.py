@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.reproduction.worktree import checkout, find_repository
+from tradingbot_exp.recorded.reproduction.worktree import checkout, find_repository
 from tradingbot_exp.tracking.writing.provenance import read_provenance
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from tradingbot_exp import cli
+from tradingbot_exp.cli import main as cli
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.writing.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
 from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery

@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Param
 from support import artifact_folder, in_ci
 
-from tradingbot_exp.cli import run
+from tradingbot_exp.cli.main import run
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.trials import result_tags
 from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery

@@ -16,7 +16,7 @@ import torch
 from mlflow import MlflowClient
 
 from tradingbot_exp import ConfigurationManager, ExperimentOrganizer, run_hpo_study, train
-from tradingbot_exp.cli import run
+from tradingbot_exp.cli.main import run
 from tradingbot_exp.config.schema import Config
 
 SMALL = ["data=synthetic", "training=smoke", "training.progress=off", "experiment.name=kept"]

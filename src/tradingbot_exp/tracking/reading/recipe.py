@@ -169,11 +169,11 @@ def _tree(store: Store, run: Run, made: Surroundings) -> dict[str, Any] | None:
     """Give the whole configuration as plain values."""
     from omegaconf import OmegaConf
 
-    from tradingbot_exp.tracking.reading.recorded_run import LoadedRun
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 
     if made.config is None:
         return None
-    config = LoadedRun(made.run, store, run).config
+    config = RecordedRun(made.run, store, run).config
     tree = config if OmegaConf.is_config(config) else OmegaConf.structured(config)
     found: Any = OmegaConf.to_container(tree, resolve=True)
     return found if isinstance(found, dict) else None

@@ -6,7 +6,7 @@ import html
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from tradingbot_exp.errors import RunError
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.pyfunc import PyFuncModel
 
-    from tradingbot_exp.opening import Opened
     from tradingbot_exp.tracking.reading.run_record import RunRecord
     from tradingbot_exp.tracking.store.store import Store
 
@@ -35,7 +34,7 @@ _SHOWN_TAGS = (
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class LoadedRun:
+class RecordedRun:
     """A recorded run. What is large is read when it is first asked for.
 
     Attributes
@@ -137,7 +136,7 @@ class LoadedRun:
             return {} if self.record.parent_id is None else self._relative(self.record.parent_id).data_card
 
     @property
-    def best(self) -> LoadedRun:
+    def best(self) -> Self:
         """Of a study, its best trial.
 
         Raises
@@ -150,56 +149,13 @@ class LoadedRun:
             raise RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no best trial.")
         return self._relative(best)
 
-    def _relative(self, run_id: str) -> LoadedRun:
+    def _relative(self, run_id: str) -> Self:
         """Load a run of the same store."""
         from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
         from tradingbot_exp.tracking.store.lookup import find_run
 
         found = find_run(self._store, run_id)
-        return LoadedRun(run_record(self._store, found, LOSSES), self._store, found)
-
-    def predict(self, bars: pd.DataFrame | str | Path, symbol: str | None = None) -> pd.DataFrame:
-        """Forecast from new bars, with features and scaling as in this run: `tradingbot_exp.prediction.predict`.
-
-        Parameters
-        ----------
-        bars : pandas.DataFrame, or path of a CSV or Parquet file
-            In time order, with the columns of the bars that the run was trained on.
-        symbol : str, optional
-            The instrument, where the bars are of several.
-
-        Returns
-        -------
-        pandas.DataFrame
-            A row a bar that has enough history: `date`; `forecast`; `signal`, the position that it asks for; and
-            `position`, held from this bar's close to the next one's, `evaluation.execution_lag` bars after its signal.
-        """
-        from tradingbot_exp.prediction import predict
-
-        return predict(self, bars, symbol).frame
-
-    def evaluate(self) -> Opened:
-        """Open the sealed test set for this run, as the command ``evaluate`` does; of a study, for its best trial.
-
-        Every call counts as an opening of these dates, and is recorded as a run of kind ``test_evaluation``. This
-        object goes on showing the run as it was loaded.
-
-        Returns
-        -------
-        Opened
-            `metrics` and `intervals` named ``test_…``, the `validation` metrics beside them, and the `number` of times
-            that these dates have been opened.
-
-        Raises
-        ------
-        RunError
-            There is no model to judge.
-        DataError
-            The data are gone, or are other ones than the run saw.
-        """
-        from tradingbot_exp.opening import open_test_set
-
-        return open_test_set(self.run_id, self._store.uri)
+        return type(self)(run_record(self._store, found, LOSSES), self._store, found)
 
     @property
     def has_model(self) -> bool:
@@ -265,7 +221,7 @@ class LoadedRun:
         return RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no artifact {path}.{hint}")
 
     def __repr__(self) -> str:
-        return f"LoadedRun({self.name!r}, run_id={self.run_id!r}, status={self.status!r})"
+        return f"{type(self).__name__}({self.name!r}, run_id={self.run_id!r}, status={self.status!r})"
 
     def _repr_html_(self) -> str:
         """Show the run in a notebook: what it is, and its metrics."""

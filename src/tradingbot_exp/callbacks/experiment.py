@@ -1,0 +1,146 @@
+"""The callback of this package's own app: it checks first, and opens and closes the runs of its jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from tradingbot_exp.callbacks.hydra_job import (
+    error_of,
+    finalized,
+    first_job,
+    job_key,
+    parent_run,
+    start_ray,
+    ticket_of,
+)
+from tradingbot_exp.callbacks.tracking import TrackingCallback
+from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import ConfigError, Refusal
+
+if TYPE_CHECKING:
+    from hydra.core.utils import JobReturn
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.writing.organizer import Organized
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+
+
+class ExperimentCallback(TrackingCallback):
+    """The callback of this package's own app: checks configuration and data before anything is written."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
+        self._refusing(lambda: self._check(config))
+        super().on_run_start(config, **kwargs)
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
+        self._refusing(lambda: self._check_sweep(config))
+        self._refusing(lambda: start_ray(config))
+        if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
+            self._refusing(lambda: _refuse_registration(config))
+            super().on_multirun_start(config, **kwargs)
+
+    def _open_job(self, config: DictConfig) -> None:
+        """Open the job's run; a trial's was created when the study asked for it, and is taken over."""
+        ticket = ticket_of(config)
+        if ticket is None:
+            super()._open_job(config)
+        else:
+            run = self._reach(config).take_over(ticket.run_id, ticket.number, ticket.parent_id)
+            self._runs[job_key(config)] = run
+
+    def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
+        """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
+        from tradingbot_exp.hpo.trial import ending_tags
+
+        if run is not None:
+            error = error_of(job_return)
+            run.flush(ending_tags(error, None if error is not None else job_return.return_value))
+
+    def _check(self, config: DictConfig) -> None:
+        from tradingbot_exp.experiment.resume import find_resumption
+
+        composed = finalized(config)
+        self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
+        self._check_place(composed if self._resumption is None else self._resumption.config)
+
+    def _check_sweep(self, config: DictConfig) -> None:
+        from tradingbot_exp.experiment.resume import refuse_in_study
+
+        first = finalized(first_job(config))
+        refuse_in_study(first)
+        self._check_place(first)
+
+    def _check_place(self, config: Config) -> None:
+        from tradingbot_exp.experiment.data import check_inputs
+        from tradingbot_exp.tracking.store.places import check_space
+
+        check_inputs(config)
+        check_space(launch_dir())
+
+    def _organized(self, config: DictConfig) -> Organized:
+        return finalized(first_job(config)) if self._resumption is None else self._resumption.config
+
+    def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
+        """Leave the recording to `experiment.prepare`."""
+
+    def _record_result(self, run: TrackedRun, value: Any) -> None:
+        """Leave the objective to its own metric."""
+
+    def _hand_over(self, error: Exception) -> None:
+        from tradingbot_exp.tracking.writing.active import set_start_failure
+
+        set_start_failure(error)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        from tradingbot_exp.evaluation.names import naive_name
+        from tradingbot_exp.terminal.summary import print_summary
+
+        run, parent = self._runs.get(job_key(config)), parent_run(config)
+        ticket = ticket_of(config)
+        if ticket is not None:
+            self._refusing(lambda: self._record_trial(run, job_return))
+            super().on_job_end(config, job_return, **kwargs)
+            return
+        # Hydra prints a failed job's overrides.
+        job_return.overrides = [redact(override) for override in job_return.overrides or []]
+        super().on_job_end(config, job_return, **kwargs)
+        error = error_of(job_return)
+        report = None
+        wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
+        if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
+            from tradingbot_exp.reporting.automatic import report_at_end
+
+            report = report_at_end("training", run)
+        if error is None and run is not None:
+            naive = naive_name({key: OmegaConf.select(config, key) for key in ("training.loss", "data.target")})
+            self._refusing(lambda: print_summary(run, report, naive))
+        elif isinstance(error, Exception) and parent is None:
+            raise Refusal(error)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Close a plain sweep's parent run and report on it; a study does both itself."""
+        import sys
+
+        run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)
+        super().on_multirun_end(config, **kwargs)
+        if run is not None and config.tracking.report and not interrupted:
+            from tradingbot_exp.reporting.automatic import report_at_end
+
+            report = report_at_end("hpo", run)
+            if report is not None:
+                sys.stdout.write(f"report  {report}\n")
+
+
+def _refuse_registration(config: DictConfig) -> None:
+    name = config.tracking.register
+    if name is not None:
+        raise ConfigError(
+            f"tracking.register={name} is for the winner of a study, or for a single run: a plain sweep has no winner. "
+            "Leave it out."
+        )

@@ -1,0 +1,1 @@
+"""The command line, ``python -m tradingbot_exp COMMAND``: a thin file a command."""

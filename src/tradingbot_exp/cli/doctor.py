@@ -1,0 +1,245 @@
+"""The command ``doctor``: finds what crashes and outages left behind, and mends it with ``--fix``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.cli.options import add_common
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import TrackingError, TradingBotError
+from tradingbot_exp.terminal.text import wrapped_line
+from tradingbot_exp.tracking.reading.health import Finding
+
+if TYPE_CHECKING:
+    from tradingbot_exp.cli.options import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    doctor = commands.add_parser("doctor", help="find what crashes and outages left behind; --fix mends it")
+    doctor.add_argument("--fix", action="store_true", help="mend what can be mended")
+    add_common(doctor, run, "else where the records were meant to go, and the store of this directory")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Find, and with ``--fix`` mend, in the order in which one makes the next possible.
+
+    Returns
+    -------
+    int
+        0 if all is well or was mended, else 1.
+    """
+    from tradingbot_exp.tracking.writing.delivery import unsent_runs
+
+    visit = Visit(options.tracking_uri, options.fix)
+    schema_is_fine = visit.see_schema()
+    visit.see_records(unsent_runs(Path.cwd()))
+    if schema_is_fine:
+        visit.see_journals(Path.cwd() / "multirun")
+        visit.see_runs()
+    sys.stdout.write(json.dumps(visit.as_json(), indent=2) + "\n" if options.json else visit.shown())
+    for problem in visit.errors:
+        sys.stderr.write(f"Error: {redact(problem)}\n")
+    return int(visit.is_something_left)
+
+
+class Visit:
+    """One round of doctor's.
+
+    Parameters
+    ----------
+    given : str or None
+        The store that is named on the command line.
+    fix : bool
+        Whether to mend; if not, nothing is changed.
+    """
+
+    def __init__(self, given: str | None, fix: bool) -> None:
+        self.given, self.fix = given, fix
+        self.left: list[Finding] = []
+        self.mended: list[str] = []
+        self.sent: list[dict[str, object]] = []
+        self.unsent: list[Path] = []
+        self.journals: list[Path] = []
+        self.errors: list[str] = []
+        self.looked_into: list[str] = []
+        self._sent_to: list[str] = []
+
+    @property
+    def is_something_left(self) -> bool:
+        """Whether anything is wrong that was not mended."""
+        return bool(self.unsent or self.journals or self.errors or any(found.is_problem for found in self.left))
+
+    def see_schema(self) -> bool:
+        """Compare the store's schema with the installed MLflow's; give whether the store can be opened."""
+        from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
+
+        uri = self._uri()
+        if uri is None:
+            return True
+        try:
+            schema = read_schema(uri)
+        except TradingBotError as error:
+            self.errors.append(str(error))
+            return False
+        if schema is None or schema.is_current:
+            return True
+        if not schema.is_older:
+            what = (
+                f"The store {redact(uri)} has the schema {schema.found}, which the installed MLflow does not know: a "
+                "newer MLflow made it."
+            )
+            self.left.append(Finding("old_schema", what, "Install that MLflow, or a newer one."))
+            return False
+        what = f"The schema of {redact(uri)} ({schema.found}) is older than the installed MLflow's ({schema.expected})."
+        advice = f"Copy the database, then run: {upgrade_command(uri)}"
+
+        def upgrade() -> str:
+            return f"{redact(uri)} is upgraded; as it was, it is kept in {upgrade_sqlite(uri)}."
+
+        finding = Finding("old_schema", what, advice, None, upgrade if uri.startswith("sqlite") else None)
+        if self.fix and finding.mend is not None and self._mend(finding):
+            return True
+        self.left.append(finding)
+        return False
+
+    def see_records(self, waiting: Sequence[Path]) -> None:
+        """Send what waits on disk."""
+        for folder in waiting:
+            if self.fix:
+                try:
+                    uri, sent = _send(folder, self.given)
+                    self._sent_to.append(uri)
+                    self.sent.append(sent)
+                except TradingBotError as error:
+                    self.errors.append(str(error))
+            if (folder / "run.json").exists():
+                self.unsent.append(folder)
+
+    def see_journals(self, studies: Path) -> None:
+        """Send the epochs that killed studies left in their folders; before their trials' runs are closed."""
+        from tradingbot_exp.tracking.store.client import open_client
+        from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
+
+        uri = self._uri()
+        for folder in sorted(each for each in studies.glob("*") if uri is not None and dead_journals(each)):
+            if self.fix and uri is not None:
+                try:
+                    runs = send_journals(folder, open_client(uri))
+                    self.mended += [f"The last epochs of {runs} trials, left in {folder}, are sent."] if runs else []
+                except TradingBotError as error:
+                    self.errors.append(str(error))
+            self.journals += dead_journals(folder)
+
+    def see_runs(self) -> None:
+        """Look through the runs of the store, and of those that records were just sent to."""
+        from tradingbot_exp.tracking.reading.health import examine
+        from tradingbot_exp.tracking.store.store import open_store
+        from tradingbot_exp.tracking.writing.delivery import waiting_run_id
+
+        waiting = {str(waiting_run_id(folder)) for folder in self.unsent}
+        own = self._uri()
+        for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
+            try:
+                store = open_store(uri)
+                found = examine(store, waiting)
+                if self.fix and [each for each in found if each.mend is not None and self._mend(each)]:
+                    found = examine(store, waiting)
+                self.left += found
+                self.looked_into.append(store.shown)
+            except TradingBotError as error:
+                self.errors.append(str(error))
+
+    def _mend(self, finding: Finding) -> bool:
+        """Mend a finding; give whether that went well."""
+        try:
+            done = "" if finding.mend is None else finding.mend()
+        except TradingBotError as error:
+            self.errors.append(str(error))
+            return False
+        if done:
+            self.mended.append(done)
+        return True
+
+    def _uri(self) -> str | None:
+        """Give the store to look into; None if none is named and there is none here."""
+        from tradingbot_exp.tracking.store.places import sqlite_path
+        from tradingbot_exp.tracking.store.store import default_uri, store_address
+
+        try:
+            address = store_address(self.given or default_uri())
+        except TrackingError:
+            if self.given is not None:
+                raise
+            return None
+        path = sqlite_path(address)
+        is_named = self.given is not None or "MLFLOW_TRACKING_URI" in os.environ
+        return None if path is not None and not path.is_file() and not is_named else address
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the round as plain values."""
+        found = [
+            {
+                "kind": each.kind,
+                "what": redact(each.what),
+                "advice": redact(each.advice),
+                "run_id": each.run_id,
+                "is_problem": each.is_problem,
+                "mendable": each.mend is not None,
+            }
+            for each in self.left
+        ]
+        return {
+            "stores": self.looked_into,
+            "sent": self.sent,
+            "unsent": [str(path) for path in (*self.unsent, *self.journals)],
+            "mended": [redact(text) for text in self.mended],
+            "found": found,
+        }
+
+    def shown(self) -> str:
+        """Write the round for a person."""
+        lines = [f"sent {each['records']} records of run {each['run_id']} to {each['uri']}" for each in self.sent]
+        for text in self.mended:
+            first, *commands = text.split("\n")
+            lines += [wrapped_line("mended", first, 0, 10), *(f"{'':10}{command}" for command in commands)]
+        lines += [f"records are waiting in {folder}; send them with: doctor --fix" for folder in self.unsent]
+        epochs = "epochs of killed trials are waiting in {}; send them with: doctor --fix"
+        lines += [epochs.format(journal) for journal in self.journals]
+        for found in self.left:
+            lines.append(wrapped_line("found", found.what, 0, 10))
+            mendable = "doctor --fix mends this." if found.mend is not None and not self.fix else ""
+            # Each on one line, to be copied.
+            lines += [f"{'':10}{text}" for text in (found.advice, mendable) if text]
+        if not (self.sent or self.unsent or self.journals):
+            lines.append("No records are waiting to be sent.")
+        if not self.looked_into:
+            if not (self.left or self.errors or self.sent or self.unsent or self.journals):
+                lines.append("There is no tracking store here to look into; name one with --tracking-uri.")
+        elif not any(found.is_problem for found in self.left):
+            lines.append(f"The runs in {' and in '.join(self.looked_into)} are in order.")
+        return redact("\n".join(lines) + "\n")
+
+
+def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
+    """Send what waits in a folder to `given`, else to the store that it was meant for; give that, and what was sent."""
+    from tradingbot_exp.tracking.store.client import open_client, open_experiment
+    from tradingbot_exp.tracking.store.errors import wrapped
+    from tradingbot_exp.tracking.writing.delivery import send_unsent, stored_uri
+
+    uri = given or stored_uri(folder) or os.environ.get("MLFLOW_TRACKING_URI")
+    if uri is None:
+        raise TradingBotError(
+            f"The address of the store for {folder} held a password, which is not kept: name it with "
+            "--tracking-uri URI."
+        )
+    client = open_client(uri)
+    with wrapped(f"The records in {folder} were not all sent, and stay there"):
+        run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
+    return uri, {"run_id": run_id, "records": records, "uri": redact(uri)}

@@ -1,0 +1,113 @@
+"""The command ``predict``: forecasts and positions for new bars, as CSV or JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.cli.options import RUN, add_common
+from tradingbot_exp.errors import DataError
+from tradingbot_exp.runtime.files import holds_other
+
+if TYPE_CHECKING:
+    from tradingbot_exp.cli.options import Commands
+    from tradingbot_exp.recorded.predict import Prediction
+
+# How what this command writes begins.
+_BEGINNINGS = ("date,forecast,signal,position", '{\n  "run_id":')
+DESCRIPTION = """\
+Forecast from new bars with a recorded model: features and scaling as in its run, a row a bar, the last bar included.
+
+columns:
+  date      the bar at whose close the forecast is made
+  forecast  in the target's unit: a log return, or the probability of a rise
+  signal    the position that forecasts up to this bar ask for: the mean of the last data.horizon signs (of a
+            probability, the sign of what it is above 0.5)
+  position  what is held from this bar's close to the next one's, as in the run's backtest: the signal of
+            evaluation.execution_lag bars before. The last signal is taken that many bars after the last bar.
+
+Bars without enough history for the features are left out; give some hundred bars before the first that matters.
+"""
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    forecasts = "forecasts and positions for new bars"
+    raw = argparse.RawDescriptionHelpFormatter
+    predict = commands.add_parser("predict", help=forecasts, description=DESCRIPTION, formatter_class=raw)
+    predict.add_argument("run", metavar="RUN", help=f"{RUN}; of a study, its best trial is taken")
+    predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
+    predict.add_argument("--symbol", help="instrument, of a file that holds several")
+    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
+    add_common(predict, run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the model says, or write it to a file and print the file's path."""
+    from tradingbot_exp.api.notebook import load_run
+    from tradingbot_exp.recorded.predict import predict
+
+    path = None if options.output is None else Path(options.output)
+    if path is not None:
+        _require_free(path)
+    found = predict(
+        load_run(options.run, options.tracking_uri), options.data, options.symbol, keys=("--data", "--symbol")
+    )
+    text = json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else as_csv(found)
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"-o {path} cannot be written: {error.strerror}.") from error
+        sys.stdout.write(f"{path}\n")
+    sys.stderr.write(told(found))
+    return 0
+
+
+def _require_free(path: Path) -> None:
+    """Refuse to write over anything but forecasts of before: the bars themselves, say."""
+    try:
+        taken = holds_other(path, *_BEGINNINGS)
+    except OSError as error:
+        raise DataError(f"-o {path} cannot be written: {error.strerror}.") from error
+    if taken:
+        raise DataError(
+            f"-o {path} is there already, and holds no forecasts: it is not written over. Name another file."
+        )
+
+
+def as_csv(found: Prediction) -> str:
+    """Write the rows as CSV, each number so that it is read back to the bit."""
+    return str(found.frame.to_csv(index=False, float_format="%.17g"))
+
+
+def as_json(found: Prediction) -> dict[str, Any]:
+    """Give all of a prediction as plain values."""
+    dates = [moment.isoformat() for moment in found.frame["date"]]
+    rows = found.frame.assign(date=dates).to_dict("records")
+    named = ("run_id", "run_name", "unit", "threshold", "horizon", "execution_lag", "left_out")
+    return {**{name: getattr(found, name) for name in named}, "rows": rows}
+
+
+def told(found: Prediction) -> str:
+    """Say on one screen what the rows are."""
+    bars = "bar" if found.left_out == 1 else "bars"
+    lines = [
+        f"{len(found.frame)} forecasts by {found.run_name} ({found.run_id}): {found.unit}; "
+        f"above {found.threshold:g} is long.",
+        f"{found.left_out} {bars} at the start left out: not enough history for the features.",
+    ]
+    last = found.frame.iloc[-1]
+    lag = found.execution_lag
+    when = "at once" if not lag else f"{lag} {'bar' if lag == 1 else 'bars'} later"
+    day = str(last["date"]).removesuffix(" 00:00:00")
+    lines.append(f"The last bar, {day}, asks for a position of {last['signal']:g}, to be taken {when}.")
+    if found.unchecked:
+        lines.append(f"Note: {found.unchecked}.")
+    return "\n".join(lines) + "\n"

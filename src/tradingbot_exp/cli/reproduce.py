@@ -1,0 +1,210 @@
+"""The command ``reproduce RUN``: what it takes to make a run again; with ``--verify`` it is made again and compared."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.cli.options import RUN, add_common
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.terminal.text import plural, wrapped_line
+
+if TYPE_CHECKING:
+    from tradingbot_exp.cli.options import Commands
+    from tradingbot_exp.recorded.reproduction.verdict import Verdict
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.store.store import Store
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the command."""
+    reproduce = commands.add_parser("reproduce", help="print what it takes to make a run again; --verify does it")
+    reproduce.add_argument("run", metavar="RUN", help=RUN)
+    reproduce.add_argument("--verify", action="store_true", help="train again, in a worktree, and compare the metrics")
+    reproduce.add_argument("--data", metavar="FILE", help="where the run's own data file is now, if it was moved")
+    add_common(reproduce, run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
+    from tradingbot_exp.tracking.store.store import open_store
+
+    store = open_store(options.tracking_uri)
+    recipe = _find(store, options.run)
+    if not options.verify:
+        sys.stdout.write(json.dumps(as_json(recipe), indent=2) + "\n" if options.json else shown(recipe, store))
+        return 0
+    recipe = _best(store, recipe)
+    verdict = _verify(recipe, options)
+    from tradingbot_exp.recorded.reproduction.verify import keep
+
+    keep(store, recipe.made.run.run_id, verdict)
+    if options.json:
+        found = {"run_id": recipe.made.run.run_id, **asdict(verdict), "summary": verdict.summary}
+        sys.stdout.write(json.dumps(_finite(found), indent=2, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write(redact("\n".join(_verdict_lines(recipe, verdict)) + "\n"))
+    return int(not verdict.is_reproduced)
+
+
+def _find(store: Store, word: str) -> Recipe:
+    from tradingbot_exp.tracking.reading.recipe import read_recipe
+    from tradingbot_exp.tracking.store.lookup import find_run
+
+    return read_recipe(store, find_run(store, word))
+
+
+def _best(store: Store, recipe: Recipe) -> Recipe:
+    """Take a study's best trial in its place."""
+    from tradingbot_exp.errors import RunError
+
+    run = recipe.made.run
+    if run.kind not in {"study", "sweep"}:
+        return recipe
+    best = run.tags.get("best.run_id")
+    if best is None:
+        raise RunError(
+            f"The run {run.run_id} ({run.name}) is a {run.kind}, which is no training, and names no best trial. "
+            "Give the id of one of its trials."
+        )
+    _note(f"{run.name} is a study; its best trial, {best}, is made again")
+    return _find(store, best)
+
+
+def _verify(recipe: Recipe, options: argparse.Namespace) -> Verdict:
+    from tradingbot_exp.recorded.reproduction.verify import verify
+    from tradingbot_exp.runtime import interrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        return verify(recipe, options.data, _note)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    interrupt.install()  # SIGTERM too leaves no worktree behind
+    try:
+        return verify(recipe, options.data, _note)
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: not Python's
+                signal.signal(number, handler)
+
+
+def _note(text: str) -> None:
+    sys.stderr.write(redact(text) + "\n")
+
+
+def as_json(recipe: Recipe) -> dict[str, Any]:
+    """Give the recipe as plain values."""
+    from tradingbot_exp.tracking.reading.artifacts import PATCH
+    from tradingbot_exp.tracking.reading.differences import touched
+
+    made = recipe.made
+    patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
+    return {
+        "run_id": made.run.run_id,
+        "name": made.run.name,
+        "commit": made.commit,
+        "dirty": made.is_dirty,
+        "patch": None
+        if patch is None
+        else {"artifact": PATCH, "sha256": made.patch_sha256, "files": list(touched(patch)), "text": patch},
+        "left_out_of_patch": list(made.recorded("git", "left_out_of_patch") or []),
+        "overrides": list(recipe.overrides),
+        "data": {"name": made.run.tags.get("data.name"), "path": recipe.data_path, "fingerprint": made.fingerprint},
+        "python": made.recorded("python", "version"),
+        "packages": dict(made.requirements or {}),
+        "launch_dir": None if recipe.launch_dir is None else str(recipe.launch_dir),
+        "command": redact(recipe.command),
+        "verify": f"python -m tradingbot_exp reproduce {made.run.run_id} --verify",
+        "reproduced": {name: text for name, text in made.run.tags.items() if name.startswith("reproduced.")},
+    }
+
+
+def shown(recipe: Recipe, store: Store) -> str:
+    """Write the recipe for a person."""
+    return redact("\n".join(_lines(recipe, store)) + "\n")
+
+
+def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
+    from tradingbot_exp.tracking.reading.artifacts import PATCH
+    from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
+
+    made, run = recipe.made, recipe.made.run
+    yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"
+    yield wrapped_line("commit", made.commit or "none recorded: the run was made outside git")
+    if made.patch is not None:
+        files = ", ".join(touched(made.patch.decode("utf-8", "replace")))
+        yield wrapped_line("patch", f"changes {files}; git apply takes it from")
+        yield f"{'':12}mlflow artifacts download --run-id {made.patch_holder} --artifact-path {PATCH}"
+    elif made.is_dirty:
+        yield wrapped_line("patch", "there were uncommitted changes, and they were not kept")
+    else:
+        yield wrapped_line("patch", "none: the tree was clean" if made.commit else "none")
+    for text in made.recorded("git", "left_out_of_patch") or []:
+        yield wrapped_line("", f"not in the patch: {text}")
+    yield wrapped_line("overrides", " ".join(recipe.overrides) or "none")
+    source = recipe.data_path or run.tags.get("data.name") or "not recorded"
+    yield wrapped_line("data", f"{source}, fingerprint {made.fingerprint or 'not recorded'}")
+    packages = made.requirements or {}
+    first = [name for name in NUMERIC if name in packages]
+    python = made.recorded("python", "version")
+    words = [*([f"python {python}"] if python else []), *(f"{name} {packages[name]}" for name in first)]
+    more = f", and {len(packages) - len(first)} more in environment/requirements.txt" if packages else ""
+    yield wrapped_line("packages", ", ".join(words) + more if words else "not recorded")
+    if made.run.tags.get("reproduced.result"):
+        yield wrapped_line("verified", f"{run.tags['reproduced.result']} ({run.tags.get('reproduced.at', '')})")
+    yield "  command"  # the commands are on lines of their own, whole, to be copied
+    if recipe.launch_dir is not None:
+        yield f"{'':12}cd {recipe.launch_dir}"
+    yield f"{'':12}{recipe.command}"
+    if recipe.own_program is None:
+        yield "  verify"
+        yield f"{'':12}python -m tradingbot_exp reproduce {run.run_id} --verify"
+    else:
+        yield wrapped_line("verify", "not from here: MLflow holds neither that program nor its arrays")
+    for text in made.problems:
+        yield wrapped_line("unread", text)
+
+
+def _verdict_lines(recipe: Recipe, verdict: Verdict) -> Iterator[str]:
+    run = recipe.made.run
+    compared = f"{plural(verdict.points, 'value')} of {plural(verdict.metrics, 'metric')} at every step"
+    if verdict.first is None:
+        within = f", the largest relative difference is {verdict.worst:.2g}" if verdict.worst else ""
+        yield f"{verdict.result}: {run.name} ({run.run_id}), {compared}{within}"
+    else:
+        first = verdict.first
+        yield f"different: {run.name} ({run.run_id}), {verdict.differing} of {compared}"
+        place = f"at step {first.step}" if first.step else "at the end"
+        yield wrapped_line("first", f"{first.metric} {place}: {_number(first.then)} then, {_number(first.now)} now")
+        if not verdict.causes:
+            yield wrapped_line(
+                "cause",
+                "none on record: code, data, packages, hardware and seed are the same, so something is not "
+                "deterministic",
+            )
+    label = "likely" if verdict.first is not None else "not same"
+    for cause in verdict.causes:
+        yield wrapped_line(label, str(cause))
+        label = "also"
+    for note in verdict.notes:
+        yield wrapped_line("", note, 2, 2)
+
+
+def _number(value: float | None) -> str:
+    return "no value" if value is None else repr(value)
+
+
+def _finite(tree: Any) -> Any:
+    """Turn NaN and infinities into text, which JSON can hold."""
+    import math
+
+    if isinstance(tree, dict):
+        return {key: _finite(each) for key, each in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [_finite(each) for each in tree]
+    return str(tree) if isinstance(tree, float) and not math.isfinite(tree) else tree

@@ -1,0 +1,84 @@
+"""The data of jobs: prepared once for all of a process that use the same, and looked at before anything is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
+
+if TYPE_CHECKING:
+    from tradingbot_exp.data import PreparedData
+
+_given_data: ContextVar[PreparedData | None] = ContextVar("tradingbot_given_data", default=None)
+
+
+def load_data(config: Config) -> PreparedData:
+    """Prepare the data of a configuration, once for all jobs of a process that use the same.
+
+    A relative `data.path` starts from the launch directory, also in a job that works elsewhere.
+
+    Raises
+    ------
+    ConfigError, DataError
+        See `tradingbot_exp.data.prepare_data`.
+    """
+    given = _given_data.get()
+    if given is not None:
+        return given
+    path = launch_dir() / config.data.path if config.data.path else None
+    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path is not None and path.is_file() else None
+    dtype = "float64" if config.training.precision == "float64" else "float32"
+    described = {**asdict(config.data), "path": None if path is None else str(path)}
+    return _load_data(json.dumps(described, sort_keys=True), dtype, stamp)
+
+
+@contextmanager
+def given_data(data: PreparedData) -> Iterator[None]:
+    """Let jobs use data that the caller prepared, for the length of a ``with`` block."""
+    token = _given_data.set(data)
+    try:
+        yield
+    finally:
+        _given_data.reset(token)
+
+
+@lru_cache(maxsize=4)
+def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
+    from tradingbot_exp.data import prepare_data
+
+    tree = json.loads(described)
+    nested = {"split": SplitConfig(**tree["split"]), "synthetic": SyntheticConfig(**tree["synthetic"])}
+    return prepare_data(DataConfig(**{**tree, **nested}), dtype)
+
+
+def check_inputs(config: Config) -> PreparedData:
+    """Find out, before anything is recorded, whether data and device are there and fit the configuration.
+
+    Raises
+    ------
+    ConfigError, DataError
+        They are not.
+    """
+    from tradingbot_exp.data.folds import fold_views
+
+    data = load_data(config)
+    fold_views(data, config.evaluation)
+    periods_per_year(config, data)
+    if config.training.device in ("cuda", "mps"):
+        from tradingbot_exp.training.device import resolve_device
+
+        resolve_device(config.training.device)
+    return data
+
+
+def periods_per_year(config: Config, data: PreparedData) -> float:
+    """Give the bars in a year: as configured, else inferred from the time index."""
+    configured = config.evaluation.periods_per_year
+    return data.periods_per_year if configured == "auto" else float(configured)

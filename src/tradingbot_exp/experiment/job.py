@@ -1,0 +1,110 @@
+"""A job: a configuration with its data, its models and the run that it is recorded in."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.experiment.data import load_data
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+    from tradingbot_exp.training.checkpoint import FoldsKeeper
+
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is ready to be trained.
+
+    Attributes
+    ----------
+    config : Config
+    data : PreparedData
+        As the last fold sees them.
+    model : nn.Module
+        The last fold's.
+    run : TrackedRun
+    logger : EnhancedMLflowLogger
+    earlier : tuple of Job
+        Where `evaluation.scheme` makes several folds, a job for each but the last, with its own data and model.
+    keeper : FoldsKeeper or None
+        Keeps checkpoints, or knows where to go on.
+    """
+
+    config: Config
+    data: PreparedData
+    model: nn.Module
+    run: TrackedRun
+    logger: EnhancedMLflowLogger
+    earlier: tuple[Job, ...] = ()
+    keeper: FoldsKeeper | None = None
+
+    @property
+    def folds(self) -> tuple[Job, ...]:
+        """A job for each fold, in time order; the last, or only one, is this job."""
+        return (*self.earlier, self)
+
+
+@lru_cache
+def _warn_once(text: str) -> None:
+    """Warn of what all trials of a study have in common, and their replays, in one line rather than one for each."""
+    log.warning(text)
+
+
+def build(config: Config, run: TrackedRun) -> Job:
+    """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
+
+    All models start from the same weights. Nothing is recorded.
+
+    Raises
+    ------
+    DataError
+        A feature knows its future: see `tradingbot_exp.evaluation.leakage`.
+    """
+    import torch
+
+    from tradingbot_exp.data.folds import fold_views
+    from tradingbot_exp.evaluation.leakage import check_fold, check_leaks
+    from tradingbot_exp.models.registry import build_model
+    from tradingbot_exp.models.summary import model_version
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.training.rng import SeededRng
+
+    plain = load_data(config)
+    check_leaks(plain)
+    views = fold_views(plain, config.evaluation)
+    for view in views:
+        if view is not plain:
+            check_fold(view)
+    data = views[-1]
+    if config.model.name == "lstm" and data.sequence_length == 1:
+        _warn_once("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
+    models = []
+    for _ in views:
+        with SeededRng(config.seed, torch.device("cpu")):
+            models.append(build_model(config.model, len(data.feature_names), data.sequence_length))
+    logger = EnhancedMLflowLogger(run)
+    last = Job(config, data, models[-1], run, logger)
+    version = config.model.version or model_version(last.model)
+    derived = replace(config.model, input_dim=int(row_shape(last)[-1]), version=version)
+    config = replace(config, model=derived)
+    jobs = [Job(config, view, model, run, logger) for view, model in zip(views, models, strict=True)]
+    return replace(jobs[-1], earlier=tuple(jobs[:-1]))
+
+
+def row_shape(job: Job) -> tuple[int, ...]:
+    """Give the shape of one row as the model takes it: (F,), or (L, F) for a sequential model."""
+    features, length = len(job.data.feature_names), job.data.sequence_length
+    if getattr(job.model, "sequential", False):
+        return (length, features) if length > 1 else (features,)
+    return (features * length,)

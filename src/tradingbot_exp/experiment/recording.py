@@ -1,0 +1,129 @@
+"""What is recorded of a job: what it is made of, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.finalize import config_sha256
+from tradingbot_exp.config.plugins import plugins_sha256
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.evaluation.names import target_unit
+from tradingbot_exp.experiment.data import periods_per_year
+from tradingbot_exp.experiment.folds import mean_history
+from tradingbot_exp.experiment.job import Job
+from tradingbot_exp.experiment.results import Evaluated, forecast_of
+
+if TYPE_CHECKING:
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+    from tradingbot_exp.training.history import History
+
+log = logging.getLogger(__name__)
+
+# Rows in MLflow's input example, beyond the first full window.
+EXAMPLE_ROWS = 5
+# What was said of a study's metrics that are not defined: study, metric, reason.
+_TOLD: set[tuple[str, str, str]] = set()
+
+
+def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
+    """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    from tradingbot_exp.data.identity import identity_tags
+    from tradingbot_exp.evaluation.leakage import check_leaks
+
+    return {
+        "model.name": config.model.name,
+        "model.version": config.model.version,
+        "plugins.sha256": plugins_sha256(config.plugins),
+        "data.name": data.name,
+        "data.fingerprint": data.fingerprint,
+        "config.sha256": config_sha256(config, data.fingerprint),
+        # Trials that differ in the seed alone are one try.
+        "config.tried": config_sha256(replace(config, seed=0), data.fingerprint),
+        **identity_tags(config.data, data),
+        **check_leaks(data).tags(),
+        # What `auto` came to; without returns nothing is counted in years.
+        "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
+        # Whose model it is that is kept.
+        "model.fold": None if config.evaluation.scheme == "chronological" else str(config.evaluation.folds),
+    }
+
+
+def record_surroundings(job: Job) -> None:
+    """Record what all trials of a study share: environment, code, data."""
+    data = job.data
+    job.logger.log_environment_details()
+    job.logger.log_data_characteristics(
+        data.raw[data.train.rows],
+        data.raw[data.val.rows],
+        feature_names=data.feature_names,
+        card=data.card,
+        scaler=data.scaler,
+    )
+    job.run.log_input(_dataset(data), "training")
+
+
+def _dataset(data: PreparedData) -> dict[str, str]:
+    """Describe the data as an MLflow dataset whose digest is our fingerprint."""
+    columns = [{"name": name, "type": "double", "required": True} for name in data.feature_names]
+    return {
+        "name": data.name,
+        "digest": data.fingerprint,
+        "source_type": "local",
+        "source": json.dumps({"uri": str(data.card.get("source", data.name))}),
+        "schema": json.dumps({"mlflow_colspec": columns}),
+        "profile": json.dumps({"num_rows": len(data.index), "num_features": len(data.feature_names)}),
+    }
+
+
+def report_undefined(run: TrackedRun, undefined: Mapping[str, str], study: str = "") -> None:
+    """Say of each metric that is not defined why, in the log (one line a reason) and in a tag.
+
+    Of the trials of one study only the first to lack a metric for a reason is named in the log, by its run.
+    """
+    for reason in dict.fromkeys(undefined.values()):
+        names = [name for name in undefined if undefined[name] == reason and (study, name, reason) not in _TOLD]
+        if study:
+            _TOLD.update((study, name, reason) for name in names)
+        if names:
+            listed = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} {reason}"
+            more = "; further trials of which this is true say so in their runs only" if study else ""
+            log.warning("%s%s%s.", f"{run.name}: " if study else "", listed, more)
+    if undefined:
+        run.set_tags({f"undefined.{name}": reason for name, reason in undefined.items()})
+
+
+def record_artifacts(job: Job, histories: Sequence[History], evaluated: Evaluated) -> None:
+    """Record figures, forecasts, the model and the features' importance; of several folds the last one's."""
+    from tradingbot_exp.evaluation.importance import permutation_importance
+
+    config, data = job.config, job.data
+    job.logger.log_training_history(mean_history(histories), config.training.loss)
+    job.logger.log_predictions(
+        evaluated.actual,
+        evaluated.forecast,
+        dates=data.dates(evaluated.rows),
+        columns=evaluated.columns,
+        unit=target_unit(config.data.source, config.data.target, data.horizon),
+    )
+    job.logger.log_model(
+        job.model,
+        feature_names=data.feature_names,
+        scaler=data.scaler,
+        example=data.raw[: data.sequence_length - 1 + EXAMPLE_ROWS],
+        config=config.model,
+        sequence_length=data.sequence_length,
+        logits=config.training.loss == "bce",
+    )
+    importance = permutation_importance(
+        lambda inputs: forecast_of(job, inputs),
+        data.inputs(data.val),
+        data.targets(data.val),
+        data.feature_names,
+        seed=config.seed,
+    )
+    job.logger.log_feature_importance(importance)

@@ -1,0 +1,190 @@
+"""What a trained job is worth on the validation rows, and the records of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.evaluation.names import neutral_forecast
+from tradingbot_exp.evaluation.objectives import objectives_of, over_folds
+from tradingbot_exp.experiment.data import periods_per_year
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from tradingbot_exp.data import Block, PreparedData
+    from tradingbot_exp.evaluation.metrics import Evaluation
+    from tradingbot_exp.experiment.job import Job
+    from tradingbot_exp.training.history import History
+
+
+# What is logged of each fold by itself, beside its curves.
+_FOLD_METRICS = ("final_loss", "best_val_loss", "best_epoch", *(f"val_{name}" for name in OWN_METRICS))
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """A trained model's worth on the validation rows.
+
+    Of several folds, losses, errors, correlations and what concerns train rows are means over folds. What comes of
+    returns is counted on the forecasts of all folds in time order, with positions carried over from one to the next;
+    by itself (``fold_1_val_sharpe``) each fold starts flat. Train rows are taken one after another, also where a block
+    was left out of them.
+
+    Attributes
+    ----------
+    metrics : dict of str to float
+        As MLflow has them: ``final_loss``, ``best_val_loss``, ``best_epoch``, ``val_…``, ``train_…``, ``fold_1_…``.
+    undefined : dict of str to str
+        Metrics without a value, with the reason.
+    objective : dict of str to float
+        What `hpo.metric` may name; ``val_loss`` is that of the model as it was kept. Of several folds, those that
+        `hpo.metric` does name, as `hpo.aggregate` makes them.
+    rows : Block
+        The validated rows: of several folds, all of theirs, which follow each other without a gap.
+    actual, forecast : ndarray of shape (n,)
+        In the target's unit.
+    columns : dict of str to ndarray of shape (n,)
+        Position of each bar, its returns where there are any, and its fold where there are several.
+    """
+
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    objective: dict[str, float]
+    rows: Block
+    actual: NDArray[np.float64]
+    forecast: NDArray[np.float64]
+    columns: dict[str, Any]
+
+
+def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
+    """Judge the trained model of each fold on its validation rows, and all together; nothing is recorded."""
+    folds = [_evaluate_fold(fold, history) for fold, history in zip(job.folds, histories, strict=True)]
+    return folds[0] if len(folds) == 1 else _together(job, folds)
+
+
+def _evaluate_fold(job: Job, history: History) -> Evaluated:
+    from tradingbot_exp.evaluation.baselines import baseline_metrics
+
+    config, data = job.config, job.data
+    actual, returns = data.targets(data.val), data.returns(data.val)
+    forecast = forecast_of(job, data.inputs(data.val))
+    evaluation = _judged(job, data.val, forecast)
+    rivals, without = baseline_metrics(data, data.val, **_rules(config, data))
+    learned = _judged(job, data.train, forecast_of(job, data.inputs(data.train)))
+    metrics = {
+        "final_loss": history["val_loss"][-1],
+        "best_val_loss": history.best_val_loss,
+        "best_epoch": float(history.best_epoch),
+        **{f"val_{name}": value for name, value in (evaluation.metrics | rivals).items()},
+        **{f"train_{name}": learned.metrics[name] for name in TRAIN_METRICS if name in learned.metrics},
+    }
+    kept = history.best_val_loss if config.training.early_stopping else history["val_loss"][-1]
+    last = {"train_loss": history["train_loss"][-1], "val_loss": kept}
+    undefined = {
+        **{f"val_{name}": reason for name, reason in (evaluation.undefined | without).items()},
+        **{f"train_{name}": learned.undefined[name] for name in TRAIN_METRICS if name in learned.undefined},
+    }
+    columns = _bar_columns(returns, evaluation)
+    return Evaluated(metrics, undefined, {**metrics, **last}, data.val, actual, forecast, columns)
+
+
+def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
+    """Make one evaluation of those of the folds."""
+    import numpy as np
+
+    from tradingbot_exp.evaluation.baselines import linear_model
+
+    rows = replace(folds[0].rows, stop=folds[-1].rows.stop)
+    forecast = np.concatenate([fold.forecast for fold in folds])
+    linear = [linear_model(part.data).predict(part.data.inputs(part.data.val, np.float64)) for part in job.folds]
+    whole, rival = _judged(job, rows, forecast), _judged(job, rows, np.concatenate(linear))
+    returns = dict.fromkeys(BACKTEST_METRICS, whole) | {"linear_sharpe": rival}
+    metrics, undefined = _means(folds)
+    for name, evaluation in returns.items():
+        source, key = name.removeprefix("linear_"), f"val_{name}"
+        metrics.pop(key, None)
+        undefined.pop(key, None)
+        if source in evaluation.metrics:
+            metrics[key] = evaluation.metrics[source]
+        else:
+            undefined[key] = evaluation.undefined[source]
+    for number, fold in enumerate(folds, 1):
+        for name in _FOLD_METRICS:
+            if name in fold.metrics:
+                metrics[f"fold_{number}_{name}"] = fold.metrics[name]
+            else:
+                undefined[f"fold_{number}_{name}"] = fold.undefined[name]
+    columns = _bar_columns(job.data.returns(rows), whole)
+    columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), [len(fold.rows) for fold in folds])
+    objective = over_folds(job.config.hpo, [fold.objective for fold in folds])
+    return Evaluated(metrics, undefined, objective, rows, job.data.targets(rows), forecast, columns)
+
+
+def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]]:
+    """Average what all folds have; of the rest, name the first fold that has it not, with its reason."""
+    metrics, undefined = {}, {}
+    for name in {**folds[0].metrics, **folds[0].undefined}:
+        if all(name in fold.metrics for fold in folds):
+            metrics[name] = fmean(fold.metrics[name] for fold in folds)
+        else:
+            number, reason = next(
+                (n, fold.undefined[name]) for n, fold in enumerate(folds, 1) if name in fold.undefined
+            )
+            undefined[name] = reason.replace("because ", f"because in fold {number} ", 1)
+    return metrics, undefined
+
+
+def _judged(job: Job, rows: Block, forecast: NDArray[np.float64]) -> Evaluation:
+    """Judge a forecast of any rows."""
+    from tradingbot_exp.evaluation.metrics import validation_metrics
+
+    data = job.data
+    level = float(data.targets(data.train).mean())
+    rules = _rules(job.config, data)
+    return validation_metrics(data.targets(rows), forecast, data.returns(rows), level, horizon=data.horizon, **rules)
+
+
+def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
+    """Give what makes returns of forecasts."""
+    return {
+        "lag": config.evaluation.execution_lag,
+        "cost_bps": config.evaluation.cost_bps,
+        "periods_per_year": 1.0 if data.next_return is None else periods_per_year(config, data),
+        "threshold": neutral_forecast(config.training.loss, config.data.target),
+    }
+
+
+def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
+    """Give the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
+    return [metrics.get(objective.metric, math.nan) for objective in objectives_of(config.hpo)]
+
+
+def _bar_columns(returns: NDArray[np.float64] | None, evaluation: Any) -> dict[str, Any]:
+    """Give the columns that stand beside each bar's forecast: position, and returns where there are any."""
+    import numpy as np
+
+    if returns is None:
+        return {"position": evaluation.position}
+    return {
+        "position": evaluation.position,
+        "next_log_return": returns,
+        "strategy_return": evaluation.returns,
+        "buy_hold_return": np.expm1(returns),
+    }
+
+
+def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
+    """Forecast in the target's unit; a probability where the network gives logits."""
+    import numpy as np
+
+    from tradingbot_exp.training.predict import predict
+
+    output = predict(job.model, inputs)
+    return 1.0 / (1.0 + np.exp(-output)) if job.config.training.loss == "bce" else output

@@ -1,0 +1,243 @@
+"""Going on with a training run that was interrupted: which run, whether it may be, and from where.
+
+A run goes on only where its rest will be what it would have been: same configuration, data, source and packages.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.config.finalize import finalize, flatten
+from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.tracking.writing.resumption import Resumption
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+    from tradingbot_exp.tracking.store.store import Store
+
+log = logging.getLogger(__name__)
+
+KEY = "training.resume"
+# Keys that may be others than those that the run was started with; what follows from the rest is not compared.
+_FREE = ("tracking", "hpo", "training.progress", "training.checkpoint_every", KEY, "data.path")
+_DERIVED = ("model.version", "model.input_dim")
+
+
+def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | None:
+    """Find the run that `training.resume` means, and see that it may be gone on with; nothing is changed.
+
+    Parameters
+    ----------
+    config : Config
+        As composed from `overrides`: it says where the store is.
+    overrides : sequence of str
+        The command line's. Those that are given have to be what the run was started with.
+
+    Returns
+    -------
+    Resumption, or None
+        None without `training.resume`.
+
+    Raises
+    ------
+    RunError
+        There is no such run, or it cannot be gone on with; the message says why, and what can be done.
+    ConfigError, DataError
+        Configuration or data are not those of the run.
+    TrackingError
+        The store cannot be read.
+    """
+    if config.training.resume is None:
+        return None
+    from tradingbot_exp.tracking.reading.fetch import run_record
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+    from tradingbot_exp.tracking.store.lookup import find_run
+    from tradingbot_exp.tracking.store.store import open_store
+    from tradingbot_exp.tracking.writing.checkpoints import read_checkpoint
+
+    store = open_store(config.tracking.uri)
+    found = find_run(store, _word(config, overrides), kinds=("training",))
+    _require_fit(store, found)
+    content = read_checkpoint(store, found)
+    loaded = RecordedRun(run_record(store, found, list(found.data.metrics)), store, found)
+    own = _configuration(loaded, config, overrides)
+    _require_same(loaded, content["identity"], own)
+    curves = loaded.record.curves.items()
+    points = {(name, step): value for name, each in curves for step, value in zip(each.steps, each.values, strict=True)}
+    return Resumption(
+        loaded.run_id, loaded.name, own, tuple(content["folds"]), points, dict(found.data.tags), loaded.status
+    )
+
+
+def refuse_in_study(config: Config) -> None:
+    """Refuse to go on with a training run in a study or a sweep, and say that those keep no checkpoints.
+
+    Raises
+    ------
+    ConfigError
+        `training.resume` is given.
+    """
+    if config.training.resume is not None:
+        raise ConfigError(
+            f"{KEY}={config.training.resume} goes on with one training run, without --multirun. A study is resumed by "
+            "its own command, given again: trials that are complete stay."
+        )
+    if config.training.checkpoint_every is not None:
+        log.warning(
+            "training.checkpoint_every=%s: trials keep no checkpoints. A study that is interrupted goes on with its "
+            "next trial when its command is given again.",
+            config.training.checkpoint_every,
+        )
+
+
+def _word(config: Config, overrides: Sequence[str]) -> str:
+    """Give the run as it was typed: to Hydra, an id such as 12e4 is a number."""
+    typed = [word.partition("=")[2] for word in overrides if word.lstrip("+").partition("=")[0] == KEY]
+    return typed[-1].strip("'\"") if typed else str(config.training.resume)
+
+
+def _require_fit(store: Store, run: Run) -> None:
+    """Refuse a run that is not one to go on with."""
+    from tradingbot_exp.runtime.process import is_alive
+    from tradingbot_exp.tracking.reading.health import owner_of
+    from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint
+    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
+
+    tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
+    kind = tags.get("run.kind", "")
+    if kind == "trial":
+        raise RunError(
+            f"{named} is a trial of the study {tags.get('mlflow.parentRunId')}. A study is resumed by its own command, "
+            "given again: `python -m tradingbot_exp doctor` names it."
+        )
+    if kind in ("study", "sweep"):
+        raise RunError(
+            f"{named} is a {kind}, not a training run. Give its own command again, with --multirun and without {KEY}: "
+            + ("trials that are complete stay." if kind == "study" else "its runs are made anew.")
+        )
+    if kind != "training":
+        what = f"is a {kind.replace('_', ' ')}" if kind else "was not made by tradingbot_exp.train"
+        raise RunError(f"{named} {what}, and has no training to go on with. Give a training run.")
+    if run.info.status == "FINISHED":
+        raise RunError(
+            f"{named} is complete, {_epochs(store, run)}: there is nothing to go on with. To train for longer, start a "
+            "new run with more training.epochs."
+        )
+    owner = owner_of(tags)
+    if run.info.status == "RUNNING" and is_alive(owner):
+        raise RunError(
+            f"{named} is being trained, by the process {owner.get('process.pid')} on {owner.get('process.host')}. "
+            "Wait for it, or end that process first."
+        )
+    waiting = [folder for folder in unsent_runs(launch_dir()) if waiting_run_id(folder) == run.info.run_id]
+    if waiting:
+        raise RunError(f"{named} has records that were not sent yet, in {waiting[0]}. Send them first: {SEND_COMMAND}")
+    if not has_checkpoint(run):
+        raise RunError(
+            f"{named}, which is {run.info.status}, has no checkpoint to go on from: a run keeps them if it is started "
+            "with training.checkpoint_every=N, from its N-th epoch on. Train again, with that."
+        )
+
+
+def _epochs(store: Store, run: Run) -> str:
+    """Say how many epochs a run was trained for."""
+    name = next((name for name in ("train_loss", "fold_1_train_loss") if name in run.data.metrics), None)
+    asked = run.data.params.get("training.epochs", "?")
+    points = [] if name is None else store.client.get_metric_history(run.info.run_id, name)
+    ran = str(max((each.step for each in points), default=asked))
+    return f"{ran} of {asked} epochs{'' if ran == asked else ' (it stopped early)'}"
+
+
+def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str]) -> Config:
+    """Give the run's own configuration, with what may be another as it is given.
+
+    Raises
+    ------
+    ConfigError
+        Something is given that the run was not started with.
+    """
+    from omegaconf import OmegaConf
+
+    named = f"the run {loaded.run_id} ({loaded.name})"
+    tree = loaded._config_tree()
+    OmegaConf.set_struct(tree, False)
+    chosen = [word.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".") for word in overrides]
+    values = {key: value for key, value in flatten(asdict(given)) if _is_given(key, chosen)}
+    for key in [key for key in values if _is_within(key, _FREE)]:
+        OmegaConf.update(tree, key, values.pop(key), merge=False, force_add=True)
+    OmegaConf.update(tree, "tracking.uri", given.tracking.uri)
+    OmegaConf.update(tree, "hpo.storage", given.hpo.storage)
+    OmegaConf.update(tree, KEY, None, force_add=True)
+    try:
+        own = finalize(tree)
+    except ConfigError as error:
+        raise ConfigError(f"{KEY}: the configuration of {named} cannot be run. {error}") from error
+    there = dict(flatten(asdict(own)))
+    other = [
+        f"{key} is {there.get(key)} there, and {value} is given"
+        for key, value in values.items()
+        if there.get(key) != value and not (key in _DERIVED and value is None)
+    ]
+    if other:
+        raise ConfigError(
+            f"{KEY}: {named} was started with another configuration: {'; '.join(other)}. Leave out what is given "
+            f"besides {KEY}: the run's own values are taken. To train with others, start a new run."
+        )
+    path = own.data.path
+    if path is not None and not (launch_dir() / path).is_file():
+        place = _launch_dir_of(loaded)
+        if place is not None and (place / path).is_file():
+            own = replace(own, data=replace(own.data, path=str(place / path)))
+    return own
+
+
+def _is_given(key: str, chosen: Sequence[str]) -> bool:
+    """Tell whether a key is set by overrides: itself, its group, or a template of the group experiment."""
+    return any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in chosen)
+
+
+def _is_within(key: str, blocks: Sequence[str]) -> bool:
+    return any(key == each or key.startswith(f"{each}.") for each in blocks)
+
+
+def _launch_dir_of(loaded: RecordedRun) -> Path | None:
+    from tradingbot_exp.tracking.reading.artifacts import mapping_file
+
+    try:
+        details = loaded._artifact("environment/environment.json", mapping_file)
+    except RunError:
+        return None
+    found = details.get("launch_dir")
+    return None if found is None else Path(found)
+
+
+def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -> None:
+    """Refuse to go on with other data, code, packages or another device."""
+    from tradingbot_exp.experiment.checkpoints import CONFIGURATION, DATA, identity
+    from tradingbot_exp.experiment.data import check_inputs
+
+    named = f"the run {loaded.run_id} ({loaded.name})"
+    path = None if config.data.path is None else launch_dir() / config.data.path
+    if path is not None and not path.is_file():
+        raise DataError(
+            f"{KEY}: the data of {named} are gone: there is no file {path}. Put it back, or say where it is now with "
+            "data.path=FILE."
+        )
+    now = identity(config, check_inputs(config).fingerprint)
+    other = [f"{name} ({before.get(name)} before, {now[name]} now)" for name in now if before.get(name) != now[name]]
+    if before.get(DATA) != now[DATA]:  # which the configuration's hash covers
+        other = [each for each in other if not each.startswith(CONFIGURATION)]
+    if other:
+        raise RunError(
+            f"{KEY}: {named} cannot be gone on with to the same bits, since these are not what they were: "
+            f"{', '.join(other)}. Restore them (`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` names commit "
+            "and packages), or train again."
+        )

@@ -1,0 +1,171 @@
+"""From a recorded run and new bars to forecasts and positions, with features and scaling as in that run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.errors import DataError, RunError
+from tradingbot_exp.evaluation.names import neutral_forecast, target_unit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a run's model says about new bars.
+
+    Attributes
+    ----------
+    frame : pandas.DataFrame
+        A row a bar that has enough history, the last one included: `date`; `forecast`, made at the bar's close, in
+        `unit`; `signal`, the position that forecasts up to this bar ask for (the mean of the last `horizon` signs);
+        `position`, held from this bar's close to the next one's: the signal of `execution_lag` bars before, as in the
+        run's backtest, and 0 before the first.
+    run_id, run_name : str
+        Whose model it was.
+    unit : str
+        Of the forecasts.
+    threshold : float
+        The forecast that takes no side: 0.5 for probabilities, else 0.
+    horizon, execution_lag : int
+        Bars.
+    left_out : int
+        Bars at the start without enough history for features and model.
+    unchecked : str
+        What could not be checked, and why; empty if all was.
+    """
+
+    frame: pd.DataFrame
+    run_id: str
+    run_name: str
+    unit: str
+    threshold: float
+    horizon: int
+    execution_lag: int
+    left_out: int
+    unchecked: str = ""
+
+
+def predict(
+    run: RecordedRun,
+    bars: pd.DataFrame | str | Path,
+    symbol: str | None = None,
+    *,
+    keys: tuple[str, str] = ("bars", "symbol"),
+) -> Prediction:
+    """Forecast from new bars.
+
+    Parameters
+    ----------
+    run : RecordedRun
+        A training run, a trial that has a model, or a study, which stands for its best trial.
+    bars : pandas.DataFrame, or path of a CSV or Parquet file
+        In time order, with the columns of the bars that the run was trained on (``data=table``: its features).
+        Features that look far back, such as moving averages, want some hundred bars before the first that matters.
+    symbol : str, optional
+        The instrument, where the bars are of several; else the one that the run was trained on.
+    keys : tuple of two str
+        What messages call `bars` and `symbol`.
+
+    Raises
+    ------
+    RunError
+        The run has no model, or none that can be fed from bars.
+    ConfigError, DataError
+        The bars do not fit.
+    """
+    import numpy as np
+    import pandas as pd
+
+    from tradingbot_exp.config.plugins import load_plugins
+    from tradingbot_exp.data.incoming import incoming_rows
+    from tradingbot_exp.data.reading import frame_cells, read_cells
+    from tradingbot_exp.evaluation.backtest import positions
+
+    run = run.best if run.record.kind == "study" else run
+    config = _config_of(run)
+    load_plugins(config.plugins)
+    _check_model(run, config)
+    if not isinstance(bars, pd.DataFrame | str | Path):
+        raise DataError(f"{keys[0]} is of type {type(bars).__name__}: expected is a data frame, or the path of a file.")
+    cells = frame_cells(bars, keys[0]) if isinstance(bars, pd.DataFrame) else read_cells(str(bars), keys[0])
+    frequency = run.data_card.get("frequency")
+    data = replace(config.data, symbol=symbol or config.data.symbol)
+    rows = incoming_rows(cells, data, frequency, keys[1])
+    forecast = np.asarray(run.model.predict(rows.features), dtype=np.float64).ravel()
+    first = config.data.sequence_length - 1  # earlier rows have no full window
+    forecast, dates = forecast[first:], rows.features.index[first:]
+    if not np.isfinite(forecast).all():
+        worst = int(np.argmin(np.isfinite(forecast)))
+        raise DataError(
+            f"{cells.label}: the model's forecast for the bar {dates[worst]} is {forecast[worst]:g}: are its prices "
+            "and volume in the unit of those that the model was trained on?"
+        )
+    threshold = neutral_forecast(config.training.loss, config.data.target)
+    horizon, lag = config.data.horizon, config.evaluation.execution_lag
+    frame = pd.DataFrame(
+        {
+            "date": dates,
+            "forecast": forecast,
+            "signal": positions(forecast, horizon, 0, threshold),
+            "position": positions(forecast, horizon, lag, threshold),
+        }
+    )
+    return Prediction(
+        frame,
+        run.run_id,
+        run.name,
+        target_unit(config.data.source, config.data.target, horizon),
+        threshold,
+        horizon,
+        lag,
+        rows.bars - len(frame),
+        "" if frequency else "the run keeps no data card, so whether the bars come as often as its own is not checked",
+    )
+
+
+def _config_of(run: RecordedRun) -> Config:
+    from tradingbot_exp.config.schema import Config
+
+    if not run.record.kind:
+        raise RunError(
+            f"The run {run.run_id} ({run.name}) was not made by this package, so nothing says which features its model "
+            "takes. Load its model with mlflow.pyfunc.load_model."
+        )
+    if run.record.kind == "sweep":
+        raise RunError(f"The run {run.run_id} ({run.name}) is a plain sweep. Name one of its runs, which have models.")
+    config = run.config
+    if not isinstance(config, Config):
+        raise RunError(f"The configuration of the run {run.run_id} ({run.name}) is not one of this package.")
+    return config
+
+
+def _check_model(run: RecordedRun, config: Config) -> None:
+    """Refuse a run whose model is not there, or takes other features than its configuration says."""
+    if not run.has_model:
+        raise RunError(f"The run {run.run_id} ({run.name}, {run.status}) has no model. {_how_to_get_one(run, config)}")
+    schema: Any = run.model.metadata.get_input_schema()
+    taken = [] if schema is None else schema.input_names()
+    if taken != list(config.data.features):
+        said = ", ".join(map(str, taken)) or "features without names"
+        raise RunError(
+            f"The model of the run {run.run_id} ({run.name}) takes {said}, and its configuration computes "
+            f"{', '.join(config.data.features)}: it was trained on arrays. Feed it yourself: load_run(ID).model."
+        )
+
+
+def _how_to_get_one(run: RecordedRun, config: Config) -> str:
+    if run.record.parent_id is not None:
+        return (
+            f"hpo.keep={config.hpo.keep} did not keep it. The study's id stands for its best trial; hpo.keep=all keeps "
+            "the models of all."
+        )
+    if run.status == "FINISHED":
+        return "Record it with EnhancedMLflowLogger.log_model; `python -m tradingbot_exp.train` does by itself."
+    return "Only a run that is FINISHED has one: train it again, or take another run."

@@ -1,0 +1,104 @@
+"""Where a run is made again: a checkout of its code, or the installed code, and the environment that it had."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tradingbot_exp
+from tradingbot_exp.config.redaction import MASK
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.recorded.reproduction.worktree import checkout, find_repository
+from tradingbot_exp.tracking.writing.environment import VARIABLES
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+
+# What would steer the program elsewhere.
+_STEERING = ("GIT_", "MLFLOW_", "HYDRA_", "TRADINGBOT_")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the run is made again.
+
+    Attributes
+    ----------
+    cwd : Path
+        The directory to start in.
+    root : Path
+        The checkout, or a scratch folder.
+    path : tuple of Path
+        What is put before the import path.
+    words : str
+    """
+
+    cwd: Path
+    root: Path
+    path: tuple[Path, ...]
+    words: str
+
+
+@contextmanager
+def prepared_place(recipe: Recipe, scratch: Path) -> Iterator[Place]:
+    """Check the run's code out; of a run made outside git, take the installed code if it is of the same version.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    scratch : Path
+        A folder for what has no place in the checkout.
+
+    Raises
+    ------
+    RunError
+        The commit is gone, its patch does not fit, or the installed version is another.
+    """
+    made, launch = recipe.made, recipe.launch_dir
+    work = scratch / "work"
+    work.mkdir()
+    own = tuple(path for path in (launch,) if path is not None and path.is_dir())
+    if made.commit is None:
+        then, now = _recorded_version(recipe), tradingbot_exp.__version__
+        if then != now:
+            raise RunError(
+                f"code: the run {made.run.run_id} was made outside git, with tradingbot_exp {then or 'unknown'}, and "
+                f"{now} is installed. Install that version, and give the command again."
+            )
+        yield Place(work, work, own, f"with the installed tradingbot_exp {now}, as the run was made outside git")
+        return
+    package, root = Path(tradingbot_exp.__file__).parent, made.recorded("git", "root")
+    places = [Path.cwd(), *([Path(root)] if root else []), *([launch] if launch else []), package]
+    repository = find_repository(made.commit, places)
+    with checkout(repository, made.commit, made.patch) as tree:
+        inside = launch is not None and root is not None and launch.is_relative_to(root)
+        cwd = tree / launch.relative_to(root) if inside and launch is not None and root is not None else work
+        cwd.mkdir(parents=True, exist_ok=True)
+        ours = [folder for folder in (tree / "src", tree) if (folder / "tradingbot_exp" / "__init__.py").is_file()]
+        changes = " and its uncommitted changes" if made.patch else ""
+        words = f"at commit {made.commit[:12]}{changes}, in a temporary worktree"
+        if not ours:
+            words += ", with the installed tradingbot_exp"
+        yield Place(cwd, tree, (*ours[:1], cwd, *(() if inside else own)), words)
+
+
+def _recorded_version(recipe: Recipe) -> str | None:
+    found = recipe.made.recorded("code", "version") or (recipe.made.requirements or {}).get("tradingbot_exp")
+    return None if found is None else str(found)
+
+
+def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
+    """Give the environment of the process: as it was, where the run says so, and nothing that steers the command."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(_STEERING)}
+    recorded = recipe.made.recorded("variables")
+    if isinstance(recorded, Mapping):
+        kept = {name: text for name, text in kept.items() if not name.startswith(VARIABLES)}
+        kept |= {str(name): str(text) for name, text in recorded.items() if MASK not in str(text)}
+    # A relative entry starts from where this process is.
+    before = [str(Path(entry).absolute()) for entry in kept.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    path = [*map(str, place.path), *before]
+    return kept | {"PYTHONPATH": os.pathsep.join(path), "MLFLOW_ALLOW_FILE_STORE": "true"}

@@ -1,0 +1,302 @@
+"""Making a run again in a process and a checkout of its own, with a store of its own, and judging what comes of it."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tradingbot_exp
+from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.recorded.reproduction.place import Place, environment_of, prepared_place
+from tradingbot_exp.recorded.reproduction.verdict import (
+    Cause,
+    Verdict,
+    bound_of,
+    causes_of,
+    code_causes,
+    compare_points,
+    package_causes,
+)
+from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
+from tradingbot_exp.tracking.reading.differences import day
+from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing.environment import packages
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.store.store import Store
+
+_REPLAY = Path(tradingbot_exp.__file__).with_name("replay.py")
+# What `model_version` derives; a version that a user gave looks otherwise.
+_DERIVED_VERSION = re.compile(r"[0-9a-f]{8,16}")
+_END_SECONDS = 10.0
+_STORE = "store"
+# Metrics that a run may have besides those of its training: of the test set, opened later, and of the machine.
+_NOT_OF_TRAINING = ("test_", "system/")
+
+
+def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object] = lambda text: None) -> Verdict:
+    """Check data and packages, train again, and compare every metric at every step.
+
+    Nothing of the user's is changed: the code is checked out into a temporary worktree, and the records go into a
+    scratch store.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : str, optional
+        Where the run's data file is now.
+    say : callable
+        Told what is being done.
+
+    Raises
+    ------
+    RunError
+        The run cannot be made again: its commit or its data are gone, the data have changed, it was made by another
+        program, or the code at its commit cannot be run.
+    """
+    recipe.require_verifiable()
+    for cause in _package_check(recipe):
+        say(f"{cause}")
+    with tempfile.TemporaryDirectory(prefix="tradingbot-reproduce-") as name:
+        scratch = Path(name).resolve()
+        with prepared_place(recipe, scratch) as place:
+            file = chosen_data_file(recipe, data, place)
+            changed = data_note(recipe, file, place)
+            say(f"training again {place.words}")
+            _write_spec(recipe, scratch, file)
+            result = _run(scratch, place, environment_of(recipe, place))
+            if "run_id" in result:
+                result |= _harvest(scratch / _STORE, result["run_id"])
+    _require_result(recipe, result, file)
+    verdict = judge(recipe, result, place.words)
+    return replace(verdict, notes=(*verdict.notes, changed)) if changed else verdict
+
+
+def judge(recipe: Recipe, result: Mapping[str, Any], words: str = "") -> Verdict:
+    """Compare what came of making a run again with the run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    result : mapping
+        What `tradingbot_exp.replay` left, and what its run holds.
+    words : str
+        Where that was, as a note.
+    """
+    run = recipe.made.run
+    then = {(metric, step): number for metric, curve in run.curves.items() for step, number in _points(curve)}
+    now = {(metric, int(step)): float(number) for metric, step, number in result["points"]}
+    then, now = (
+        {key: number for key, number in points.items() if not key[0].startswith(_NOT_OF_TRAINING)}
+        for points in (then, now)
+    )
+    bound = bound_of(run.tags.get("engine", ""), run.params.get("training.precision", "float32"))
+    found = compare_points(then, now, bound, is_whole=_is_whole(recipe))
+    notes = [words] if words else []
+    if not _is_whole(recipe):
+        notes.append(f"the run ended early ({run.tags.get('trial.state') or run.status}): compared as far as it went")
+    if result.get("failure"):
+        notes.append(f"it ended as {result['failure']}")
+    return replace(found, causes=causes_of(recipe, result), notes=tuple(notes))
+
+
+def keep(store: Store, run_id: str, verdict: Verdict) -> None:
+    """Write the verdict into the run, as the tags ``reproduced.result``, ``reproduced.at`` and ``reproduced.by``.
+
+    Raises
+    ------
+    TrackingError
+        The store does not take them.
+    """
+    import platform
+    from datetime import UTC, datetime
+
+    from tradingbot_exp.tracking.writing.delivery import Record, send
+    from tradingbot_exp.tracking.writing.organizer import user_name
+    from tradingbot_exp.tracking.writing.run import tag_texts
+
+    tags = {
+        "reproduced.result": verdict.summary,
+        "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {tradingbot_exp.__version__}",
+    }
+    with wrapped(f"The result cannot be kept in the run {run_id}"):
+        send(store.client, run_id, Record("batch", {"tags": tag_texts(tags)}))
+
+
+def _points(curve: Any) -> Iterator[tuple[int, float]]:
+    return zip(curve.steps, curve.values, strict=True)
+
+
+def _is_whole(recipe: Recipe) -> bool:
+    run = recipe.made.run
+    return run.status == "FINISHED" and run.tags.get("trial.state", "complete") == "complete"
+
+
+def _last_epoch(recipe: Recipe) -> int:
+    """Give the epoch after which a run ended early; 1 if it has metrics of the whole run only."""
+    curves = [each for name, each in recipe.made.run.curves.items() if not name.startswith(_NOT_OF_TRAINING)]
+    return max((step for each in curves for step in each.steps), default=0) or 1
+
+
+def _package_check(recipe: Recipe) -> list[Cause]:
+    import platform
+
+    return package_causes(recipe.made, packages() | {"python": platform.python_version()})
+
+
+def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
+    """Find the data file: one that is in the run's commit is taken from there, as the run saw it.
+
+    Raises
+    ------
+    RunError
+        It is nowhere.
+    """
+    if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
+        kept = place.cwd / recipe.data_path
+        if kept.is_file() and kept.resolve().is_relative_to(place.root):
+            return kept
+    return recipe.data_file(given)
+
+
+def data_note(recipe: Recipe, file: Path | None, place: Place) -> str | None:
+    """Say that the data file has changed or gone since, where the one in the run's commit is taken."""
+    launch = recipe.launch_dir
+    if file is None or launch is None or not file.resolve().is_relative_to(place.root):
+        return None
+    own = launch / str(recipe.data_path)
+    if own.is_file() and filecmp.cmp(own, file, shallow=False):
+        return None
+    what = "has changed since" if own.is_file() else "is not there any more"
+    return f"data: the file {own} {what}; the run's own was taken, from its commit and its uncommitted changes"
+
+
+def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
+    """Write the configuration that is run, and what else the program has to know."""
+    from omegaconf import OmegaConf
+
+    tree: dict[str, Any] = json.loads(json.dumps(recipe.tree))
+    tree["tracking"] = {**tree["tracking"], "uri": (scratch / _STORE).as_uri(), "on_error": "raise"}
+    tree["experiment"] = {"name": "reproduction"}
+    tree["hpo"] = {**tree["hpo"], "storage": None, "keep": "none", "study_name": None}
+    if tree["hpo"].get("param_space"):
+        tree["hpo"]["param_space"] = {}
+    if file is not None:
+        tree["data"]["path"] = str(file)
+    for key in ("resume", "checkpoint_every"):  # how a run got to its end, not what came of it
+        tree["training"].pop(key, None)
+    # Derived anew, so that other code gives another version.
+    tree["model"]["input_dim"] = None
+    is_given = any(word.startswith("model.version=") for word in recipe.overrides)
+    if not is_given and _DERIVED_VERSION.fullmatch(str(tree["model"].get("version"))):
+        tree["model"]["version"] = None
+    (scratch / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
+    spec = {
+        "fingerprint": recipe.made.fingerprint,
+        "trial": recipe.made.is_trial,
+        "overrides": list(recipe.overrides),
+        "stop_after": None if _is_whole(recipe) else _last_epoch(recipe),
+    }
+    (scratch / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+
+
+def _run(scratch: Path, place: Place, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Run the program and read what it left; it is ended with this process."""
+    said = scratch / "said.txt"
+    with said.open("wb") as stream:
+        process = subprocess.Popen(
+            # -P: the program's own folder is not on the import path.
+            [sys.executable, "-P", str(_REPLAY), str(scratch / "spec.json")],
+            cwd=place.cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+        try:
+            process.wait()
+        finally:
+            _end(process)
+    left = scratch / "result.json"
+    if left.is_file():
+        found: dict[str, Any] = json.loads(left.read_text(encoding="utf-8"))
+        return found
+    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return {"error": lines[-1] if lines else f"it ended with status {process.returncode}"}
+
+
+def _harvest(place: Path, run_id: str) -> dict[str, Any]:
+    """Read every metric at every step, tags, environment and packages out of the scratch store."""
+    store = open_store(place)
+    with wrapped("What was trained again cannot be read"):
+        run = store.client.get_run(run_id)
+        points = [
+            [name, point.step, point.value]
+            for name in run.data.metrics
+            for point in store.client.get_metric_history(run_id, name)
+        ]
+        return {
+            "points": points,
+            "tags": dict(run.data.tags),
+            "environment": read_artifact(store, run, "environment/environment.json", json_file),
+            "requirements": read_artifact(store, run, REQUIREMENTS, Path.read_text),
+        }
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children, if it still runs."""
+    if process.poll() is not None:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        try:
+            process.wait(_END_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _require_result(recipe: Recipe, result: Mapping[str, Any], file: Path | None) -> None:
+    """Raise what kept the run from being made again.
+
+    Raises
+    ------
+    RunError
+        Says what, and in which respect.
+    """
+    run = recipe.made.run
+    if result.get("error"):
+        why = redact(str(result["error"]))
+        kind = "data" if why.startswith("DataError") else "code"
+        raise RunError(f"{kind}: the run {run.run_id} could not be trained again: {why}")
+    then, now = recipe.made.fingerprint, result["fingerprint"]
+    if then == now:
+        return
+    card, old = result.get("card") or {}, recipe.made.card or {}
+    what = f"the file {file}" if file is not None else f"the data {run.params.get('data.name')}"
+    said = [f"{card.get('rows')} rows", *(f"to {day(each)}" for each in (card.get("period") or [])[1:])]
+    before = [f"{old.get('rows')} rows", *(f"to {day(each)}" for each in (old.get("period") or [])[1:])]
+    also = "".join(f" Also not the same: {cause}." for cause in code_causes(recipe.made, {}, None))
+    raise RunError(
+        f"data: {what} is not what the run {run.run_id} was made with: its fingerprint was {then} ({' '.join(before)}) "
+        f"and is {now} ({' '.join(said)}). One bar or more has changed; nothing was trained. With the old file at "
+        f"hand, name it with --data FILE.{also}"
+    )

@@ -1,0 +1,118 @@
+"""What a person, or a program, reads of an opened test set."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.evaluation.names import NAIVE
+from tradingbot_exp.terminal.summary import ROWS
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.reading.openings import Opening
+
+
+def as_table(opened: Opened) -> str:
+    """Lay out the model's metrics with their intervals, what they were on validation, and the naive baselines."""
+    bars = f"{opened.instrument}, {opened.bars:,} bars, {opened.start[:10]} to {opened.end[:10]}"
+    lines = [
+        "",
+        f"Test set of the run {opened.name}  (id {opened.run_id})",
+        f"  {bars}, opened for the {_ordinal(opened.number)} time",
+        "",
+        f"  {'test':<28}{'model':>12}  {'95 % interval':<26}{'validation':>12}  baseline",
+    ]
+    for label, name, form, baseline, baseline_name in ROWS:
+        test = name.replace("val_", "test_")
+        pair = opened.intervals.get(test)
+        interval = "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
+        line = f"  {label:<28}{_shown(opened.metrics, test, form):>12}  {interval:<26}"
+        line += f"{_shown(opened.validation, name, form):>12}"
+        if baseline_name:
+            rival = baseline_name.replace("val_", "test_")
+            pair = opened.intervals.get(rival)
+            interval = "" if pair is None else f", {pair[0]:{form}} to {pair[1]:{form}}"
+            line += f"  {_shown(opened.metrics, rival, form)} ({baseline or opened.naive}{interval})"
+        lines.append(line.rstrip())
+    lines += [""] + [f"  {name} is {reason}." for name, reason in opened.undefined.items()]
+    if opened.earlier:
+        lines.append(f"  Dates that overlap with these were opened {_times(len(opened.earlier))} before in this store:")
+        lines += [f"    {each.at[:16]}  {each.by}  for the run {each.evaluated}" for each in opened.earlier]
+        lines.append("  A test set is out of sample once: the more often it is opened, the less these numbers say.")
+    return "\n".join([*lines, f"  recorded as the run {opened.evaluation_run_id}", ""])
+
+
+def as_json(opened: Opened) -> str:
+    """Give all of it as JSON."""
+    return json.dumps({**asdict(opened), "opening": opened.number}, indent=2) + "\n"
+
+
+def _shown(metrics: dict[str, float], name: str, form: str) -> str:
+    return format(metrics[name], form) if name in metrics else "-"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+@dataclass(frozen=True, repr=False)
+class Opened:
+    """What came of an opening.
+
+    Attributes
+    ----------
+    run_id, name : str
+        The run whose model was judged.
+    evaluation_run_id : str
+        The run of kind ``test_evaluation`` that records the opening.
+    instrument, start, end : str
+        Dates of the first and the last test bar.
+    bars : int
+    earlier : tuple of Opening
+        Openings before this one of dates that overlap, in the whole store.
+    metrics, validation : dict of str to float
+        ``test_…``, and ``val_…`` as the run recorded them; of several folds, of the last one, whose model it is.
+    intervals : dict of str to (float, float)
+        95 % confidence intervals by metric.
+    undefined : dict of str to str
+        Metrics without a value, with the reason.
+    naive : str
+        What the forecast that takes no side is called, whose error is ``test_zero_mse``.
+    """
+
+    run_id: str
+    name: str
+    evaluation_run_id: str
+    instrument: str
+    start: str
+    end: str
+    bars: int
+    earlier: tuple[Opening, ...]
+    metrics: dict[str, float] = field(default_factory=dict)
+    validation: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    undefined: dict[str, str] = field(default_factory=dict)
+    naive: str = NAIVE[0.0]
+
+    @property
+    def number(self) -> int:
+        """How many times these dates have been opened, this time included."""
+        return len(self.earlier) + 1
+
+    def __repr__(self) -> str:
+        return f"Opened({self.name!r}, run_id={self.run_id!r}, number={self.number})"
+
+    def __str__(self) -> str:
+        """Lay the result out as the command ``evaluate`` does."""
+        return as_table(self)
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        return f"<pre>{html.escape(as_table(self))}</pre>"

@@ -1,0 +1,213 @@
+"""Opens the sealed test set for one run: its model's forecasts of the test rows, judged, recorded and counted."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
+from tradingbot_exp.recorded.test_result import Opened
+from tradingbot_exp.recorded.test_subject import configuration_of, data_of, forecasts_of, with_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.entities import Run
+    from numpy.typing import NDArray
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.evaluation.metrics import Evaluation
+    from tradingbot_exp.tracking.reading.openings import Opening
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+
+
+def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -> Opened:
+    """Judge a run's model on the test rows, which nothing has looked at before, and record that they were looked at.
+
+    Parameters
+    ----------
+    run : str
+        See `tradingbot_exp.tracking.store.lookup.find_run`. Of a study, the best trial is taken.
+    tracking_uri : str or Path, optional
+        See `tradingbot_exp.tracking.store.store.open_store`.
+
+    Raises
+    ------
+    RunError
+        The run is not there, has no model, or was not logged by this package's training.
+    DataError
+        The data are gone, or are other ones than the run saw.
+    TrackingError
+        The store cannot be read or written.
+    """
+    from tradingbot_exp.data.identity import identity_tags, stamp
+    from tradingbot_exp.tracking.reading.fetch import run_record
+    from tradingbot_exp.tracking.reading.openings import overlapping_openings
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+    from tradingbot_exp.tracking.store.lookup import find_run
+    from tradingbot_exp.tracking.store.store import open_store
+
+    store = open_store(tracking_uri)
+    found = with_model(store, find_run(store, run))
+    loaded = RecordedRun(run_record(store, found), store, found)
+    config = configuration_of(loaded, store)
+    data = data_of(loaded, config, store)
+    forecast = forecasts_of(loaded, data)
+    dates = data.dates(data.test)
+    identity = identity_tags(config.data, data)
+    instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])
+    earlier = overlapping_openings(store.client, store.uri, instrument, data.fingerprint, (start, end))
+    opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier))
+    with _evaluation_run(store, found, opened, data) as record:
+        judged = _judge(config, data, forecast)
+        record.log_metrics(judged.all_metrics())
+        record.set_tags({f"undefined.{name}": reason for name, reason in judged.undefined.items()})
+        _record_returns(record, data, forecast, judged.model)
+    _mark_evaluated(store, found, judged, earlier)
+    # Of several folds ``val_…`` are means, and the model is the last one's.
+    fold = "" if config.evaluation.scheme == "chronological" else f"fold_{config.evaluation.folds}_"
+    validation = {
+        name.removeprefix(fold): value for name, value in loaded.metrics.items() if name.startswith(f"{fold}val_")
+    }
+    return replace(
+        opened,
+        evaluation_run_id=record.run_id,
+        metrics=judged.metrics,
+        intervals=judged.intervals,
+        undefined=judged.undefined,
+        validation=validation,
+        naive=NAIVE[neutral_forecast(config.training.loss, config.data.target)],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Metrics, 95 % intervals and what is not defined, named ``test_…``; and the model's evaluation."""
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    undefined: dict[str, str]
+    model: Evaluation
+
+    def all_metrics(self) -> dict[str, float]:
+        """Give the metrics with the ends of their intervals, ``test_…_low`` and ``test_…_high``."""
+        low = {f"{name}_low": pair[0] for name, pair in self.intervals.items()}
+        return self.metrics | low | {f"{name}_high": pair[1] for name, pair in self.intervals.items()}
+
+
+def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) -> _Judged:
+    """Judge the forecast of the test rows and its rivals there, which learn from the rows that the model learned from.
+
+    Of several folds these are the last one's.
+    """
+    from tradingbot_exp.data.folds import fold_views
+    from tradingbot_exp.evaluation.baselines import baseline_metrics, linear_model
+    from tradingbot_exp.evaluation.intervals import metric_intervals
+    from tradingbot_exp.evaluation.metrics import validation_metrics
+    from tradingbot_exp.experiment.data import periods_per_year
+
+    data = fold_views(data, config.evaluation)[-1]
+    block = data.test
+    actual, returns = data.targets(block), data.returns(block)
+    level = float(data.targets(data.train).mean())
+    rules: Any = {
+        "lag": config.evaluation.execution_lag,
+        "cost_bps": config.evaluation.cost_bps,
+        "periods_per_year": 1.0 if returns is None else periods_per_year(config, data),
+        "threshold": neutral_forecast(config.training.loss, config.data.target),
+    }
+    rival = linear_model(data).predict(data.inputs(block, "float64"))
+    model, linear = (
+        validation_metrics(actual, each, returns, level, horizon=data.horizon, **rules) for each in (forecast, rival)
+    )
+    rivals, without = baseline_metrics(data, block, **rules)
+    found = metric_intervals(
+        actual,
+        returns,
+        level,
+        {"": (forecast, model), "linear_": (rival, linear)},
+        horizon=data.horizon,
+        periods_per_year=rules["periods_per_year"],
+        threshold=rules["threshold"],
+        seed=config.seed,
+    )
+    metrics = {f"test_{name}": value for name, value in (model.metrics | rivals).items()}
+    undefined = {f"test_{name}": reason for name, reason in (model.undefined | without).items()}
+    if found.problem:
+        undefined["test_intervals"] = found.problem
+    intervals = {f"test_{name}": pair for name, pair in found.bounds.items() if f"test_{name}" in metrics}
+    return _Judged(metrics, intervals, undefined, model)
+
+
+@contextmanager
+def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: PreparedData) -> Iterator[TrackedRun]:
+    """Open the run that records the opening, before anything is seen, in the experiment of the run that is judged."""
+    from tradingbot_exp.tracking.reading.openings import KIND
+    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, user_name
+
+    experiment = store.experiments()[str(evaluated.info.experiment_id)]
+    organizer = ExperimentOrganizer(
+        SimpleNamespace(
+            experiment=SimpleNamespace(name=experiment, run_name=None, description=None, tags={}),
+            tracking=SimpleNamespace(uri=store.uri, on_error="raise"),
+        )
+    )
+    tags = {
+        "evaluated.run_id": opened.run_id,
+        "evaluated.study_id": evaluated.data.tags.get("mlflow.parentRunId"),
+        "opened.by": user_name(),
+        "opened.at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+        "opened.start": opened.start,
+        "opened.end": opened.end,
+        "opened.number": opened.number,
+        "data.name": data.name,
+        "data.instrument": opened.instrument,
+        "data.fingerprint": data.fingerprint,
+        **{name: evaluated.data.tags.get(name) for name in ("model.name", "model.version", "config.sha256")},
+    }
+    name = f"test-{opened.name}-{opened.number}"
+    with organizer.start_run(name, kind=KIND, **{key.replace(".", "__"): value for key, value in tags.items()}) as run:
+        EnhancedMLflowLogger(run).log_environment_details()
+        yield run
+
+
+def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.float64], model: Evaluation) -> None:
+    """Log ``evaluation/test_returns.csv``, with the columns of ``validation_returns.csv``."""
+    import numpy as np
+    import pandas as pd
+
+    returns = data.returns(data.test)
+    columns: dict[str, Any] = {
+        "date": data.dates(data.test),
+        "actual": data.targets(data.test),
+        "forecast": forecast,
+        "position": model.position,
+    }
+    if returns is not None:
+        columns |= {"next_log_return": returns, "strategy_return": model.returns, "buy_hold_return": np.expm1(returns)}
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "test_returns.csv"
+        pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")
+        run.log_artifact(file, "evaluation")
+
+
+def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: list[Opening]) -> None:
+    """Count the opening on the run that was judged, and give it the metrics of its first one."""
+    from tradingbot_exp.tracking.store.errors import wrapped
+    from tradingbot_exp.tracking.writing.delivery import Record, now_ms, send
+
+    run_id = str(evaluated.info.run_id)
+    own = 1 + sum(each.evaluated == run_id for each in earlier)
+    points = []
+    if not any(name.startswith("test_") for name in evaluated.data.metrics):
+        points = [[name, value, now_ms(), 0] for name, value in judged.all_metrics().items()]
+    with wrapped(f"The test metrics cannot be written into the run {run_id}"):
+        send(store.client, run_id, Record("batch", {"metrics": points, "tags": {"test.openings": str(own)}}))

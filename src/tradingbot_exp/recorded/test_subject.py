@@ -1,0 +1,148 @@
+"""What is judged on the test set: a run's model, configuration, data and forecasts, if still what they were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.errors import ConfigError, DataError, RunError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from mlflow.entities import Run
+    from numpy.typing import NDArray
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+    from tradingbot_exp.tracking.store.store import Store
+
+# Share of the spread of a model's validation forecasts by which they may differ from those that the run recorded:
+# above what another machine's rounding does, below what a changed feature does.
+_FORECAST_TOLERANCE = 1e-2
+
+
+def with_model(store: Store, run: Run) -> Run:
+    """Give the run whose model is meant: the run itself, or a study's best trial."""
+    from tradingbot_exp.tracking.store.lookup import find_run
+
+    tags, name = run.data.tags, f"The run {run.info.run_id} ({run.info.run_name})"
+    kind = tags.get("run.kind", "")
+    if kind == "study":
+        best = tags.get("best.run_id")
+        if not best:
+            raise RunError(
+                f"{name} is a study without a complete trial so far, so that there is no model to evaluate. Go on with "
+                "it by the command that started it, or name a run of its own."
+            )
+        return find_run(store, best)
+    if kind == "test_evaluation":
+        raise RunError(f"{name} is an evaluation itself, of the run {tags.get('evaluated.run_id')}: evaluate that one.")
+    if kind not in ("training", "trial"):
+        what = f"is a {kind.replace('_', ' ')}, which has no model" if kind else "was not logged by tradingbot_exp"
+        raise RunError(f"{name} {what}. Give a training run, a trial or a study.")
+    if run.info.status == "RUNNING":
+        raise RunError(f"{name} is not over yet; its model is logged at its end.")
+    return run
+
+
+def configuration_of(loaded: RecordedRun, store: Store) -> Config:
+    """Give the configuration that the run recorded, as a job of today would be given it."""
+    from omegaconf import OmegaConf
+
+    from tradingbot_exp.config.finalize import finalize
+
+    if not any(name in loaded.params for name in ("data.source", "training.loss")):
+        raise RunError(
+            f"The run {loaded.run_id} ({loaded.name}) has no configuration of tradingbot_exp.train, so that its test "
+            "set is not known. Give a run that it trained."
+        )
+    tree = loaded._config_tree()
+    OmegaConf.set_struct(tree, False)
+    tree.tracking = {"uri": store.uri, "on_error": "raise"}
+    tree.hpo.storage = None
+    try:
+        return finalize(tree)
+    except ConfigError as error:
+        raise RunError(
+            f"The configuration of the run {loaded.run_id} ({loaded.name}) is none for this version of tradingbot_exp. "
+            f"{error}"
+        ) from error
+
+
+def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
+    """Prepare the data anew, and see that they are the same that the run saw."""
+    from tradingbot_exp.config.paths import launch_dir
+    from tradingbot_exp.data.card import GIVEN_ARRAYS
+    from tradingbot_exp.evaluation.leakage import check_leaks
+    from tradingbot_exp.experiment.data import load_data
+
+    recorded = loaded.tags.get("data.fingerprint")
+    if recorded is None and loaded.record.parent_id is not None:  # a trial whose result was taken from another
+        recorded = store.client.get_run(loaded.record.parent_id).data.tags.get("data.fingerprint")
+    run = f"the run {loaded.run_id} ({loaded.name})"
+    if config.data.name == config.data.path == "arrays":
+        raise DataError(f"{run} was trained on {GIVEN_ARRAYS}, which hold no test set. Judge its model yourself.")
+    path = None if config.data.path is None else launch_dir() / config.data.path
+    if path is not None and not path.is_file():
+        raise DataError(
+            f"The data of {run} are gone: there is no file {path}. Put it back (fingerprint {recorded}), or start the "
+            "command in the folder that the run was started in."
+        )
+    data = load_data(config)
+    if data.fingerprint != recorded:
+        raise DataError(
+            f"The data of {run} have changed: it saw the fingerprint {recorded}, and {path or data.name} has "
+            f"{data.fingerprint} now. Restore the data that it saw, or train again on these."
+        )
+    check_leaks(data)
+    return data
+
+
+def forecasts_of(loaded: RecordedRun, data: PreparedData) -> NDArray[np.float64]:
+    """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
+    import numpy as np
+    import pandas as pd
+
+    try:
+        model = loaded.model
+    except RunError as error:
+        raise RunError(
+            f"The run {loaded.run_id} ({loaded.name}, {loaded.status}) has no model to evaluate: "
+            + (
+                "hpo.keep=best keeps that of the best trial, hpo.keep=all all of them. "
+                if loaded.record.kind == "trial"
+                else "it did not get that far. "
+            )
+            + f"`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` gives the command that trains it by itself."
+        ) from error
+
+    def forecast(start: int, stop: int) -> NDArray[np.float64]:
+        back = data.sequence_length - 1
+        rows = pd.DataFrame(data.raw[start - back : stop], columns=list(data.feature_names))
+        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[back:]
+
+    _see_unchanged(loaded, data, forecast(data.val.start, data.val.stop))
+    return forecast(data.test.start, data.test.stop)
+
+
+def _see_unchanged(loaded: RecordedRun, data: PreparedData, forecast: NDArray[np.float64]) -> None:
+    """Refuse a model whose validation forecasts are no longer those that the run recorded: code has changed."""
+    import numpy as np
+
+    try:
+        recorded = loaded.predictions
+    except RunError:
+        return
+    if len(recorded) != len(forecast) or list(recorded["date"]) != list(data.dates(data.val)):
+        return  # other rows than the split's own, as folds may have
+    if "fold" in recorded:  # of several folds, the last one's model is kept
+        last = (recorded["fold"] == recorded["fold"].max()).to_numpy()
+        recorded, forecast = recorded[last], forecast[last]
+    before = recorded["forecast"].to_numpy(dtype=np.float64)
+    far = float(np.max(np.abs(forecast - before)))
+    if far > _FORECAST_TOLERANCE * float(before.std()) + 1e-9:
+        raise RunError(
+            f"The model of the run {loaded.run_id} ({loaded.name}) forecasts its validation rows otherwise than it "
+            f"did, by up to {far:.3g}: features or model are computed in another way now. Check out the code of the "
+            f"run (commit {loaded.tags.get('mlflow.source.git.commit', 'not recorded')}), or train again."
+        )

@@ -1,1 +1,0 @@
-"""Making a recorded run again, and comparing what comes of it."""

@@ -1,0 +1,1 @@
+"""What a terminal shows: log lines beside progress bars, numbers of a run, wrapped text."""
