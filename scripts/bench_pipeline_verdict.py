@@ -46,19 +46,19 @@ from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import PreparedData
 from tradingbot_exp.errors import DivergedError
-from tradingbot_exp.evaluation.block_length import block_length
-from tradingbot_exp.evaluation.objectives import objectives_of
-from tradingbot_exp.evaluation.verdict import winner_test
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
+from tradingbot_exp.evaluation.significance.block_length import block_length
+from tradingbot_exp.evaluation.significance.verdict import winner_test
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
-from tradingbot_exp.hpo.bars import FORECASTS, RETURNS
-from tradingbot_exp.hpo.judgement import evidence_of, first_winner
-from tradingbot_exp.hpo.null_replay import permuted
+from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS
 from tradingbot_exp.hpo.samplers import make_sampler
 from tradingbot_exp.hpo.silent import with_values
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.verdict.judge import evidence_of, first_winner
+from tradingbot_exp.hpo.verdict.null_search import permuted
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 DIRECTIONS = {"val_loss": "minimize", "val_sharpe": "maximize"}

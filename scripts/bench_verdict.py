@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tradingbot_exp.evaluation.backtest import strategy_returns
-from tradingbot_exp.evaluation.evidence import StudyEvidence, loss_gains
-from tradingbot_exp.evaluation.verdict import winner_test
+from tradingbot_exp.evaluation.metrics.backtest import strategy_returns
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, loss_gains
+from tradingbot_exp.evaluation.significance.verdict import winner_test
 
 TRIALS, BARS, DAILY = 50, 750, 252
 IBM_BARS = 484

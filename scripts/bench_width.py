@@ -34,7 +34,7 @@ from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.hpo.samplers import make_sampler
 from tradingbot_exp.hpo.silent import with_values
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.space import SearchSpace
 
 PLANS = ("1", "4", "8", "16", "24", "32", "48", "96")
 """Widths of batches; ``8-16`` asks for 8 trials first, and from then on for 16 at a time."""

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.evaluation import backtest
-from tradingbot_exp.evaluation.forecast import mse
+from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.evaluation.metrics.forecast import mse
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
 

@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any
 
 from tradingbot_exp import train
-from tradingbot_exp.hpo.study import StudyLoop
+from tradingbot_exp.hpo.loop import StudyLoop
 from tradingbot_exp.runtime.collector import collect_seldom
 from tradingbot_exp.training import loop, stacked
 

@@ -10,9 +10,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tradingbot_exp.api.arrays import run_hpo_study
     from tradingbot_exp.api.configuration import ConfigurationManager
     from tradingbot_exp.api.notebook import load_run, train
-    from tradingbot_exp.hpo.python import run_hpo_study
     from tradingbot_exp.reporting.reporter import ExperimentReporter
     from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
@@ -37,7 +37,7 @@ _HOMES = {
     "ExperimentOrganizer": "tradingbot_exp.tracking.writing.organizer",
     "ExperimentReporter": "tradingbot_exp.reporting.reporter",
     "load_run": "tradingbot_exp.api.notebook",
-    "run_hpo_study": "tradingbot_exp.hpo.python",
+    "run_hpo_study": "tradingbot_exp.api.arrays",
     "train_model": "tradingbot_exp.training.loop",
 }
 

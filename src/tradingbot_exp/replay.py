@@ -18,7 +18,7 @@ from typing import Any
 _HOMES = {
     "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data"),
     "fit_model": ("tradingbot_exp.experiment.fitting", "tradingbot_exp.experiment"),
-    "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.job"),
+    "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.trial_run"),
     "Ticket": ("tradingbot_exp.hpo.trial", "tradingbot_exp.hpo.trial"),
 }
 

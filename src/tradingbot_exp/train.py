@@ -74,7 +74,7 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     Returns
     -------
     float, list of float, or Pruned
-        The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.job.run_trial`.
+        The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.trial_run.run_trial`.
     """
     from tradingbot_exp.tracking.writing.active import current_run, start_failure
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
@@ -86,7 +86,7 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     run = current_run()
     ticket = os.environ.get(TICKET_VARIABLE)
     if ticket is not None and run is not None:
-        from tradingbot_exp.hpo.job import run_trial
+        from tradingbot_exp.hpo.trial_run import run_trial
 
         return run_trial(config, run, Ticket.loads(ticket), folder)
     if run is not None:

@@ -7,8 +7,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from support import in_ci, wait_until
 
-from tradingbot_exp.reporting.html import write_page
-from tradingbot_exp.reporting.page import (
+from tradingbot_exp.reporting.page.html import write_page
+from tradingbot_exp.reporting.page.page import (
     Cell,
     Code,
     Column,

@@ -17,7 +17,7 @@ from tradingbot_exp.config.plugins import load_plugins, metric, plugins_sha256, 
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.names import targets_of
+from tradingbot_exp.hpo.space.names import targets_of
 
 DESK = ["--config-dir", "conf", "experiment=my_desk"]
 

@@ -19,6 +19,7 @@ from sklearn.linear_model import LinearRegression
 from support import Finished, artifact_folder
 
 from tradingbot_exp import run_hpo_study, train
+from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
@@ -27,10 +28,10 @@ from tradingbot_exp.data.features import FEATURES, feature
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError, RunError
-from tradingbot_exp.hpo.display import StudyDisplay
-from tradingbot_exp.hpo.python import _run
-from tradingbot_exp.hpo.session import StudySession
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.results.display import StudyDisplay
+from tradingbot_exp.hpo.runner import run_study
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.study import StudySession
 from tradingbot_exp.recorded.test_result import Opened, as_table
 from tradingbot_exp.recorded.test_set import _judge, open_test_set
 from tradingbot_exp.terminal.summary import metric_lines
@@ -283,7 +284,7 @@ def study(folder: Path, opened: Opened) -> tuple[str, str]:
     with pytest.MonkeyPatch.context() as patch, StudyDisplay(session) as display:
         said: list[str] = []
         patch.setattr("sys.stdout.write", said.append)
-        session.run(lambda jobs: [_run(session, job) for job in jobs], display)
+        run_study(session, lambda jobs: [_run(session, job) for job in jobs], display)
     return session.parent.run_id, "".join(said)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tradingbot_exp import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.hpo.session import StudyResult
+from tradingbot_exp.hpo.study import StudyResult
 
 
 def result(best: list[optuna.trial.FrozenTrial], early: str | None = None) -> StudyResult:

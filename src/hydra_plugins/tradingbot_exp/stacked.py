@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from hydra_plugins.tradingbot_exp.composing import Composed
     from tradingbot_exp.experiment.job import Job
-    from tradingbot_exp.hpo.job import Trial
+    from tradingbot_exp.hpo.trial_run import Trial
     from tradingbot_exp.tracking.writing.batch import RunBatch
 
 log = logging.getLogger(__name__)
@@ -233,7 +233,7 @@ class _Job:
     def _begin(self, folder: Path) -> Trial | Job:
         from tradingbot_exp.errors import TrackingError
         from tradingbot_exp.experiment.steps import prepare
-        from tradingbot_exp.hpo.job import Trial
+        from tradingbot_exp.hpo.trial_run import Trial
         from tradingbot_exp.tracking.writing.active import current_run, start_failure
 
         failure, run = start_failure(), current_run()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
@@ -24,7 +25,7 @@ from hydra_plugins.tradingbot_exp.composing import ReusingLoader
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-    from tradingbot_exp.hpo.session import StudySession
+    from tradingbot_exp.hpo.study import StudySession
     from tradingbot_exp.hpo.trial import TrialJob
 
 log = logging.getLogger(__name__)
@@ -79,9 +80,11 @@ class StudySweeper(Sweeper):
         from tradingbot_exp.config.finalize import finalize
         from tradingbot_exp.config.own_conf import search_path
         from tradingbot_exp.errors import ConfigError
-        from tradingbot_exp.hpo.display import StudyDisplay
-        from tradingbot_exp.hpo.session import StudySession
-        from tradingbot_exp.hpo.space import SearchSpace
+        from tradingbot_exp.hpo.results.display import StudyDisplay
+        from tradingbot_exp.hpo.runner import run_study
+        from tradingbot_exp.hpo.space.space import SearchSpace
+        from tradingbot_exp.hpo.study import StudySession
+        from tradingbot_exp.reporting.automatic import report_at_end
         from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
@@ -113,7 +116,8 @@ class StudySweeper(Sweeper):
             session.close(error)
             raise
         with StudyDisplay(session) as display:
-            result = session.run(lambda jobs: self._launch(session, fixed, jobs), display, width)
+            report = partial(report_at_end, "hpo")
+            result = run_study(session, lambda jobs: self._launch(session, fixed, jobs), display, width, report)
         return result.best[0].values if result.best else None
 
     def _width(self, session: StudySession, fixed: Sequence[str]) -> int:
@@ -138,6 +142,7 @@ class StudySweeper(Sweeper):
 
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
         """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
+        from tradingbot_exp.hpo.runner import drop_losers
         from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
         from tradingbot_exp.runtime import interrupt
         from tradingbot_exp.tracking.trials import trial_name
@@ -162,7 +167,7 @@ class StudySweeper(Sweeper):
             if type(error).__name__ not in _WORKER_DIED:
                 raise
             return [Lost(str(error).partition("\n")[0]) for _ in jobs]
-        session.drop_losers(job.ticket.number for job in jobs)
+        drop_losers(session, (job.ticket.number for job in jobs))
         return [_outcome(job_return) for job_return in returns]
 
 

@@ -68,7 +68,7 @@ class ConfigurationManager:
         ConfigError
             See `get_config`.
         """
-        from tradingbot_exp.hpo.space import SearchSpace
+        from tradingbot_exp.hpo.space.space import SearchSpace
 
         file = self._file()
         space = compose_config(self.overrides, file).hpo.param_space

@@ -98,7 +98,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
-        from tradingbot_exp.evaluation.names import naive_name
+        from tradingbot_exp.evaluation.metrics.names import naive_name
         from tradingbot_exp.terminal.summary import print_summary
 
         run, parent = self._runs.get(job_key(config)), parent_run(config)

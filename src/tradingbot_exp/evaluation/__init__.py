@@ -1,1 +1,1 @@
-"""How good a forecast is, what trading on it would have paid, and which features it leans on."""
+"""What a forecast is worth, whether that is skill, and whether its inputs know the future."""

@@ -69,12 +69,12 @@ def build(config: Config, run: TrackedRun) -> Job:
     Raises
     ------
     DataError
-        A feature knows its future: see `tradingbot_exp.evaluation.leakage`.
+        A feature knows its future: see `tradingbot_exp.evaluation.leakage.gate`.
     """
     import torch
 
     from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.evaluation.leakage import check_fold, check_leaks
+    from tradingbot_exp.evaluation.leakage.gate import check_fold, check_leaks
     from tradingbot_exp.models.registry import build_model
     from tradingbot_exp.models.summary import model_version
     from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger

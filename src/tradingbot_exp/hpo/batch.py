@@ -11,12 +11,12 @@ from tradingbot_exp.errors import ConfigError, DivergedError
 from tradingbot_exp.experiment.fitting import Fitting, fit_all, why_alone
 from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.steps import finish
-from tradingbot_exp.hpo.job import Trial, worth_keeping
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
+from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.hpo.space import SearchSpace
+    from tradingbot_exp.hpo.space.space import SearchSpace
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lamb
     Returns
     -------
     list of (list of float, Pruned or Exception)
-        What `tradingbot_exp.hpo.job.run_trial` would have returned or raised for each.
+        What `tradingbot_exp.hpo.trial_run.run_trial` would have returned or raised for each.
     """
     while going := [trial for trial in trials if trial.goes_on]:
         # A pruner is to see a trial's seeds one after the other.

@@ -10,7 +10,7 @@ from typing import Any
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.evaluation.objectives import objectives_of
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.tracking.writing.code import code_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.config.schema import HpoConfig
-    from tradingbot_exp.hpo.space import SearchSpace
+    from tradingbot_exp.hpo.space.space import SearchSpace
 
 # User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
 INTERRUPTED = "interrupted"

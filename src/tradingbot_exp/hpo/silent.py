@@ -11,8 +11,8 @@ from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import evaluate, objectives
-from tradingbot_exp.hpo.job import Pruning, mean_of
 from tradingbot_exp.hpo.trial import Pruned
+from tradingbot_exp.hpo.trial_run import Pruning, mean_of
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -37,7 +37,7 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
 def silent_values(
     config: Config, run: TrackedRun, ask: Callable[[int, float], bool] | None = None
 ) -> list[float] | Pruned:
-    """Train as `tradingbot_exp.hpo.job.run_trial` does, and record nothing, neither in MLflow nor on disk.
+    """Train as `tradingbot_exp.hpo.trial_run.run_trial` does, and record nothing, neither in MLflow nor on disk.
 
     Parameters
     ----------

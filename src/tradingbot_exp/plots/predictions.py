@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.evaluation.forecast import ic
+from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.plots.numbers import count, ratio
 from tradingbot_exp.plots.style import (
     ACTUAL,

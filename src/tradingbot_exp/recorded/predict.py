@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import DataError, RunError
-from tradingbot_exp.evaluation.names import neutral_forecast, target_unit
+from tradingbot_exp.evaluation.metrics.names import neutral_forecast, target_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +86,7 @@ def predict(
     from tradingbot_exp.config.plugins import load_plugins
     from tradingbot_exp.data.incoming import incoming_rows
     from tradingbot_exp.data.reading import frame_cells, read_cells
-    from tradingbot_exp.evaluation.backtest import positions
+    from tradingbot_exp.evaluation.metrics.backtest import positions
 
     run = run.best if run.record.kind == "study" else run
     config = _config_of(run)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.evaluation.names import NAIVE, neutral_forecast
+from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
 from tradingbot_exp.recorded.test_result import Opened
 from tradingbot_exp.recorded.test_subject import configuration_of, data_of, forecasts_of, with_model
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.evaluation.metrics import Evaluation
+    from tradingbot_exp.evaluation.metrics.validation import Evaluation
     from tradingbot_exp.tracking.reading.openings import Opening
     from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -108,9 +108,9 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
     Of several folds these are the last one's.
     """
     from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.evaluation.baselines import baseline_metrics, linear_model
-    from tradingbot_exp.evaluation.intervals import metric_intervals
-    from tradingbot_exp.evaluation.metrics import validation_metrics
+    from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
+    from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
+    from tradingbot_exp.evaluation.metrics.validation import validation_metrics
     from tradingbot_exp.experiment.data import periods_per_year
 
     data = fold_views(data, config.evaluation)[-1]

@@ -73,7 +73,7 @@ def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
     from tradingbot_exp.config.paths import launch_dir
     from tradingbot_exp.data.card import GIVEN_ARRAYS
-    from tradingbot_exp.evaluation.leakage import check_leaks
+    from tradingbot_exp.evaluation.leakage.gate import check_leaks
     from tradingbot_exp.experiment.data import load_data
 
     recorded = loaded.tags.get("data.fingerprint")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ReportError
+from tradingbot_exp.reporting.comparison.context import MAX_COMPARED
 from tradingbot_exp.runtime.files import holds_other
 from tradingbot_exp.tracking.reading.fetch import study_record, training_record
 from tradingbot_exp.tracking.store.errors import reason
@@ -20,13 +21,12 @@ from tradingbot_exp.tracking.store.store import Store, open_store
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-    from tradingbot_exp.reporting.page import Page
+    from tradingbot_exp.reporting.page.page import Page
 
 log = logging.getLogger(__name__)
 
 REPORTS_DIR = "reports"
 ARTIFACT_FOLDER = "report"
-MAX_COMPARED = 20
 _NAME_BYTES = 80  # of a run's name in that of a file, which most file systems limit to 255 bytes
 
 
@@ -72,7 +72,7 @@ class ExperimentReporter:
         output_path : str or Path, optional
             Else ``reports/<run's name>-<first letters of its id>.html``.
         """
-        from tradingbot_exp.reporting.training_report import training_page
+        from tradingbot_exp.reporting.training.report import training_page
 
         run = find_run(self.store, run_id, ["training", ""])
         require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
@@ -89,7 +89,7 @@ class ExperimentReporter:
         output_path : str or Path, optional
             Else ``reports/<study's name>-<first letters of its run's id>.html``.
         """
-        from tradingbot_exp.reporting.study_report import study_page
+        from tradingbot_exp.reporting.study.report import study_page
 
         run = find_run(self.store, parent_run_id, ["study", "sweep"])
         require_kind(run, ["study", "sweep", "null_study"], "a study")
@@ -107,7 +107,7 @@ class ExperimentReporter:
         output_path : str or Path, optional
             Else ``reports/comparison-<first run's name>-<first letters of its id>.html``.
         """
-        from tradingbot_exp.reporting.comparison_report import comparison_page
+        from tradingbot_exp.reporting.comparison.report import comparison_page
 
         if isinstance(run_ids, str) or not 2 <= len(run_ids) <= MAX_COMPARED:
             given = repr(run_ids) if isinstance(run_ids, str) else f"{len(run_ids)}"
@@ -143,7 +143,7 @@ def _file_name(run: Run) -> str:
 
 
 def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
-    from tradingbot_exp.reporting.html import write_page
+    from tradingbot_exp.reporting.page.html import write_page
 
     path = Path(output_path).expanduser() if output_path is not None else Path(REPORTS_DIR) / name
     path = path if path.is_absolute() else launch_dir() / path

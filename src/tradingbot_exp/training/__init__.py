@@ -1,12 +1,15 @@
-"""Training: one loop over tensors in memory. Torch is loaded when a name is first used, not on import.
+"""Training: one loop over tensors in memory.
 
 `predict` stays in its module of the same name, ``tradingbot_exp.training.predict``.
+
+The public names are imported when they are first used, so importing the package loads no heavy library.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.runtime.lazy import lazily
 
 if TYPE_CHECKING:
     from tradingbot_exp.training.history import History
@@ -16,16 +19,12 @@ if TYPE_CHECKING:
 
 __all__ = ["History", "make_optimizer", "make_progress", "train_model"]
 
-_HOMES = {
-    "History": "history",
-    "make_optimizer": "optim",
-    "make_progress": "progress",
-    "train_model": "loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module when it is first asked for (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "History": "tradingbot_exp.training.history",
+        "make_optimizer": "tradingbot_exp.training.optim",
+        "make_progress": "tradingbot_exp.training.progress",
+        "train_model": "tradingbot_exp.training.loop",
+    },
+)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tradingbot_exp.evaluation.backtest import (
+from tradingbot_exp.evaluation.metrics.backtest import (
     buy_and_hold_returns,
     cagr,
     calmar,

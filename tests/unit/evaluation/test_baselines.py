@@ -9,9 +9,9 @@ from sklearn.linear_model import LinearRegression
 from tradingbot_exp.config.choices import BASELINES
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
-from tradingbot_exp.evaluation import baselines
-from tradingbot_exp.evaluation.baselines import baseline_metrics, fit_linear, linear_model
-from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.evaluation.metrics import baselines
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, fit_linear, linear_model
+from tradingbot_exp.evaluation.metrics.validation import validation_metrics
 
 RULES = {"lag": 1, "cost_bps": 5.0, "periods_per_year": 252.0, "threshold": 0.0}
 

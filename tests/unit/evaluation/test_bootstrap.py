@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation.backtest import sharpe, sharpe_ratios
-from tradingbot_exp.evaluation.bootstrap import (
+from tradingbot_exp.evaluation.metrics.backtest import sharpe, sharpe_ratios
+from tradingbot_exp.evaluation.significance.bootstrap import (
     block_length,
     bootstrap_interval,
     bootstrap_intervals,

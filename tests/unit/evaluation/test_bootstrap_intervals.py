@@ -7,8 +7,8 @@ import pytest
 from arch.bootstrap import StationaryBootstrap
 from skfolio.utils.bootstrap import stationary_bootstrap
 
-from tradingbot_exp.evaluation.backtest import sharpe_ratios
-from tradingbot_exp.evaluation.bootstrap import bootstrap_interval
+from tradingbot_exp.evaluation.metrics.backtest import sharpe_ratios
+from tradingbot_exp.evaluation.significance.bootstrap import bootstrap_interval
 
 
 def mean(values):

@@ -9,7 +9,7 @@ import skfolio.measures
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tradingbot_exp.evaluation.deflated import (
+from tradingbot_exp.evaluation.significance.deflated import (
     Moments,
     deflated_sharpe,
     expected_maximum,

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, mean_absolute_error, mean_squared_error, r2_score
 from statsmodels.tools import eval_measures
 
-from tradingbot_exp.evaluation.forecast import hit_rate, ic, mae, mse, r2, rank_ic
+from tradingbot_exp.evaluation.metrics.forecast import hit_rate, ic, mae, mse, r2, rank_ic
 
 ACTUAL = [1.0, -2.0, 3.0, 0.0]
 FORECAST = [0.5, -1.0, -1.0, 2.0]

@@ -6,9 +6,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from sklearn.inspection import permutation_importance as sklearn_importance
 from sklearn.linear_model import LinearRegression
 
-from tradingbot_exp.evaluation import importance
-from tradingbot_exp.evaluation.forecast import mae
-from tradingbot_exp.evaluation.importance import permutation_importance
+from tradingbot_exp.evaluation.metrics import importance
+from tradingbot_exp.evaluation.metrics.forecast import mae
+from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 
 WEIGHTS = np.array([2.0, 0.0, -1.0])
 NAMES = ["strong", "unused", "weak"]

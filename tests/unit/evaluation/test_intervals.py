@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation.backtest import sharpe
-from tradingbot_exp.evaluation.bootstrap import stationary_indices
-from tradingbot_exp.evaluation.intervals import Intervals, metric_intervals
-from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.evaluation.metrics.backtest import sharpe
+from tradingbot_exp.evaluation.metrics.intervals import Intervals, metric_intervals
+from tradingbot_exp.evaluation.metrics.validation import validation_metrics
+from tradingbot_exp.evaluation.significance.bootstrap import stationary_indices
 
 RULES = {"periods_per_year": 252.0, "threshold": 0.0}
 

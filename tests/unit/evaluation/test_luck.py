@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingbot_exp.evaluation.deflated import deflated_sharpe
-from tradingbot_exp.evaluation.luck import effective_trials, needed_sharpe, noise_maximum, outlook
+from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe
+from tradingbot_exp.evaluation.significance.luck import effective_trials, needed_sharpe, noise_maximum, outlook
 
 
 def alike(correlation, columns, n=2_000):

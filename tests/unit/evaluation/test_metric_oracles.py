@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skfolio.measures
 
-from tradingbot_exp.evaluation.backtest import cagr, calmar, max_drawdown, sharpe, sortino
+from tradingbot_exp.evaluation.metrics.backtest import cagr, calmar, max_drawdown, sharpe, sortino
 
 SEEDS = range(4)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from tradingbot_exp.evaluation.overfitting import RANKINGS, Ranking, overfitting
+from tradingbot_exp.evaluation.significance.overfitting import RANKINGS, Ranking, overfitting
 
 
 def noise(n=240, columns=25, seed=0):

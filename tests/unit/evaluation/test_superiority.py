@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skfolio.utils.bootstrap import optimal_block_size
 
-from tradingbot_exp.evaluation.block_length import autocovariances, block_length, block_lengths
-from tradingbot_exp.evaluation.bootstrap import resample_counts, stationary_indices
-from tradingbot_exp.evaluation.superiority import superiority
+from tradingbot_exp.evaluation.significance.block_length import autocovariances, block_length, block_lengths
+from tradingbot_exp.evaluation.significance.bootstrap import resample_counts, stationary_indices
+from tradingbot_exp.evaluation.significance.superiority import superiority
 
 
 def gains(seed=0, n=300, rivals=20, best=0.0012, worst=-0.004):
@@ -137,7 +137,7 @@ def test_the_counts_are_those_of_the_same_draws_however_much_memory_there_is(mon
     drawn = stationary_indices(40, 5.0, 30, 3)
     wanted = np.array([np.bincount(row, minlength=40) for row in drawn])
     assert np.vstack(list(resample_counts(40, 5.0, 30, 3))).tolist() == wanted.tolist()
-    monkeypatch.setattr("tradingbot_exp.evaluation.bootstrap._CHUNK", 100)
+    monkeypatch.setattr("tradingbot_exp.evaluation.significance.bootstrap._CHUNK", 100)
     parts = list(resample_counts(40, 5.0, 30, 3))
     assert len(parts) > 1 and np.vstack(parts).tolist() == wanted.tolist()
 

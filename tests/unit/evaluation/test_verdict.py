@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation.estimate import Estimate
-from tradingbot_exp.evaluation.evidence import StudyEvidence, complete, loss_gains
-from tradingbot_exp.evaluation.superiority import superiority
-from tradingbot_exp.evaluation.verdict import LEVEL, judge, winner_test
+from tradingbot_exp.evaluation._arrays import Estimate
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, complete, loss_gains
+from tradingbot_exp.evaluation.significance.superiority import superiority
+from tradingbot_exp.evaluation.significance.verdict import LEVEL, judge, winner_test
 
 BARS, TRIALS, WINNER = 300, 25, 7
 

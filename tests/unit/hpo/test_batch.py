@@ -9,7 +9,7 @@ import pytest
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.experiment.job import _warn_once, build
 from tradingbot_exp.hpo.batch import batch_width
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.space import SearchSpace
 
 NOWHERE: Any = None  # a run that nothing is written into
 RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}

@@ -15,7 +15,7 @@ import pytest
 from support import REPOSITORY
 
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.space import SearchSpace
 
 BENCH = runpy.run_path(str(REPOSITORY / "scripts" / "bench_width.py"))
 SPACE = SearchSpace.parse(BENCH["SPACES"]["default"])

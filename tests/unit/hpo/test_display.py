@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -14,14 +15,16 @@ import pytest
 from test_results import config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer
+from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.hpo.display import StudyDisplay
-from tradingbot_exp.hpo.job import Progress
-from tradingbot_exp.hpo.python import _run
-from tradingbot_exp.hpo.session import FOLDER_LETTERS, StudySession
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.results.display import StudyDisplay
+from tradingbot_exp.hpo.runner import run_study
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.study import FOLDER_LETTERS, StudySession
 from tradingbot_exp.hpo.trial import TrialJob
+from tradingbot_exp.hpo.trial_run import Progress
+from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.console import ConsoleHandler
 
 
@@ -53,7 +56,7 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
 
     session = session_of(config)
     with StudyDisplay(session, screen) as display:
-        session.run(launch, display)  # type: ignore[arg-type]
+        run_study(session, launch, display, report=partial(report_at_end, "hpo"))  # type: ignore[arg-type]
     shown = screen.getvalue()
     assert "100%" in shown and "2/2 done" in shown  # the second trial is at the point of the first, and not trained
     before, after = shown.split("message 0")
@@ -96,19 +99,21 @@ def test_a_storage_that_is_lost_while_a_trial_runs_is_named(config: Config, work
         StudyDisplay(session) as display,
         pytest.raises(TrackingError, match=r"hpo\.storage=.*lost\.db cannot be used any more: .*readonly"),
     ):
-        session.run(launch, display)  # type: ignore[arg-type]
+        run_study(session, launch, display)  # type: ignore[arg-type]
     assert session.organizer.connect()[0].get_run(session.parent.run_id).info.status == "FAILED"
 
 
 def test_a_study_with_more_trials_than_asked_for_does_not_fail_by_that(config: Config) -> None:  # noqa: F811
     first = session_of(config)
     with StudyDisplay(first) as display:
-        first.run(
-            lambda jobs: [RuntimeError("odd") if not job.ticket.number else _run(first, job) for job in jobs], display
+        run_study(
+            first,
+            lambda jobs: [RuntimeError("odd") if not job.ticket.number else _run(first, job) for job in jobs],
+            display,
         )
     config.hpo.num_trials = 1
     again = session_of(config)
     with StudyDisplay(again) as display:
-        result = again.run(lambda jobs: [], display)
+        result = run_study(again, lambda jobs: [], display)
     assert result.parent_id == first.parent.run_id and result.stopped_early is None
     assert again.organizer.connect()[0].get_run(result.parent_id).info.status == "FINISHED"

@@ -19,13 +19,14 @@ from test_results import config, parent_of, study
 
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
-from tradingbot_exp.evaluation.block_length import block_length
+from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo import null_replay, reseeding
-from tradingbot_exp.hpo.bars import FORECASTS, RETURNS, Kept
-from tradingbot_exp.hpo.judgement import _attempt, _judged, evidence_of, first_winner, loss_of
-from tradingbot_exp.hpo.session import StudyResult
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS, Kept
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.study import StudyResult
+from tradingbot_exp.hpo.verdict import null_search as null_replay
+from tradingbot_exp.hpo.verdict import reseeding
+from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of, first_winner, loss_of
 
 __all__ = ["config"]  # a fixture
 SPACE = {"training.batch_size": [16, 32, 64, 128]}

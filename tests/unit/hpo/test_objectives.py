@@ -12,7 +12,7 @@ import pytest
 from tradingbot_exp.config.schema import Config, DataConfig, HpoConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.evaluation.objectives import (
+from tradingbot_exp.evaluation.metrics.objectives import (
     dominates,
     doubtful_directions,
     objectives_of,
@@ -20,10 +20,10 @@ from tradingbot_exp.evaluation.objectives import (
     why_not_finite,
 )
 from tradingbot_exp.experiment.results import objectives
-from tradingbot_exp.hpo.job import worth_keeping
-from tradingbot_exp.hpo.space import SearchSpace
-from tradingbot_exp.hpo.study_checks import check_metrics, check_space
+from tradingbot_exp.hpo.checks import check_metrics, check_space
+from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.trial import Ticket
+from tradingbot_exp.hpo.trial_run import worth_keeping
 
 PARETO = {"metric": ["val_loss", "val_ic"], "direction": ["minimize", "maximize"]}
 LOSSES = SearchSpace.parse({"training.loss": ["mse", "mae"]})

@@ -13,9 +13,9 @@ from mlflow import MlflowClient
 from support import artifact_folder
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
+from tradingbot_exp.api.arrays import _array
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, DataError
-from tradingbot_exp.hpo.python import _array
 
 FINE = 1 + 1e-12  # float32 cannot tell it from 1
 

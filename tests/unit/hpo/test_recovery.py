@@ -14,8 +14,8 @@ from test_python import arrays, config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.hpo.session import StudyResult
-from tradingbot_exp.hpo.study import MAX_DEATHS
+from tradingbot_exp.hpo.loop import MAX_DEATHS
+from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.runtime import process
 from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.trials import result_tags

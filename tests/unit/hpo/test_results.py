@@ -17,14 +17,15 @@ from support import artifact_folder, in_ci
 from test_recovery import DEAD, orphan
 
 from tradingbot_exp import ExperimentOrganizer
+from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.hpo.bars import BARS_FILE, load_bars, save_bars
-from tradingbot_exp.hpo.display import StudyDisplay
-from tradingbot_exp.hpo.job import KEPT_FOLDER, _open_study
-from tradingbot_exp.hpo.python import _run
-from tradingbot_exp.hpo.results import losers
-from tradingbot_exp.hpo.session import StudyResult, StudySession
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.results.bars import BARS_FILE, load_bars, save_bars
+from tradingbot_exp.hpo.results.display import StudyDisplay
+from tradingbot_exp.hpo.results.recording import losers
+from tradingbot_exp.hpo.runner import run_study
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.study import StudyResult, StudySession
+from tradingbot_exp.hpo.trial_run import KEPT_FOLDER, _open_study
 from tradingbot_exp.tracking.trials import result_tags
 
 
@@ -48,7 +49,7 @@ def study(config: Config) -> StudyResult:
     """Bring a study to its end in this process, on the data of its configuration."""
     session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
     with StudyDisplay(session) as display:
-        return session.run(lambda jobs: [_run(session, job) for job in jobs], display)
+        return run_study(session, lambda jobs: [_run(session, job) for job in jobs], display)
 
 
 def parent_of(config: Config, result: StudyResult) -> Run:

@@ -25,7 +25,7 @@ from tradingbot_exp.hpo.samplers import (
     make_sampler,
     most_steps,
 )
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 
 SPACE = SearchSpace.parse(

@@ -24,8 +24,8 @@ from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.names import searchable
-from tradingbot_exp.hpo.space import SearchSpace
+from tradingbot_exp.hpo.space.names import searchable
+from tradingbot_exp.hpo.space.space import SearchSpace
 
 LEARNING_RATES = ["model.learning_rate", "training.learning_rate"]
 # The schema takes anything under this key, so it shows what the space itself does with a value.

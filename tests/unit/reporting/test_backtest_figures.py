@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradingbot_exp.evaluation import backtest
-from tradingbot_exp.reporting import backtest_figures as figures
-from tradingbot_exp.reporting.backtest_numbers import (
+from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.reporting.backtest import figures
+from tradingbot_exp.reporting.backtest.numbers import (
     Rules,
     backtest_of,
     cost_curve,
@@ -19,7 +19,7 @@ from tradingbot_exp.reporting.backtest_numbers import (
     wealth,
     window_of,
 )
-from tradingbot_exp.reporting.skill import decile_figure, deciles, rolling_ic, rolling_ic_figure
+from tradingbot_exp.reporting.training.skill import decile_figure, deciles, rolling_ic, rolling_ic_figure
 
 RULES = Rules(periods=252.0)
 

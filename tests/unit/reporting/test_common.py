@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tradingbot_exp.plots.numbers import percent
-from tradingbot_exp.reporting.common import (
+from tradingbot_exp.reporting.page.blocks import (
     again_blocks,
     code_cell,
     command_of,
@@ -15,8 +15,8 @@ from tradingbot_exp.reporting.common import (
     number_cell,
     problem_notices,
 )
-from tradingbot_exp.reporting.configuration import changes, configuration_blocks, data_blocks, shown
-from tradingbot_exp.reporting.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.reporting.page.configuration import changes, configuration_blocks, data_blocks, shown
+from tradingbot_exp.reporting.page.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.reading.run_context import surroundings_of
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from comparison_records import PARAMS, forecasts, foreign, made, with_artifacts
 
-from tradingbot_exp.reporting.comparison_context import (
+from tradingbot_exp.reporting.comparison.context import (
     code_differences,
     config_differences,
     environment_differences,
@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.comparison_context import (
     listed,
     only_seed_differs,
 )
-from tradingbot_exp.reporting.comparison_notices import code_notices, data_notices, status_notices
+from tradingbot_exp.reporting.comparison.notices import code_notices, data_notices, status_notices
 
 TABLE = forecasts()
 

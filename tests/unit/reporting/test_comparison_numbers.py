@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from comparison_records import BARS, DATES, MARKET, forecasts, foreign, made
 
-from tradingbot_exp.evaluation.backtest import sharpe
-from tradingbot_exp.evaluation.bootstrap import MIN_BARS
-from tradingbot_exp.reporting.comparison_metrics import best, metric_rows
-from tradingbot_exp.reporting.comparison_numbers import correlations, differences, draws_of, equity, holm, in_unit
-from tradingbot_exp.reporting.comparison_pairs import pair
-from tradingbot_exp.reporting.comparison_report import comparison_page
-from tradingbot_exp.reporting.page import Table
+from tradingbot_exp.evaluation.metrics.backtest import sharpe
+from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS
+from tradingbot_exp.reporting.comparison.numbers import correlations, differences, draws_of, equity, holm, in_unit
+from tradingbot_exp.reporting.comparison.pairs import pair
+from tradingbot_exp.reporting.comparison.report import comparison_page
+from tradingbot_exp.reporting.page.metrics import best, metric_rows
+from tradingbot_exp.reporting.page.page import Table
 
 NAN = float("nan")
 

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from comparison_records import BARS, MARKET, forecasts, foreign, made
 
-from tradingbot_exp.reporting.comparison_figures import (
+from tradingbot_exp.reporting.comparison.context import MAX_COMPARED
+from tradingbot_exp.reporting.comparison.figures import (
     difference_intervals,
     equity_curves,
     forecast_correlations,
     learning_curves,
     run_style,
 )
-from tradingbot_exp.reporting.comparison_numbers import Correlations, Difference, equity
-from tradingbot_exp.reporting.comparison_report import comparison_page
-from tradingbot_exp.reporting.comparison_words import amount, headline, p_value, sentence, verdict
-from tradingbot_exp.reporting.page import Figure, Notice, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.reporter import MAX_COMPARED
+from tradingbot_exp.reporting.comparison.numbers import Correlations, Difference, equity
+from tradingbot_exp.reporting.comparison.report import comparison_page
+from tradingbot_exp.reporting.comparison.words import amount, headline, p_value, sentence, verdict
+from tradingbot_exp.reporting.page.page import Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.tracking.reading.run_record import Curve
 
 NAN = float("nan")

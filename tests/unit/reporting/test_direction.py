@@ -6,10 +6,10 @@ import pytest
 from comparison_records import forecasts, made
 from study_records import random_trials, study
 
-from tradingbot_exp.reporting.comparison_report import comparison_page
-from tradingbot_exp.reporting.page import Details, Figure, Table
-from tradingbot_exp.reporting.study_report import study_page
-from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.reporting.comparison.report import comparison_page
+from tradingbot_exp.reporting.page.page import Details, Figure, Table
+from tradingbot_exp.reporting.study.report import study_page
+from tradingbot_exp.reporting.training.report import training_page
 
 DIRECTION = {"data.target": "direction", "training.loss": "bce"}
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 from comparison_records import forecasts, made, with_artifacts
 
-from tradingbot_exp.reporting.comparison_metrics import metric_rows
-from tradingbot_exp.reporting.folds import folds_of
-from tradingbot_exp.reporting.page import Table
-from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.reporting.page.metrics import metric_rows
+from tradingbot_exp.reporting.page.page import Table
+from tradingbot_exp.reporting.training.folds import folds_of
+from tradingbot_exp.reporting.training.report import training_page
 
 SCHEME = {"evaluation.scheme": "walk_forward", "evaluation.folds": "3"}
 CARD = {

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.study_records import PARAMS, SPACE, TAGS, random_trials, study, trial
-from tradingbot_exp.reporting.study_commands import again_command, continue_blocks, sweep_of, winner_blocks
-from tradingbot_exp.reporting.study_importance import LEAST, importance_of, importance_words
-from tradingbot_exp.reporting.study_neighbours import Neighbours, neighbour_words, neighbours_of
-from tradingbot_exp.reporting.study_numbers import best_so_far, metric_label, scale_of, study_of, value_text
-from tradingbot_exp.reporting.study_space import axes_of, space_size, tick_text
-from tradingbot_exp.reporting.study_words import caution, headline
+from tradingbot_exp.reporting.study.axes import axes_of, space_size, tick_text
+from tradingbot_exp.reporting.study.commands import again_command, continue_blocks, sweep_of, winner_blocks
+from tradingbot_exp.reporting.study.importance import LEAST, importance_of, importance_words
+from tradingbot_exp.reporting.study.neighbours import Neighbours, neighbour_words, neighbours_of
+from tradingbot_exp.reporting.study.numbers import best_so_far, metric_label, scale_of, study_of, value_text
+from tradingbot_exp.reporting.study.words import caution, headline
 from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 WIDE_SPACE = {
@@ -314,7 +314,7 @@ def test_arrays_have_no_command_and_the_winner_has_its_parameters():
 
 
 def test_a_sweep_given_beside_the_recorded_overrides_is_written_as_hydra_reads_it():
-    from tradingbot_exp.hpo.space import SearchSpace
+    from tradingbot_exp.hpo.space.space import SearchSpace
 
     space = {key: entry for key, entry in WIDE_SPACE.items() if key not in ("training.nesterov", "model.units")}
     swept = [f"{key}={sweep_of(entry)}" for key, entry in space.items()]

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from tests.study_records import PARAMS, TAGS, VERDICT, random_trials, study
-from tradingbot_exp.reporting.page import Cell, Figure, Notice, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.study_numbers import study_of
-from tradingbot_exp.reporting.study_verdict import verdict_blocks
-from tradingbot_exp.reporting.study_verdict_figures import logits, noise, replays
+from tradingbot_exp.reporting.page.page import Cell, Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.study.numbers import study_of
+from tradingbot_exp.reporting.study.verdict import verdict_blocks
+from tradingbot_exp.reporting.study.verdict_figures import logits, noise, replays
 
 
 def section(verdict=VERDICT, **fields):
@@ -72,7 +72,7 @@ def test_the_noise_is_a_density_with_the_mean_that_the_verdict_names():
     figure = noise(1.9, VERDICT)
     x, y = (np.array(axis) for axis in (figure.data[0].x, figure.data[0].y))
     assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
-    from tradingbot_exp.evaluation.luck import noise_maximum
+    from tradingbot_exp.evaluation.significance.luck import noise_maximum
 
     mean = np.trapezoid(x * y, x)
     assert mean == pytest.approx(noise_maximum(40, 484, 252).expected, abs=0.03)

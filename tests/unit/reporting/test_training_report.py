@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tradingbot_exp.evaluation.metrics import validation_metrics
+from tradingbot_exp.evaluation.metrics.validation import validation_metrics
 from tradingbot_exp.plots.panels import feature_histograms, histograms_record
-from tradingbot_exp.reporting.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.quality import Headline, reading_of, tiles_of
-from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.training.quality import Headline, reading_of, tiles_of
+from tradingbot_exp.reporting.training.report import training_page
 from tradingbot_exp.tracking.reading.fetch import training_record
 from tradingbot_exp.tracking.reading.openings import Opening
 from tradingbot_exp.tracking.reading.records import TrainingRecord

@@ -18,7 +18,7 @@ from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.experiment.recording import identifying_tags
-from tradingbot_exp.hpo.outlook import bearing_line
+from tradingbot_exp.hpo.verdict.expectations import bearing_line
 from tradingbot_exp.tracking.reading.ledger import read_ledger
 from tradingbot_exp.tracking.reading.openings import overlapping_openings
 

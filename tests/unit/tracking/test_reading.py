@@ -18,11 +18,11 @@ from sqlalchemy import event
 from support import in_ci
 
 from tradingbot_exp.errors import RunError, TrackingError
-from tradingbot_exp.reporting.common import run_link
-from tradingbot_exp.reporting.comparison_context import only_seed_differs
-from tradingbot_exp.reporting.comparison_notices import code_notices
-from tradingbot_exp.reporting.study_numbers import study_of
-from tradingbot_exp.reporting.training_report import training_page
+from tradingbot_exp.reporting.comparison.context import only_seed_differs
+from tradingbot_exp.reporting.comparison.notices import code_notices
+from tradingbot_exp.reporting.page.blocks import run_link
+from tradingbot_exp.reporting.study.numbers import study_of
+from tradingbot_exp.reporting.training.report import training_page
 from tradingbot_exp.tracking.reading import curves as curves_module
 from tradingbot_exp.tracking.reading.artifacts import PATCH, read_artifacts
 from tradingbot_exp.tracking.reading.curves import read_curves

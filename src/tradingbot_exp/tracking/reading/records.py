@@ -113,7 +113,7 @@ class StudyRecord:
     winner_overrides : tuple of str or None
         ``config/overrides.yaml`` of the best trial's own run, as the job of a plain sweep has it.
     verdict : mapping or None
-        ``study/verdict.json``: word, headline, reasons and numbers, see `tradingbot_exp.hpo.judgement`.
+        ``study/verdict.json``: word, headline, reasons and numbers, see `tradingbot_exp.hpo.verdict.judge`.
     openings : tuple of RunRecord
         Runs of kind ``test_evaluation`` that opened the test set for the best trial, oldest first.
     """

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
     from torch import nn
 
-    from tradingbot_exp.evaluation.importance import Importance
+    from tradingbot_exp.evaluation.metrics.importance import Importance
 
 
 class EnhancedMLflowLogger:

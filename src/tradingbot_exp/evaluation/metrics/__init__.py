@@ -1,0 +1,1 @@
+"""What forecasts and the returns of their positions are worth, beside baselines."""

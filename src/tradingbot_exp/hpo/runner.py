@@ -1,0 +1,129 @@
+"""Running a study: from its open parent run to a winner, its verdict, and what a person reads at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import optuna
+
+from tradingbot_exp.errors import TrackingError, TrainingError
+from tradingbot_exp.hpo.loop import Launch, StudyLoop, best_trials
+from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results, result_table
+from tradingbot_exp.hpo.storage import storage_reason
+from tradingbot_exp.hpo.study import StudyResult, StudySession
+from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
+from tradingbot_exp.hpo.verdict.judge import judge_study
+from tradingbot_exp.tracking.store.registry import register_winner
+from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.run import TrackedRun
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.hpo.results.display import StudyDisplay
+
+
+def run_study(
+    session: StudySession,
+    launch: Launch,
+    display: StudyDisplay,
+    batch: int | None = None,
+    report: Callable[[TrackedRun], object] = lambda run: None,
+) -> StudyResult:
+    """Bring the study to its end, and record the results on the parent run.
+
+    Parameters
+    ----------
+    session : StudySession
+    launch : callable
+        Runs a batch of jobs.
+    display : StudyDisplay
+        Told of each change.
+    batch : int, optional
+        Trials to ask for at once; else `hpo.n_jobs`.
+    report : callable, optional
+        Makes the report on the parent run, once that is closed, and gives its path, or None.
+    """
+    loop: StudyLoop | None = None
+    try:
+        loop = StudyLoop(
+            session.config,
+            session.space,
+            session.study,
+            session.children,
+            storage=session.address,
+            launch=launch,
+            report=display,
+            watched=display.is_live,
+            batch=batch,
+            salvage=lambda: send_journals(session.folder, session.organizer.connect()[0]),
+        )
+        done = len(loop.done())
+        if done >= session.config.hpo.num_trials:
+            sys.stdout.write(
+                f"The study {session.name} is complete, {done} of {session.config.hpo.num_trials}; raise "
+                "hpo.num_trials or set hpo.resume=false\n"
+            )
+        else:
+            tell_outlook(session)
+            session.parent.set_tags({"study.at_once": min(loop.batch, session.config.hpo.num_trials)})
+        loop.recover()
+        session.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
+        loop.run()
+        result = StudyResult(
+            session.study, session.parent.run_id, session.name, best_trials(session.study), loop.stopped_early
+        )
+        matrices = record_results(session, loop, result)
+        _register(session, result)
+        ever = record_total(session)
+        if loop.gave_up:
+            raise TrainingError(f"The study {session.name} gave up: {loop.stopped_early}.")
+        judged = judge_study(session, loop.done(), matrices, ever)
+    except KeyboardInterrupt as error:
+        if loop is not None and loop.others_at_work():
+            session.parent.flush()  # theirs to close
+        else:
+            session.close(error)
+        raise
+    except optuna.exceptions.StorageInternalError as error:
+        why = storage_reason(error.__cause__ or error)
+        lost = TrackingError(
+            f"hpo.storage={session.shown_address} cannot be used any more: {why}. "
+            "Trials that ended are in MLflow. Once the storage is there again, the same command goes on."
+        )
+        session.close(lost)
+        raise lost from error
+    except BaseException as error:
+        session.close(error)
+        raise
+    session.close()
+    display.close()
+    path = report(session.parent) if session.config.tracking.report else None
+    sys.stdout.write(result_table(session, result, judged))
+    if path is not None:
+        sys.stdout.write(f"  the report:\n  {path}\n")
+    sys.stdout.flush()
+    return result
+
+
+def drop_losers(session: StudySession, ran: Iterable[int]) -> None:
+    """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
+    if session.config.hpo.keep == "best":
+        session.staged.update(ran)
+        over = session.staged & losers(session.study)
+        drop_staged(session.folder, over)
+        session.staged -= over
+
+
+def _register(session: StudySession, result: StudyResult) -> None:
+    """Register the winner's model under `tracking.register`; a winner that is registered already stays as it is."""
+    tracking = session.config.tracking
+    if result.best:
+        run_id = str(result.best[0].user_attrs.get("run_id"))
+        session.registered = register_winner(session.parent, tracking.register, run_id, tracking.on_error)
+
+
+def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
+    return [str(trial.user_attrs.get("run_id")) for trial in trials]

@@ -1,0 +1,293 @@
+"""What a job does for a trial: train over its seeds, report to the pruner, keep what has to be kept."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.evaluation.metrics.objectives import dominates, objectives_of, why_not_finite
+from tradingbot_exp.experiment.fitting import Fitting, fit_all
+from tradingbot_exp.experiment.folds import mean_history
+from tradingbot_exp.experiment.job import Job, build
+from tradingbot_exp.experiment.recording import identifying_tags, record_artifacts, report_undefined
+from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
+from tradingbot_exp.hpo.results.bars import save_bars
+from tradingbot_exp.hpo.trial import Pruned, Ticket
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+    from tradingbot_exp.training.history import History
+
+# In a trial's folder: the artifacts of a winner so far.
+KEPT_FOLDER = "kept"
+REFRESH_SECONDS = 0.3
+
+
+def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> list[float] | Pruned:
+    """Train the configuration of one trial and record it in its run.
+
+    Parameters
+    ----------
+    config : Config
+        With the trial's values.
+    run : TrackedRun
+        The trial's own; it gets params, tags and metrics.
+    ticket : Ticket
+    folder : Path
+        The trial's own, for what may be kept.
+
+    Returns
+    -------
+    list of float, or Pruned
+        The values of `hpo.metric`, over folds as `hpo.aggregate` says, then averaged over `hpo.repeats` seeds.
+
+    Raises
+    ------
+    TrainingError
+        An objective is not finite; the message says why.
+    """
+    trial = Trial(config, run, ticket, folder)
+    while trial.goes_on:
+        trial.fitted(*fit_all([trial.next()]))
+    if isinstance(trial.outcome, Exception):
+        raise trial.outcome
+    if trial.outcome is None:
+        trial.judge()
+        trial.keep(worth_keeping(config, ticket, trial.values))
+    return trial.outcome if isinstance(trial.outcome, Pruned) else trial.values
+
+
+class Trial:
+    """One trial on its way: built, trained a seed at a time or all at once, judged, and kept or not.
+
+    Parameters
+    ----------
+    config, run, ticket, folder
+        See `run_trial`.
+
+    Attributes
+    ----------
+    outcome : Pruned, Exception or None
+        What ended the trial before it could be judged.
+    values : list of float
+        Once it is judged, those of `hpo.metric`.
+    """
+
+    def __init__(self, config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> None:
+        config = replace(config, training=replace(config.training, progress="off"))
+        self.config, self.run, self.ticket, self.folder = config, run, ticket, folder
+        self.outcome: Pruned | Exception | None = None
+        self.values: list[float] = []
+        self._jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
+        self._histories: list[list[History]] = []
+        self._results: list[Evaluated] = []
+        progress = Progress(folder, config) if ticket.watched else None
+        ask = _pruner(ticket) if ticket.storage and ticket.pruner != "none" else None
+        self._pruning = [Pruning(config, ask, progress, position) for position in range(len(self._jobs))]
+        first = self._jobs[0]
+        tags = {**identifying_tags(first.config, first.data), "engine": "single"}  # unless it comes to a stack
+        run.log_batch(dict(flatten(asdict(first.config))), tags)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another seed to train."""
+        return self.outcome is None and len(self._histories) < len(self._jobs)
+
+    def next(self) -> Fitting:
+        """Give the next seed to train."""
+        return self._fitting(len(self._histories))
+
+    def rest(self) -> list[Fitting]:
+        """Give all seeds that are still to be trained."""
+        return [self._fitting(position) for position in range(len(self._histories), len(self._jobs))]
+
+    def _fitting(self, position: int) -> Fitting:
+        job = self._jobs[position]
+        return Fitting(job, _Curves(self.run, job.config.seed, len(self._jobs)), self._pruning[position].after_epoch)
+
+    def fitted(self, outcome: list[History] | Exception) -> None:
+        """Take note of how the training of a seed ended, its folds' histories, in the order of the seeds."""
+        if self.outcome is not None:
+            return
+        if isinstance(outcome, Exception):
+            self.outcome = outcome
+            return
+        self.outcome = self._pruning[len(self._histories)].at
+        self._histories.append(outcome)
+        if (len(self._jobs) > 1 or self._jobs[0].earlier) and not self.goes_on:
+            _log_mean_curves(self.run, self._histories)
+
+    def judge(self) -> None:
+        """Evaluate the trained models, record what they are worth, and set `values`.
+
+        Raises
+        ------
+        TrainingError
+            An objective is not finite; the message says why.
+        """
+        self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
+        self.run.log_metrics(mean_of([result.metrics for result in self._results]))
+        undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
+        report_undefined(self.run, undefined, self.ticket.study)
+        self.values = objectives(self.config, mean_of([result.objective for result in self._results]))
+        if not all(math.isfinite(value) for value in self.values):
+            why = why_not_finite(self.config.hpo, self.values, undefined)
+            raise TrainingError(f"The trial has no finite value of hpo.metric: {why}.")
+
+    def keep(self, artifacts: bool) -> None:
+        """Leave the validation returns, and, of a trial that may win, its artifacts."""
+        _keep(self._jobs[0], self._histories[0], self._results[0], self.folder, artifacts)
+
+
+def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: Sequence[list[float]] = ()) -> bool:
+    """Tell whether the artifacts of a trial of these values are wanted, or may be: it may win, as far as is known.
+
+    Parameters
+    ----------
+    config : Config
+    ticket : Ticket
+        Knows the best values of trials that had ended when this one was asked for.
+    values : list of float
+    others : sequence of list of float
+        Values of trials that have ended since.
+    """
+    if config.hpo.keep != "best":
+        return config.hpo.keep == "all"
+    if len(values) > 1:
+        return not any(dominates(config.hpo, other, values) for other in [*(ticket.front or []), *others])
+    bests = [*([] if ticket.best is None else [[ticket.best]]), *others]
+    return all(dominates(config.hpo, values, other) for other in bests)
+
+
+def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
+    """Leave the validation bars, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
+    save_bars(folder, job.data.dates(result.rows), result.forecast, result.columns.get("strategy_return"))
+    if artifacts:
+        if job.config.hpo.keep == "all":
+            record_artifacts(job, histories, result)
+        else:
+            with job.run.staging(folder / KEPT_FOLDER):
+                record_artifacts(job, histories, result)
+
+
+class Progress:
+    """How far a trial is, in a file of its folder: from any process to the one that has the terminal."""
+
+    FILE = "progress.json"
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self._file, self._epochs, self._written = folder / self.FILE, config.training.epochs, 0.0
+
+    def write(self, epoch: int, val_loss: float) -> None:
+        """Note an epoch, a few times a second at most."""
+        if epoch < self._epochs and time.monotonic() - self._written < REFRESH_SECONDS:
+            return
+        self._written = time.monotonic()
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(json.dumps({"epoch": epoch, "epochs": self._epochs, "val_loss": val_loss}), encoding="utf-8")
+        fresh.replace(self._file)
+
+
+class _Curves:
+    """Logs the losses of each epoch; of several seeds, under the seed's own name."""
+
+    def __init__(self, run: TrackedRun, seed: int, seeds: int) -> None:
+        self._run, self._prefix = run, "" if seeds == 1 else f"seed_{seed}/"
+
+    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
+        """Pass an epoch's metrics on."""
+        self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
+
+
+class Pruning:
+    """Told of each epoch of a trial's seeds and folds: reports it to the study and asks its pruner, if there is one.
+
+    Parameters
+    ----------
+    config : Config
+    ask : callable (step, value) -> bool, optional
+    progress : Progress, optional
+    position : int
+        The first seed that it is told of, from 0.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        ask: Callable[[int, float], bool] | None = None,
+        progress: Progress | None = None,
+        position: int = 0,
+    ) -> None:
+        self.at: Pruned | None = None
+        self._ask, self._epochs, self._progress = ask, config.training.epochs, progress
+        # The models begun so far: of each seed, those of its folds.
+        self._begun = position * (1 if config.evaluation.scheme == "chronological" else config.evaluation.folds)
+        # A pruner compares in the study's direction, and a loss is better when it is lower.
+        self._sign = objectives_of(config.hpo)[0].sign
+
+    def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
+        """Give True if the trial is to stop."""
+        if epoch == 1:
+            self._begun += 1
+        if self._progress is not None:
+            self._progress.write(epoch, record["val_loss"])
+        if self._ask is None:
+            return False
+        step = (self._begun - 1) * self._epochs + epoch
+        if self._ask(step, self._sign * record["val_loss"]):
+            self.at = Pruned(epoch, record["val_loss"])
+        return self.at is not None
+
+
+def _pruner(ticket: Ticket) -> Callable[[int, float], bool]:
+    """Give the question to ask after each epoch, from wherever this job runs."""
+    study = _open_study(ticket.storage, ticket.study, ticket.pruner)
+    storage = study._storage
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, ticket.number)
+
+    def ask(step: int, value: float) -> bool:
+        storage.set_trial_intermediate_value(trial_id, step, value)
+        return bool(study.pruner.prune(study, storage.get_trial(trial_id)))
+
+    return ask
+
+
+@lru_cache(maxsize=4)
+def _open_study(address: str, name: str, pruner: str) -> Study:
+    """Open a study once a process: a journal is read from its start each time that it is opened."""
+    import optuna
+
+    from tradingbot_exp.hpo.samplers import make_pruner, most_steps
+    from tradingbot_exp.hpo.storage import open_storage
+
+    storage, _ = open_storage(address, Path.cwd())
+    study = optuna.load_study(study_name=name, storage=storage)
+    study.pruner = make_pruner(pruner, most_steps(study.user_attrs["definition"]))
+    return study
+
+
+def mean_of(records: list[dict[str, float]]) -> dict[str, float]:
+    """Average each metric that all seeds have."""
+    shared = set(records[0]).intersection(*records[1:])
+    return {name: float(np.mean([record[name] for record in records])) for name in records[0] if name in shared}
+
+
+def _log_mean_curves(run: TrackedRun, histories: list[list[History]]) -> None:
+    """Log the mean over all seeds and folds so far, in epochs that do not have it yet."""
+    mean = mean_history([mean_history(folds) for folds in histories])
+    for epoch in range(mean.epochs_run):
+        losses = {name: mean[name][epoch] for name in ("train_loss", "val_loss")}
+        run.log_metrics(losses, epoch + 1, again=False)

@@ -1,0 +1,88 @@
+"""What a study is told of the ledger: before it starts what its data can bear, at its end how much was tried."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from scipy.special import ndtri
+
+from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.data.identity import identity_tags
+from tradingbot_exp.evaluation.significance.deflated import expected_maximum
+from tradingbot_exp.evaluation.significance.luck import CONFIDENCE, outlook
+from tradingbot_exp.experiment.data import load_data, periods_per_year
+from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.hpo.study import StudySession
+
+
+def tell_outlook(session: StudySession) -> None:
+    """Say in one line what the data can bear, and keep on the parent run what was tried before: ``ledger.before``."""
+    ledger = _ledger(session)
+    session.parent.set_tags({"ledger.before": len(ledger.before)})
+    line = bearing_line(session.config, load_data(session.config), len(ledger.before))
+    sys.stdout.write(f"{line}.\n{ledger}.\n")
+    sys.stdout.flush()
+
+
+def record_total(session: StudySession) -> int:
+    """Keep on the parent run what was tried before and in this study together, ``ledger.total``, and give it."""
+    total = _ledger(session).total
+    session.parent.set_tags({"ledger.total": total})
+    return total
+
+
+def _ledger(session: StudySession) -> Ledger:
+    client, _ = session.organizer.connect()
+    data = load_data(session.config)
+    views = fold_views(data, session.config.evaluation)
+    tags = identity_tags(session.config.data, views[-1])
+    return read_ledger(
+        client,
+        session.organizer.config.tracking.uri,
+        tags["data.instrument"],
+        (tags["data.val_start"], tags["data.val_end"]),
+        study_run=session.parent.run_id,
+        fingerprint=data.fingerprint,
+    )
+
+
+def bearing_line(config: Config, data: PreparedData, before: int) -> str:
+    """Say what the best of pure noise would show on the validation bars, and what would be needed.
+
+    In Sharpe ratios a year; without one-bar returns in information coefficients, whose estimates on noise have the
+    standard error 1/√(n − 1).
+
+    Parameters
+    ----------
+    config : Config
+    data : PreparedData
+    before : int
+        Other configurations tried on these bars.
+
+    References
+    ----------
+    See `tradingbot_exp.evaluation.significance.luck.outlook`. For the correlation's error: Pitman (1937), "Significance
+    tests which may be applied to samples from any populations. II", Supplement to the Journal of the RSS 4(2).
+    """
+    bars, planned = sum(len(view.val) for view in fold_views(data, config.evaluation)), config.hpo.num_trials
+    if data.next_return is not None:
+        return outlook(bars, planned, before, periods_per_year(config, data))
+    tried = f" and {before:,} tried before" if before else ""
+    start = f"{bars:,} validation bars; with {planned:,} trial{'s' * (planned != 1)} planned{tried}, "
+    if bars < 3:
+        return f"{start}nothing can be told: there are too few bars"
+    error = 1 / math.sqrt(bars - 1)
+    luck = expected_maximum(planned + before) * error
+    needed = luck + float(ndtri(CONFIDENCE)) * error
+    if needed >= 1:
+        return f"{start}no information coefficient would be beyond luck"
+    return (
+        f"{start}the best of pure noise is expected to show an information coefficient of {luck:.2f}; about "
+        f"{needed:.2f} would be needed"
+    )

@@ -1,0 +1,282 @@
+"""Is a study's winner real? The evidence is gathered at the study's end, judged, and recorded on the parent run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock
+
+from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, loss_gains
+from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.evaluation.significance.verdict import Verdict, judge
+from tradingbot_exp.experiment.data import load_data, periods_per_year
+from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS
+from tradingbot_exp.hpo.silent import with_values
+from tradingbot_exp.hpo.verdict.null_search import replay
+from tradingbot_exp.hpo.verdict.reseeding import reseed
+from tradingbot_exp.tracking.store.errors import reason, wrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.hpo.results.bars import Kept
+    from tradingbot_exp.hpo.study import StudySession
+
+log = logging.getLogger(__name__)
+
+FOLDER, NAME = "study", "verdict.json"
+_WIDTH = 110
+
+
+def judge_study(
+    session: StudySession, trials: Sequence[FrozenTrial], matrices: Mapping[Kept, pd.DataFrame], ever: int
+) -> list[str]:
+    """Judge the winner of a study that is over, train it with other seeds, replay the search, and record all of it.
+
+    On the parent run: ``study/verdict.json``, the tags ``verdict`` and ``verdict.headline``, and the metrics
+    ``verdict_…`` and ``winner_seed_…``. What cannot be judged says why there; nothing but an interruption, or a store
+    that fails, ends the study here.
+
+    Parameters
+    ----------
+    session : StudySession
+    trials : sequence of FrozenTrial
+        Those that count, however they ended.
+    matrices : mapping of Kept to DataFrame
+        See `tradingbot_exp.hpo.results.matrices.trial_matrices`.
+    ever : int
+        Configurations ever tried on these bars, as the ledger counts them.
+
+    Returns
+    -------
+    list of str
+        Lines for the terminal.
+    """
+    session.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(session.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
+        winner = first_winner(session.study, objectives_of(session.config.hpo)[0].sign)
+        earlier = _recorded(session)
+        found = _attempt(lambda: _judged(session, trials, winner, matrices, ever), "The study cannot be judged")
+        if "problem" in found:
+            found = _cannot_be_told(f"it could not be judged ({found['problem']})")
+        if winner is not None:
+            _record(session, found | earlier)  # other seeds and replays may take long, and be interrupted
+            given = earlier.get("seeds")
+            found["seeds"] = _attempt(lambda: reseed(session, winner, given), "The winner cannot be trained again")
+            _record(session, found | {"null_replays": earlier.get("null_replays")})
+            found["null_replays"] = _attempt(lambda: replay(session, winner), "The search cannot be replayed")
+        _record(session, found)
+    return _lines(found)
+
+
+def first_winner(study: Study, sign: float) -> FrozenTrial | None:
+    """Give the complete trial that is best in the first objective, of equals the first; None if there is none."""
+    from optuna.trial import TrialState
+
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min(complete, key=lambda trial: (sign * float(trial.values[0]), trial.number), default=None)
+
+
+def evidence_of(
+    session: StudySession,
+    trials: Sequence[FrozenTrial],
+    winner: FrozenTrial,
+    matrices: Mapping[Kept, pd.DataFrame],
+    ever: int,
+) -> StudyEvidence:
+    """Gather what the verdict rests on: see `StudyEvidence`.
+
+    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
+    each fold they are gains over the mean of that fold's own train rows.
+    """
+    from tradingbot_exp.hpo.results.recording import configurations
+
+    config, data = session.config, load_data(session.config)
+    objective = objectives_of(config.hpo)[0]
+    views = fold_views(data, config.evaluation)
+    names = sorted({str(name) for matrix in matrices.values() for name in matrix.columns}, key=int)
+    number = str(winner.user_attrs.get("duplicate_of", winner.number))
+    returns = market = gains = None
+    if data.next_return is not None and not matrices[RETURNS].empty:
+        bars = [data.returns(view.val) for view in views]
+        market = buy_and_hold_returns(np.concatenate([each for each in bars if each is not None]))
+        returns = np.concatenate([_rows(matrices[RETURNS], view, names) for view in views])
+    if not matrices[FORECASTS].empty:
+        loss = loss_of(objective.metric, config.training.loss, "training.loss" in session.space.parameters)
+        parts = [
+            loss_gains(
+                view.targets(view.val),
+                _rows(matrices[FORECASTS], view, names),
+                float(view.targets(view.train).mean()),
+                loss,
+            )
+            for view in views
+        ]
+        gains = np.concatenate(parts)
+    return StudyEvidence(
+        metric=objective.metric,
+        direction=objective.direction,
+        winner=names.index(number) if number in names else None,
+        tried=max(configurations(trials), 1),
+        ever=ever,
+        planned=config.hpo.num_trials,
+        periods_per_year=1.0 if data.next_return is None else periods_per_year(config, data),
+        horizon=data.horizon,
+        returns=returns,
+        market=market,
+        gains=gains,
+    )
+
+
+def loss_of(metric: str, loss: str, searched: bool) -> str:
+    """Name the loss by which forecasts are held against the train mean.
+
+    Parameters
+    ----------
+    metric : str
+        `hpo.metric`.
+    loss : str
+        `training.loss`.
+    searched : bool
+        Whether `training.loss` differs among trials, which are then compared by their squared errors.
+    """
+    own = {"val_mse": "mse", "val_r2": "mse", "val_mae": "mae"}.get(metric)
+    return own or ("mse" if searched else loss)
+
+
+def _rows(matrix: pd.DataFrame, view: PreparedData, names: Sequence[str]) -> np.ndarray:
+    """Give the values of a fold's validated bars, shape (bars, trials); NaN for what is not there."""
+    return matrix.reindex(index=view.dates(view.val), columns=list(names)).to_numpy(dtype=np.float64)
+
+
+def _judged(
+    session: StudySession,
+    trials: Sequence[FrozenTrial],
+    winner: FrozenTrial | None,
+    matrices: Mapping[Kept, pd.DataFrame],
+    ever: int,
+) -> dict[str, Any]:
+    if winner is None:
+        return _cannot_be_told("no trial is complete")
+    evidence = evidence_of(session, trials, winner, matrices, ever)
+    verdict, hpo = judge(evidence), session.config.hpo
+    word, headline, reasons = str(verdict.word), verdict.headline, list(verdict.reasons)
+    suspicious = ", ".join(each.short for each in check_leaks(_data_of(session, winner)).suspicious)
+    if word == "real" and suspicious:
+        reasons.insert(0, f"But for that: {headline}")
+        word = "cannot be told"
+        headline = (
+            f"Cannot be told: {suspicious} looks too good to be true by its correlation with the target, and a column "
+            "that is known only later makes any winner look real."
+        )
+    if len(objectives_of(hpo)) > 1:
+        reasons.insert(0, f"Of several metrics the first is judged, {evidence.metric}, and its best: {winner.number}.")
+    if hpo.repeats > 1:
+        reasons.append(f"What is tested are the bars of the first of {hpo.repeats} seeds.")
+    return {
+        "word": word,
+        "headline": headline,
+        "reasons": reasons,
+        "metric": evidence.metric,
+        "direction": evidence.direction,
+        "family": evidence.family,
+        "winner": winner.number,
+        "winner_run_id": winner.user_attrs.get("run_id"),
+        "value": float(winner.values[0]),
+        **{name: getattr(verdict, name) for name in ("count", "tried", "ever", "planned", "tested")},
+        "bars": max(verdict.support.bars, verdict.superiority.bars if verdict.superiority else 0),
+        "periods_per_year": evidence.periods_per_year,
+        "numbers": {
+            name: {"value": number.value, "problem": number.problem or None}
+            for name, number in verdict.numbers().items()
+        },
+        "pbo_logits": _logits(verdict),
+    }
+
+
+def _data_of(session: StudySession, winner: FrozenTrial) -> PreparedData:
+    """Give the data that the winner was trained on: features may be searched."""
+    searched = [key for parameter in session.space.parameters.values() for key in parameter.targets]
+    if not any(key.startswith("data.") for key in searched):
+        return load_data(session.config)
+    return load_data(with_values(session.config, session.space.decode(winner.params)))
+
+
+def _logits(verdict: Verdict) -> list[list[float]]:
+    """Give the distinct logits of the cross-validation, each with how often it came."""
+    if verdict.overfitting is None or verdict.overfitting.problem:
+        return []
+    values, counts = np.unique(np.round(verdict.overfitting.logits, 6), return_counts=True)
+    return [[float(value), int(count)] for value, count in zip(values, counts, strict=True)]
+
+
+def _cannot_be_told(because: str) -> dict[str, Any]:
+    headline = f"Cannot be told: {because}."
+    return {"word": "cannot be told", "headline": headline, "reasons": [], "numbers": {}, "pbo_logits": []}
+
+
+def _attempt(make: Callable[[], dict[str, Any] | None], failure: str) -> Any:
+    """Give what `make` makes; of an error its text, as ``problem``: the study has its result already."""
+    try:
+        return make()
+    except Exception as error:
+        log.warning("%s: %s", failure, error, exc_info=log.isEnabledFor(logging.DEBUG))
+        return {"problem": f"{type(error).__name__}: {reason(error)}"}
+
+
+def _recorded(session: StudySession) -> dict[str, Any]:
+    """Read what an earlier start recorded of other seeds and replays."""
+    client, run_id = session.organizer.connect()[0], session.parent.run_id
+    with wrapped("The verdict of an earlier start cannot be read"):
+        if f"{FOLDER}/{NAME}" not in [found.path for found in client.list_artifacts(run_id, FOLDER)]:
+            return {}
+        with tempfile.TemporaryDirectory() as scratch:
+            file = client.download_artifacts(run_id, f"{FOLDER}/{NAME}", scratch)
+            found: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
+    parts = {name: found.get(name) for name in ("seeds", "null_replays")}
+    return {name: part for name, part in parts.items() if part and "problem" not in part}
+
+
+def _record(session: StudySession, found: Mapping[str, Any]) -> None:
+    """Put a verdict on the parent run."""
+    parent = session.parent
+    parent.log_text(json.dumps(found, indent=1, allow_nan=False) + "\n", f"{FOLDER}/{NAME}")
+    parent.set_tags({"verdict": found["word"], "verdict.headline": found["headline"]})
+    metrics = {
+        f"verdict_{name.removeprefix('verdict_')}": number["value"]
+        for name, number in found["numbers"].items()
+        if number["value"] is not None
+    }
+    metrics |= {f"verdict_{name}": float(found[name]) for name in ("count", "tested") if name in found}
+    seeds, replays = found.get("seeds") or {}, found.get("null_replays") or {}
+    metrics |= {f"winner_seed_{name}": seeds[name] for name in ("mean", "std") if seeds.get(name) is not None}
+    if "p" in replays:
+        metrics["verdict_null_p"] = replays["p"]
+    parent.log_metrics(metrics)
+    parent.flush()
+
+
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    """Give what the terminal is told: the headline, the weightiest reason, seeds and replays."""
+    said = [f"Is the winner real? {found['headline']}", *found["reasons"][:1]]
+    for key, words in (("seeds", seeds_in_words), ("null_replays", replays_in_words)):
+        part = found.get(key)
+        if part:
+            said.append(
+                f"{key.replace('_', ' ').capitalize()}: {part['problem']}" if "problem" in part else words(part)
+            )
+    return [line for sentence in said for line in textwrap.wrap(sentence, _WIDTH, subsequent_indent="  ")]

@@ -1,0 +1,1 @@
+"""A backtest of recorded bars: numbers first, then figures."""

@@ -1,0 +1,154 @@
+"""What a run was made of, as tables: its configuration with what is new in it, and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tradingbot_exp.plots.numbers import MISSING, count, moment
+from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.tracking.reading.differences import Row, config_rows, day, described
+from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_record import RunRecord
+
+# What decides a training run; all else is folded away.
+BLOCKS = ("data", "model", "training", "evaluation")
+_PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
+
+
+def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list[Block]:
+    """Lay a run's params out by block, and mark those that differ from the previous run of its experiment."""
+    run = made.run
+    if not run.params:
+        return [Notice("No parameters are on record for this run.", "muted")]
+    rows = [] if previous is None else changes(made, previous)
+    changed = {row.name: row.values[0] for row in rows}
+    groups: dict[str, dict[str, str]] = {}
+    for key, value in run.params.items():
+        block, _, name = key.partition(".")
+        groups.setdefault(block if name else "general", {})[key] = value
+    tables = {block: _table(block, values, changed) for block, values in groups.items()}
+    shown = [tables.pop(block) for block in BLOCKS if block in tables]
+    blocks = _changes_blocks(previous, rows) if run.kind == "training" else []
+    if shown:
+        blocks.append(Details(f"Configuration of data, model, training and evaluation: {_keys(shown)}", shown))
+    if tables:
+        rest = list(tables.values())
+        blocks.append(Details(f"Configuration of everything else: {_keys(rest)}", rest))
+    return blocks
+
+
+def changes(made: Surroundings, previous: RunRecord) -> list[Row]:
+    """Give what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
+    pair = [described(previous), described(made.run, made.fingerprint)]
+    deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])
+    return [*deciding, *harmless]
+
+
+def shown(value: str | None) -> str:
+    """Write a param as a reader expects it: ``None`` in words, a list without brackets and quotes."""
+    if value is None:
+        return "not there"
+    if value in ("None", ""):
+        return "not set"
+    if value.startswith("[") and value.endswith("]"):
+        return ", ".join(part.strip().strip("'\"") for part in value[1:-1].split(",")) or "none"
+    return value
+
+
+def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
+    """Describe the data of a run by its data card: source, period, fingerprint and split."""
+    fingerprint = run.tags.get("data.fingerprint")
+    if not card:
+        known = f"; the fingerprint of its data is {fingerprint}" if fingerprint else ""
+        return [Notice(f"The data card of this run is not there{known}.", "muted")]
+    names = {
+        "Data": " · ".join(str(card[key]) for key in ("name", "symbol") if card.get(key)),
+        "Description": card.get("description"),
+        "Period": _period(card.get("period")),
+        "Bars": _bars(card),
+        "Frequency": card.get("frequency"),
+        "Target": _target(card),
+        "Features": _features(card.get("features")),
+        "Fingerprint": card.get("fingerprint") or fingerprint,
+        "Source": card.get("source"),
+        "Licence": card.get("licence"),
+    }
+    facts = [(name, Cell(str(value))) for name, value in names.items() if value]
+    blocks: list[Block] = [Facts(facts)]
+    split = card.get("split")
+    if isinstance(split, Mapping):
+        blocks.append(_split_table(split))
+    return blocks
+
+
+def _changes_blocks(previous: RunRecord | None, changed: Sequence[Row]) -> list[Block]:
+    if previous is None:
+        return [Paragraph("No earlier training run of this experiment is on record to compare with.")]
+    before = f"{previous.name}, started {moment(previous.started)}"
+    if not changed:
+        return [Paragraph(f"Configured exactly as the previous run of the experiment ({before}).")]
+    rows = [
+        [Cell(row.name), Cell(shown(row.values[1]), tone="warning"), Cell(shown(row.values[0]), tone="muted")]
+        for row in changed
+    ]
+    columns = [Column("key"), Column("this run"), Column("previous run")]
+    return [Table(f"What differs from the previous run of the experiment: {before}", columns, rows)]
+
+
+def _table(block: str, values: Mapping[str, str], changed: Mapping[str, str | None]) -> Table:
+    rows = []
+    for key, value in values.items():
+        cell = Cell(shown(value))
+        if key in changed:
+            cell = Cell(f"{shown(value)} (was {shown(changed[key])})", tone="warning")
+        rows.append([Cell(key.partition(".")[2] if "." in key else key), cell])
+    return Table(block, [Column("key"), Column("value")], rows)
+
+
+def _keys(tables: Sequence[Table]) -> str:
+    return count(sum(len(table.rows) for table in tables), "key")
+
+
+def _split_table(split: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, label in _PARTS:
+        part = split.get(name)
+        if isinstance(part, Mapping):
+            bars = part.get("rows")
+            number = Cell(f"{bars:,}", sort=bars) if isinstance(bars, int) else Cell(MISSING)
+            rows.append([Cell(label), number, Cell(_day(part.get("start"))), Cell(_day(part.get("end")))])
+    columns = [Column("part"), Column("rows", numeric=True), Column("first"), Column("last")]
+    return Table("How the data are split, in time order", columns, rows)
+
+
+def _period(period: Any) -> str | None:
+    if not isinstance(period, Sequence) or len(period) != 2:
+        return None
+    return f"{_day(period[0])} to {_day(period[1])}"
+
+
+def _bars(card: Mapping[str, Any]) -> str | None:
+    rows, usable = card.get("rows"), card.get("usable_rows")
+    if not isinstance(rows, int):
+        return None
+    return f"{rows:,}" + (f", of which {usable:,} have features and a target" if isinstance(usable, int) else "")
+
+
+def _target(card: Mapping[str, Any]) -> str | None:
+    if not card.get("target"):
+        return None
+    horizon, length = card.get("horizon"), card.get("sequence_length")
+    text = str(card["target"])
+    if isinstance(horizon, int):
+        text += f", {count(horizon, 'bar')} ahead"
+    return text + (f", from the last {count(length, 'bar')}" if isinstance(length, int) and length > 1 else "")
+
+
+def _features(names: Any) -> str | None:
+    return f"{len(names)}: {', '.join(map(str, names))}" if isinstance(names, list) and names else None
+
+
+def _day(when: Any) -> str:
+    """Write a time of the card, without the hour where that is midnight."""
+    return MISSING if when is None else day(when)

@@ -1,0 +1,207 @@
+"""Metrics side by side: what each is called, whether high or low is better, and which run has the best.
+
+The best is marked only among runs whose metric describes the same thing as the reference's: the same data and
+bars, and what else the metric depends on, such as the costs of a Sharpe ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from tradingbot_exp.evaluation.metrics.names import naive_name
+from tradingbot_exp.plots.numbers import percent, ratio, significant
+from tradingbot_exp.reporting.comparison.context import RULES, same_bars
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+
+_SCHEME = ("evaluation.scheme", "evaluation.folds")
+_TARGET = ("data.target", "data.horizon", *_SCHEME)
+_LOSS = ("training.loss", *_TARGET)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A kind of metric.
+
+    Attributes
+    ----------
+    label, hint : str
+    better : int
+        1 if a high value is better, −1 if a low one is, 0 if neither.
+    text : callable
+        From a value to how it is shown.
+    needs : tuple of str
+        Params that two runs must have in common for this metric to be comparable, beside the data.
+    """
+
+    label: str
+    better: int = 0
+    text: Callable[[float | None], str] = significant
+    needs: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def _error(label: str, hint: str = "", better: int = -1) -> Metric:
+    return Metric(label, better, significant, _TARGET, hint)
+
+
+def _score(label: str, text: Callable[[float | None], str], hint: str = "", better: int = 1) -> Metric:
+    return Metric(label, better, text, _TARGET, hint)
+
+
+def _trade(label: str, better: int, text: Callable[[float | None], str] = ratio, hint: str = "") -> Metric:
+    return Metric(label, better, text, (*RULES, *_SCHEME), hint)
+
+
+_CORRELATION = partial(ratio, digits=3)
+_SHARE = partial(percent, digits=2)
+JUDGED: dict[str, Metric] = {
+    "mse": _error("MSE", "mean squared error"),
+    "mae": _error("MAE", "mean absolute error"),
+    "r2": _score("R² against the train mean", _SHARE),
+    "ic": _score("IC", _CORRELATION, "correlation of forecast and actual"),
+    "rank_ic": _score("rank IC", _CORRELATION, "rank correlation of forecast and actual"),
+    "hit_rate": _score("hit rate", percent, "share of bars whose sign was forecast"),
+    "sharpe": _trade("Sharpe ratio, net", 1, hint="a year, where its bars are known"),
+    "sortino": _trade("Sortino ratio, net", 1, hint="a year, where its bars are known"),
+    "calmar": _trade("Calmar ratio, net", 1),
+    "cagr": _trade("growth a year, net", 1, percent),
+    "sharpe_lag0": _trade("Sharpe ratio, net, at lag 0", 1, hint="filled at the close that made the signal"),
+    "sharpe_lag1": _trade("Sharpe ratio, net, at lag 1", 1, hint="filled a bar later"),
+    "cagr_lag0": _trade("growth a year, net, at lag 0", 1, percent),
+    "cagr_lag1": _trade("growth a year, net, at lag 1", 1, percent),
+    "max_drawdown": _trade("maximum drawdown", 1, percent, "deepest fall of wealth from its peak"),
+    "turnover": _trade("turnover a bar", 0, hint="mean change of position"),
+    "zero_mse": _error("MSE of the zero forecast", "of directions, of a coin flip", better=0),
+    "train_mean_mse": _error("MSE of the train mean", better=0),
+    "linear_mse": _error("MSE of the linear model", better=0),
+    "linear_ic": _score("IC of the linear model", _CORRELATION, better=0),
+    "linear_sharpe": _trade("Sharpe ratio of the linear model", 0),
+    "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
+    "buy_hold_cagr": _trade("growth a year of buy and hold", 0, percent),
+}
+"""Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
+
+
+def judged(*params: Mapping[str, str]) -> dict[str, Metric]:
+    """Give `JUDGED` as it is called in runs of such params: what takes no side is 0, or a coin flip for directions."""
+    naive = " or ".join(dict.fromkeys(naive_name(each) for each in params or ({},)))
+    return JUDGED | {"zero_mse": replace(JUDGED["zero_mse"], label=f"MSE of the {naive}")}
+
+
+TRAINING = {
+    "final_loss": Metric("final validation loss", -1, significant, _LOSS),
+    "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
+    "best_epoch": Metric("best epoch"),
+    "train_mse": _error("MSE on the train rows", better=0),
+    "train_mae": _error("MAE on the train rows", better=0),
+    "train_r2": _score("R² on the train rows", _SHARE, better=0),
+    "train_ic": _score("IC on the train rows", _CORRELATION, better=0),
+    "train_rank_ic": _score("rank IC on the train rows", _CORRELATION, better=0),
+    "train_hit_rate": _score("hit rate on the train rows", percent, better=0),
+    "train_sharpe": _trade("Sharpe ratio on the train rows, net", 0),
+}
+"""Of the training, by name; in the order of the table."""
+# What curves show, and the table need not repeat.
+_CURVES = ("train_loss", "val_loss", "learning_rate")
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One metric of all runs.
+
+    Attributes
+    ----------
+    name : str
+        As MLflow has it.
+    metric : Metric
+    part : str
+        ``validation``, ``training``, ``test`` or ``other``.
+    values : tuple of float or None
+        One a run; None if it does not have it.
+    comparable : tuple of bool
+        Whether a run's value describes the same thing as the reference's.
+    best : tuple of int
+        Places of the runs with the best comparable value; empty where nothing is better than another.
+    """
+
+    name: str
+    metric: Metric
+    part: str
+    values: tuple[float | None, ...]
+    comparable: tuple[bool, ...]
+    best: tuple[int, ...]
+
+
+def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
+    """Lay out every metric that any run has: validation, training, test, then those that are not known here.
+
+    Of the test set nothing is marked as best: to choose by it would make a validation set of it.
+    """
+    metrics = [_metrics(record) for record in records]
+    names = dict.fromkeys(name for each in metrics for name in each)
+    kinds = judged(*(record.run.params for record in records))
+    known = [(f"val_{name}", metric, "validation") for name, metric in kinds.items()]
+    known += [(name, metric, "training") for name, metric in TRAINING.items()]
+    known += [(f"test_{name}", replace(metric, better=0), "test") for name, metric in kinds.items()]
+    named = {name for name, *_ in known}
+    others = sorted(
+        name for name in names if name not in named and name not in _CURVES and not name.startswith("fold_")
+    )
+    wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
+    rows = []
+    for name, metric, part in wanted:
+        values = tuple(each.get(name) for each in metrics)
+        same = _same_test if part == "test" else same_bars
+        comparable = tuple(same(records[0], record) and _same_rules(records[0], record, metric) for record in records)
+        rows.append(MetricRow(name, metric, part, values, comparable, best(values, comparable, metric.better)))
+    return rows
+
+
+def best(values: Sequence[float | None], comparable: Sequence[bool], better: int) -> tuple[int, ...]:
+    """Find the best of the comparable finite values.
+
+    Returns
+    -------
+    tuple of int
+        All that tie for it; none if neither direction is better, if there are not two values, or if all are equal.
+    """
+    pairs = zip(values, comparable, strict=True)
+    found = {i: v for i, (v, same) in enumerate(pairs) if same and v is not None and math.isfinite(v)}
+    if not better or len(set(found.values())) < 2:
+        return ()
+    top = max(found.values(), key=lambda value: better * value)
+    return tuple(i for i, value in found.items() if value == top)
+
+
+def _metrics(record: TrainingRecord) -> dict[str, float]:
+    """Give a run's metrics, with those of the first opening of its test set, the only one out of sample."""
+    opened = record.openings[0].metrics if record.openings else {}
+    return dict(record.run.metrics) | {name: value for name, value in opened.items() if name.startswith("test_")}
+
+
+def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
+    """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
+    spans = [_opened_span(record) for record in (first, second)]
+    same = None not in spans and spans[0] == spans[1] and first.made.fingerprint == second.made.fingerprint
+    return first is second or same
+
+
+def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
+    tags = (record.openings[0] if record.openings else record.run).tags
+    start, end = tags.get("opened.start"), tags.get("opened.end")
+    return (start, end) if start and end else None
+
+
+def _same_rules(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
+    first, second = (_decided(each.run.params) for each in (reference, other))
+    return all(first.get(key) == second.get(key) for key in metric.needs)
+
+
+def _decided(params: Mapping[str, str]) -> dict[str, str]:
+    """Give params as they count: the plain split, which older runs do not name, reads no number of folds."""
+    scheme = params.get("evaluation.scheme", "chronological")
+    unread = {"evaluation.folds"} if scheme == "chronological" else set()
+    return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}

@@ -1,0 +1,1 @@
+"""The report of a study: numbers first, then words, tables and figures."""

@@ -1,0 +1,176 @@
+"""Which parameters decide whether a trial is among the best, and how much of that luck alone would give."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.reporting.study.axes import Axis
+from tradingbot_exp.reporting.study.numbers import Study
+
+LEAST = 10
+"""Different complete trials that it takes."""
+SHUFFLES = 19
+"""The largest of as many shuffles is exceeded by luck in 1 of 20 cases."""
+_TOP, _TOP_TRIALS = 0.1, 10  # the best tenth; of few trials the best ten, and at most half
+
+
+@dataclass(frozen=True)
+class Importance:
+    """The importance of each parameter for one objective.
+
+    Attributes
+    ----------
+    axes : tuple of Axis
+        The parameters: those beyond luck first, then by importance.
+    shares : tuple of float
+        PED-ANOVA importances, as shares of their sum: together 1.
+    luck : tuple of float
+        On the same scale, the largest importance that a parameter had in `SHUFFLES` shuffles of the values.
+    top, trials : int
+        How many of how many trials are the best that are told from the others.
+    left_out : tuple of str
+        Parameters with a single value, or with none in some trial.
+    problem : str
+        Why there is no importance; empty if there is.
+    """
+
+    axes: tuple[Axis, ...] = ()
+    shares: tuple[float, ...] = ()
+    luck: tuple[float, ...] = ()
+    top: int = 0
+    trials: int = 0
+    left_out: tuple[str, ...] = ()
+    problem: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters, in their order."""
+        return tuple(axis.name for axis in self.axes)
+
+    @property
+    def beyond_luck(self) -> list[str]:
+        """Parameters whose importance is above that of every shuffle."""
+        return [name for name, share, luck in zip(self.names, self.shares, self.luck, strict=True) if share > luck]
+
+
+def importance_of(study: Study, objective: int = 0) -> Importance:
+    """Estimate importances by PED-ANOVA: how differently the best trials and all trials are spread over a parameter.
+
+    Parameters
+    ----------
+    study : Study
+    objective : int
+        Which one.
+
+    Notes
+    -----
+    Watanabe, Bansal & Hutter 2023, https://arxiv.org/abs/2304.10255. The shuffles give the trials' values to other
+    trials, so that no parameter can matter, and keep where the search looked.
+    """
+    trials = study.distinct
+    usable = []
+    for axis in study.axes:
+        encoded = [axis.encoded(trial.params.get(axis.key)) for trial in trials]
+        if None not in encoded and len(set(encoded)) > 1:
+            usable.append(axis)
+    left_out = tuple(axis.name for axis in study.axes if axis not in usable)
+    costs = study.costs(trials, objective)
+    problem = _problem(len(study.axes), len(usable), costs)
+    if problem:
+        return Importance(left_out=left_out, problem=problem)
+    import optuna
+    from optuna.importance import PedAnovaImportanceEvaluator
+    from optuna.trial import create_trial
+
+    quantile = max(_TOP, min(_TOP_TRIALS / len(trials), 0.5))
+    distributions = {axis.key: axis.distribution() for axis in usable}
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        made = optuna.create_study()
+        made.add_trials(
+            [
+                create_trial(
+                    params={axis.key: axis.encoded(trial.params[axis.key]) for axis in usable},
+                    distributions=distributions,
+                    value=0.0,
+                )
+                for trial in trials
+            ]
+        )
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
+
+        def evaluate(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that low targets are the good ones
+                found = evaluator.evaluate(made, target=lambda trial: float(values[trial.number]))
+            return np.array([found[axis.key] for axis in usable])
+
+        raw = evaluate(costs)
+        source = np.random.default_rng(0)
+        shuffled = np.max([evaluate(source.permutation(costs)) for _ in range(SHUFFLES)], axis=0)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    total = float(raw.sum())
+    if not math.isfinite(total) or total <= 0:
+        return Importance(left_out=left_out, problem="the best trials are spread exactly as all others are")
+    order = np.lexsort((-raw, raw <= shuffled))
+    return Importance(
+        axes=tuple(usable[i] for i in order),
+        shares=tuple(float(raw[i] / total) for i in order),
+        luck=tuple(float(shuffled[i] / total) for i in order),
+        top=math.ceil(quantile * len(trials)),
+        trials=len(trials),
+        left_out=left_out,
+    )
+
+
+def importance_words(found: Importance) -> str:
+    """Say what the importances mean."""
+    if found.problem:
+        return f"Which parameters matter cannot be told: {found.problem}."
+    sure = found.beyond_luck
+    words = (
+        f"By PED-ANOVA (Optuna): how differently the best {count(found.top, 'trial')} and all "
+        f"{count(found.trials, 'trial')} are spread over a parameter, where the search looked; the shares add up to 1. "
+    )
+    if not sure:
+        words += "No parameter rises above what shuffled values give: which one matters is not known from these trials."
+    elif len(sure) == len(found.names):
+        words += "Every one is above what shuffled values give."
+    else:
+        words += f"Above what shuffled values give: {_listed(sure)}; the others may be luck."
+    if sure:
+        words += f" A parameter without any effect gets above {SHUFFLES} shuffles in 1 of {SHUFFLES + 1} cases."
+    if found.left_out:
+        words += f" Left out, as it has one value or not every trial has it: {_listed(found.left_out)}."
+    return words
+
+
+def _problem(axes: int, usable: int, costs: NDArray[np.float64]) -> str:
+    if costs.size < LEAST:
+        return f"it takes {LEAST} different complete trials, and there {_are(costs.size)}"
+    if axes == 1:
+        return "only one parameter was searched, so that all of the difference is its own or luck"
+    if not usable:
+        return "no parameter has two values among the complete trials"
+    if usable == 1:
+        return "only one parameter has two values among the complete trials"
+    if costs.min() == costs.max():
+        return "all trials have the same value"
+    return ""
+
+
+def _are(number: int) -> str:
+    return f"{'is' if number == 1 else 'are'} {number or 'none'}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)

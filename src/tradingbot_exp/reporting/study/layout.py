@@ -1,0 +1,56 @@
+"""What the figures of a study share: the axis of values, sizes of markers, and room for the legend."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
+from tradingbot_exp.reporting.study.numbers import Scale
+
+EARLY = "#b07700"
+"""Of what came early, or was left early."""
+COLORS = {
+    "complete": FORECAST,
+    "pruned": EARLY,
+    "failed": VALIDATION,
+    "interrupted": WHISKER,
+    "running": "#cc79a7",
+}
+"""By the state of a trial."""
+BELOW_PX = 64
+_HALF_LETTERS, _ROW_PX = 16, 20  # of a legend's entry on half a narrow screen
+
+
+def value_axis(figure: go.Figure, scale: Scale, label: str) -> None:
+    """Make the vertical axis one of values."""
+    figure.update_layout(
+        yaxis={
+            "title": {"text": axis_text(label, scale)},
+            "type": "log" if scale.log else "linear",
+            "range": scale.range,
+            "tickformat": "~g",
+            "zeroline": False,
+        }
+    )
+
+
+def axis_text(label: str, scale: Scale) -> str:
+    """Write an axis's title."""
+    return f"{short(label, 44)}{', log scale' if scale.log else ''}"
+
+
+def marker_size(trials: int) -> float:
+    """Give a marker's size that leaves so many apart."""
+    return 9 if trials <= 60 else 6 if trials <= 300 else 4.5
+
+
+def sized(figure: go.Figure, inner: float) -> go.Figure:
+    """Give a figure its height; on a narrow screen the legend's rows get room above the plot."""
+    names = [str(trace.name) for trace in figure.data if trace.name and trace.showlegend is not False]
+    columns = 2 if max(map(len, names), default=0) <= _HALF_LETTERS else 1
+    figure.update_layout(height=TOP_PX + inner + BELOW_PX, margin={"b": BELOW_PX}, showlegend=True)
+    narrow = figure.layout.meta["narrow"]
+    extra = _ROW_PX * max(-(-len(names) // columns) - 1, 0)
+    narrow |= {"margin.t": narrow["margin.t"] + extra, "height": figure.layout.height + extra}
+    narrow.setdefault("xaxis.nticks", 6)
+    return figure

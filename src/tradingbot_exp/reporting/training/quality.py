@@ -1,0 +1,234 @@
+"""How good a run is: the headline, what it honestly says, and its metrics beside those of naive rivals.
+
+The model's numbers are those that MLflow holds. Of a rival's, those that MLflow does not hold follow from them or from
+the logged predictions: R² = 1 − MSE / MSE of the train mean; buy and hold is long on every bar.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.evaluation.metrics import forecast as scores
+from tradingbot_exp.plots.numbers import count, percent, ratio, significant
+from tradingbot_exp.reporting.backtest.numbers import Backtest, Rules, cost_curve
+from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
+from tradingbot_exp.reporting.page.metrics import JUDGED
+from tradingbot_exp.reporting.page.page import Cell, Column, Table, Tile, Tiles, Tone
+from tradingbot_exp.reporting.training.skill import luck_of
+
+MODEL = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "turnover")
+RIVALS = ("naive", "train mean", "linear model", "buy and hold")
+_SKILL = ("ic", "rank_ic", "sharpe", "sortino")
+"""Metrics of which 0 or less is no skill: the best of several without any gets no star."""
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The few numbers by which a run stands or falls; NaN for those that are not there.
+
+    Attributes
+    ----------
+    bars : int
+        Validation bars; 0 if unknown.
+    mse, zero, linear, mean : float
+        Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
+    ic, luck : float
+        Correlation, and how far from 0 luck alone takes it in 95 of 100 cases; see `luck_of`.
+    sharpe, low, high, hold, linear_sharpe : float
+        Net Sharpe ratio, its 95 % interval, that of buy and hold, and that of the linear model.
+    per : str
+        ``a year`` or ``a bar``.
+    cost, break_even : float
+        Basis points charged, and those at which nothing is left.
+    naive : str
+        What `zero` is the error of.
+    """
+
+    bars: int
+    mse: float
+    zero: float
+    linear: float
+    ic: float
+    luck: float
+    sharpe: float
+    low: float
+    high: float
+    hold: float
+    per: str
+    cost: float
+    break_even: float
+    naive: str = "the zero forecast"
+    mean: float = math.nan
+    linear_sharpe: float = math.nan
+
+    @property
+    def gain(self) -> float:
+        """By what share the squared error is below that of no forecast."""
+        return 1.0 - self.mse / self.zero if self.zero > 0 else math.nan
+
+
+def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | None, bars: int) -> Headline:
+    """Pick the headline out of a run's metrics and its backtest."""
+
+    def metric(name: str) -> float:
+        return metrics.get(f"val_{name}", math.nan)
+
+    return Headline(
+        bars=bars,
+        mse=metric("mse"),
+        zero=metric("zero_mse"),
+        linear=metric("linear_mse"),
+        ic=metric("ic"),
+        luck=luck_of(bars, rules.horizon),
+        sharpe=metric("sharpe"),
+        low=test.interval.low if test is not None else math.nan,
+        high=test.interval.high if test is not None else math.nan,
+        hold=metric("buy_hold_sharpe"),
+        per=rules.per,
+        cost=rules.cost_bps,
+        break_even=cost_curve(test).break_even if test is not None else math.nan,
+        naive=f"the {rules.naive}",
+        mean=metric("train_mean_mse"),
+        linear_sharpe=metric("linear_sharpe"),
+    )
+
+
+def tiles_of(head: Headline) -> Tiles:
+    """Show the headline in tiles."""
+    tiles = []
+    if math.isfinite(head.gain):
+        side = "lower" if head.gain > 0 else "higher"
+        size = "the same" if _level(head.gain) else f"{percent(abs(head.gain))} {side}"
+        context = f"{significant(head.mse, 3)} against {significant(head.zero, 3)} for {head.naive}"
+        tiles.append(Tile("Squared error", size, context, _tone(head.gain, 0.0)))
+    if math.isfinite(head.ic):
+        context = f"luck alone: within ±\u00a0{ratio(head.luck, 3)} (95\u00a0%)" if math.isfinite(head.luck) else ""
+        tiles.append(Tile("IC", ratio(head.ic, 3, signed=True), context, _tone(head.ic, head.luck)))
+    if math.isfinite(head.sharpe):
+        parts = [f"buy and hold\u00a0{ratio(head.hold)}"]
+        if math.isfinite(head.low) and math.isfinite(head.high):
+            parts.insert(0, f"{ratio(head.low, 1)} to {ratio(head.high, 1)} (95\u00a0%)")
+        tone: Tone = _tone(head.sharpe - head.hold, 0.0) if head.sharpe > 0 else "bad"
+        tiles.append(Tile(f"Net Sharpe ratio {head.per}", ratio(head.sharpe, signed=True), " · ".join(parts), tone))
+    if math.isfinite(head.break_even):
+        value = f"{ratio(head.break_even, 1)}\u00a0bps" if head.break_even > 0 else "none"
+        context = f"of a change of position · charged: {significant(head.cost)}\u00a0bps"
+        if head.break_even <= 0:
+            context = "it loses even at no cost"
+        tiles.append(Tile("Break-even cost", value, context, _tone(head.break_even - head.cost, 0.0)))
+    return Tiles(tiles)
+
+
+def reading_of(head: Headline) -> str:
+    """Say in a sentence what the headline honestly means; empty where there is nothing to read."""
+    said: list[str] = []
+    for_it: list[bool] = []
+    if math.isfinite(head.gain):
+        worse = "less" if head.gain > 0 else "more"
+        text = f"it errs {percent(abs(head.gain))} {worse} than {head.naive}"
+        rivals = {"a linear model of the same inputs": head.linear, "the mean of the train targets": head.mean}
+        if _level(head.gain):
+            text = f"it errs as much as {head.naive}"
+        beaten_by = [name for name, error in rivals.items() if error < head.mse]
+        if beaten_by:
+            text += f", and more than {' and '.join(beaten_by)}"
+        said.append(text)
+        for_it.append(head.gain > 0 and not _level(head.gain) and not beaten_by)
+    if math.isfinite(head.ic) and math.isfinite(head.luck):
+        inside = abs(head.ic) <= head.luck
+        what = "no more than luck gives" if inside else "more than luck gives" if head.ic > 0 else "wrong side up"
+        said.append(f"its correlation with what came, {ratio(head.ic, 3)}, is {what}")
+        for_it.append(head.ic > head.luck)
+    if math.isfinite(head.sharpe) and math.isfinite(head.hold):
+        text = f"its Sharpe ratio after costs, {ratio(head.sharpe)}, is "
+        ahead = head.sharpe > head.hold
+        text += f"{'above' if ahead else 'below'} the {ratio(head.hold)} of buy and hold"
+        outdone = head.linear_sharpe >= head.sharpe
+        if outdone:
+            joined = "but below" if ahead else "and below"
+            text += f", {joined} the {ratio(head.linear_sharpe)} of the linear model"
+        said.append(text)
+        for_it.append(ahead and head.sharpe > 0 and not outdone)
+    if not said:
+        return ""
+    verdict = "The evidence is mixed: a reason to look closer, not to trade."
+    if all(for_it):
+        verdict = "It beats its naive rivals here; whether that lasts, only bars that nobody has looked at can say."
+    elif not any(for_it):
+        verdict = "Nothing here speaks for an edge."
+    where = f"On {count(head.bars, 'validation bar')}, " if head.bars else "On the validation bars, "
+    return f"{where}{'; '.join(said)}. {verdict}"
+
+
+def rivals_of(
+    metrics: Mapping[str, float],
+    predictions: pd.DataFrame | None,
+    test: Backtest | None,
+    threshold: float,
+    folds: int = 1,
+) -> dict[str, dict[str, float]]:
+    """Give the metrics of each of `RIVALS`, by metric, as far as they are known.
+
+    Of several folds the model's R², MAE and hit rate are means over the folds, and nothing that is on record tells
+    those of a rival: they are left out.
+    """
+    found: dict[str, dict[str, float]] = {name: {} for name in RIVALS}
+    zero, mean, linear, hold = found.values()
+    logged = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
+    for rival, name in ((zero, "zero_mse"), (mean, "train_mean_mse"), (linear, "linear_mse")):
+        if name in logged:
+            rival["mse"] = logged[name]
+            if folds == 1 and logged.get("train_mean_mse"):
+                rival["r2"] = 1.0 - logged[name] / logged["train_mean_mse"]
+    linear |= {name: logged[f"linear_{name}"] for name in ("ic", "sharpe") if f"linear_{name}" in logged}
+    if "buy_hold_sharpe" in logged:
+        hold["sharpe"] = logged["buy_hold_sharpe"]
+    actual = np.empty(0)
+    if predictions is not None and "actual" in predictions:
+        actual = numbers_of(predictions["actual"])
+    if folds == 1 and actual.size and np.isfinite(actual).all():
+        zero["mae"] = scores.mae(actual, np.full_like(actual, threshold))
+        if test is not None:
+            hold["hit_rate"] = scores.hit_rate(actual, np.full_like(actual, threshold + 1.0), threshold)
+    if test is not None:
+        hold["sortino"] = backtest.sortino(test.market, test.rules.annual)
+        hold["max_drawdown"] = backtest.max_drawdown(test.market)
+        hold["turnover"] = backtest.turnover(np.ones(len(test.market)))
+    return found
+
+
+def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], rules: Rules) -> Table:
+    """Lay the validation metrics out, a row each, the model first; the best of a row is marked."""
+    rows = []
+    for name in MODEL:
+        kind = JUDGED[name]
+        values = [metrics.get(f"val_{name}"), *(rivals[rival].get(name) for rival in RIVALS)]
+        there = [value for value in values if value is not None and math.isfinite(value)]
+        best = ""  # as it is shown: of numbers that look the same, none is better
+        if kind.better and len(there) > 1 and not (name in _SKILL and max(there) <= 0):
+            best = kind.text(max(there, key=lambda value: kind.better * value))
+        cells = [number_cell(value, kind.text) for value in values]
+        cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]
+        rows.append([Cell(kind.label), *cells])
+    hints = (f"{rules.threshold:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
+    columns = [Column("metric"), Column("this model", numeric=True)]
+    columns += [
+        Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)
+    ]
+    return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
+
+
+def _level(gain: float) -> bool:
+    """Tell whether a gain is none in the digits in which it is shown."""
+    return percent(abs(gain)) == percent(0.0)
+
+
+def _tone(value: float, least: float) -> Tone:
+    """Call a value above `least` good, below 0 bad, and between them plain."""
+    return "good" if value > least else "bad" if value < 0 else "plain"

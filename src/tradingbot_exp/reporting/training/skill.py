@@ -1,0 +1,219 @@
+"""Does a forecast know anything? Its correlation over time, and what came after its lowest to highest tenths."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike, NDArray
+
+from tradingbot_exp.plots.numbers import percent
+from tradingbot_exp.plots.predictions import MAX_BARS, iso_times
+from tradingbot_exp.plots.style import (
+    ACTUAL,
+    FORECAST,
+    VALIDATION,
+    WHISKER,
+    left_out,
+    new_figure,
+    nothing_to_draw,
+    plain,
+    rounded,
+)
+from tradingbot_exp.reporting.backtest.numbers import window_of
+
+Floats = NDArray[np.float64]
+GROUPS = 10
+_Z = 1.96  # standard errors on either side of a 95 % interval of a normal distribution
+_LEAST = 5
+"""Bars that a group holds at least."""
+
+
+def luck_of(bars: int, horizon: int) -> float:
+    """How far from 0 luck alone takes the correlation of that many bars in 95 of 100 cases; NaN for no bars.
+
+    1.96 standard errors, 1 / √n each, where of targets that overlap only one in `horizon` tells something new.
+    """
+    return _Z / math.sqrt(max(bars / horizon, 1.0)) if bars else math.nan
+
+
+@dataclass(frozen=True, eq=False)
+class RollingIC:
+    """The correlation of forecast and actual over the last bars, at each bar.
+
+    Attributes
+    ----------
+    times : list
+        Of the last bar of each window; the window's targets are known `horizon` bars later.
+    values : ndarray of shape (n,)
+        NaN in the first window, and where either is constant.
+    window : int
+        Bars; 0 if there are too few.
+    band : float
+        How far from 0 luck alone takes it: see `luck_of`.
+    left_out : int
+        Bars that lack one of the two.
+    """
+
+    times: list[Any]
+    values: Floats
+    window: int
+    band: float
+    left_out: int
+
+
+@dataclass(frozen=True, eq=False)
+class Deciles:
+    """Bars in groups of equal size by their forecast, the lowest first.
+
+    Attributes
+    ----------
+    forecast, actual : ndarray of shape (groups,)
+        Means, in the target's unit.
+    error : ndarray of shape (groups,)
+        Standard error of the mean actual: std (ddof 1) / √(bars / horizon), since targets of a longer horizon overlap.
+    bars : ndarray of int of shape (groups,)
+    left_out : int
+    """
+
+    forecast: Floats
+    actual: Floats
+    error: Floats
+    bars: NDArray[np.int64]
+    left_out: int
+
+
+def rolling_ic(
+    dates: Any, actual: ArrayLike, forecast: ArrayLike, horizon: int = 1, periods: float | None = None
+) -> RollingIC:
+    """Correlate forecast and actual over a rolling window (see `window_of`).
+
+    Parameters
+    ----------
+    dates : array_like of shape (n,)
+    actual, forecast : array_like of shape (n,)
+    horizon : int
+        Bars ahead.
+    periods : float, optional
+        Bars a year.
+    """
+    a, f, keep = _pairs(actual, forecast)
+    window = window_of(len(a), periods)
+    lost = int((~keep).sum())
+    if not window:
+        return RollingIC([], np.empty(0), 0, math.nan, lost)
+    # Of the same size, so that rolling sums lose no digits.
+    first, second = (pd.Series(values / (np.max(np.abs(values)) or 1.0)) for values in (a, f))
+    values = first.rolling(window).corr(second).to_numpy(copy=True)
+    for each in (first, second):
+        values[(each.rolling(window).max() == each.rolling(window).min()).to_numpy()] = np.nan
+    values = np.where(np.isfinite(values), np.clip(values, -1, 1), np.nan)
+    when = [time for time, there in zip(iso_times(dates), keep, strict=True) if there]
+    return RollingIC(when, values, window, luck_of(window, horizon), lost)
+
+
+def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles | None:
+    """Group bars by forecast; fewer than ten groups where bars are few, None where forecasts cannot be told apart.
+
+    Equal forecasts stay in one group, with which groups may differ in size.
+    """
+    a, f, keep = _pairs(actual, forecast)
+    groups = min(GROUPS, len(a) // _LEAST)
+    if groups < 2:
+        return None
+    inner = np.quantile(f, np.arange(1, groups) / groups)
+    place = np.searchsorted(np.unique(inner), f, side="left")
+    parts = [place == group for group in np.unique(place)]
+    if len(parts) < 2:
+        return None
+    error = [
+        a[part].std(ddof=1) / math.sqrt(max(part.sum() / horizon, 1.0)) if part.sum() > 1 else math.nan
+        for part in parts
+    ]
+    return Deciles(
+        forecast=np.array([f[part].mean() for part in parts]),
+        actual=np.array([a[part].mean() for part in parts]),
+        error=np.array(error),
+        bars=np.array([part.sum() for part in parts], dtype=np.int64),
+        left_out=int((~keep).sum()),
+    )
+
+
+def rolling_ic_figure(found: RollingIC) -> go.Figure:
+    """Draw the rolling correlation with the band in which luck alone keeps it."""
+    title = "Does the forecast keep its skill?"
+    if not np.isfinite(found.values).any():
+        return nothing_to_draw(title, "there are too few bars" if not found.window else "the forecast is constant")
+    there = found.values[np.isfinite(found.values)]
+    share = float(np.mean(np.abs(there) <= found.band))
+    subtitle = f"IC of the last {found.window:,} bars · {percent(share, 0)} within the ± {found.band:.2f} of luck alone"
+    fig = new_figure(title, subtitle + left_out(found.left_out, "bars"))
+    drawn = slice(found.window - 1, None, -(-len(found.values) // MAX_BARS))
+    fig.add_scatter(
+        x=found.times[drawn],
+        y=rounded(found.values[drawn], 4),
+        name="rolling IC",
+        mode="lines",
+        line={"color": FORECAST, "width": 2},
+        hovertemplate="%{x}: %{y:.3f}<extra></extra>",
+    )
+    fig.add_hrect(y0=-found.band, y1=found.band, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
+    fig.update_layout(height=360, showlegend=False)
+    fig.update_xaxes(title_text="time" if isinstance(found.times[0], str) else "bar")
+    fig.update_yaxes(title_text="IC (correlation)")
+    return fig
+
+
+def decile_figure(found: Deciles | None, unit: str, scale: float = 1.0) -> go.Figure:
+    """Draw the mean actual value of each group as a bar with its standard error, and the mean forecast as a mark.
+
+    Parameters
+    ----------
+    found : Deciles or None
+    unit : str
+        Of what is drawn, such as ``basis points``.
+    scale : float
+        What turns the target's unit into that.
+    """
+    title = "What came after low and high forecasts"
+    if found is None:
+        return nothing_to_draw(title, "too few bars, or the same forecast for all of them")
+    count = len(found.bars)
+    rising = float(np.mean(np.diff(found.actual) > 0))
+    subtitle = "bars: mean actual ± 1 standard error · marks: mean forecast"
+    subtitle += f" · {percent(rising, 0)} of steps rise" + left_out(found.left_out, "bars")
+    fig = new_figure(title, subtitle)
+    x = list(range(1, count + 1))
+    fig.add_bar(
+        x=x,
+        y=rounded(scale * found.actual),
+        name="actual",
+        customdata=found.bars.tolist(),
+        marker={"color": ACTUAL, "opacity": 0.75},
+        error_y={"array": rounded(scale * found.error), "color": WHISKER, "thickness": 1.6, "width": 4},
+        hovertemplate="actual %{y:.3g} over %{customdata} bars<extra></extra>",
+    )
+    fig.add_scatter(
+        x=x,
+        y=rounded(scale * found.forecast),
+        name="forecast",
+        mode="markers",
+        marker={"color": VALIDATION, "size": 9, "symbol": "diamond"},
+        hovertemplate="forecast %{y:.3g}<extra></extra>",
+    )
+    fig.update_layout(height=380, bargap=0.3)
+    fig.update_xaxes(title_text="forecast, lowest to highest tenth" if count == GROUPS else "forecast, low to high")
+    fig.update_xaxes(tickvals=x, showgrid=False)
+    fig.update_yaxes(title_text=f"mean ({plain(unit)})")
+    return fig
+
+
+def _pairs(actual: ArrayLike, forecast: ArrayLike) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Keep the bars that have both values."""
+    a, f = np.asarray(actual, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
+    keep = np.isfinite(a) & np.isfinite(f)
+    return a[keep], f[keep], keep
