@@ -14,6 +14,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from tradingbot_exp import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer
+from tradingbot_exp.errors import TrainingError
+from tradingbot_exp.experiment import finish, fit, prepare
+
 # Where what is not public is now, and where it was before.
 _HOMES = {
     "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data"),
@@ -40,9 +44,6 @@ def main(spec_file: Path) -> None:
 
 def replay(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Check the data, train, and say in which run all is recorded, and what it failed with."""
-    from tradingbot_exp import ConfigurationManager, ExperimentOrganizer
-    from tradingbot_exp.errors import TrainingError
-
     config = ConfigurationManager(folder / "config.yaml").get_config()
     config.training.progress = "off"
     data = _of_commit("load_data")(config)
@@ -60,9 +61,6 @@ def replay(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def train(config: Any, run: Any, spec: dict[str, Any], folder: Path) -> None:
     """Run the job as it was run: alone, as a complete trial, or up to the epoch at which it ended."""
-    from tradingbot_exp import EnhancedMLflowLogger
-    from tradingbot_exp.experiment import finish, fit, prepare
-
     if spec["trial"] and spec["stop_after"] is None:
         ticket = _of_commit("Ticket")("again", 0, run.run_id, "")
         _of_commit("run_trial")(config, run, ticket, folder)

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from tradingbot_exp.api.notebook import train
 from tradingbot_exp.cli.failure import in_one_line
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.finalize import finalize
@@ -33,6 +34,10 @@ from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
+from tradingbot_exp.tracking.writing import checkpoints
+from tradingbot_exp.tracking.writing.active import current_run, start_failure
+from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, must_fail, unsent_runs
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.loaded import LoadedRun
@@ -76,9 +81,6 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     float, list of float, or Pruned
         The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.trial_run.run_trial`.
     """
-    from tradingbot_exp.tracking.writing.active import current_run, start_failure
-    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-
     failure = start_failure()
     if failure is not None:
         raise failure
@@ -139,10 +141,6 @@ def run(arguments: list[str]) -> int:
 
 def _unsent_status(started: float) -> int:
     """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
-    if "tradingbot_exp.tracking.writing.delivery" not in sys.modules:
-        return 0
-    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, must_fail, unsent_runs
-
     waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
     if not waiting:
         return 0
@@ -164,8 +162,7 @@ def _message(error: Exception) -> str:
 
 def _say_how_to_go_on() -> None:
     """Name the command that goes on with a run that did not finish and has a checkpoint."""
-    checkpoints = sys.modules.get("tradingbot_exp.tracking.writing.checkpoints")
-    for command in [] if checkpoints is None else checkpoints.commands():
+    for command in checkpoints.commands():
         _say(f"Go on with it from its last checkpoint: {command}")
 
 
@@ -190,8 +187,6 @@ class _CallableModule(ModuleType):
 
     def __call__(self, overrides: Sequence[str] = ()) -> LoadedRun:
         """Train once, in this process: `tradingbot_exp.api.notebook.train`."""
-        from tradingbot_exp.api.notebook import train
-
         return train(overrides)
 
 

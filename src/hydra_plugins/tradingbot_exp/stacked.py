@@ -17,6 +17,15 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from hydra_plugins.tradingbot_exp.composing import compose
+from tradingbot_exp.callbacks.experiment import ExperimentCallback
+from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.experiment.steps import prepare
+from tradingbot_exp.hpo.trial import TICKET_VARIABLE
+from tradingbot_exp.tracking.writing.active import current_run, start_failure
+from tradingbot_exp.tracking.writing.batch import run_batch
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
@@ -69,8 +78,6 @@ class StackedLauncher(Launcher):
         ConfigError
             `width` is below 1.
         """
-        from tradingbot_exp.errors import ConfigError
-
         if self.width < 1:
             raise ConfigError(f"hydra.launcher.width={self.width} is impossible. Right would be 1 or more trials.")
         self.config, self._context, self._task = config, hydra_context, task_function
@@ -95,8 +102,6 @@ class StackedLauncher(Launcher):
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher
         from hydra._internal.execution_policy import execution_whitelist
         from hydra.core.utils import setup_globals
-
-        from tradingbot_exp.hpo.trial import TICKET_VARIABLE
 
         reason = self._why_not()
         named = any(word.startswith("hydra/launcher=") for word in self.config.hydra.overrides.hydra)
@@ -133,8 +138,6 @@ class StackedLauncher(Launcher):
         configure_log(config.hydra[block], config.hydra.verbose, self._context.execution_whitelist)
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial: int) -> list[JobReturn]:
-        from hydra_plugins.tradingbot_exp.composing import compose
-        from tradingbot_exp.tracking.writing.batch import run_batch
 
         composed = compose(self._context.config_loader, self.config, job_overrides)
         only_ours = all(_is_ours(each) for each in self._context.callbacks.callbacks)
@@ -154,7 +157,6 @@ class StackedLauncher(Launcher):
 
     def _run(self, jobs: Sequence[_Job], batch: RunBatch) -> None:
         from tradingbot_exp.hpo.batch import run_jobs, run_trials
-        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         ticket = jobs[0].composed.ticket
         if ticket is not None:
@@ -231,10 +233,7 @@ class _Job:
                 self.failure = error
 
     def _begin(self, folder: Path) -> Trial | Job:
-        from tradingbot_exp.errors import TrackingError
-        from tradingbot_exp.experiment.steps import prepare
         from tradingbot_exp.hpo.trial_run import Trial
-        from tradingbot_exp.tracking.writing.active import current_run, start_failure
 
         failure, run = start_failure(), current_run()
         if failure is not None or run is None:
@@ -277,7 +276,6 @@ def _set_output(config: DictConfig, folder: Path) -> None:
 
 
 def _is_ours(callback: object) -> bool:
-    from tradingbot_exp.callbacks.experiment import ExperimentCallback
 
     return type(callback) is ExperimentCallback
 

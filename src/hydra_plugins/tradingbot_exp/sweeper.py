@@ -21,6 +21,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, read_write
 
 from hydra_plugins.tradingbot_exp.composing import ReusingLoader
+from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.config.own_conf import search_path
+from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
+from tradingbot_exp.reporting.automatic import report_at_end
+from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.tracking.trials import trial_name
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -77,15 +85,10 @@ class StudySweeper(Sweeper):
         arguments : list of str
             The overrides of the command line.
         """
-        from tradingbot_exp.config.finalize import finalize
-        from tradingbot_exp.config.own_conf import search_path
-        from tradingbot_exp.errors import ConfigError
         from tradingbot_exp.hpo.results.display import StudyDisplay
         from tradingbot_exp.hpo.runner import run_study
         from tradingbot_exp.hpo.space.space import SearchSpace
         from tradingbot_exp.hpo.study import StudySession
-        from tradingbot_exp.reporting.automatic import report_at_end
-        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
             if self._official[key] is not None:
@@ -143,9 +146,6 @@ class StudySweeper(Sweeper):
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
         """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
         from tradingbot_exp.hpo.runner import drop_losers
-        from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
-        from tradingbot_exp.runtime import interrupt
-        from tradingbot_exp.tracking.trials import trial_name
 
         overrides = [
             [
@@ -178,8 +178,6 @@ def _is_basic(config: DictConfig) -> bool:
 
 def _refuse_unreachable(pruner: str, launcher: str, storage: str) -> None:
     """Refuse pruning where jobs run on machines that cannot be expected to see the study's file."""
-    from tradingbot_exp.errors import ConfigError
-
     remote = any(word in launcher.lower() for word in ("slurm", "aws"))
     if pruner != "none" and remote and not storage.startswith("postgresql"):
         raise ConfigError(

@@ -30,12 +30,11 @@ from tradingbot_exp.hpo.trial import TrialJob, ending_tags
 from tradingbot_exp.hpo.trial_run import run_trial
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.tracking.trials import trial_name
+from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
 def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
@@ -109,9 +108,6 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
 
 def _check_parts(config: object, organizer: object, logger: object) -> None:
     """Refuse at once what would only be missed in the midst of the study, or after it."""
-    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-
     for name, given, kind, right in (
         ("config", config, Config, "what ConfigurationManager(PATH).get_config() gives"),
         ("organizer", organizer, ExperimentOrganizer, "an ExperimentOrganizer(config)"),

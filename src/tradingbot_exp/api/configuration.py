@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.compose import compose_config, located
 from tradingbot_exp.config.yaml_file import YamlFile, read_yaml
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.tracking.reading.differences import diff_runs
+from tradingbot_exp.tracking.reading.history import experiment_history
+from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -96,9 +99,6 @@ class ConfigurationManager:
         TrackingError
             There is no store yet, or it cannot be read.
         """
-        from tradingbot_exp.tracking.reading.history import experiment_history
-        from tradingbot_exp.tracking.store.store import open_store
-
         config = self.get_config()
         return experiment_history(open_store(config.tracking.uri), config.experiment.name).uses
 
@@ -124,9 +124,6 @@ class ConfigurationManager:
         TrackingError
             There is no store yet, or it cannot be read.
         """
-        from tradingbot_exp.tracking.reading.differences import diff_runs
-        from tradingbot_exp.tracking.store.store import open_store
-
         return diff_runs(open_store(self.get_config().tracking.uri), run_a, run_b)
 
     def _file(self) -> YamlFile | None:

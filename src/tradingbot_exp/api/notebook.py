@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.recorded.loaded import LoadedRun
+from tradingbot_exp.reporting.automatic import report_at_end
+from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.places import check_space
+from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
 def train(overrides: Sequence[str] = ()) -> LoadedRun:
@@ -38,13 +46,9 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
         Records could not be written; those that are kept on disk are named.
     """
     from tradingbot_exp.config.compose import compose_config
-    from tradingbot_exp.config.paths import launch_dir
     from tradingbot_exp.experiment.data import check_inputs
     from tradingbot_exp.experiment.resume import find_resumption
     from tradingbot_exp.experiment.steps import run_in
-    from tradingbot_exp.tracking.store.places import check_space
-    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND
-    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
     config = compose_config(overrides)
     resumption = find_resumption(config, overrides)
@@ -62,8 +66,6 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
             f"{run.delivery.unsent_folder}. Send them with `{SEND_COMMAND}`, then load_run()."
         )
     if config.tracking.report:
-        from tradingbot_exp.reporting.automatic import report_at_end
-
         report_at_end("training", run)
     return load_run(run.run_id, config.tracking.uri)
 
@@ -87,10 +89,6 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     TrackingError
         There is no store, or it cannot be read.
     """
-    from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
-    from tradingbot_exp.tracking.store.lookup import find_run
-    from tradingbot_exp.tracking.store.store import open_store
-
     store = open_store(tracking_uri)
     found = find_run(store, run)
     return LoadedRun(run_record(store, found, LOSSES), store, found)

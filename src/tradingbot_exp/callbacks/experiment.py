@@ -19,6 +19,14 @@ from tradingbot_exp.callbacks.tracking import TrackingCallback
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
+from tradingbot_exp.evaluation.metrics.names import naive_name
+from tradingbot_exp.experiment.data import check_inputs
+from tradingbot_exp.experiment.resume import find_resumption, refuse_in_study
+from tradingbot_exp.hpo.trial import ending_tags
+from tradingbot_exp.reporting.automatic import report_at_end
+from tradingbot_exp.terminal.summary import print_summary
+from tradingbot_exp.tracking.store.places import check_space
+from tradingbot_exp.tracking.writing.active import set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -55,29 +63,23 @@ class ExperimentCallback(TrackingCallback):
 
     def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
-        from tradingbot_exp.hpo.trial import ending_tags
-
         if run is not None:
             error = error_of(job_return)
             run.flush(ending_tags(error, None if error is not None else job_return.return_value))
 
     def _check(self, config: DictConfig) -> None:
-        from tradingbot_exp.experiment.resume import find_resumption
 
         composed = finalized(config)
         self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
         self._check_place(composed if self._resumption is None else self._resumption.config)
 
     def _check_sweep(self, config: DictConfig) -> None:
-        from tradingbot_exp.experiment.resume import refuse_in_study
 
         first = finalized(first_job(config))
         refuse_in_study(first)
         self._check_place(first)
 
     def _check_place(self, config: Config) -> None:
-        from tradingbot_exp.experiment.data import check_inputs
-        from tradingbot_exp.tracking.store.places import check_space
 
         check_inputs(config)
         check_space(launch_dir())
@@ -92,15 +94,11 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        from tradingbot_exp.tracking.writing.active import set_start_failure
 
         set_start_failure(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
-        from tradingbot_exp.evaluation.metrics.names import naive_name
-        from tradingbot_exp.terminal.summary import print_summary
-
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         ticket = ticket_of(config)
         if ticket is not None:
@@ -114,8 +112,6 @@ class ExperimentCallback(TrackingCallback):
         report = None
         wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
         if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
-            from tradingbot_exp.reporting.automatic import report_at_end
-
             report = report_at_end("training", run)
         if error is None and run is not None:
             naive = naive_name({key: OmegaConf.select(config, key) for key in ("training.loss", "data.target")})
@@ -130,8 +126,6 @@ class ExperimentCallback(TrackingCallback):
         run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)
         super().on_multirun_end(config, **kwargs)
         if run is not None and config.tracking.report and not interrupted:
-            from tradingbot_exp.reporting.automatic import report_at_end
-
             report = report_at_end("hpo", run)
             if report is not None:
                 sys.stdout.write(f"report  {report}\n")

@@ -10,13 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.hpo.trial import Ticket
 
 # A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
 PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
@@ -67,8 +67,6 @@ def parent_run(config: DictConfig) -> str | None:
 
 def ticket_of(config: DictConfig) -> Ticket | None:
     """Give what a study tells the job of a trial, or None outside a study."""
-    from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
-
     text = OmegaConf.select(config, f"hydra.job.env_set.{TICKET_VARIABLE}", default=None)
     return None if text is None else Ticket.loads(text)
 

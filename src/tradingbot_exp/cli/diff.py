@@ -14,6 +14,7 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
 from tradingbot_exp.tracking.reading.differences import diff_runs
+from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -33,8 +34,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare the two runs and print what differs; status 0 whether anything does or not."""
-    from tradingbot_exp.tracking.store.store import open_store
-
     found = diff_runs(open_store(options.tracking_uri), options.run_a, options.run_b)
     sys.stdout.write(json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else shown(found))
     return 0

@@ -14,7 +14,14 @@ from tradingbot_exp.cli.options import add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
 from tradingbot_exp.terminal.text import wrapped_line
-from tradingbot_exp.tracking.reading.health import Finding
+from tradingbot_exp.tracking.reading.health import Finding, examine
+from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.places import sqlite_path
+from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
+from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
+from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
+from tradingbot_exp.tracking.writing.delivery import send_unsent, stored_uri, unsent_runs, waiting_run_id
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -35,8 +42,6 @@ def run(options: argparse.Namespace) -> int:
     int
         0 if all is well or was mended, else 1.
     """
-    from tradingbot_exp.tracking.writing.delivery import unsent_runs
-
     visit = Visit(options.tracking_uri, options.fix)
     schema_is_fine = visit.see_schema()
     visit.see_records(unsent_runs(Path.cwd()))
@@ -78,8 +83,6 @@ class Visit:
 
     def see_schema(self) -> bool:
         """Compare the store's schema with the installed MLflow's; give whether the store can be opened."""
-        from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
-
         uri = self._uri()
         if uri is None:
             return True
@@ -124,9 +127,6 @@ class Visit:
 
     def see_journals(self, studies: Path) -> None:
         """Send the epochs that killed studies left in their folders; before their trials' runs are closed."""
-        from tradingbot_exp.tracking.store.client import open_client
-        from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
-
         uri = self._uri()
         for folder in sorted(each for each in studies.glob("*") if uri is not None and dead_journals(each)):
             if self.fix and uri is not None:
@@ -139,10 +139,6 @@ class Visit:
 
     def see_runs(self) -> None:
         """Look through the runs of the store, and of those that records were just sent to."""
-        from tradingbot_exp.tracking.reading.health import examine
-        from tradingbot_exp.tracking.store.store import open_store
-        from tradingbot_exp.tracking.writing.delivery import waiting_run_id
-
         waiting = {str(waiting_run_id(folder)) for folder in self.unsent}
         own = self._uri()
         for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
@@ -169,9 +165,6 @@ class Visit:
 
     def _uri(self) -> str | None:
         """Give the store to look into; None if none is named and there is none here."""
-        from tradingbot_exp.tracking.store.places import sqlite_path
-        from tradingbot_exp.tracking.store.store import default_uri, store_address
-
         try:
             address = store_address(self.given or default_uri())
         except TrackingError:
@@ -229,10 +222,6 @@ class Visit:
 
 def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
     """Send what waits in a folder to `given`, else to the store that it was meant for; give that, and what was sent."""
-    from tradingbot_exp.tracking.store.client import open_client, open_experiment
-    from tradingbot_exp.tracking.store.errors import wrapped
-    from tradingbot_exp.tracking.writing.delivery import send_unsent, stored_uri
-
     uri = given or stored_uri(folder) or os.environ.get("MLFLOW_TRACKING_URI")
     if uri is None:
         raise TradingBotError(

@@ -7,6 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.cli.options import RUN, add_common
+from tradingbot_exp.recorded.test_result import as_json, as_table
+from tradingbot_exp.recorded.test_set import open_test_set
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -26,9 +28,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Open the test set for a run, and print what came of it."""
-    from tradingbot_exp.recorded.test_result import as_json, as_table
-    from tradingbot_exp.recorded.test_set import open_test_set
-
     opened = open_test_set(options.run, options.tracking_uri)
     sys.stdout.write(as_json(opened) if options.json else as_table(opened))
     return 0

@@ -13,6 +13,8 @@ from tradingbot_exp.cli.options import add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
+from tradingbot_exp.tracking.reading.history import experiment_history, newest_experiment
+from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -33,9 +35,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the history of the experiment that is named, else of the one that was used last."""
-    from tradingbot_exp.tracking.reading.history import experiment_history, newest_experiment
-    from tradingbot_exp.tracking.store.store import open_store
-
     store = open_store(options.tracking_uri)
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or newest_experiment(store)
     found = None if name is None else experiment_history(store, name)

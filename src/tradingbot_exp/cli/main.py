@@ -12,6 +12,7 @@ from tradingbot_exp.cli import diff, doctor, evaluate, history, predict, report,
 from tradingbot_exp.cli.failure import in_one_line
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
+from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
 
 COMMANDS = (report, predict, evaluate, history, diff, reproduce, doctor)
@@ -35,8 +36,6 @@ def run(arguments: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end of the process
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
-        from tradingbot_exp.runtime import interrupt
-
         sys.stderr.write("Interrupted.\n")
         return 128 + (interrupt.received() or 2)
     except Exception as error:

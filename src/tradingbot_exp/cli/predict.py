@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.api.notebook import load_run
 from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.errors import DataError
+from tradingbot_exp.recorded.predict import predict
 from tradingbot_exp.runtime.files import holds_other
 
 if TYPE_CHECKING:
@@ -47,9 +49,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print what the model says, or write it to a file and print the file's path."""
-    from tradingbot_exp.api.notebook import load_run
-    from tradingbot_exp.recorded.predict import predict
-
     path = None if options.output is None else Path(options.output)
     if path is not None:
         _require_free(path)

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.cli.options import RUN, add_common
+from tradingbot_exp.reporting.reporter import ExperimentReporter
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -34,8 +35,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report of the kind `options.kind` on `options.runs`."""
-    from tradingbot_exp.reporting.reporter import ExperimentReporter
-
     reporter = ExperimentReporter(options.tracking_uri)
     if options.kind == "training":
         path = reporter.generate_training_report(options.runs[0], options.output)

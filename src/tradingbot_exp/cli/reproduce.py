@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.terminal.text import plural, wrapped_line
+from tradingbot_exp.tracking.reading.artifacts import PATCH
+from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands
@@ -33,8 +39,6 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
-    from tradingbot_exp.tracking.store.store import open_store
-
     store = open_store(options.tracking_uri)
     recipe = _find(store, options.run)
     if not options.verify:
@@ -55,15 +59,12 @@ def run(options: argparse.Namespace) -> int:
 
 def _find(store: Store, word: str) -> Recipe:
     from tradingbot_exp.tracking.reading.recipe import read_recipe
-    from tradingbot_exp.tracking.store.lookup import find_run
 
     return read_recipe(store, find_run(store, word))
 
 
 def _best(store: Store, recipe: Recipe) -> Recipe:
     """Take a study's best trial in its place."""
-    from tradingbot_exp.errors import RunError
-
     run = recipe.made.run
     if run.kind not in {"study", "sweep"}:
         return recipe
@@ -79,7 +80,6 @@ def _best(store: Store, recipe: Recipe) -> Recipe:
 
 def _verify(recipe: Recipe, options: argparse.Namespace) -> Verdict:
     from tradingbot_exp.recorded.reproduction.verify import verify
-    from tradingbot_exp.runtime import interrupt
 
     if threading.current_thread() is not threading.main_thread():
         return verify(recipe, options.data, _note)
@@ -99,9 +99,6 @@ def _note(text: str) -> None:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """Give the recipe as plain values."""
-    from tradingbot_exp.tracking.reading.artifacts import PATCH
-    from tradingbot_exp.tracking.reading.differences import touched
-
     made = recipe.made
     patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
     return {
@@ -130,8 +127,6 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
-    from tradingbot_exp.tracking.reading.artifacts import PATCH
-    from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
 
     made, run = recipe.made, recipe.made.run
     yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"

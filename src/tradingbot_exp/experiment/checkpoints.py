@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
+from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
+from tradingbot_exp.tracking.writing.code import code_sha256
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.experiment.job import Job
-    from tradingbot_exp.tracking.writing.checkpoints import CheckpointFile
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,6 @@ def identity(config: Config, fingerprint: str) -> dict[str, str]:
     from importlib import metadata
 
     import tradingbot_exp
-    from tradingbot_exp.tracking.writing.code import code_sha256
     from tradingbot_exp.training.device import resolve_device
 
     return {
@@ -92,8 +92,6 @@ class FoldKeeper:
 
 def keeper_of(job: Job) -> RunKeeper | None:
     """Give what keeps checkpoints of a job, or knows where to go on; None for a job that does neither."""
-    from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
-
     run, every, resumption = job.run, job.config.training.checkpoint_every, job.run.resumption
     if run.parent is not None or (every is None and resumption is None):
         return None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
+from tradingbot_exp.data import prepare_data
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -51,7 +52,6 @@ def given_data(data: PreparedData) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
-    from tradingbot_exp.data import prepare_data
 
     tree = json.loads(described)
     nested = {"split": SplitConfig(**tree["split"]), "synthetic": SyntheticConfig(**tree["synthetic"])}

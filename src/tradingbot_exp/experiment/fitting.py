@@ -11,6 +11,7 @@ from tradingbot_exp.config.plugins import EPOCH_HOOKS, ask_hooks
 from tradingbot_exp.experiment.folds import train_in_turn
 from tradingbot_exp.experiment.job import Job
 from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.training.progress import make_progress
 
 if TYPE_CHECKING:
     from tradingbot_exp.training.checkpoint import Keeper
@@ -230,7 +231,6 @@ def fit_model(
     """
     from tradingbot_exp.training.loop import train_model
     from tradingbot_exp.training.optim import make_optimizer
-    from tradingbot_exp.training.progress import make_progress
 
     def after_epoch(epoch: int, record: dict[str, float]) -> bool | None:
         interrupt.check()

@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import DivergedError
+from tradingbot_exp.training.history import History
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.experiment.job import Job
-    from tradingbot_exp.training.history import History
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,6 @@ class FoldCurves:
 
 def mean_history(histories: Sequence[History]) -> History:
     """Average the losses of each epoch that all histories have; of one history, give it as it is."""
-    from tradingbot_exp.training.history import History
-
     if len(histories) == 1:
         return histories[0]
     mean = History(histories[0].epochs)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.experiment.data import load_data
+from tradingbot_exp.models.registry import build_model
+from tradingbot_exp.models.summary import model_version
+from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 
 if TYPE_CHECKING:
     from torch import nn
 
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
     from tradingbot_exp.tracking.writing.run import TrackedRun
     from tradingbot_exp.training.checkpoint import FoldsKeeper
 
@@ -75,9 +77,6 @@ def build(config: Config, run: TrackedRun) -> Job:
 
     from tradingbot_exp.data.folds import fold_views
     from tradingbot_exp.evaluation.leakage.gate import check_fold, check_leaks
-    from tradingbot_exp.models.registry import build_model
-    from tradingbot_exp.models.summary import model_version
-    from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
     from tradingbot_exp.training.rng import SeededRng
 
     plain = load_data(config)

@@ -14,14 +14,23 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.finalize import finalize, flatten
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.experiment.checkpoints import CONFIGURATION, DATA, identity
+from tradingbot_exp.experiment.data import check_inputs
+from tradingbot_exp.runtime.process import is_alive
+from tradingbot_exp.tracking.reading.artifacts import mapping_file
+from tradingbot_exp.tracking.reading.fetch import run_record
+from tradingbot_exp.tracking.reading.health import owner_of
+from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
+from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
 from tradingbot_exp.tracking.writing.resumption import Resumption
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
     from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.store.types import Run
 
 log = logging.getLogger(__name__)
 
@@ -57,11 +66,6 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
     """
     if config.training.resume is None:
         return None
-    from tradingbot_exp.tracking.reading.fetch import run_record
-    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-    from tradingbot_exp.tracking.store.lookup import find_run
-    from tradingbot_exp.tracking.store.store import open_store
-    from tradingbot_exp.tracking.writing.checkpoints import read_checkpoint
 
     store = open_store(config.tracking.uri)
     found = find_run(store, _word(config, overrides), kinds=("training",))
@@ -106,11 +110,6 @@ def _word(config: Config, overrides: Sequence[str]) -> str:
 
 def _require_fit(store: Store, run: Run) -> None:
     """Refuse a run that is not one to go on with."""
-    from tradingbot_exp.runtime.process import is_alive
-    from tradingbot_exp.tracking.reading.health import owner_of
-    from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint
-    from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, unsent_runs, waiting_run_id
-
     tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")
     if kind == "trial":
@@ -209,7 +208,6 @@ def _is_within(key: str, blocks: Sequence[str]) -> bool:
 
 
 def _launch_dir_of(loaded: RecordedRun) -> Path | None:
-    from tradingbot_exp.tracking.reading.artifacts import mapping_file
 
     try:
         details = loaded._artifact("environment/environment.json", mapping_file)
@@ -221,9 +219,6 @@ def _launch_dir_of(loaded: RecordedRun) -> Path | None:
 
 def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -> None:
     """Refuse to go on with other data, code, packages or another device."""
-    from tradingbot_exp.experiment.checkpoints import CONFIGURATION, DATA, identity
-    from tradingbot_exp.experiment.data import check_inputs
-
     named = f"the run {loaded.run_id} ({loaded.name})"
     path = None if config.data.path is None else launch_dir() / config.data.path
     if path is not None and not path.is_file():

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
+from tradingbot_exp.experiment.checkpoints import keeper_of
+from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import Job, build, row_shape
 from tradingbot_exp.experiment.recording import (
     identifying_tags,
@@ -51,7 +53,6 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
-    from tradingbot_exp.experiment.checkpoints import keeper_of
     from tradingbot_exp.tracking.reading.openings import tell_of_openings
 
     job = build(config, run)
@@ -81,8 +82,6 @@ def fit(jobs: Sequence[Job]) -> list[list[History]]:
         A loss became NaN or infinite; the epochs so far are in the run, with their figure. The first of several
         errors is raised.
     """
-    from tradingbot_exp.experiment.fitting import Fitting, fit_all
-
     outcomes = fit_all([Fitting(job, job.logger) for job in jobs])
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome, DivergedError):

@@ -33,12 +33,12 @@ from tradingbot_exp.tracking.writing.run import TrackedRun
 from tradingbot_exp.tracking.writing.trial_runs import Children
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.space.space import SearchSpace
+    from tradingbot_exp.tracking.store.types import Run
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 SHOWN_TRIALS = 5

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.errors import DataError, RunError
 from tradingbot_exp.evaluation.metrics.names import neutral_forecast, target_unit
 
@@ -83,7 +84,6 @@ def predict(
     import numpy as np
     import pandas as pd
 
-    from tradingbot_exp.config.plugins import load_plugins
     from tradingbot_exp.data.incoming import incoming_rows
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.metrics.backtest import positions

@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
 from tradingbot_exp.recorded.test_result import Opened
 from tradingbot_exp.recorded.test_subject import configuration_of, data_of, forecasts_of, with_model
+from tradingbot_exp.tracking.reading.fetch import run_record
+from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing.delivery import Record, now_ms, send
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, user_name
 
 if TYPE_CHECKING:
     import numpy as np
-    from mlflow.entities import Run
     from numpy.typing import NDArray
 
     from tradingbot_exp.config.schema import Config
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.evaluation.metrics.validation import Evaluation
     from tradingbot_exp.tracking.reading.openings import Opening
     from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.store.types import Run
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
@@ -48,11 +55,7 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
         The store cannot be read or written.
     """
     from tradingbot_exp.data.identity import identity_tags, stamp
-    from tradingbot_exp.tracking.reading.fetch import run_record
     from tradingbot_exp.tracking.reading.openings import overlapping_openings
-    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-    from tradingbot_exp.tracking.store.lookup import find_run
-    from tradingbot_exp.tracking.store.store import open_store
 
     store = open_store(tracking_uri)
     found = with_model(store, find_run(store, run))
@@ -151,7 +154,6 @@ def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: Prepared
     """Open the run that records the opening, before anything is seen, in the experiment of the run that is judged."""
     from tradingbot_exp.tracking.reading.openings import KIND
     from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
-    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, user_name
 
     experiment = store.experiments()[str(evaluated.info.experiment_id)]
     organizer = ExperimentOrganizer(
@@ -201,9 +203,6 @@ def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.fl
 
 def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: list[Opening]) -> None:
     """Count the opening on the run that was judged, and give it the metrics of its first one."""
-    from tradingbot_exp.tracking.store.errors import wrapped
-    from tradingbot_exp.tracking.writing.delivery import Record, now_ms, send
-
     run_id = str(evaluated.info.run_id)
     own = 1 + sum(each.evaluated == run_id for each in earlier)
     points = []

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.tracking.store.lookup import find_run
 
 if TYPE_CHECKING:
     import numpy as np
-    from mlflow.entities import Run
     from numpy.typing import NDArray
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
     from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.store.types import Run
 
 # Share of the spread of a model's validation forecasts by which they may differ from those that the run recorded:
 # above what another machine's rounding does, below what a changed feature does.
@@ -23,8 +25,6 @@ _FORECAST_TOLERANCE = 1e-2
 
 def with_model(store: Store, run: Run) -> Run:
     """Give the run whose model is meant: the run itself, or a study's best trial."""
-    from tradingbot_exp.tracking.store.lookup import find_run
-
     tags, name = run.data.tags, f"The run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")
     if kind == "study":
@@ -71,7 +71,6 @@ def configuration_of(loaded: RecordedRun, store: Store) -> Config:
 
 def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
-    from tradingbot_exp.config.paths import launch_dir
     from tradingbot_exp.data.card import GIVEN_ARRAYS
     from tradingbot_exp.evaluation.leakage.gate import check_leaks
     from tradingbot_exp.experiment.data import load_data

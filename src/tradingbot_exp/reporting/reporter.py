@@ -19,9 +19,8 @@ from tradingbot_exp.tracking.store.lookup import find_run, require_kind
 from tradingbot_exp.tracking.store.store import Store, open_store
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
-
     from tradingbot_exp.reporting.page.page import Page
+    from tradingbot_exp.tracking.store.types import Run
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.config.choices import model_names
+from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.models.registry import build_model
 from tradingbot_exp.tracking.store.errors import quiet
 
 if TYPE_CHECKING:
@@ -162,8 +165,6 @@ class SavedModel:
 
 def _load_own_class(name: str, module: str) -> None:
     """Import the user's own module, which registers the model's class."""
-    from tradingbot_exp.config.plugins import load_plugins
-
     try:
         load_plugins([module])
     except ConfigError as error:
@@ -180,9 +181,7 @@ def _load_pyfunc(path: str) -> SavedModel:
     data = Path(path)
     record = json.loads((data / "model.json").read_text(encoding="utf-8"))
     if record["config"] is not None:
-        from tradingbot_exp.config.choices import model_names
         from tradingbot_exp.config.schema import ModelConfig
-        from tradingbot_exp.models.registry import build_model
 
         config = ModelConfig(**record["config"])
         if config.name not in model_names():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradingbot_exp.config.choices import LAGS, METRICS
+from tradingbot_exp.config.plugins import own_metrics
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
@@ -157,8 +158,6 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
 
 def _with_own(evaluation: Evaluation, actual: Floats, forecast: Floats) -> Evaluation:
     """Add the metrics that the user's own modules registered."""
-    from tradingbot_exp.config.plugins import own_metrics
-
     found = own_metrics(actual, forecast, evaluation.returns)
     finite = {name: value for name, value in found.items() if math.isfinite(value)}
     reason = "not defined, because its function gave no finite number"

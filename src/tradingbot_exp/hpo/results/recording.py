@@ -29,12 +29,12 @@ from tradingbot_exp.tracking.writing.delivery import Record, send
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from mlflow import MlflowClient
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.hpo.loop import StudyLoop
     from tradingbot_exp.hpo.study import StudyResult, StudySession
+    from tradingbot_exp.tracking.store.types import MlflowClient
 
 log = logging.getLogger(__name__)
 

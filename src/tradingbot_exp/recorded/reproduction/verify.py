@@ -34,7 +34,10 @@ from tradingbot_exp.tracking.reading.differences import day
 from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import open_store
+from tradingbot_exp.tracking.writing.delivery import Record, send
 from tradingbot_exp.tracking.writing.environment import packages
+from tradingbot_exp.tracking.writing.organizer import user_name
+from tradingbot_exp.tracking.writing.run import tag_texts
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe
@@ -125,10 +128,6 @@ def keep(store: Store, run_id: str, verdict: Verdict) -> None:
     """
     import platform
     from datetime import UTC, datetime
-
-    from tradingbot_exp.tracking.writing.delivery import Record, send
-    from tradingbot_exp.tracking.writing.organizer import user_name
-    from tradingbot_exp.tracking.writing.run import tag_texts
 
     tags = {
         "reproduced.result": verdict.summary,

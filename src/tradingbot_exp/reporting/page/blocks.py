@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tradingbot_exp import __version__
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
@@ -179,8 +180,6 @@ def _patch_cell(made: Surroundings) -> Cell:
 
 def made_line(now: datetime | None = None) -> str:
     """Say when a report was made, and by what."""
-    from tradingbot_exp import __version__
-
     return f"Made {moment(now or datetime.now(UTC))} by tradingbot_exp {__version__}"
 
 

@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.tracking.reading.fetch import read_surroundings
+from tradingbot_exp.tracking.store.lookup import find_run
+
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.run_context import Surroundings
     from tradingbot_exp.tracking.reading.run_record import RunRecord
@@ -309,8 +312,5 @@ def diff_runs(store: Store, run_a: str, run_b: str) -> RunDifferences:
     RunError
         One of them is not there, or is not the only one.
     """
-    from tradingbot_exp.tracking.reading.fetch import read_surroundings
-    from tradingbot_exp.tracking.store.lookup import find_run
-
     a, b = (read_surroundings(store, find_run(store, word)) for word in (run_a, run_b))
     return compare(a, b)

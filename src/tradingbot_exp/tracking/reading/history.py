@@ -15,6 +15,7 @@ from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, is_harmless
 from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, search_runs, searched_for, trial_record
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -158,8 +159,6 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
 
 def newest_experiment(store: Store) -> str | None:
     """Give the experiment whose newest run is the newest of all; None if there are no runs."""
-    from tradingbot_exp.tracking.store.errors import wrapped
-
     names = store.experiments()
     with wrapped(f"The runs in {store.shown} cannot be read"):
         page = store.client.search_runs(list(names), max_results=1, order_by=["attributes.start_time DESC"])

@@ -14,6 +14,7 @@ from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.differences import canonical
 from tradingbot_exp.tracking.reading.fetch import read_surroundings
+from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, Surroundings
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.writing.run import MAX_PARAM_LENGTH, NO_VALUE
@@ -168,8 +169,6 @@ def read_recipe(store: Store, run: Run) -> Recipe:
 def _tree(store: Store, run: Run, made: Surroundings) -> dict[str, Any] | None:
     """Give the whole configuration as plain values."""
     from omegaconf import OmegaConf
-
-    from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 
     if made.config is None:
         return None

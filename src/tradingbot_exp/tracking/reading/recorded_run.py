@@ -9,6 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tradingbot_exp.errors import RunError
+from tradingbot_exp.tracking.reading.artifacts import mapping_file, predictions_file, read_artifact
+from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.places import local_artifacts
+from tradingbot_exp.tracking.writing.run import NO_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,15 +127,11 @@ class RecordedRun:
 
         Of a run over several folds, the bars of all of them in time order, and their `fold`.
         """
-        from tradingbot_exp.tracking.reading.artifacts import predictions_file
-
         return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", predictions_file))
 
     @cached_property
     def data_card(self) -> dict[str, Any]:
         """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
-        from tradingbot_exp.tracking.reading.artifacts import mapping_file
-
         try:
             return dict(self._artifact("data/data_card.json", mapping_file))
         except RunError:
@@ -151,9 +153,6 @@ class RecordedRun:
 
     def _relative(self, run_id: str) -> Self:
         """Load a run of the same store."""
-        from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
-        from tradingbot_exp.tracking.store.lookup import find_run
-
         found = find_run(self._store, run_id)
         return type(self)(run_record(self._store, found, LOSSES), self._store, found)
 
@@ -166,8 +165,6 @@ class RecordedRun:
         TrackingError
             The artifacts cannot be listed.
         """
-        from tradingbot_exp.tracking.store.errors import wrapped
-
         if self._model_folder() is not None:
             return True
         # Elsewhere than in the folder of its artifacts, or on a server: MLflow lists it all the same.
@@ -188,8 +185,6 @@ class RecordedRun:
         import mlflow
         from mlflow.artifacts import download_artifacts
 
-        from tradingbot_exp.tracking.store.errors import quiet, wrapped
-
         if not self.has_model:
             raise self._missing("model")
         with wrapped(f"The model of the run {self.name} cannot be loaded"), quiet("mlflow"):
@@ -200,14 +195,10 @@ class RecordedRun:
 
     def _model_folder(self) -> Path | None:
         """Give the folder of the model, where it is among artifacts of this machine."""
-        from tradingbot_exp.tracking.store.places import local_artifacts
-
         artifacts = local_artifacts(self._run.info.artifact_uri)
         return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
 
     def _artifact(self, path: str, parse: Any) -> Any:
-        from tradingbot_exp.tracking.reading.artifacts import read_artifact
-        from tradingbot_exp.tracking.store.errors import wrapped
 
         with wrapped(f"{path} of the run {self.name} cannot be read"):
             found = read_artifact(self._store, self._run, path, parse)
@@ -243,8 +234,6 @@ class RecordedRun:
 def _parsed(text: str, before: Any) -> Any:
     """Read a param's text as the value of a key that has the value `before` in the study."""
     from omegaconf import OmegaConf
-
-    from tradingbot_exp.tracking.writing.run import NO_VALUE
 
     if text == NO_VALUE:
         return None

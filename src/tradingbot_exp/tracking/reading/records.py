@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.tracking.reading.run_context import surroundings_of
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ class TrainingRecord:
     @property
     def made(self) -> Surroundings:
         """What the run was made of."""
-        from tradingbot_exp.tracking.reading.run_context import surroundings_of
-
         return surroundings_of(self.run, self.artifacts, self.parent)
 
 
@@ -132,6 +131,4 @@ class StudyRecord:
     @property
     def made(self) -> Surroundings:
         """What the study was made of."""
-        from tradingbot_exp.tracking.reading.run_context import surroundings_of
-
         return surroundings_of(self.run, self.artifacts)

@@ -16,8 +16,12 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.models.summary import model_summary
 from tradingbot_exp.tracking.writing.active import current_run
+from tradingbot_exp.tracking.writing.code import code_sha256
 from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.environment import environment, requirements
+from tradingbot_exp.tracking.writing.provenance import read_provenance
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
@@ -113,9 +117,6 @@ class EnhancedMLflowLogger:
     def log_environment_details(self) -> None:
         """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
         import tradingbot_exp
-        from tradingbot_exp.tracking.writing.code import code_sha256
-        from tradingbot_exp.tracking.writing.environment import environment, requirements
-        from tradingbot_exp.tracking.writing.provenance import read_provenance
 
         run = self.run
         details = environment()
@@ -157,8 +158,6 @@ class EnhancedMLflowLogger:
         input_shape : sequence of int, optional
             Shape of one row, ``(F,)`` or ``(L, F)``; else taken from the first linear layer.
         """
-        from tradingbot_exp.models.summary import model_summary
-
         self.run.log_text(model_summary(model, input_shape or _input_shape(model)), filename)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
