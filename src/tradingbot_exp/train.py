@@ -36,8 +36,8 @@ from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
 from tradingbot_exp.tracking.writing import checkpoints
 from tradingbot_exp.tracking.writing.active import current_run, start_failure
-from tradingbot_exp.tracking.writing.delivery import SEND_COMMAND, must_fail, unsent_runs
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND, must_fail, unsent_runs
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.loaded import LoadedRun

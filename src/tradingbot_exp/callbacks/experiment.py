@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.tracking.writing.organizer import Organized
+    from tradingbot_exp.tracking.writing.origin import Organized
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 

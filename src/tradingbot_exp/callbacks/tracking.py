@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from hydra.core.utils import JobReturn
 
-    from tradingbot_exp.tracking.writing.organizer import Organized
+    from tradingbot_exp.tracking.writing.origin import Organized
     from tradingbot_exp.tracking.writing.resumption import Resumption
     from tradingbot_exp.tracking.writing.run import TrackedRun
 

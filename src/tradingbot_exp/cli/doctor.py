@@ -21,7 +21,7 @@ from tradingbot_exp.tracking.store.places import sqlite_path
 from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
 from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
-from tradingbot_exp.tracking.writing.delivery import send_unsent, stored_uri, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
 
 if TYPE_CHECKING:
     from tradingbot_exp.cli.options import Commands

@@ -12,29 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tradingbot_exp.config.choices import (
-    ACTIVATIONS,
-    AGGREGATES,
-    BUNDLED,
-    DEVICES,
-    DIRECTIONS,
-    KEEP,
-    LOSSES,
-    MODEL_KINDS,
-    OBJECTIVES,
-    ON_ERROR,
-    OPTIMIZERS,
-    PRECISIONS,
-    PROGRESS_MODES,
-    PRUNERS,
-    SAMPLERS,
-    SCHEDULERS,
-    SCHEMES,
-    TRACKING_SCHEMES,
-    WINDOWS,
-    WITH_MOMENTUM,
-    model_names,
-)
+from tradingbot_exp.config import choices
 from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
@@ -95,25 +73,25 @@ def check(config: Config, *, own_data: bool = True) -> None:
         value = _get(config, number.key)
         if not _is_real(value) or not math.isfinite(value) or not number.holds(value):
             raise _wrong(number.key, value, number.wanted)
-    choices: dict[str, tuple[str, ...]] = {
+    known_by_key: dict[str, tuple[str, ...]] = {
         "data.source": (*BUILT_IN_SOURCES, *SOURCES),
-        "model.name": model_names(),
-        "model.activation": ACTIVATIONS,
-        "training.optimizer": OPTIMIZERS,
-        "training.loss": LOSSES,
-        "training.scheduler": SCHEDULERS,
-        "training.device": DEVICES,
-        "training.precision": PRECISIONS,
-        "training.progress": PROGRESS_MODES,
-        "evaluation.scheme": SCHEMES,
-        "evaluation.window": WINDOWS,
-        "hpo.aggregate": AGGREGATES,
-        "hpo.sampler": SAMPLERS,
-        "hpo.pruner": PRUNERS,
-        "hpo.keep": KEEP,
-        "tracking.on_error": ON_ERROR,
+        "model.name": choices.model_names(),
+        "model.activation": choices.ACTIVATIONS,
+        "training.optimizer": choices.OPTIMIZERS,
+        "training.loss": choices.LOSSES,
+        "training.scheduler": choices.SCHEDULERS,
+        "training.device": choices.DEVICES,
+        "training.precision": choices.PRECISIONS,
+        "training.progress": choices.PROGRESS_MODES,
+        "evaluation.scheme": choices.SCHEMES,
+        "evaluation.window": choices.WINDOWS,
+        "hpo.aggregate": choices.AGGREGATES,
+        "hpo.sampler": choices.SAMPLERS,
+        "hpo.pruner": choices.PRUNERS,
+        "hpo.keep": choices.KEEP,
+        "tracking.on_error": choices.ON_ERROR,
     }
-    for key, known in choices.items():
+    for key, known in known_by_key.items():
         _one_of(key, _get(config, key), known)
     _check_data(config)
     _check_model(config)
@@ -128,7 +106,7 @@ def check(config: Config, *, own_data: bool = True) -> None:
 def _check_data(config: Config) -> None:
     data = config.data
     if data.source == "bundled":
-        _one_of("data.name", data.name, BUNDLED)
+        _one_of("data.name", data.name, choices.BUNDLED)
     if data.source in ("csv", "table"):
         if not data.path:
             raise ConfigError(f"data={data.source} needs a file: data.path=FILE (CSV or Parquet).")
@@ -159,7 +137,7 @@ def _check_data(config: Config) -> None:
 
 def _check_model(config: Config) -> None:
     model = config.model
-    if model.options and model.name in MODEL_KINDS:
+    if model.options and model.name in choices.MODEL_KINDS:
         raise ConfigError(f"model.options={model.options} is for a model of your own: {model.name} takes none.")
     if any(width < 1 for width in model.hidden_layers):
         raise _wrong("model.hidden_layers", model.hidden_layers, "1 or more units in each layer")
@@ -171,9 +149,9 @@ def _check_model(config: Config) -> None:
 
 def _check_training(config: Config) -> None:
     training = config.training
-    if training.momentum and training.optimizer not in WITH_MOMENTUM:
+    if training.momentum and training.optimizer not in choices.WITH_MOMENTUM:
         raise ConfigError(
-            f"training.momentum={training.momentum} is for training.optimizer={' or '.join(WITH_MOMENTUM)}: "
+            f"training.momentum={training.momentum} is for training.optimizer={' or '.join(choices.WITH_MOMENTUM)}: "
             f"{training.optimizer} takes none."
         )
     clip, patience, every = training.gradient_clip, training.early_stopping, training.checkpoint_every
@@ -197,7 +175,7 @@ def _check_against_data(config: Config) -> None:
             "data.target=direction, or training.loss=mse, mae or huber."
         )
     if model.input_dim is not None:
-        if model.name not in MODEL_KINDS:
+        if model.name not in choices.MODEL_KINDS:
             return  # whether it takes windows or flat rows is known when it is built
         steps = 1 if model.name == "lstm" else config.data.sequence_length
         derived = len(config.data.features) * steps
@@ -229,14 +207,14 @@ def _check_hpo(config: Config) -> None:
     if not metrics:
         raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
     for metric in metrics:
-        _one_of("hpo.metric", metric, (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
+        _one_of("hpo.metric", metric, (*choices.OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(
             f"hpo.metric names {len(metrics)} metrics and hpo.direction {len(directions)} directions: one each."
         )
     for direction in directions:
-        _one_of("hpo.direction", direction, DIRECTIONS)
+        _one_of("hpo.direction", direction, choices.DIRECTIONS)
     if config.hpo.aggregate != "mean" and config.evaluation.scheme == "chronological":
         raise ConfigError(
             f"hpo.aggregate={config.hpo.aggregate} is taken over folds, and evaluation.scheme=chronological has one. "
@@ -263,10 +241,10 @@ def _check_names(config: Config) -> None:
         )
     if re.fullmatch(r"sqlite(\+\w+)?:(//)?(/?:memory:.*)?", config.tracking.uri):
         raise ConfigError(f"tracking.uri={config.tracking.uri} is in memory, and gone with the process. {right}")
-    if scheme is not None and scheme[1] not in (*TRACKING_SCHEMES, "file"):
+    if scheme is not None and scheme[1] not in (*choices.TRACKING_SCHEMES, "file"):
         raise ConfigError(
             f"tracking.uri has the scheme '{scheme[1]}', which MLflow does not know. {right}"
-            f"{near(scheme[1], TRACKING_SCHEMES)}"
+            f"{near(scheme[1], choices.TRACKING_SCHEMES)}"
         )
     for name, value in config.experiment.tags.items():
         if not re.fullmatch(r"[\w.\- /:]{1,250}", name):

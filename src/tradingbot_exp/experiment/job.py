@@ -76,7 +76,8 @@ def build(config: Config, run: TrackedRun) -> Job:
     import torch
 
     from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.evaluation.leakage.gate import check_fold, check_leaks
+    from tradingbot_exp.evaluation.leakage.gate import check_leaks
+    from tradingbot_exp.evaluation.leakage.seams import check_fold
     from tradingbot_exp.training.rng import SeededRng
 
     plain = load_data(config)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import optuna
 
 from tradingbot_exp.errors import TrackingError, TrainingError
-from tradingbot_exp.hpo.loop import Launch, StudyLoop, best_trials
+from tradingbot_exp.hpo.loop import Launch, StudyLoop
 from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results, result_table
 from tradingbot_exp.hpo.storage import storage_reason
 from tradingbot_exp.hpo.study import StudyResult, StudySession
+from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
 from tradingbot_exp.hpo.verdict.judge import judge_study
 from tradingbot_exp.tracking.store.registry import register_winner
@@ -60,7 +61,7 @@ def run_study(
             batch=batch,
             salvage=lambda: send_journals(session.folder, session.organizer.connect()[0]),
         )
-        done = len(loop.done())
+        done = len(loop.trials.done())
         if done >= session.config.hpo.num_trials:
             sys.stdout.write(
                 f"The study {session.name} is complete, {done} of {session.config.hpo.num_trials}; raise "
@@ -70,7 +71,7 @@ def run_study(
             tell_outlook(session)
             session.parent.set_tags({"study.at_once": min(loop.batch, session.config.hpo.num_trials)})
         loop.recover()
-        session.children.kill_strays(_run_ids(loop.running()), _run_ids(loop.failed()))
+        session.children.kill_strays(_run_ids(loop.trials.running()), _run_ids(loop.trials.failed()))
         loop.run()
         result = StudyResult(
             session.study, session.parent.run_id, session.name, best_trials(session.study), loop.stopped_early
@@ -80,9 +81,9 @@ def run_study(
         ever = record_total(session)
         if loop.gave_up:
             raise TrainingError(f"The study {session.name} gave up: {loop.stopped_early}.")
-        judged = judge_study(session, loop.done(), matrices, ever)
+        judged = judge_study(session, loop.trials.done(), matrices, ever)
     except KeyboardInterrupt as error:
-        if loop is not None and loop.others_at_work():
+        if loop is not None and loop.trials.others_at_work():
             session.parent.flush()  # theirs to close
         else:
             session.close(error)

@@ -22,15 +22,17 @@ from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.recording import identifying_tags, record_surroundings
 from tradingbot_exp.hpo.checks import check_metrics, check_study
 from tradingbot_exp.hpo.definition import define, differences, short_hash
-from tradingbot_exp.hpo.loop import POLL_SECONDS, UNSIGNED_SECONDS
+from tradingbot_exp.hpo.loop import POLL_SECONDS
+from tradingbot_exp.hpo.recovery import UNSIGNED_SECONDS
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.runtime.process import identity, is_alive, signature
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
-from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
 from tradingbot_exp.tracking.writing.trial_runs import Children
+from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from tradingbot_exp.errors import TrackingError
 
+if TYPE_CHECKING:
     from torch import nn
 
 
@@ -116,3 +117,21 @@ def _output_shapes(model: nn.Module, input_shape: Sequence[int]) -> dict[str, st
 def _shape(shape: Sequence[int]) -> str:
     """Write a shape with n for the rows: ``(n, 64)``."""
     return f"({', '.join(['n', *map(str, shape[1:])])})" if len(shape) > 1 else "(n,)"
+
+
+def row_shape_of(model: nn.Module) -> tuple[int, ...]:
+    """Return the shape of one row that a model takes, by its first layer: (F,), or (1, F) of a recurrent one.
+
+    Raises
+    ------
+    TrackingError
+        Its layers do not tell.
+    """
+    from torch import nn
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear):
+            return (layer.in_features,)
+        if isinstance(layer, nn.LSTM | nn.GRU | nn.RNN):
+            return (1, layer.input_size)
+    raise TrackingError("The model's input shape is not known from its layers: give input_shape=(…) of one row.")

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
 from tradingbot_exp.recorded.test_result import Opened
 from tradingbot_exp.recorded.test_subject import configuration_of, data_of, forecasts_of, with_model
+from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
-from tradingbot_exp.tracking.writing.delivery import Record, now_ms, send
-from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer, user_name
+from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.writing.send import Record, now_ms, send
 
 if TYPE_CHECKING:
     import numpy as np

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import time
@@ -44,3 +45,11 @@ def is_alive(owner: Mapping[str, str]) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) < _SAME_START)
     except (psutil.Error, KeyError, ValueError):
         return False
+
+
+def user_name() -> str:
+    """Give the name of whoever runs this process."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

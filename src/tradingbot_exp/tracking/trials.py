@@ -39,3 +39,10 @@ def result_tags(state: str, values: Sequence[float] | None = None) -> dict[str, 
     if values is not None:
         tags["trial.values"] = json.dumps([float(value) for value in values])
     return tags
+
+
+def status_of(error: BaseException | None) -> str:
+    """Give the MLflow status of a run that ended with `error`: FINISHED, FAILED or KILLED."""
+    if error is None:
+        return "FINISHED"
+    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"

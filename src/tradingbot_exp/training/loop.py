@@ -31,7 +31,8 @@ from tradingbot_exp.training.inputs import (
 from tradingbot_exp.training.lean import Step, lean_step
 from tradingbot_exp.training.optim import loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
-from tradingbot_exp.training.stack import Stack, shape_of
+from tradingbot_exp.training.shape import shape_of
+from tradingbot_exp.training.stack import Stack
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 Criterion = Callable[[Tensor, Tensor], Tensor]

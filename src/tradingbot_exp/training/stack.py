@@ -13,72 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.training.inputs import BLOCK, Data
-from tradingbot_exp.training.lean import LOSSES, Activation, Layer, read_layers
+from tradingbot_exp.training.lean import LOSSES, Activation, read_layers
+from tradingbot_exp.training.products import Work, backward, forward
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
+from tradingbot_exp.training.shape import parameters_of
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
-
-
-class Shape(NamedTuple):
-    """What models in one stack have in common.
-
-    Attributes
-    ----------
-    layers : tuple of (out, in, has bias, activation, has dropout)
-    rule : Rule
-        The optimizer's, without learning rate and weight decay.
-    steps : int
-        Steps that the optimizer has taken; of one that does not count them, 1 if it has taken any.
-    dtype : torch.dtype
-    """
-
-    layers: tuple[tuple[int, int, bool, str, bool], ...]
-    rule: Rule
-    steps: int
-    dtype: torch.dtype
-
-
-def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Shape | None:
-    """Give a model's shape, or None if it cannot be stacked.
-
-    Stacked are plain stacks of Linear layers (see `tradingbot_exp.training.lean`) on the CPU, with an optimizer
-    that `tradingbot_exp.training.rules` knows over exactly their parameters.
-    """
-    layers = read_layers(model)
-    if layers is None:
-        return None
-    parameters = _parameters(layers)
-    if {(p.device.type, p.dtype) for p in parameters} != {("cpu", parameters[0].dtype)}:
-        return None
-    found = read_rule(optimizer, parameters)
-    if found is None:
-        return None
-    sizes = tuple((*_size(layer.weight), layer.bias is not None, layer.kind, layer.drops) for layer in layers)
-    return Shape(sizes, *found, parameters[0].dtype)
-
-
-def _size(weight: Tensor) -> tuple[int, int]:
-    return weight.shape[0], weight.shape[1]
-
-
-def _parameters(layers: Sequence[Layer]) -> list[nn.Parameter]:
-    return [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
-
-
-class _Work(NamedTuple):
-    """Memory for a batch, a tensor a layer: z, what is dropped, what is passed on, and dL/dz of all but the last."""
-
-    z: list[Tensor]
-    noise: list[Tensor | None]
-    passed: list[Tensor | None]
-    d: list[Tensor]
 
 
 class Stack:
@@ -108,7 +55,7 @@ class Stack:
         self._layers = [read_layers(model) or [] for model in models]
         self._optimizers, self._clips = list(optimizers), list(clips)
         self._loss, self._batch_size = loss, batch_size
-        parameters = [_parameters(layers) for layers in self._layers]
+        parameters = [parameters_of(layers) for layers in self._layers]
         self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
         # As they lie in the buffers.
         self._sizes = [_turn(p.detach(), turned).shape for p, turned in zip(parameters[0], self._turned, strict=True)]
@@ -170,7 +117,7 @@ class Stack:
         return losses.double() * size  # (batches, K)
 
     def _gradients(
-        self, x: Tensor, y: Tensor, out: Tensor, work: _Work, generators: Sequence[torch.Generator | None]
+        self, x: Tensor, y: Tensor, out: Tensor, work: Work, generators: Sequence[torch.Generator | None]
     ) -> None:
         """Compute a batch's outputs, into `out`, and gradients: x is (K, size, in), y and out (K, size, outputs)."""
         last = len(self._acts) - 1
@@ -178,7 +125,7 @@ class Stack:
         for number, act in enumerate(self._acts):
             weight, bias, _, _ = self._views[number]
             z = out if number == last else work.z[number]
-            _forward(h, weight, bias, z)
+            forward(h, weight, bias, z)
             inputs.append(h)
             a = z if act is None else act.forward(z) if act.forward_ is None else act.forward_(z)
             values.append((z, a))
@@ -205,7 +152,7 @@ class Stack:
             if bias_grad is not None:
                 torch.sum(d, 1, out=bias_grad)
             if number:
-                d = _backward(d, weight, work.d[number - 1])
+                d = backward(d, weight, work.d[number - 1])
 
     def _draw(self, number: int, noise: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
         """Draw what a dropout layer lets through, for each model as torch would for it alone."""
@@ -234,7 +181,7 @@ class Stack:
             X, y = data.X_val[start : start + rows].flatten(1), data.y_val[start : start + rows].flatten(1)
             h = X.expand(len(self), -1, -1)
             for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
-                h = _forward(h, weight, bias)
+                h = forward(h, weight, bias)
                 if act is not None:
                     h = act.forward(h) if act.forward_ is None else act.forward_(h)
             losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
@@ -248,7 +195,7 @@ class Stack:
     @torch.no_grad()
     def write_back(self, position: int) -> None:
         """Put parameters, last gradients and the optimizer's state of one model into it and its optimizer."""
-        parameters = _parameters(self._layers[position])
+        parameters = parameters_of(self._layers[position])
         buffers = [self._flat.theta, self._flat.grad, *self._flat.slots]
         columns = [self._upright(buffer) for buffer in buffers]
         state = self._optimizers[position].state
@@ -294,7 +241,7 @@ class Stack:
         self._rates = self._flat.theta  # set before the first step
         self._decays: Tensor | None = None
         self._set_at: list[tuple[float, float]] = []
-        self._memory: dict[int, _Work] = {}
+        self._memory: dict[int, Work] = {}
 
     def _flatten(self, tensors: Sequence[Sequence[Any]]) -> Tensor:
         """Lay the models' tensors, K lists of P, into one flat buffer: all models' first tensors, then their second."""
@@ -323,44 +270,13 @@ class Stack:
         column = torch.tensor(values, dtype=self._flat.theta.dtype).unsqueeze(1)
         return torch.cat([column.expand(-1, size.numel()).reshape(-1) for size in self._sizes])
 
-    def _work(self, size: int) -> _Work:
+    def _work(self, size: int) -> Work:
         """Give memory for batches of `size` rows."""
         if size not in self._memory:
             widths = [weight.shape[1] for weight, *_ in self._views]
-
-            def empty(width: int) -> Tensor:
-                return torch.empty((len(self), size, width), dtype=self._flat.theta.dtype)
-
             drops = [min(keeps) < 1 for keeps in self._keeps]
-            self._memory[size] = _Work(
-                [empty(width) for width in widths[:-1]],
-                [torch.ones_like(empty(width)) if drop else None for width, drop in zip(widths, drops, strict=True)],
-                [empty(width) if drop else None for width, drop in zip(widths, drops, strict=True)],
-                [empty(width) for width in widths[:-1]],
-            )
+            self._memory[size] = Work.of((len(self), size), widths, drops, self._flat.theta.dtype)
         return self._memory[size]
-
-
-def _forward(h: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None = None) -> Tensor:
-    """Apply a layer: h is (K, n, in), weight (K, out, in), bias (K, 1, out), the result (K, n, out).
-
-    Of a matrix and a vector torch takes other products for one model than for several, so that is summed here.
-    """
-    if weight.shape[1] == 1:
-        z = torch.sum(h * weight, 2, keepdim=True, out=out)
-        return z if bias is None else z.add_(bias)
-    if bias is None:
-        return torch.bmm(h, weight.transpose(1, 2), out=out)
-    return torch.baddbmm(bias, h, weight.transpose(1, 2), out=out)
-
-
-def _backward(d: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-    """Give dL/dh, (K, n, in), of dL/dz, (K, n, out); see `_forward`."""
-    if weight.shape[1] == 1:
-        return torch.mul(d, weight, out=out)
-    if weight.shape[2] == 1:
-        return torch.sum(d * weight.transpose(1, 2), 2, keepdim=True, out=out)
-    return torch.bmm(d, weight, out=out)
 
 
 def _turn(tensor: Tensor, turned: bool) -> Tensor:

@@ -24,7 +24,8 @@ from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match_targets, prepare_data
 from tradingbot_exp.training.optim import make_loss
 from tradingbot_exp.training.rng import SeededRng
-from tradingbot_exp.training.stack import Stack, shape_of
+from tradingbot_exp.training.shape import shape_of
+from tradingbot_exp.training.stack import Stack
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 CPU = torch.device("cpu")
@@ -60,7 +61,7 @@ def train_stack(
     precision: str = "float32",
     before_epoch: Callable[[Sequence[int]], object] | None = None,
 ) -> list[History | Exception]:
-    """Train models of one `tradingbot_exp.training.stack.Shape` at once, on the CPU.
+    """Train models of one `tradingbot_exp.training.shape.Shape` at once, on the CPU.
 
     Parameters
     ----------
@@ -80,7 +81,7 @@ def train_stack(
     Raises
     ------
     TrainingError
-        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.stack.shape_of`.
+        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`.
     KeyboardInterrupt
         From a hook, or from a signal once the parts' epoch is over; training ends for all, and models that were still
         in training keep the weights they had.

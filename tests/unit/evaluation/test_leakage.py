@@ -19,7 +19,8 @@ from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError
-from tradingbot_exp.evaluation.leakage.gate import _inside_its_periods, check_leaks
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.evaluation.leakage.recompute import _inside_its_periods
 from tradingbot_exp.evaluation.leakage.suspicion import suspicious_columns
 
 Series = "pd.Series[float]"

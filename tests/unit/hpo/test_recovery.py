@@ -14,12 +14,12 @@ from test_python import arrays, config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.hpo.loop import MAX_DEATHS
 from tradingbot_exp.hpo.study import StudyResult
+from tradingbot_exp.hpo.trials import MAX_DEATHS
 from tradingbot_exp.runtime import process
 from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.trials import result_tags
-from tradingbot_exp.tracking.writing.delivery import now_ms
+from tradingbot_exp.tracking.writing.send import now_ms
 
 DEAD = {**identity(), "process.pid": "999999999"}
 

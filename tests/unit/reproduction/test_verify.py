@@ -22,8 +22,8 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.recorded.reproduction.place import Place
-from tradingbot_exp.recorded.reproduction.verify import chosen_data_file, data_note, judge, verify
+from tradingbot_exp.recorded.reproduction.place import Place, chosen_data_file, data_note
+from tradingbot_exp.recorded.reproduction.verify import judge, verify
 from tradingbot_exp.tracking.reading.recipe import Recipe, read_recipe
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store

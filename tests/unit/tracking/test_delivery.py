@@ -12,9 +12,10 @@ from support import artifact_folder
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.client import open_client, open_experiment
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing import delivery
-from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery, send_unsent, unsent_runs
+from tradingbot_exp.tracking.writing import unsent
+from tradingbot_exp.tracking.writing.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR, send_unsent, unsent_runs
 
 
 def _offline_run(folder: Path) -> TrackedRun:
@@ -71,17 +72,17 @@ def test_sending_again_after_an_interruption_neither_loses_nor_doubles(
     _offline_run(workdir)
     if interrupted_at is not None:
         sent = iter(range(100))
-        real = delivery.send
+        real = unsent.send
 
         def stops(*arguments: Any) -> None:
             if next(sent) == interrupted_at:
                 raise KeyboardInterrupt
             real(*arguments)
 
-        monkeypatch.setattr(delivery, "send", stops)
+        monkeypatch.setattr(unsent, "send", stops)
         with pytest.raises(KeyboardInterrupt):
             _send_all(workdir, uri)
-        monkeypatch.setattr(delivery, "send", real)
+        monkeypatch.setattr(unsent, "send", real)
         assert len(unsent_runs(workdir)) == 1
     _send_all(workdir, uri)
     assert unsent_runs(workdir) == []

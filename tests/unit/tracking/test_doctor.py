@@ -22,8 +22,9 @@ from support import artifact_folder, in_ci
 from tradingbot_exp.cli.main import run
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.trials import result_tags
-from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
+from tradingbot_exp.tracking.writing.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 DEAD = {**identity(), "process.pid": "999999999"}
 AWAY = {**DEAD, "process.host": "another-host"}

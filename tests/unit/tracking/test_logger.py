@@ -24,7 +24,7 @@ from torch import nn
 from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.tracking.reading.fetch import study_record
-from tradingbot_exp.tracking.store import client as store_module
+from tradingbot_exp.tracking.store import places
 from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
@@ -110,7 +110,7 @@ def test_on_a_full_disk_no_run_is_started_and_those_that_are_there_can_be_read(
 ) -> None:
     with organizer.start_run() as run:
         pass
-    monkeypatch.setattr(store_module, "MIN_FREE_BYTES", 2**62)
+    monkeypatch.setattr(places, "MIN_FREE_BYTES", 2**62)
     assert find_run(open_store(workdir), run.run_id).info.status == "FINISHED"
     with pytest.raises(TrackingError, match="The disk is full"):
         ExperimentOrganizer(organizer.config).connect()

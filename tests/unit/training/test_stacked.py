@@ -17,7 +17,7 @@ from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
-from tradingbot_exp.training.stack import shape_of
+from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stacked import Member, train_stack
 
 Sets = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -18,13 +18,13 @@ from optuna.trial import TrialState
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo.loop import best_trials
 from tradingbot_exp.hpo.results.bars import Kept
 from tradingbot_exp.hpo.results.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
+from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.trials import trial_name
-from tradingbot_exp.tracking.writing.delivery import Record, send
+from tradingbot_exp.tracking.writing.send import Record, send
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -51,7 +51,7 @@ def record_results(session: StudySession, loop: StudyLoop, result: StudyResult) 
     dict of Kept to DataFrame
         The matrices.
     """
-    parent, trials = session.parent, loop.done()
+    parent, trials = session.parent, loop.trials.done()
     tags: dict[str, object] = {
         "study.stopped_early": result.stopped_early,
         "study.trials": len(trials),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -102,3 +103,30 @@ def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
     before = [str(Path(entry).absolute()) for entry in kept.get("PYTHONPATH", "").split(os.pathsep) if entry]
     path = [*map(str, place.path), *before]
     return kept | {"PYTHONPATH": os.pathsep.join(path), "MLFLOW_ALLOW_FILE_STORE": "true"}
+
+
+def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
+    """Find the data file: one that is in the run's commit is taken from there, as the run saw it.
+
+    Raises
+    ------
+    RunError
+        It is nowhere.
+    """
+    if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
+        kept = place.cwd / recipe.data_path
+        if kept.is_file() and kept.resolve().is_relative_to(place.root):
+            return kept
+    return recipe.data_file(given)
+
+
+def data_note(recipe: Recipe, file: Path | None, place: Place) -> str | None:
+    """Say that the data file has changed or gone since, where the one in the run's commit is taken."""
+    launch = recipe.launch_dir
+    if file is None or launch is None or not file.resolve().is_relative_to(place.root):
+        return None
+    own = launch / str(recipe.data_path)
+    if own.is_file() and filecmp.cmp(own, file, shallow=False):
+        return None
+    what = "has changed since" if own.is_file() else "is not there any more"
+    return f"data: the file {own} {what}; the run's own was taken, from its commit and its uncommitted changes"

@@ -8,15 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.reading.differences import (
-    Row,
-    differing,
-    hardware_facts,
-    numeric_first,
-    package_facts,
-    same,
-    touched,
-)
+from tradingbot_exp.tracking.reading.differences import Row, differing, numeric_first, same, touched
+from tradingbot_exp.tracking.reading.facts import hardware_facts, package_facts
 from tradingbot_exp.tracking.reading.recipe import altered_keys
 from tradingbot_exp.tracking.writing.environment import parse_requirements
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import filecmp
 import json
 import os
 import re
@@ -19,7 +18,13 @@ from typing import TYPE_CHECKING, Any
 import tradingbot_exp
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.recorded.reproduction.place import Place, environment_of, prepared_place
+from tradingbot_exp.recorded.reproduction.place import (
+    Place,
+    chosen_data_file,
+    data_note,
+    environment_of,
+    prepared_place,
+)
 from tradingbot_exp.recorded.reproduction.verdict import (
     Cause,
     Verdict,
@@ -29,15 +34,15 @@ from tradingbot_exp.recorded.reproduction.verdict import (
     compare_points,
     package_causes,
 )
+from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
-from tradingbot_exp.tracking.reading.differences import day
+from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import open_store
-from tradingbot_exp.tracking.writing.delivery import Record, send
 from tradingbot_exp.tracking.writing.environment import packages
-from tradingbot_exp.tracking.writing.organizer import user_name
-from tradingbot_exp.tracking.writing.run import tag_texts
+from tradingbot_exp.tracking.writing.send import Record, send
+from tradingbot_exp.tracking.writing.texts import tag_texts
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe
@@ -157,33 +162,6 @@ def _package_check(recipe: Recipe) -> list[Cause]:
     import platform
 
     return package_causes(recipe.made, packages() | {"python": platform.python_version()})
-
-
-def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
-    """Find the data file: one that is in the run's commit is taken from there, as the run saw it.
-
-    Raises
-    ------
-    RunError
-        It is nowhere.
-    """
-    if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
-        kept = place.cwd / recipe.data_path
-        if kept.is_file() and kept.resolve().is_relative_to(place.root):
-            return kept
-    return recipe.data_file(given)
-
-
-def data_note(recipe: Recipe, file: Path | None, place: Place) -> str | None:
-    """Say that the data file has changed or gone since, where the one in the run's commit is taken."""
-    launch = recipe.launch_dir
-    if file is None or launch is None or not file.resolve().is_relative_to(place.root):
-        return None
-    own = launch / str(recipe.data_path)
-    if own.is_file() and filecmp.cmp(own, file, shallow=False):
-        return None
-    what = "has changed since" if own.is_file() else "is not there any more"
-    return f"data: the file {own} {what}; the run's own was taken, from its commit and its uncommitted changes"
 
 
 def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:

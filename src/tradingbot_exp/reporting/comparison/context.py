@@ -8,16 +8,8 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping, Sequence
 
-from tradingbot_exp.tracking.reading.differences import (
-    Row,
-    code_facts,
-    config_rows,
-    day,
-    described,
-    differing,
-    hardware_facts,
-    without_branch,
-)
+from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, without_branch
+from tradingbot_exp.tracking.reading.facts import code_facts, day, hardware_facts
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 

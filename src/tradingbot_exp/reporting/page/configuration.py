@@ -7,7 +7,8 @@ from typing import Any
 
 from tradingbot_exp.plots.numbers import MISSING, count, moment
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
-from tradingbot_exp.tracking.reading.differences import Row, config_rows, day, described
+from tradingbot_exp.tracking.reading.differences import Row, config_rows, described
+from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 

@@ -17,7 +17,7 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, resume_command
-from tradingbot_exp.tracking.writing.delivery import now_ms
+from tradingbot_exp.tracking.writing.send import now_ms
 from tradingbot_exp.tracking.writing.trial_runs import ENDED, KNOWN
 
 if TYPE_CHECKING:

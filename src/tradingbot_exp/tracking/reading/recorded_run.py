@@ -14,7 +14,7 @@ from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.places import local_artifacts
-from tradingbot_exp.tracking.writing.run import NO_VALUE
+from tradingbot_exp.tracking.writing.texts import NO_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,87 +11,25 @@ import json
 import logging
 import os
 import shutil
-import time
 import uuid
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from tradingbot_exp.config.redaction import MASK, redact
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.writing.send import Record, create_run, send
+from tradingbot_exp.tracking.writing.unsent import ID_TAG, LOCK_FILE, SEND_COMMAND, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlflow import MlflowClient
-    from mlflow.entities import Run, RunInfo
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
-
-# MLflow's limits for one batch.
-MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
-UNSENT_DIR = Path(".tradingbot") / "unsent"
-SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
-LOCK_FILE = "in-use.lock"
-_ID_TAG = "tradingbot.local_id"
-
-
-@dataclass(frozen=True)
-class Record:
-    """One write about a run: its kind and what MLflow's client needs for it, as plain JSON values."""
-
-    kind: str
-    content: dict[str, Any]
-
-
-def send(client: MlflowClient, run_id: str, record: Record) -> None:
-    """Send one record of an existing run.
-
-    Raises
-    ------
-    Exception
-        Whatever MLflow's client raises.
-    """
-    content = record.content
-    if record.kind == "batch":
-        _send_batch(client, run_id, content)
-    elif record.kind == "artifact":
-        client.log_artifact(run_id, content["file"], content["folder"] or None)
-    elif record.kind == "artifacts":
-        client.log_artifacts(run_id, content["file"], content["folder"] or None)
-    elif record.kind == "input":
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        tags = [InputTag("mlflow.data.context", content["context"])]
-        client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**content["dataset"]), tags)])
-    elif record.kind == "end":
-        client.set_terminated(run_id, content["status"], content["time"])
-    else:
-        raise ValueError(f"unknown record {record.kind!r}")
-
-
-def _send_batch(client: MlflowClient, run_id: str, content: dict[str, Any]) -> None:
-    from mlflow.entities import Metric, Param, RunTag
-
-    metrics = [Metric(*point) for point in content.get("metrics", [])]
-    params = [Param(*pair) for pair in content.get("params", {}).items()]
-    tags = [RunTag(*pair) for pair in content.get("tags", {}).items()]
-    while metrics or params or tags:
-        # Tags come last: one that says how a run ended stands for all of it.
-        last = len(metrics) <= MAX_METRICS and len(params) <= MAX_PARAMS
-        now = tags[:MAX_TAGS] if last else []
-        client.log_batch(run_id, metrics[:MAX_METRICS], params[:MAX_PARAMS], now, synchronous=True)
-        metrics, params, tags = metrics[MAX_METRICS:], params[MAX_PARAMS:], tags[len(now) :]
-
-
-def create_run(client: MlflowClient, experiment_id: str, content: dict[str, Any]) -> RunInfo:
-    """Create a run in the store: its `start_time` in milliseconds, `tags` and `name`."""
-    run = client.create_run(experiment_id, content["start_time"], content["tags"], content["name"])
-    info: RunInfo = run.info
-    return info
 
 
 class Delivery:
@@ -141,7 +79,7 @@ class Delivery:
         local_id = uuid.uuid4().hex
         self._folder = unsent / local_id
         self.run_id = f"unsent-{local_id[:12]}"
-        creation["tags"] = {**creation["tags"], _ID_TAG: local_id}
+        creation["tags"] = {**creation["tags"], ID_TAG: local_id}
         try:
             self.client, self.experiment_id = connect()
             info = create_run(self.client, self.experiment_id, creation)
@@ -205,7 +143,7 @@ class Delivery:
             # Held while records are still being added, so that nobody sends and removes them meanwhile.
             self._lock = FileLock(self._folder / LOCK_FILE)
             self._lock.acquire()
-            _replace(self._folder / "run.json", json.dumps({**header, **self._creation}))
+            replace_file(self._folder / "run.json", json.dumps({**header, **self._creation}))
         except OSError as full:
             raise TrackingError(f"Records can neither be sent ({why}) nor kept in {self._folder}: {full}") from full
         log.warning(
@@ -237,101 +175,3 @@ class Delivery:
         else:
             shutil.copy2(source, target)
         return kept
-
-
-def _header(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrackingError(f"{folder / 'run.json'} cannot be read: {error}") from error
-    return found
-
-
-def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
-    """List the folders below `root` in which records wait, oldest first; only those begun after `since` (epoch s)."""
-    begun = {path.parent: path.stat().st_mtime for path in (root / UNSENT_DIR).glob("*/run.json")}
-    return sorted((folder for folder in begun if begun[folder] >= since), key=lambda folder: begun[folder])
-
-
-def waiting_run_id(folder: Path) -> str | None:
-    """Give the run that records in `folder` are of; None if MLflow does not know it yet."""
-    found: str | None = _header(folder)["run_id"]
-    return found
-
-
-def must_fail(folder: Path) -> bool:
-    """Tell whether records waiting in `folder` make the command's exit status an error."""
-    return bool(_header(folder)["on_error"] == "raise")
-
-
-def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
-    """Send the records kept in `folder`, in order, and remove the folder; may be interrupted and repeated.
-
-    Parameters
-    ----------
-    folder : Path
-        One of `unsent_runs`.
-    client : MlflowClient
-        Client of the store that is to have them.
-    open_experiment : callable
-        Gives the id of an experiment by its name.
-
-    Returns
-    -------
-    tuple of (str, int)
-        The run's id and the number of records sent.
-
-    Raises
-    ------
-    TrackingError
-        A living process still adds records.
-    """
-    try:
-        with FileLock(folder / LOCK_FILE, timeout=0):
-            return _send_all(folder, client, open_experiment)
-    except Timeout as error:
-        raise TrackingError("their run is still going on; send them when it has ended") from error
-
-
-def stored_uri(folder: Path) -> str | None:
-    """Give the address of the store that records in `folder` belong to; None if a password in it was masked."""
-    uri = str(_header(folder)["uri"])
-    return None if MASK in uri else uri
-
-
-def _send_all(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
-    header_file = folder / "run.json"
-    header = _header(folder)
-    if header["run_id"] is None:
-        experiment_id = open_experiment(header["experiment"])
-        local_id = header["tags"][_ID_TAG]
-        made = client.search_runs([experiment_id], f"tags.`{_ID_TAG}` = '{local_id}'", max_results=1)
-        header["run_id"] = made[0].info.run_id if made else create_run(client, experiment_id, header).run_id
-        _replace(header_file, json.dumps(header))
-    journal = folder / "records.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-    sent = 0
-    for line in lines:
-        try:
-            content = json.loads(line)
-        except json.JSONDecodeError:
-            log.warning("%s: a record that was cut off in writing is left out", journal)
-            continue
-        if "file" in content:
-            content["file"] = str(folder / content["file"])
-        send(client, header["run_id"], Record(content.pop("kind"), content))
-        sent += 1
-    header_file.unlink()  # from here on the folder counts as sent, should its removal be interrupted
-    shutil.rmtree(folder)
-    return header["run_id"], sent
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
-def now_ms() -> int:
-    """Give the present time in MLflow's unit, milliseconds since 1970."""
-    return time.time_ns() // 1_000_000

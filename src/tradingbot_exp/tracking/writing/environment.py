@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import tradingbot_exp
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact_command, redact_mapping
+from tradingbot_exp.tracking.writing.code import code_sha256
+from tradingbot_exp.tracking.writing.provenance import read_provenance
 
 # Environment variables that change numbers or speed; others stay private.
 VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
@@ -60,6 +64,35 @@ def environment() -> dict[str, Any]:
         "torch": _torch(),
         "variables": redact_mapping(variables),
     }
+
+
+class Described(NamedTuple):
+    """Machine, packages, code and git state: what ``environment.json`` says, the run's tags, and the patch as bytes."""
+
+    details: dict[str, Any]
+    tags: dict[str, Any]
+    patch: bytes
+
+
+def describe_environment() -> Described:
+    """Describe what a run is made with: `environment`, this package's source, and the git state around it."""
+    details = environment()
+    # The package's own source, which is in no repository where it is installed.
+    details["code"] = {"version": tradingbot_exp.__version__, "sha256": code_sha256()}
+    found = read_provenance(launch_dir(), Path(tradingbot_exp.__file__).parent)
+    if found is None:
+        return Described(details, {}, b"")
+    patch = found.patch.encode("utf-8", "surrogateescape")  # byte for byte what git wrote, or it would not apply
+    details["git"] = {
+        "commit": found.commit,
+        "branch": found.branch,
+        "dirty": found.dirty,
+        "remotes": found.remotes,
+        "left_out_of_patch": found.left_out,
+        "root": found.root,
+        "patch_sha256": sha256(patch).hexdigest(),
+    }
+    return Described(details, found.tags(), patch)
 
 
 def _cpu_model() -> str:

@@ -6,23 +6,14 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
-from enum import Enum
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import flatten
-from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.redaction import mask_secrets
-from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.models.summary import model_summary
-from tradingbot_exp.tracking.writing.active import current_run
-from tradingbot_exp.tracking.writing.code import code_sha256
-from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery
-from tradingbot_exp.tracking.writing.environment import environment, requirements
-from tradingbot_exp.tracking.writing.provenance import read_provenance
-from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.models.summary import model_summary, row_shape_of
+from tradingbot_exp.tracking.writing.configuration import as_recorded
+from tradingbot_exp.tracking.writing.environment import describe_environment, requirements
+from tradingbot_exp.tracking.writing.target import RunTarget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +26,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.evaluation.metrics.importance import Importance
 
 
-class EnhancedMLflowLogger:
+class EnhancedMLflowLogger(RunTarget):
     """Writes to one MLflow run.
 
     Parameters
@@ -49,50 +40,6 @@ class EnhancedMLflowLogger:
     Every method raises `TrackingError` when there is no run to write to.
     """
 
-    def __init__(self, run: Any = None) -> None:
-        self._given = run
-        self._attached: dict[str, TrackedRun] = {}
-
-    def __repr__(self) -> str:
-        return f"EnhancedMLflowLogger({self.run!r})" if self.has_run else "EnhancedMLflowLogger(no run is open)"
-
-    @property
-    def run(self) -> TrackedRun:
-        """The run that is written to now."""
-        if isinstance(self._given, TrackedRun):
-            return self._given
-        if self._given is not None:
-            return self._attach(self._given if isinstance(self._given, str) else self._given.info.run_id)
-        run = current_run()
-        if run is not None:
-            return run
-        import mlflow
-
-        active = mlflow.active_run()
-        if active is None:
-            raise TrackingError(
-                "No run is open to log to. Log inside `with ExperimentOrganizer(config).start_run():` or "
-                "`with mlflow.start_run():`, or give the logger a run: EnhancedMLflowLogger(run)."
-            )
-        return self._attach(active.info.run_id)
-
-    @property
-    def has_run(self) -> bool:
-        """Whether there is a run to write to now."""
-        try:
-            return self.run is not None
-        except TrackingError:
-            return False
-
-    def _attach(self, run_id: str) -> TrackedRun:
-        if run_id not in self._attached:
-            import mlflow
-
-            client = mlflow.MlflowClient()
-            delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, mlflow.get_tracking_uri())
-            self._attached[run_id] = TrackedRun(delivery, run_id, buffered=False)
-        return self._attached[run_id]
-
     def log_config(self, config: Any, overrides: Sequence[str] = ()) -> None:
         """Log every key as a param, and the whole as ``config/config.yaml``.
 
@@ -105,40 +52,20 @@ class EnhancedMLflowLogger:
         """
         from omegaconf import OmegaConf
 
-        tree = (
-            config if OmegaConf.is_config(config) else OmegaConf.structured(config) if is_dataclass(config) else config
-        )
-        plain = mask_secrets(_resolved(OmegaConf.create(tree)))
-        run = self.run
-        run.log_params(dict(flatten(cast("dict[str, Any]", plain))))
+        plain, run = as_recorded(config), self.run
+        run.log_params(dict(flatten(plain)))
         run.log_text(OmegaConf.to_yaml(OmegaConf.create(plain)), "config/config.yaml")
         run.log_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))), "config/overrides.yaml")
 
     def log_environment_details(self) -> None:
         """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
-        import tradingbot_exp
-
-        run = self.run
-        details = environment()
-        # The package's own source, which is in no repository where it is installed.
-        details["code"] = {"version": tradingbot_exp.__version__, "sha256": code_sha256()}
-        provenance = read_provenance(launch_dir(), Path(tradingbot_exp.__file__).parent)
-        if provenance is not None:
-            run.set_tags(provenance.tags())
-            details["git"] = {
-                "commit": provenance.commit,
-                "branch": provenance.branch,
-                "dirty": provenance.dirty,
-                "remotes": provenance.remotes,
-                "left_out_of_patch": provenance.left_out,
-                "root": provenance.root,
-                "patch_sha256": sha256(_bytes(provenance.patch)).hexdigest(),
-            }
-            if provenance.patch:
-                with _scratch_file("uncommitted.patch") as file:
-                    # Byte for byte what git wrote, or it would not apply.
-                    file.write_bytes(_bytes(provenance.patch))
-                    run.log_artifact(file, "code")
+        run, (details, tags, patch) = self.run, describe_environment()
+        if tags:
+            run.set_tags(tags)
+        if patch:
+            with _scratch_file("uncommitted.patch") as file:
+                file.write_bytes(patch)
+                run.log_artifact(file, "code")
         run.log_text(_json(details), "environment/environment.json")
         run.log_text(requirements(), "environment/requirements.txt")
 
@@ -158,7 +85,7 @@ class EnhancedMLflowLogger:
         input_shape : sequence of int, optional
             Shape of one row, ``(F,)`` or ``(L, F)``; else taken from the first linear layer.
         """
-        self.run.log_text(model_summary(model, input_shape or _input_shape(model)), filename)
+        self.run.log_text(model_summary(model, input_shape or row_shape_of(model)), filename)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Log metrics; `step` is the epoch, counted from 1, or None for metrics of the whole run."""
@@ -345,40 +272,5 @@ def _scratch_file(name: str) -> Iterator[Path]:
         yield Path(scratch) / name
 
 
-def _resolved(tree: Any) -> Any:
-    """Resolve a configuration leaf by leaf; one that cannot be resolved, as an app may never need it, stays text."""
-    from omegaconf import DictConfig, ListConfig, OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    if isinstance(tree, DictConfig | ListConfig) and not (tree._is_none() or tree._is_missing()):
-        keys = list(tree) if isinstance(tree, DictConfig) else list(range(len(tree)))
-        found = []
-        for key in keys:
-            try:
-                value = "???" if OmegaConf.is_missing(tree, key) else tree[key]
-            except OmegaConfBaseException:
-                value = OmegaConf.to_container(tree, resolve=False)[key]  # type: ignore[index]
-            found.append(_resolved(value))
-        return (
-            {str(key): value for key, value in zip(keys, found, strict=True)} if isinstance(tree, DictConfig) else found
-        )
-    return tree.name if isinstance(tree, Enum) else tree
-
-
-def _bytes(patch: str) -> bytes:
-    return patch.encode("utf-8", "surrogateescape")
-
-
 def _json(value: Any) -> str:
     return json.dumps(value, indent=2, default=str, allow_nan=False) + "\n"
-
-
-def _input_shape(model: nn.Module) -> tuple[int, ...]:
-    from torch import nn
-
-    for layer in model.modules():
-        if isinstance(layer, nn.Linear):
-            return (layer.in_features,)
-        if isinstance(layer, nn.LSTM | nn.GRU | nn.RNN):
-            return (1, layer.input_size)
-    raise TrackingError("The model's input shape is not known from its layers: give input_shape=(…) of one row.")

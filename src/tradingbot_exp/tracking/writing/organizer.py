@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
@@ -23,14 +20,19 @@ from tradingbot_exp.tracking.trials import (
     is_pruning,
     result_tags,
     state_of,
+    status_of,
     study_run_name,
     trial_name,
 )
 from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
 from tradingbot_exp.tracking.writing.batch import current_batch
 from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_traceback_aside
-from tradingbot_exp.tracking.writing.delivery import UNSENT_DIR, Delivery, now_ms
-from tradingbot_exp.tracking.writing.run import TrackedRun, status_of, tag_texts
+from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
+from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.send import now_ms
+from tradingbot_exp.tracking.writing.texts import tag_texts
+from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,30 +40,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from tradingbot_exp.tracking.writing.resumption import Resumption
-
-
-class _Names(Protocol):
-    name: str
-    run_name: str | None
-    description: str | None
-    tags: dict[str, Any]
-
-
-class _Place(Protocol):
-    uri: str
-    on_error: str
-
-
-class Organized(Protocol):
-    """What an organizer reads of a configuration: `experiment` and `tracking`."""
-
-    @property
-    def experiment(self) -> _Names:
-        """Names under which runs are filed."""
-
-    @property
-    def tracking(self) -> _Place:
-        """The store."""
 
 
 class ExperimentOrganizer:
@@ -149,7 +127,7 @@ class ExperimentOrganizer:
             "uri": self.config.tracking.uri,
             "tags": tag_texts(
                 {
-                    **_origin_tags(),
+                    **origin_tags(),
                     **dict(self.config.experiment.tags),
                     "mlflow.note.content": self.config.experiment.description,
                     "mlflow.parentRunId": parent,
@@ -307,23 +285,3 @@ class ExperimentOrganizer:
     def _compose_name(self) -> str:
         labels = [getattr(getattr(self.config, block, None), "name", None) for block in ("model", "data")]
         return "-".join([*(str(label) for label in labels if label), time.strftime("%Y%m%d-%H%M%S")]) or "run"
-
-
-def user_name() -> str:
-    """Give the name of whoever runs this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
-
-
-def _origin_tags() -> dict[str, Any]:
-    """Say who made a run, and which process, so that a dead one can be told from a living one."""
-    main = sys.modules.get("__main__")
-    module = getattr(getattr(main, "__spec__", None), "name", None)
-    return {
-        "mlflow.user": user_name(),
-        "mlflow.source.name": module or Path(sys.argv[0] or "interactive").name,
-        "mlflow.source.type": "LOCAL",
-        **identity(),
-    }

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.tracking.writing.texts import metric_value
+
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
+
+
+log = logging.getLogger(__name__)
+
+_LOSSES = ("train_loss", "val_loss")
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +54,18 @@ class Resumption:
         if self.config.evaluation.scheme != "chronological":
             said += f", fold {len(self.states)} of {self.config.evaluation.folds}"
         return said
+
+    def has(self, name: str, value: float, _time: int, step: int) -> bool:
+        """Tell whether the run has a metric point already; of a loss that is another one now, say so."""
+        if (name, step) not in self.points:
+            return False
+        known = metric_value(name, self.points[name, step])
+        if known == value or (math.isnan(known) and math.isnan(value)):
+            return True
+        if name.endswith(_LOSSES):
+            told = "%s of epoch %d was %r and is %r now: these are not the same bits. Is this another machine?"
+            log.warning(told, name, step, known, value)
+        return False
 
     def new_tags(self) -> dict[str, str]:
         """Give the tags that say that the run was gone on with."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
-import re
 import shutil
 import tempfile
 import threading
@@ -19,7 +17,9 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.store.places import local_artifacts
-from tradingbot_exp.tracking.writing.delivery import Delivery, Record, now_ms
+from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.send import Record, now_ms
+from tradingbot_exp.tracking.writing.texts import metric_name, metric_value, param_texts, tag_texts
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
@@ -30,11 +30,6 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
-MAX_PARAM_LENGTH = 6000
-MAX_TAG_LENGTH = 8000
-NO_VALUE = str(None)  # a param's text for null
-_LOSSES = ("train_loss", "val_loss")
-_NAME = re.compile(r"[\w.\- /:]{1,250}")
 
 
 class TrackedRun:
@@ -81,8 +76,7 @@ class TrackedRun:
         self.metrics: dict[str, float] = {}
         self._points: list[tuple[str, float, int, int]] = []
         self._points_sent = 0
-        self._known = {} if resumption is None else resumption.points
-        self._seen: set[tuple[str, int]] = set(self._known)
+        self._seen: set[tuple[str, int]] = set() if resumption is None else set(resumption.points)
         self._buffered = buffered
         self._buffer_lock = threading.Lock()
         self._send_lock = threading.RLock()
@@ -141,11 +135,11 @@ class TrackedRun:
             A name is none that MLflow takes, or a value is no number.
         """
         now = now_ms()
-        points = [(_metric_name(name), _metric_value(name, value), now, step) for name, value in values.items()]
+        points = [(metric_name(name), metric_value(name, value), now, step) for name, value in values.items()]
         with self._buffer_lock:
             new = [point for point in points if again or (point[0], step) not in self._seen]
             self.metrics.update((point[0], point[1]) for point in new)
-            new = [point for point in new if not self._has(point)]
+            new = [point for point in new if self.resumption is None or not self.resumption.has(*point)]
             self._seen.update((point[0], step) for point in new)
             self._points.extend(new)
         if not self._buffered:
@@ -153,26 +147,13 @@ class TrackedRun:
         else:
             self.start_flushing()
 
-    def _has(self, point: tuple[str, float, int, int]) -> bool:
-        """Tell whether a run that is gone on with has a point; of a loss that is another one now, say so."""
-        name, value, _, step = point
-        if (name, step) not in self._known:
-            return False
-        known = _metric_value(name, self._known[name, step])
-        if known == value or (math.isnan(known) and math.isnan(value)):
-            return True
-        if name.endswith(_LOSSES):
-            told = "%s of epoch %d was %r and is %r now: these are not the same bits. Is this another machine?"
-            log.warning(told, name, step, known, value)
-        return False
-
     def log_params(self, values: Mapping[str, Any]) -> None:
         """Write params; a value over MLflow's 6,000 characters is cut and says so."""
-        self._write(_param_texts(values), {})
+        self._write(param_texts(values), {})
 
     def log_batch(self, params: Mapping[str, Any], tags: Mapping[str, Any]) -> None:
         """Write params and tags at once."""
-        self._write(_param_texts(params), tag_texts(tags))
+        self._write(param_texts(params), tag_texts(tags))
 
     @contextmanager
     def staging(self, folder: Path) -> Iterator[None]:
@@ -313,46 +294,3 @@ class TrackedRun:
                 self.flush({"process.heartbeat": f"{time.time():.0f}"} if due else None)
             except TrackingError as error:
                 log.error("%s", error)
-
-
-def status_of(error: BaseException | None) -> str:
-    """Give the MLflow status of a run that ended with `error`: FINISHED, FAILED or KILLED."""
-    if error is None:
-        return "FINISHED"
-    return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-
-
-def _param_texts(values: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        re.sub(r"[^\w.\- /:]", "_", key): _cut(redact(_text(value)), MAX_PARAM_LENGTH) for key, value in values.items()
-    }
-
-
-def tag_texts(values: Mapping[str, Any]) -> dict[str, str]:
-    """Turn values into tags: text, credentials masked, at most 8,000 characters."""
-    return {name: _cut(redact(_text(value)), MAX_TAG_LENGTH) for name, value in values.items() if value is not None}
-
-
-def _text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _cut(text: str, length: int) -> str:
-    note = " … (cut; whole in the artifacts)"
-    return text if len(text) <= length else text[: length - len(note)] + note
-
-
-def _metric_name(name: Any) -> str:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise TrackingError(
-            f"{name!r} is no name for a metric. It takes letters, digits, _ - . / : and spaces, up to 250 characters."
-        )
-    return name
-
-
-def _metric_value(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError) as error:
-        raise TrackingError(f"The metric {name} is {value!r}, which is no number.") from error
-    return number if not math.isinf(number) else math.copysign(1.7976931348623157e308, number)

@@ -1,0 +1,94 @@
+"""Trials whose processes are gone: their results are taken from MLflow, or their points are tried again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.trial import TrialState
+
+from tradingbot_exp.hpo.samplers import INTERRUPTED
+from tradingbot_exp.hpo.trials import KILLED, Trials
+from tradingbot_exp.runtime.process import is_alive
+from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+# A trial that nobody has signed yet was asked for just now, or its process died in that moment.
+UNSIGNED_SECONDS = 3.0
+
+
+class Recovery:
+    """Finds and settles the trials of dead processes.
+
+    Parameters
+    ----------
+    trials : Trials
+    children : Children
+        The trials' MLflow runs.
+    salvage : callable
+        Called before any is settled: what dead processes had written down is sent.
+    """
+
+    def __init__(self, trials: Trials, children: Children, salvage: Callable[[], object]) -> None:
+        self._trials, self._children, self._salvage = trials, children, salvage
+        # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
+        self._unsigned: dict[int, float] = {}
+
+    def recover(self) -> bool:
+        """Adopt results that MLflow has of dead processes' trials, retry the others; tell if there were any."""
+        for trial in self._trials.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.user_attrs.get(INTERRUPTED):  # whoever took it out of the count died before it could say so
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self._trials.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        orphans = [trial for trial in self._trials.running() if trial.number not in self._trials.mine]
+        if orphans:
+            self._salvage()
+        for trial in orphans:
+            owner = trial.user_attrs.get("owner")
+            if owner is None:
+                seen = self._unsigned.setdefault(trial.number, time.monotonic())
+                if time.monotonic() - seen > UNSIGNED_SECONDS:
+                    self._trials.interrupt(trial.number, KILLED)
+                continue
+            child = self._children.find(trial.user_attrs.get("run_id"), trial.number)
+            if child is not None and child.has_ended:
+                self._adopt(trial, child.state, child.values)
+            elif not is_alive(child.owner if child is not None else owner):
+                self._bury(trial, child)
+        return bool(orphans)
+
+    def _bury(self, trial: FrozenTrial, child: Child | None) -> None:
+        """Settle a trial whose process died: by its result, if that was written in time."""
+        if child is not None and child.state in KNOWN:
+            self._children.close(child)
+            self._adopt(trial, child.state, child.values)
+            return
+        if child is not None:
+            self._children.kill(child.run_id)
+        self._trials.interrupt(trial.number, KILLED)
+
+    def _adopt(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
+        """Tell Optuna what MLflow knows already."""
+        if state == "complete" and values and all(math.isfinite(value) for value in values):
+            self._trials.finish(trial.number, TrialState.COMPLETE, values)
+        elif state == "pruned":
+            self._trials.finish(trial.number, TrialState.PRUNED, None)
+        elif state in {"failed", "complete"}:  # complete without a finite value
+            self._trials.finish(trial.number, TrialState.FAIL, None)
+        else:  # closed by somebody before it had a result
+            self._trials.interrupt(trial.number, KILLED)
+
+    def settle(self, number: int) -> None:
+        """Take the result of a trial whose job is over, if its run has one; else close it as interrupted."""
+        trial = self._trials.frozen(number)
+        child = self._children.find(self._trials.mine.get(number) or trial.user_attrs.get("run_id"), number)
+        if child is not None and child.has_ended:
+            self._adopt(trial, child.state, child.values)
+        else:
+            self._bury(trial, child)

@@ -1,0 +1,117 @@
+"""The trials of a study in Optuna's storage: which count, which are under way, and how one is brought to its end."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import optuna
+from optuna.trial import TrialState
+
+from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler
+from tradingbot_exp.runtime.process import is_alive
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+log = logging.getLogger(__name__)
+
+# Why a trial was interrupted, where its point is to be tried again.
+KILLED = "killed"
+# A point at which so many processes died is not tried again, or it might never let the study go on.
+MAX_DEATHS = 5
+
+
+class Trials:
+    """The trials of one study.
+
+    Parameters
+    ----------
+    study : optuna.Study
+    parameters : int
+        How many parameters a trial has once its point is drawn.
+
+    Attributes
+    ----------
+    mine : dict of int to str
+        Trials that this process is working on, by number, with the ids of their runs; empty until a run is open.
+    """
+
+    def __init__(self, study: Study, parameters: int) -> None:
+        self.study, self._parameters = study, parameters
+        self.mine: dict[int, str] = {}
+
+    def counting(self) -> list[FrozenTrial]:
+        """Give the trials that count or may come to count, by number."""
+        found = self.study.get_trials(deepcopy=False)
+        return [trial for trial in found if not trial.user_attrs.get(INTERRUPTED) and trial.state != TrialState.WAITING]
+
+    def done(self) -> list[FrozenTrial]:
+        """Give the trials that count."""
+        return [trial for trial in self.counting() if trial.state.is_finished()]
+
+    def running(self) -> list[FrozenTrial]:
+        """Give the trials that are under way, here or elsewhere."""
+        return [trial for trial in self.counting() if trial.state == TrialState.RUNNING]
+
+    def failed(self) -> list[FrozenTrial]:
+        """Give the trials that count as failed."""
+        return [trial for trial in self.counting() if trial.state == TrialState.FAIL]
+
+    def twin(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
+        """Find an earlier trial at the same point whose value is, or will be, known."""
+        for other in self.counting():
+            if other.number >= number or other.params != encoded:
+                continue
+            if other.state in (TrialState.COMPLETE, TrialState.RUNNING):
+                return other
+        return None
+
+    def finish(self, number: int, state: TrialState, values: list[float] | None) -> None:
+        """Tell the study how a trial ended."""
+        self.mine.pop(number, None)
+        # Another process may have adopted the result in this very moment, from the run that has ended.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self.study.tell(number, values, state, skip_if_finished=True)
+
+    def interrupt(self, number: int, why: str) -> None:
+        """Take a trial out of the count. Its point is tried again, unless the sampler sees to that itself."""
+        self.mine.pop(number, None)
+        trial = self.frozen(number)
+        if trial.state.is_finished():
+            return
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
+            self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
+            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == KILLED
+            if again and len(trial.params) == self._parameters:
+                if self._deaths(trial) < MAX_DEATHS:
+                    self.study.enqueue_trial(trial.params)
+                else:
+                    log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, number)
+            self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _deaths(self, trial: FrozenTrial) -> int:
+        """Count the trials at the same point whose processes died, this one included."""
+        found = self.study.get_trials(deepcopy=False)
+        return sum(other.user_attrs.get(INTERRUPTED) == KILLED and other.params == trial.params for other in found)
+
+    def frozen(self, number: int) -> FrozenTrial:
+        """Return a trial as it is now."""
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def others_at_work(self) -> bool:
+        """Tell whether another process is working on a trial of this study."""
+        return any(
+            trial.number not in self.mine and is_alive(trial.user_attrs.get("owner") or {}) for trial in self.running()
+        )
+
+
+def best_trials(study: Study) -> list[FrozenTrial]:
+    """Give the complete trials, best first; of several objectives, the Pareto front."""
+    if len(study.directions) > 1:
+        return list(study.best_trials)
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
+    return sorted(complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number))

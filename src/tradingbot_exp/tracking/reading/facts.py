@@ -1,0 +1,80 @@
+"""What is known of a run's code, data, packages and machine, by label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.reading.run_context import Surroundings
+
+
+def code_facts(run: Surroundings) -> dict[str, str]:
+    """Give what is known of a run's code, by label."""
+    source, left_out = run.recorded("code", "sha256"), run.recorded("git", "left_out_of_patch")
+    return _texts(
+        {
+            "commit": run.commit,
+            "branch": run.tag("mlflow.source.git.branch"),
+            "uncommitted changes": run.tag("git.dirty"),
+            "patch": None if run.patch_sha256 is None else run.patch_sha256[:12],
+            "files left out of the patch": ", ".join(map(str, left_out)) if left_out else None,
+            "source of tradingbot_exp": source,
+            "engine": run.tag("engine"),
+        }
+    )
+
+
+def data_facts(run: Surroundings) -> dict[str, str]:
+    """Give what is known of a run's data, by label: fingerprint, period, rows, and the rest of the data card."""
+    card = run.card or {}
+    facts: dict[str, Any] = {"fingerprint": run.fingerprint, "rows": card.get("rows")}
+    period = card.get("period")
+    if isinstance(period, list):
+        facts["period"] = " to ".join(day(each) for each in period)
+    for block, described in (card.get("split") or {}).items():
+        if isinstance(described, Mapping):
+            facts[block] = f"{described.get('rows')} rows, {day(described.get('start'))} to {day(described.get('end'))}"
+    for name, value in card.items():
+        if name not in {"fingerprint", "rows", "period", "split", "statistics"}:
+            facts[name.replace("_", " ")] = ", ".join(map(str, value)) if isinstance(value, list) else value
+    return _texts(facts)
+
+
+def package_facts(run: Surroundings) -> dict[str, str]:
+    """Give the version of each package, and of Python as ``python``; empty if none is recorded."""
+    if not run.requirements:
+        return {}
+    return _texts({"python": run.recorded("python", "version")}) | dict(run.requirements)
+
+
+def hardware_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
+    """Flatten what ``environment.json`` says of a machine and its settings."""
+
+    def get(block: str, key: str) -> Any:
+        return ((environment or {}).get(block) or {}).get(key)
+
+    variables = (environment or {}).get("variables") or {}
+    return _texts(
+        {
+            "processor": get("hardware", "cpu"),
+            "cores": get("hardware", "cores_logical"),
+            "memory (GiB)": get("hardware", "memory_gib"),
+            "GPUs": ", ".join(get("hardware", "gpus") or []) or None,
+            "operating system": get("platform", "system"),
+            "architecture": get("platform", "machine"),
+            "torch threads": get("torch", "threads"),
+            "CUDA": get("torch", "cuda"),
+            "deterministic": get("torch", "deterministic"),
+            **dict(variables),
+        }
+    )
+
+
+def day(when: object) -> str:
+    """Write a time without the hour where that is midnight."""
+    return str(when).replace("T", " ").removesuffix(" 00:00:00")
+
+
+def _texts(facts: Mapping[str, Any]) -> dict[str, str]:
+    return {name: str(value) for name, value in facts.items() if value is not None}
