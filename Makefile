@@ -53,10 +53,11 @@ hpo-report: $(STAMP) ## Write the report of a study (RUN=latest, or an id)
 compare: $(STAMP) ## Write the report of several runs side by side (RUNS="A B")
 	@$(BIN)/python -m tradingbot_exp report compare $(RUNS) $(ARGS)
 
-check: $(STAMP) ## Lint, format and type checks
+check: $(STAMP) ## Lint, format, type and layer checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .

@@ -5,9 +5,10 @@ The public names are imported when they are first used, so importing the package
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version as _version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.runtime import package as _package
+from tradingbot_exp.runtime.lazy import lazily
 
 if TYPE_CHECKING:
     from tradingbot_exp.api.arrays import run_hpo_study
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.training.loop import train_model
 
-__version__ = _version("tradingbot_exp")
+__version__ = _package.VERSION
 __all__ = [
     "ConfigurationManager",
     "EnhancedMLflowLogger",
@@ -31,25 +32,18 @@ __all__ = [
     "train_model",
 ]
 
-_HOMES = {
-    "ConfigurationManager": "tradingbot_exp.api.configuration",
-    "EnhancedMLflowLogger": "tradingbot_exp.tracking.writing.logger",
-    "ExperimentOrganizer": "tradingbot_exp.tracking.writing.organizer",
-    "ExperimentReporter": "tradingbot_exp.reporting.reporter",
-    "load_run": "tradingbot_exp.api.notebook",
-    "run_hpo_study": "tradingbot_exp.api.arrays",
-    "train_model": "tradingbot_exp.training.loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "train":
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "ConfigurationManager": "tradingbot_exp.api.configuration",
+        "EnhancedMLflowLogger": "tradingbot_exp.tracking.writing.logger",
+        "ExperimentOrganizer": "tradingbot_exp.tracking.writing.organizer",
+        "ExperimentReporter": "tradingbot_exp.reporting.reporter",
+        "load_run": "tradingbot_exp.api.notebook",
+        "run_hpo_study": "tradingbot_exp.api.arrays",
+        "train_model": "tradingbot_exp.training.loop",
         # The submodule of that name, which can be called: importing it would hide a function.
-        return import_module("tradingbot_exp.train")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+        "train": "tradingbot_exp.train",
+    },
+    "__version__",
+)

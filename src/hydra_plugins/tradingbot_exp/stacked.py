@@ -18,7 +18,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.tradingbot_exp.composing import compose
-from tradingbot_exp.callbacks.experiment import ExperimentCallback
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.experiment.steps import prepare
 from tradingbot_exp.hpo.trial import TICKET_VARIABLE
@@ -276,8 +275,8 @@ def _set_output(config: DictConfig, folder: Path) -> None:
 
 
 def _is_ours(callback: object) -> bool:
-
-    return type(callback) is ExperimentCallback
+    """Whether a callback is this package's own: a subclass, which may do otherwise, is not."""
+    return bool(vars(type(callback)).get("tradingbot_own"))
 
 
 def _names(config: DictConfig) -> Any:

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 class ExperimentCallback(TrackingCallback):
     """The callback of this package's own app: checks configuration and data before anything is written."""
 
+    tradingbot_own = True  # a launcher may show it one configuration for all jobs of a stack
+
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
         self._refusing(lambda: self._check(config))

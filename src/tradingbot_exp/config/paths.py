@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tradingbot_exp
+from tradingbot_exp.runtime.package import FOLDER
 
 TRACKING_DATABASE = "mlflow.db"
 
 
 def conf_dir() -> Path:
     """Give the absolute path of the directory that holds ``config.yaml``."""
-    package = Path(tradingbot_exp.__file__).resolve().parent
+    package = FOLDER.resolve()
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 

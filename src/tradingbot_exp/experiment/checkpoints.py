@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
+from tradingbot_exp.runtime.package import VERSION
 from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
 from tradingbot_exp.tracking.writing.code import code_sha256
 
@@ -27,13 +28,12 @@ def identity(config: Config, fingerprint: str) -> dict[str, str]:
     import platform
     from importlib import metadata
 
-    import tradingbot_exp
     from tradingbot_exp.training.device import resolve_device
 
     return {
         DATA: fingerprint,
         CONFIGURATION: config_sha256(config, fingerprint),
-        "the source of tradingbot_exp": f"{code_sha256()} (version {tradingbot_exp.__version__})",
+        "the source of tradingbot_exp": f"{code_sha256()} (version {VERSION})",
         "the source of the plugins": plugins_sha256(config.plugins) or "none",
         "the device": resolve_device(config.training.device).type,
         "python": platform.python_version(),

@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import Any
 
 
-def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazily(
+    package: str, homes: Mapping[str, str], *present: str
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make a package's ``__getattr__`` and ``__dir__``, so that importing it loads no heavy library.
 
     Parameters
@@ -15,12 +17,15 @@ def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
     package : str
         Its ``__name__``.
     homes : mapping of str to str
-        The module that each public name is in.
+        The module that each public name is in; a module of the package's own that has the name is itself meant.
+    *present : str
+        Public names that are there from the start.
     """
 
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(homes[name]), name)
+        home = import_module(homes[name])
+        return home if homes[name] == f"{package}.{name}" else getattr(home, name)
 
-    return get, lambda: sorted(homes)
+    return get, lambda: sorted((*homes, *present))

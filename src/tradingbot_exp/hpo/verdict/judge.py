@@ -22,6 +22,7 @@ from tradingbot_exp.evaluation.significance.robustness_words import replays_in_w
 from tradingbot_exp.evaluation.significance.verdict import Verdict, judge
 from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS
+from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.reseeding import reseed
@@ -103,8 +104,6 @@ def evidence_of(
     Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
     each fold they are gains over the mean of that fold's own train rows.
     """
-    from tradingbot_exp.hpo.results.recording import configurations
-
     config, data = session.config, load_data(session.config)
     objective = objectives_of(config.hpo)[0]
     views = fold_views(data, config.evaluation)

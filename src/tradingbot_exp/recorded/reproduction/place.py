@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tradingbot_exp
 from tradingbot_exp.config.redaction import MASK
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.recorded.reproduction.worktree import checkout, find_repository
+from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.tracking.writing.environment import VARIABLES
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def prepared_place(recipe: Recipe, scratch: Path) -> Iterator[Place]:
     work.mkdir()
     own = tuple(path for path in (launch,) if path is not None and path.is_dir())
     if made.commit is None:
-        then, now = _recorded_version(recipe), tradingbot_exp.__version__
+        then, now = _recorded_version(recipe), VERSION
         if then != now:
             raise RunError(
                 f"code: the run {made.run.run_id} was made outside git, with tradingbot_exp {then or 'unknown'}, and "
@@ -72,7 +72,7 @@ def prepared_place(recipe: Recipe, scratch: Path) -> Iterator[Place]:
             )
         yield Place(work, work, own, f"with the installed tradingbot_exp {now}, as the run was made outside git")
         return
-    package, root = Path(tradingbot_exp.__file__).parent, made.recorded("git", "root")
+    package, root = FOLDER, made.recorded("git", "root")
     places = [Path.cwd(), *([Path(root)] if root else []), *([launch] if launch else []), package]
     repository = find_repository(made.commit, places)
     with checkout(repository, made.commit, made.patch) as tree:

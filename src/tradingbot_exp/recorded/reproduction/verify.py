@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import tradingbot_exp
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.recorded.reproduction.place import (
@@ -34,6 +33,7 @@ from tradingbot_exp.recorded.reproduction.verdict import (
     compare_points,
     package_causes,
 )
+from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
 from tradingbot_exp.tracking.reading.facts import day
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe
     from tradingbot_exp.tracking.store.store import Store
 
-_REPLAY = Path(tradingbot_exp.__file__).with_name("replay.py")
+_REPLAY = FOLDER / "replay.py"
 # What `model_version` derives; a version that a user gave looks otherwise.
 _DERIVED_VERSION = re.compile(r"[0-9a-f]{8,16}")
 _END_SECONDS = 10.0
@@ -137,7 +137,7 @@ def keep(store: Store, run_id: str, verdict: Verdict) -> None:
     tags = {
         "reproduced.result": verdict.summary,
         "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {tradingbot_exp.__version__}",
+        "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {VERSION}",
     }
     with wrapped(f"The result cannot be kept in the run {run_id}"):
         send(store.client, run_id, Record("batch", {"tags": tag_texts(tags)}))

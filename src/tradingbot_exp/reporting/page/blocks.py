@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp import __version__
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import MISSING, count, duration, moment
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tone
+from tradingbot_exp.runtime.package import VERSION
 from tradingbot_exp.tracking.reading.artifacts import PATCH
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
@@ -180,7 +180,7 @@ def _patch_cell(made: Surroundings) -> Cell:
 
 def made_line(now: datetime | None = None) -> str:
     """Say when a report was made, and by what."""
-    return f"Made {moment(now or datetime.now(UTC))} by tradingbot_exp {__version__}"
+    return f"Made {moment(now or datetime.now(UTC))} by tradingbot_exp {VERSION}"
 
 
 def _recorded(text: str | None) -> Cell:

@@ -6,7 +6,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-import tradingbot_exp
+from tradingbot_exp.runtime.package import FOLDER
 
 # Folders whose source no trial's numbers come from: what is shown, recorded, judged or done with runs that are there.
 _NOT_DECIDING = (
@@ -16,7 +16,7 @@ _NOT_DECIDING = (
 
 
 @lru_cache(maxsize=2)
-def code_sha256(package: Path = Path(tradingbot_exp.__file__).parent) -> str:
+def code_sha256(package: Path = FOLDER) -> str:
     """Hash the source that a trial's numbers may come from: all of the package but what only shows or records.
 
     Returns

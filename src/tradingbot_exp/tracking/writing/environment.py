@@ -10,9 +10,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import tradingbot_exp
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact_command, redact_mapping
+from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.tracking.writing.code import code_sha256
 from tradingbot_exp.tracking.writing.provenance import read_provenance
 
@@ -78,8 +78,8 @@ def describe_environment() -> Described:
     """Describe what a run is made with: `environment`, this package's source, and the git state around it."""
     details = environment()
     # The package's own source, which is in no repository where it is installed.
-    details["code"] = {"version": tradingbot_exp.__version__, "sha256": code_sha256()}
-    found = read_provenance(launch_dir(), Path(tradingbot_exp.__file__).parent)
+    details["code"] = {"version": VERSION, "sha256": code_sha256()}
+    found = read_provenance(launch_dir(), FOLDER)
     if found is None:
         return Described(details, {}, b"")
     patch = found.patch.encode("utf-8", "surrogateescape")  # byte for byte what git wrote, or it would not apply
