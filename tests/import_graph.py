@@ -27,6 +27,14 @@ class Source:
     def __init__(self, root: Path) -> None:
         self.files = {_dotted(file.relative_to(root)): file for file in sorted(root.rglob("*.py"))}
         self.trees = {name: ast.parse(file.read_text(encoding="utf-8")) for name, file in self.files.items()}
+        self._handed_on = {
+            f"{package}.{alias.name}": f"{node.module}.{alias.name}"
+            for package, file in self.files.items()
+            if file.name == "__init__.py"
+            for node in ast.walk(self.trees[package])
+            if isinstance(node, ast.ImportFrom)
+            for alias in node.names
+        }
         self.imports = [each for name in self.files for each in self._imports(name)]
 
     def _imports(self, module: str) -> Iterator[Import]:
@@ -48,7 +56,8 @@ class Source:
                     yield Import(module, target, node.lineno, id(node) in local, id(node) in typing)  # type: ignore[attr-defined]
 
     def module_of(self, name: str) -> str | None:
-        """The longest beginning of a dotted name that is a module."""
+        """The longest beginning of a dotted name that is a module; of a name that a package hands on, its home."""
+        name = self._handed_on.get(name, name)
         while name and name not in self.files:
             name = name.rpartition(".")[0]
         return name or None
@@ -81,8 +90,8 @@ class Source:
                 visit(name)
         return [component for component in found if len(component) > 1]
 
-    def libraries(self, module: str) -> set[str]:
-        """The third-party packages that importing a module loads, by what is imported at the top."""
+    def libraries(self, module: str, in_use: bool = False) -> set[str]:
+        """The third-party packages that importing a module loads; with `in_use`, what its functions load too."""
         seen: set[str] = set()
         waiting = [module]
         while waiting:
@@ -90,18 +99,18 @@ class Source:
             if name in seen:
                 continue
             seen.add(name)
-            waiting += [each.target for each in self.imports if each.module == name and self._at_import(each)]
+            waiting += [
+                each.target
+                for each in self.imports
+                if each.module == name and not each.is_typing and (in_use or not each.is_local)
+            ]
             if "." in name:
                 waiting.append(name.rpartition(".")[0])
-        return {library for name in seen if name in self.trees for library in self._third_party(name)}
+        return {library for name in seen if name in self.trees for library in self._third_party(name, in_use)}
 
-    @staticmethod
-    def _at_import(each: Import) -> bool:
-        return not each.is_local and not each.is_typing
-
-    def _third_party(self, module: str) -> Iterator[str]:
+    def _third_party(self, module: str, in_use: bool) -> Iterator[str]:
         tree = self.trees[module]
-        for node in _run_at_import(tree.body):
+        for node in ast.walk(tree) if in_use else _run_at_import(tree.body):
             for name in _named(node):
                 if not name.startswith(OURS):
                     yield name.partition(".")[0]

@@ -13,31 +13,22 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from tradingbot_exp.api.notebook import train
 from tradingbot_exp.cli.failure import in_one_line
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
-from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.help import commented_help
 from tradingbot_exp.config.own_conf import search_path, trusted_plugins
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
-from tradingbot_exp.experiment.resume import find_resumption
-from tradingbot_exp.experiment.steps import run_in
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
-from tradingbot_exp.tracking.writing import checkpoints
-from tradingbot_exp.tracking.writing.active import current_run, start_failure
-from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND, must_fail, unsent_runs
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.loaded import LoadedRun
@@ -59,43 +50,11 @@ def job(config: DictConfig) -> object:
     """Train once, with the configuration that Hydra composed; give the value that a search looks at."""
     from hydra.core.hydra_config import HydraConfig
 
+    from tradingbot_exp.api.job import run_job
+
     hydra_config = HydraConfig.get()
     overrides = [*search_path(hydra_config), *hydra_config.overrides.task]
     return run_job(config, overrides, Path(hydra_config.runtime.output_dir))
-
-
-def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any:
-    """Train, evaluate and record one configuration: the body of the Hydra task.
-
-    Parameters
-    ----------
-    composed : DictConfig
-        What Hydra composed.
-    overrides : sequence of str
-        The command line's.
-    folder : Path
-        The job's own.
-
-    Returns
-    -------
-    float, list of float, or Pruned
-        The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.trial_run.run_trial`.
-    """
-    failure = start_failure()
-    if failure is not None:
-        raise failure
-    config = finalize(composed, overrides)
-    run = current_run()
-    ticket = os.environ.get(TICKET_VARIABLE)
-    if ticket is not None and run is not None:
-        from tradingbot_exp.hpo.trial_run import run_trial
-
-        return run_trial(config, run, Ticket.loads(ticket), folder)
-    if run is not None:
-        return run_in(config, overrides, run)
-    resumption = find_resumption(config, overrides)
-    with ExperimentOrganizer(config).start_run(resumption=resumption) as own:
-        return run_in(config, overrides, own)
 
 
 def main() -> None:
@@ -141,6 +100,10 @@ def run(arguments: list[str]) -> int:
 
 def _unsent_status(started: float) -> int:
     """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
+    if "tradingbot_exp.tracking.writing.unsent" not in sys.modules:
+        return 0
+    from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND, must_fail, unsent_runs
+
     waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
     if not waiting:
         return 0
@@ -162,7 +125,8 @@ def _message(error: Exception) -> str:
 
 def _say_how_to_go_on() -> None:
     """Name the command that goes on with a run that did not finish and has a checkpoint."""
-    for command in checkpoints.commands():
+    checkpoints = sys.modules.get("tradingbot_exp.tracking.writing.checkpoints")
+    for command in [] if checkpoints is None else checkpoints.commands():
         _say(f"Go on with it from its last checkpoint: {command}")
 
 
@@ -187,6 +151,8 @@ class _CallableModule(ModuleType):
 
     def __call__(self, overrides: Sequence[str] = ()) -> LoadedRun:
         """Train once, in this process: `tradingbot_exp.api.notebook.train`."""
+        from tradingbot_exp.api.notebook import train
+
         return train(overrides)
 
 

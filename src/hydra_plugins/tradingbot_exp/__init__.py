@@ -1,1 +1,5 @@
-"""The sweeper that Hydra loads; Hydra imports every module here at each start, so none imports anything heavy."""
+"""The sweeper and the launcher that Hydra finds.
+
+It imports every module here at each start, but those whose names begin with ``_``: what the others do is there, and is
+imported when it is done.
+"""

@@ -20,13 +20,8 @@ from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.evaluation.metrics.names import naive_name
-from tradingbot_exp.experiment.data import check_inputs
-from tradingbot_exp.experiment.resume import find_resumption, refuse_in_study
 from tradingbot_exp.hpo.trial import ending_tags
-from tradingbot_exp.reporting.automatic import report_at_end
-from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
-from tradingbot_exp.tracking.writing.active import set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -43,12 +38,12 @@ class ExperimentCallback(TrackingCallback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
-        self._refusing(lambda: self._check(config))
+        self._refusing(lambda: self._check(config, finalized(config)))
         super().on_run_start(config, **kwargs)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
-        self._refusing(lambda: self._check_sweep(config))
+        self._refusing(lambda: self._check_sweep(finalized(first_job(config))))
         self._refusing(lambda: start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
             self._refusing(lambda: _refuse_registration(config))
@@ -69,19 +64,20 @@ class ExperimentCallback(TrackingCallback):
             error = error_of(job_return)
             run.flush(ending_tags(error, None if error is not None else job_return.return_value))
 
-    def _check(self, config: DictConfig) -> None:
+    def _check(self, config: DictConfig, composed: Config) -> None:
+        from tradingbot_exp.experiment.resume import find_resumption
 
-        composed = finalized(config)
         self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
         self._check_place(composed if self._resumption is None else self._resumption.config)
 
-    def _check_sweep(self, config: DictConfig) -> None:
+    def _check_sweep(self, first: Config) -> None:
+        from tradingbot_exp.experiment.resume import refuse_in_study
 
-        first = finalized(first_job(config))
         refuse_in_study(first)
         self._check_place(first)
 
     def _check_place(self, config: Config) -> None:
+        from tradingbot_exp.experiment.data import check_inputs
 
         check_inputs(config)
         check_space(launch_dir())
@@ -96,11 +92,15 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
+        from tradingbot_exp.tracking.writing.active import set_start_failure
 
         set_start_failure(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        from tradingbot_exp.reporting.automatic import report_at_end
+        from tradingbot_exp.terminal.summary import print_summary
+
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         ticket = ticket_of(config)
         if ticket is not None:
@@ -124,6 +124,8 @@ class ExperimentCallback(TrackingCallback):
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close a plain sweep's parent run and report on it; a study does both itself."""
         import sys
+
+        from tradingbot_exp.reporting.automatic import report_at_end
 
         run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)
         super().on_multirun_end(config, **kwargs)

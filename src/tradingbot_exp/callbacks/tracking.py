@@ -21,15 +21,13 @@ from tradingbot_exp.callbacks.hydra_job import (
 )
 from tradingbot_exp.config.resolvers import register
 from tradingbot_exp.errors import Refusal
-from tradingbot_exp.tracking.writing.active import mlflow_active, set_start_failure
-from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
-from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hydra.core.utils import JobReturn
 
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.writing.origin import Organized
     from tradingbot_exp.tracking.writing.resumption import Resumption
     from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -70,6 +68,7 @@ class TrackingCallback(Callback):
         self._forget()
 
     def _forget(self) -> None:
+
         self._organizer: ExperimentOrganizer | None = None
         # By job: a launcher may start several before it ends the first.
         self._runs: dict[str, TrackedRun] = {}
@@ -96,6 +95,8 @@ class TrackingCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
+        from tradingbot_exp.tracking.writing.active import set_start_failure
+
         set_start_failure(None)
         mask_saved_config(config)
         try:
@@ -138,6 +139,8 @@ class TrackingCallback(Callback):
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Record what the app is run with."""
+        from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
+
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         logger = EnhancedMLflowLogger(run)
         logger.log_config(task, list(config.hydra.overrides.task))
@@ -167,6 +170,7 @@ class TrackingCallback(Callback):
             raise Refusal(error) from error
 
     def _reach(self, config: DictConfig) -> ExperimentOrganizer:
+        from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
         if self._organizer is None:
             organizer = ExperimentOrganizer(self._organized(config))
@@ -185,6 +189,7 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _open_job(self, config: DictConfig) -> None:
+        from tradingbot_exp.tracking.writing.active import mlflow_active
 
         organizer = self._reach(config)
         parent = parent_run(config)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
@@ -17,19 +16,10 @@ from tradingbot_exp.tracking.reading.differences import diff_runs
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
     from tradingbot_exp.tracking.reading.differences import MetricRow, Row, RunDifferences
     from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 MAX_PATCH_LINES = 60
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    diff = commands.add_parser("diff", help="say what differs between two runs: config, code, data, packages, metrics")
-    diff.add_argument("run_a", metavar="RUN", help=RUN)
-    diff.add_argument("run_b", metavar="RUN", help="the other one")
-    add_common(diff, run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -8,9 +8,8 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tradingbot_exp.cli.options import add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
 from tradingbot_exp.terminal.text import wrapped_line
@@ -22,16 +21,6 @@ from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, u
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
 from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
 from tradingbot_exp.tracking.writing.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
-
-if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    doctor = commands.add_parser("doctor", help="find what crashes and outages left behind; --fix mends it")
-    doctor.add_argument("--fix", action="store_true", help="mend what can be mended")
-    add_common(doctor, run, "else where the records were meant to go, and the store of this directory")
 
 
 def run(options: argparse.Namespace) -> int:

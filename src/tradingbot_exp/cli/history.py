@@ -9,7 +9,6 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.cli.options import add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
@@ -17,20 +16,12 @@ from tradingbot_exp.tracking.reading.history import experiment_history, newest_e
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
     from tradingbot_exp.tracking.reading.differences import Row
     from tradingbot_exp.tracking.reading.history import Code, ConfigurationUse, ExperimentHistory
     from tradingbot_exp.tracking.store.store import Store
 
 MAX_CHANGES = 12
 _SHORT = 12
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    history = commands.add_parser("history", help="list every configuration that an experiment has used, newest first")
-    history.add_argument("--experiment", metavar="NAME", help="else MLFLOW_EXPERIMENT_NAME, else the one used last")
-    add_common(history, run)
 
 
 def run(options: argparse.Namespace) -> int:

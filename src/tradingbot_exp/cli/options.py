@@ -1,20 +1,17 @@
-"""What all commands take."""
+"""Texts of the command line that are longer than a line."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+PREDICT = """\
+Forecast from new bars with a recorded model: features and scaling as in its run, a row a bar, the last bar included.
 
-if TYPE_CHECKING:
-    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+columns:
+  date      the bar at whose close the forecast is made
+  forecast  in the target's unit: a log return, or the probability of a rise
+  signal    the position that forecasts up to this bar ask for: the mean of the last data.horizon signs (of a
+            probability, the sign of what it is above 0.5)
+  position  what is held from this bar's close to the next one's, as in the run's backtest: the signal of
+            evaluation.execution_lag bars before. The last signal is taken that many bars after the last bar.
 
-RUN = "id, the first letters of one, latest, or models:/NAME@champion"
-STORE = "else MLFLOW_TRACKING_URI, else mlflow.db in this directory"
-
-
-def add_common(command: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int], store: str = STORE) -> None:
-    """Add the options that every command has, and what runs it."""
-    command.add_argument("--tracking-uri", metavar="URI", help=store)
-    command.add_argument("--json", action="store_true", help="print the result as JSON")
-    command.set_defaults(command=run)
+Bars without enough history for the features are left out; give some hundred bars before the first that matters.
+"""

@@ -9,42 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.api.notebook import load_run
-from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.recorded.predict import predict
 from tradingbot_exp.runtime.files import holds_other
 
 if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
     from tradingbot_exp.recorded.predict import Prediction
 
 # How what this command writes begins.
 _BEGINNINGS = ("date,forecast,signal,position", '{\n  "run_id":')
-DESCRIPTION = """\
-Forecast from new bars with a recorded model: features and scaling as in its run, a row a bar, the last bar included.
-
-columns:
-  date      the bar at whose close the forecast is made
-  forecast  in the target's unit: a log return, or the probability of a rise
-  signal    the position that forecasts up to this bar ask for: the mean of the last data.horizon signs (of a
-            probability, the sign of what it is above 0.5)
-  position  what is held from this bar's close to the next one's, as in the run's backtest: the signal of
-            evaluation.execution_lag bars before. The last signal is taken that many bars after the last bar.
-
-Bars without enough history for the features are left out; give some hundred bars before the first that matters.
-"""
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    forecasts = "forecasts and positions for new bars"
-    raw = argparse.RawDescriptionHelpFormatter
-    predict = commands.add_parser("predict", help=forecasts, description=DESCRIPTION, formatter_class=raw)
-    predict.add_argument("run", metavar="RUN", help=f"{RUN}; of a study, its best trial is taken")
-    predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
-    predict.add_argument("--symbol", help="instrument, of a file that holds several")
-    predict.add_argument("-o", "--output", metavar="PATH", help="write to a file; else to standard output")
-    add_common(predict, run)
 
 
 def run(options: argparse.Namespace) -> int:

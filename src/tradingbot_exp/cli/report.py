@@ -5,32 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
 
-from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.reporting.reporter import ExperimentReporter
-
-if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
-
-
-KINDS = (
-    ("training", "one training run", 1),
-    ("hpo", "one study", 1),
-    ("compare", "several runs side by side, the first being the reference", "+"),
-)
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    report = commands.add_parser("report", help="write an HTML report of a run, a study, or several runs compared")
-    kinds = report.add_subparsers(required=True, metavar="KIND")
-    for name, what, nargs in KINDS:
-        kind = kinds.add_parser(name, help=what, description=f"Write the report of {what}; print its path.")
-        kind.add_argument("runs", metavar="RUN", nargs=nargs, help=RUN)
-        kind.add_argument("-o", "--output", metavar="PATH", help="where to write it; else into reports/")
-        kind.set_defaults(kind=name)
-        add_common(kind, run)
 
 
 def run(options: argparse.Namespace) -> int:

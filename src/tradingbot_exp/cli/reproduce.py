@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.cli.options import RUN, add_common
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.runtime import interrupt
@@ -22,19 +21,9 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.cli.options import Commands
     from tradingbot_exp.recorded.reproduction.verdict import Verdict
     from tradingbot_exp.tracking.reading.recipe import Recipe
     from tradingbot_exp.tracking.store.store import Store
-
-
-def add_to(commands: Commands) -> None:
-    """Declare the command."""
-    reproduce = commands.add_parser("reproduce", help="print what it takes to make a run again; --verify does it")
-    reproduce.add_argument("run", metavar="RUN", help=RUN)
-    reproduce.add_argument("--verify", action="store_true", help="train again, in a worktree, and compare the metrics")
-    reproduce.add_argument("--data", metavar="FILE", help="where the run's own data file is now, if it was moved")
-    add_common(reproduce, run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data.folds import fold_views
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -66,8 +67,6 @@ def check_inputs(config: Config) -> PreparedData:
     ConfigError, DataError
         They are not.
     """
-    from tradingbot_exp.data.folds import fold_views
-
     data = load_data(config)
     fold_views(data, config.evaluation)
     periods_per_year(config, data)

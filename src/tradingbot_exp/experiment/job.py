@@ -8,6 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.evaluation.leakage.seams import check_fold
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.models.registry import build_model
 from tradingbot_exp.models.summary import model_version
@@ -75,9 +78,6 @@ def build(config: Config, run: TrackedRun) -> Job:
     """
     import torch
 
-    from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.evaluation.leakage.gate import check_leaks
-    from tradingbot_exp.evaluation.leakage.seams import check_fold
     from tradingbot_exp.training.rng import SeededRng
 
     plain = load_data(config)

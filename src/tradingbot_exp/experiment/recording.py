@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.data.identity import identity_tags
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 from tradingbot_exp.evaluation.metrics.names import target_unit
 from tradingbot_exp.experiment.data import periods_per_year
 from tradingbot_exp.experiment.folds import mean_history
@@ -32,9 +35,6 @@ _TOLD: set[tuple[str, str, str]] = set()
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
     """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
-    from tradingbot_exp.data.identity import identity_tags
-    from tradingbot_exp.evaluation.leakage.gate import check_leaks
-
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
@@ -99,8 +99,6 @@ def report_undefined(run: TrackedRun, undefined: Mapping[str, str], study: str =
 
 def record_artifacts(job: Job, histories: Sequence[History], evaluated: Evaluated) -> None:
     """Record figures, forecasts, the model and the features' importance; of several folds the last one's."""
-    from tradingbot_exp.evaluation.metrics.importance import permutation_importance
-
     config, data = job.config, job.data
     job.logger.log_training_history(mean_history(histories), config.training.loss)
     job.logger.log_predictions(

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
 from tradingbot_exp.evaluation.metrics.names import neutral_forecast
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
+from tradingbot_exp.evaluation.metrics.validation import validation_metrics
 from tradingbot_exp.experiment.data import periods_per_year
 
 if TYPE_CHECKING:
@@ -70,7 +72,6 @@ def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
 
 
 def _evaluate_fold(job: Job, history: History) -> Evaluated:
-    from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics
 
     config, data = job.config, job.data
     actual, returns = data.targets(data.val), data.returns(data.val)
@@ -98,8 +99,6 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
 def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
     """Make one evaluation of those of the folds."""
     import numpy as np
-
-    from tradingbot_exp.evaluation.metrics.baselines import linear_model
 
     rows = replace(folds[0].rows, stop=folds[-1].rows.stop)
     forecast = np.concatenate([fold.forecast for fold in folds])
@@ -143,8 +142,6 @@ def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]
 
 def _judged(job: Job, rows: Block, forecast: NDArray[np.float64]) -> Evaluation:
     """Judge a forecast of any rows."""
-    from tradingbot_exp.evaluation.metrics.validation import validation_metrics
-
     data = job.data
     level = float(data.targets(data.train).mean())
     rules = _rules(job.config, data)

@@ -19,6 +19,7 @@ from tradingbot_exp.experiment.recording import (
     report_undefined,
 )
 from tradingbot_exp.experiment.results import evaluate, objectives
+from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.store.registry import register_winner
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     Job
         Its config has `model.input_dim` and `model.version` filled in.
     """
-    from tradingbot_exp.tracking.reading.openings import tell_of_openings
-
     job = build(config, run)
     if run.resumption is not None:
         log.info("Going on with the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)

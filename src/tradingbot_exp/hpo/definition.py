@@ -21,6 +21,8 @@ _NOT_DEFINING = (
     *("hpo.reseeds", "hpo.null_replays"),
     *("data.name", "data.path", "data.symbol", "data.options"),
 )
+# What a key of the definition is called, where it is none of the configuration.
+_SAID = {"code.sha256": "the source of tradingbot_exp (code.sha256)"}
 
 
 def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
@@ -64,5 +66,5 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     for key in sorted({*old, *new}):
         before, after = old.get(key, "not there"), new.get(key, "not there")
         if before != after:
-            said.append(f"{key}: {before} before, {after} now")
+            said.append(f"{_SAID.get(key, key)}: {before} before, {after} now")
     return said

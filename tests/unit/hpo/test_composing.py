@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from hydra_plugins.tradingbot_exp.composing import ReusingLoader, compose
+from hydra_plugins.tradingbot_exp._composing import ReusingLoader, compose
 from hydra_plugins.tradingbot_exp.sweeper import StudySweeper
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.paths import conf_dir
@@ -135,7 +135,8 @@ def test_a_launcher_of_this_process_composes_the_batches_of_a_study_once(
     context = HydraContext(loader, Callbacks(), [])
     sweeper = StudySweeper()
     sweeper.setup(hydra_context=context, task_function=lambda config: None, config=config)
-    held: Any = getattr(sweeper.launcher, "_context", None) or sweeper.launcher.hydra_context  # type: ignore[attr-defined]
+    made: Any = sweeper._study.launcher
+    held: Any = made._stack._context if launcher == "stacked" else made.hydra_context
     assert isinstance(held.config_loader, ReusingLoader) == reuses
 
 
