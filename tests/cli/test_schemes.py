@@ -17,7 +17,7 @@ from tradingbot_exp import load_run
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.folds import make_folds
-from tradingbot_exp.recorded.test_set import open_test_set
+from tradingbot_exp.recorded.evaluate import open_test_set
 
 QUICK = ["data=synthetic", "training.epochs=3", "model.hidden_layers=[8]"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tradingbot_exp.recorded.test_result import as_json, as_table
-from tradingbot_exp.recorded.test_set import open_test_set
+from tradingbot_exp.recorded.evaluate import open_test_set
+from tradingbot_exp.recorded.result import as_json, as_table
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.recorded.evaluate import open_test_set
 from tradingbot_exp.recorded.predict import predict
-from tradingbot_exp.recorded.test_set import open_test_set
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tradingbot_exp.recorded.test_result import Opened
+    from tradingbot_exp.recorded.result import Opened
 
 
 class LoadedRun(RecordedRun):

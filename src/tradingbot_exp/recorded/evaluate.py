@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
-from tradingbot_exp.recorded.test_result import Opened
-from tradingbot_exp.recorded.test_subject import configuration_of, data_of, forecasts_of, with_model
+from tradingbot_exp.recorded.result import Opened
+from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun

@@ -32,8 +32,8 @@ from tradingbot_exp.hpo.results.display import StudyDisplay
 from tradingbot_exp.hpo.runner import run_study
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudySession
-from tradingbot_exp.recorded.test_result import Opened, as_table
-from tradingbot_exp.recorded.test_set import _judge, open_test_set
+from tradingbot_exp.recorded.evaluate import _judge, open_test_set
+from tradingbot_exp.recorded.result import Opened, as_table
 from tradingbot_exp.terminal.summary import metric_lines
 from tradingbot_exp.tracking.reading.fetch import training_record
 from tradingbot_exp.tracking.store.lookup import find_run
