@@ -22,8 +22,8 @@ from tradingbot_exp.experiment import finish, fit, prepare
 _HOMES = {
     "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data"),
     "fit_model": ("tradingbot_exp.experiment.fitting", "tradingbot_exp.experiment"),
-    "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.trial_run"),
-    "Ticket": ("tradingbot_exp.hpo.trial", "tradingbot_exp.hpo.trial"),
+    "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.job"),
+    "Ticket": ("tradingbot_exp.hpo.trial_spec", "tradingbot_exp.hpo.trial"),
 }
 
 

@@ -100,9 +100,9 @@ def run(arguments: list[str]) -> int:
 
 def _unsent_status(started: float) -> int:
     """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
-    if "tradingbot_exp.tracking.writing.unsent" not in sys.modules:
+    if "tradingbot_exp.tracking.writing.outbox.unsent" not in sys.modules:
         return 0
-    from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND, must_fail, unsent_runs
+    from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, must_fail, unsent_runs
 
     waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
     if not waiting:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from support import wait_until
 
-from tradingbot_exp.plots import figures
+from tradingbot_exp.plots import training as figures
 from tradingbot_exp.plots.html import figure_html, write_figure
 
 NAMES = [

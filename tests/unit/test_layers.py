@@ -58,7 +58,11 @@ def test_the_check_holds_for_the_tree_as_it_is(tree: Path) -> None:
     ("file", "code", "broken"),
     [
         ("config/paths.py", "import tradingbot_exp.hpo.loop", "tradingbot_exp.config is not allowed to import"),
-        ("data/card.py", "def f():\n    import tradingbot_exp.tracking.trials", "tradingbot_exp.data is not allowed"),
+        (
+            "data/card.py",
+            "def f():\n    import tradingbot_exp.tracking.run_names",
+            "tradingbot_exp.data is not allowed",
+        ),
         (
             "models/registry.py",
             "if TYPE_CHECKING:\n    from tradingbot_exp.data.card import data_card",
@@ -68,7 +72,7 @@ def test_the_check_holds_for_the_tree_as_it_is(tree: Path) -> None:
         ("callbacks/tracking.py", "import hydra_plugins.tradingbot_exp.stacked", "tradingbot_exp.callbacks is not"),
         ("hpo/loop.py", "def f():\n    import mlflow", "tradingbot_exp.hpo.loop -> mlflow"),
         ("hpo/loop.py", "if TYPE_CHECKING:\n    import hydra", "tradingbot_exp.hpo.loop -> hydra"),
-        ("tracking/trials.py", "import plotly", "tradingbot_exp.tracking.trials -> plotly"),
+        ("tracking/run_names.py", "import plotly", "tradingbot_exp.tracking.run_names -> plotly"),
         ("reporting/page/page.py", "import optuna", "tradingbot_exp.reporting.page.page -> optuna"),
     ],
 )

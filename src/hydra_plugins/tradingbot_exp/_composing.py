@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from tradingbot_exp.config.explain import known_keys
 from tradingbot_exp.config.finalize import LEARNING_RATES, finalize, vary
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from hydra_plugins.tradingbot_exp._composing import compose
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.experiment.steps import prepare
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE
 from tradingbot_exp.tracking.writing.active import current_run, start_failure
-from tradingbot_exp.tracking.writing.batch import run_batch
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+from tradingbot_exp.tracking.writing.outbox.batch import run_batch
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from hydra_plugins.tradingbot_exp._composing import Composed
     from tradingbot_exp.experiment.job import Job
     from tradingbot_exp.hpo.trial_run import Trial
-    from tradingbot_exp.tracking.writing.batch import RunBatch
+    from tradingbot_exp.tracking.writing.outbox.batch import RunBatch
 
 log = logging.getLogger(__name__)
 

@@ -22,17 +22,17 @@ from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.overrides import split_words
 from tradingbot_exp.config.own_conf import search_path
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Lost
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Lost
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.runtime import interrupt
-from tradingbot_exp.tracking.trials import trial_name
+from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.hpo.study import StudySession
-    from tradingbot_exp.hpo.trial import TrialJob
+    from tradingbot_exp.hpo.trial_spec import TrialJob
 
 log = logging.getLogger(__name__)
 

@@ -26,10 +26,10 @@ from tradingbot_exp.hpo.runner import drop_losers, run_study
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult, StudySession
-from tradingbot_exp.hpo.trial import TrialJob, ending_tags
 from tradingbot_exp.hpo.trial_run import run_trial
+from tradingbot_exp.hpo.trial_spec import TrialJob, ending_tags
 from tradingbot_exp.reporting.automatic import report_at_end
-from tradingbot_exp.tracking.trials import trial_name
+from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 

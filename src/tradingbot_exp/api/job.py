@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.experiment.resume import find_resumption
 from tradingbot_exp.experiment.steps import run_in
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
 from tradingbot_exp.hpo.trial_run import run_trial
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
 from tradingbot_exp.tracking.writing.active import current_run, start_failure
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 

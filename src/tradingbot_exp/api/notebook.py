@@ -14,7 +14,7 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.places import check_space
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND
+from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND
 
 
 def train(overrides: Sequence[str] = ()) -> LoadedRun:

@@ -19,8 +19,8 @@ from tradingbot_exp.callbacks.tracking import TrackingCallback
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
-from tradingbot_exp.evaluation.metrics.names import naive_name
-from tradingbot_exp.hpo.trial import ending_tags
+from tradingbot_exp.evaluation.metrics.target import naive_name
+from tradingbot_exp.hpo.trial_spec import ending_tags
 from tradingbot_exp.tracking.store.places import check_space
 
 if TYPE_CHECKING:

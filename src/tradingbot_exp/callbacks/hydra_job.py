@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from tradingbot_exp.cli.failure import in_one_line
-from tradingbot_exp.cli.options import PREDICT
+from tradingbot_exp.cli.help_texts import PREDICT
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.runtime import interrupt

@@ -67,6 +67,8 @@ ON_ERROR = ("raise", "offline")
 DIRECTIONS = ("minimize", "maximize")
 TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 
+RANGE_KEYS = ("low", "high", "log", "step")
+
 
 def check_name(key: str, given: str, known: tuple[str, ...]) -> None:
     """Refuse a name that is not known.

@@ -14,7 +14,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.identity import identity_tags
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.importance import permutation_importance
-from tradingbot_exp.evaluation.metrics.names import target_unit
+from tradingbot_exp.evaluation.metrics.target import target_unit
 from tradingbot_exp.experiment.data import periods_per_year
 from tradingbot_exp.experiment.folds import mean_history
 from tradingbot_exp.experiment.job import Job

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
-from tradingbot_exp.evaluation.metrics.names import neutral_forecast
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
+from tradingbot_exp.evaluation.metrics.target import neutral_forecast
 from tradingbot_exp.experiment.data import periods_per_year
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tradingbot_exp.data import Block, PreparedData
-    from tradingbot_exp.evaluation.metrics.validation import Evaluation
+    from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
     from tradingbot_exp.experiment.job import Job
     from tradingbot_exp.training.history import History
 

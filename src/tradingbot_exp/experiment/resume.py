@@ -24,8 +24,8 @@ from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
+from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, unsent_runs, waiting_run_id
 from tradingbot_exp.tracking.writing.resumption import Resumption
-from tradingbot_exp.tracking.writing.unsent import SEND_COMMAND, unsent_runs, waiting_run_id
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

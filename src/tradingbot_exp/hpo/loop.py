@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from tradingbot_exp.hpo.recovery import Recovery
 from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.storage import transaction
-from tradingbot_exp.hpo.trial import Lost, Pruned, Ticket, TrialJob
+from tradingbot_exp.hpo.trial_spec import Lost, Pruned, Ticket, TrialJob
 from tradingbot_exp.hpo.trials import Trials, best_trials
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature

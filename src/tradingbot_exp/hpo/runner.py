@@ -17,7 +17,7 @@ from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
 from tradingbot_exp.hpo.verdict.judge import judge_study
 from tradingbot_exp.tracking.store.registry import register_winner
-from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.outbox.batch import send_journals
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import evaluate, objectives
-from tradingbot_exp.hpo.trial import Pruned
 from tradingbot_exp.hpo.trial_run import Pruning, mean_of
+from tradingbot_exp.hpo.trial_spec import Pruned
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -27,12 +27,12 @@ from tradingbot_exp.hpo.recovery import UNSIGNED_SECONDS
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.runtime.process import identity, is_alive, signature
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
+from tradingbot_exp.tracking.run_names import SAMPLER_TAG, study_run_name
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.trials import SAMPLER_TAG, study_run_name
-from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
 from tradingbot_exp.tracking.writing.run import TrackedRun
 from tradingbot_exp.tracking.writing.trial_runs import Children
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -212,7 +212,7 @@ class StudySession:
                 f"The run {parent_id} of the study {self.name} was deleted. Restore it with `mlflow runs restore "
                 f"--run-id {parent_id}`, or start afresh with hpo.resume=false."
             )
-        delivery = Delivery.attach(client, parent_id, launch_dir() / UNSENT_DIR, uri)
+        delivery = Delivery.attach(client, parent_id, unsent_folder(), uri)
         return found, TrackedRun(delivery, study_run_name(self.name))
 
     def _reopen(self, parent: Run) -> None:

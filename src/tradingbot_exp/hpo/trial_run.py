@@ -22,7 +22,7 @@ from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.recording import identifying_tags, record_artifacts, report_undefined
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
 from tradingbot_exp.hpo.results.bars import save_bars
-from tradingbot_exp.hpo.trial import Pruned, Ticket
+from tradingbot_exp.hpo.trial_spec import Pruned, Ticket
 
 if TYPE_CHECKING:
     from optuna.study import Study

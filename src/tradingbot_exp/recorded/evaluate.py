@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
+from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
 from tradingbot_exp.recorded.result import Opened
 from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
 from tradingbot_exp.runtime.process import user_name
@@ -21,7 +21,7 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.send import Record, now_ms, send
+from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.evaluation.metrics.validation import Evaluation
+    from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
     from tradingbot_exp.tracking.reading.openings import Opening
     from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.store.types import Run
@@ -113,8 +113,8 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
     """
     from tradingbot_exp.data.folds import fold_views
     from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
+    from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
     from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
-    from tradingbot_exp.evaluation.metrics.validation import validation_metrics
     from tradingbot_exp.experiment.data import periods_per_year
 
     data = fold_views(data, config.evaluation)[-1]

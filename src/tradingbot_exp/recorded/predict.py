@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.errors import DataError, RunError
-from tradingbot_exp.evaluation.metrics.names import neutral_forecast, target_unit
+from tradingbot_exp.evaluation.metrics.target import neutral_forecast, target_unit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.evaluation.metrics.names import NAIVE
+from tradingbot_exp.evaluation.metrics.target import NAIVE
 from tradingbot_exp.terminal.summary import ROWS
 
 if TYPE_CHECKING:

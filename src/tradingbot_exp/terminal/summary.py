@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.plugins import OWN_METRICS
-from tradingbot_exp.evaluation.metrics.names import NAIVE
+from tradingbot_exp.evaluation.metrics.target import NAIVE
 from tradingbot_exp.tracking.store.places import run_page, ui_command
 
 if TYPE_CHECKING:

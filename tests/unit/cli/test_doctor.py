@@ -21,10 +21,9 @@ from support import artifact_folder, in_ci
 
 from tradingbot_exp.cli.main import run
 from tradingbot_exp.runtime.process import identity
-from tradingbot_exp.tracking.trials import result_tags
-from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.run_names import result_tags
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 DEAD = {**identity(), "process.pid": "999999999"}
 AWAY = {**DEAD, "process.host": "another-host"}
@@ -196,7 +195,7 @@ def test_a_folder_of_artifacts_that_is_gone_as_a_whole_is_one_finding(clinic: Cl
 
 def offline_run(folder: Path, uri: str, connect: Callable[[], Any]) -> TrackedRun:
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"run.kind": "training"}, "uri": uri}
-    tracked = TrackedRun(Delivery(connect, creation, folder / UNSENT_DIR, "offline"), "r")
+    tracked = TrackedRun(Delivery(connect, creation, folder / "offline"), "r")
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")
     return tracked
@@ -209,7 +208,7 @@ def test_records_are_sent_before_runs_are_judged(clinic: Clinic) -> None:
         return clinic.client, clinic.experiment
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": DEAD, "uri": clinic.uri}
-    tracked = TrackedRun(Delivery(connect, creation, clinic.folder / UNSENT_DIR, "offline"), "r")
+    tracked = TrackedRun(Delivery(connect, creation, clinic.folder / "offline"), "r")
     clinic.client.delete_run(tracked.run_id)  # a deleted run takes no more records
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")

@@ -12,7 +12,7 @@ from tradingbot_exp import load_run, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, metric, on_epoch
 from tradingbot_exp.errors import ConfigError, TrainingError
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 
 OPTIONS = {"horizon": 1, "lag": 0, "cost_bps": 0.0, "periods_per_year": 252.0, "threshold": 0.0}
 ACTUAL = np.log([1.01, 0.98, 1.03])

@@ -17,8 +17,8 @@ from tradingbot_exp.data.features import WARMUP
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.steps import finish, fit, prepare
 from tradingbot_exp.hpo.results.bars import load_bars
-from tradingbot_exp.hpo.trial import Ticket
 from tradingbot_exp.hpo.trial_run import run_trial
+from tradingbot_exp.hpo.trial_spec import Ticket
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 SMALL = ["data=synthetic", "data.synthetic.bars=400", "training.epochs=3", "training.progress=off"]

@@ -18,7 +18,7 @@ from hydra_plugins.tradingbot_exp.sweeper import StudySweeper
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.trial import TICKET_VARIABLE, Ticket
+from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
 
 
 @pytest.fixture(scope="module")

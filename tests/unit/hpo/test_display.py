@@ -22,8 +22,8 @@ from tradingbot_exp.hpo.results.display import StudyDisplay
 from tradingbot_exp.hpo.runner import run_study
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import FOLDER_LETTERS, StudySession
-from tradingbot_exp.hpo.trial import TrialJob
 from tradingbot_exp.hpo.trial_run import Progress
+from tradingbot_exp.hpo.trial_spec import TrialJob
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.console import ConsoleHandler
 

@@ -18,8 +18,8 @@ from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.trials import MAX_DEATHS
 from tradingbot_exp.runtime import process
 from tradingbot_exp.runtime.process import identity, is_alive
-from tradingbot_exp.tracking.trials import result_tags
-from tradingbot_exp.tracking.writing.send import now_ms
+from tradingbot_exp.tracking.run_names import result_tags
+from tradingbot_exp.tracking.writing.outbox.send import now_ms
 
 DEAD = {**identity(), "process.pid": "999999999"}
 

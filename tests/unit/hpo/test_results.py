@@ -26,7 +26,7 @@ from tradingbot_exp.hpo.runner import run_study
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER, _open_study
-from tradingbot_exp.tracking.trials import result_tags
+from tradingbot_exp.tracking.run_names import result_tags
 
 
 @pytest.fixture

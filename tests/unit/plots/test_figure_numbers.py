@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tradingbot_exp.plots.figures import (
+from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
+from tradingbot_exp.plots.training import (
     feature_distributions,
     feature_importance,
     loss_curves,
@@ -16,7 +17,6 @@ from tradingbot_exp.plots.figures import (
     prediction_vs_actual,
     training_history,
 )
-from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
 
 NAN = float("nan")
 DATES = pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"])

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats, vectors
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.forecast import mse
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
-from tradingbot_exp.evaluation.metrics.validation import Evaluation
+from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
 from tradingbot_exp.evaluation.significance.bootstrap import (
     DRAWS,
     MIN_BARS,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.trial_run import REFRESH_SECONDS, Progress
-from tradingbot_exp.tracking.trials import trial_name
+from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.training.progress import bar_size
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BARS_FILE, FORECASTS, RETURNS, Kept, load_bars
+from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.trials import trial_name
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

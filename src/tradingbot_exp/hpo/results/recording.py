@@ -22,9 +22,9 @@ from tradingbot_exp.hpo.results.bars import Kept
 from tradingbot_exp.hpo.results.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
 from tradingbot_exp.hpo.trials import best_trials
+from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.trials import trial_name
-from tradingbot_exp.tracking.writing.send import Record, send
+from tradingbot_exp.tracking.writing.outbox.send import Record, send
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

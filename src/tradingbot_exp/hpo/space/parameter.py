@@ -13,7 +13,7 @@ from optuna.trial import BaseTrial
 
 from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.space.values import Distribution
+from tradingbot_exp.hpo.space.ranges import Distribution
 
 MAX_GRID = 1_000_000
 

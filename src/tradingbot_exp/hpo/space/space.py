@@ -16,10 +16,11 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution
 from optuna.trial import BaseTrial
 
+from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.config.explain import explain
 from tradingbot_exp.config.overrides import GrammarError, quote, read_word
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.space import values
+from tradingbot_exp.hpo.space import ranges
 from tradingbot_exp.hpo.space.names import is_block, targets_of
 from tradingbot_exp.hpo.space.parameter import MAX_GRID, Parameter, too_many
 
@@ -146,7 +147,7 @@ def _flat(param_space: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[st
     """Yield names and values; ``+hpo.param_space.model.dropout=[0,0.1]`` arrives nested, and is meant dotted."""
     for key, given in param_space.items():
         name = f"{prefix}{key}"
-        if isinstance(given, Mapping) and is_block(name) and not set(given) & set(values.RANGE_KEYS):
+        if isinstance(given, Mapping) and is_block(name) and not set(given) & set(RANGE_KEYS):
             yield from _flat(given, f"{name}.")
         else:
             yield name, given
@@ -155,7 +156,7 @@ def _flat(param_space: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[st
 def _entry(name: str, given: Any) -> Parameter:
     label = f"{_KEY}.{name}"
     targets = targets_of(name, label)
-    distribution, choices = values.read(given, targets[0], label)
+    distribution, choices = ranges.read(given, targets[0], label)
     return Parameter(distribution, targets, choices, label)
 
 
@@ -167,7 +168,7 @@ def _swept(text: str) -> Parameter:
     if not word.is_plain:
         raise ConfigError(f"'{text}' is no sweep. Right would be {word.key}=A,B.")
     targets = targets_of(word.key, word.key, bare=False)
-    distribution, choices = values.read_sweep(word, targets[0], word.key)
+    distribution, choices = ranges.read_sweep(word, targets[0], word.key)
     return Parameter(distribution, targets, choices, word.key)
 
 

@@ -25,7 +25,7 @@ from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values, with_values
-from tradingbot_exp.hpo.trial import Pruned
+from tradingbot_exp.hpo.trial_spec import Pruned
 from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:

@@ -41,7 +41,7 @@ from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages
-from tradingbot_exp.tracking.writing.send import Record, send
+from tradingbot_exp.tracking.writing.outbox.send import Record, send
 from tradingbot_exp.tracking.writing.texts import tag_texts
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """A run's forecasts as money: positions, returns and what follows from them, computed as its metrics were.
 
 In goes ``evaluation/validation_returns.csv`` as `Artifacts.predictions`, and the run's own rules from its params;
-out come frozen records that `tradingbot_exp.reporting.backtest.figures` draws. Arrays hold a value a bar in time
+out come frozen records that `tradingbot_exp.reporting.backtest.equity` draws. Arrays hold a value a bar in time
 order; wealth and drawdown also hold the start.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.evaluation.metrics.names import NAIVE, neutral_forecast
+from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
 from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS, Interval, bootstrap_interval, draws_for
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 

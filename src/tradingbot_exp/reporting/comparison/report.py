@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from tradingbot_exp.evaluation.metrics.names import naive_name
+from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import MISSING, duration, moment
 from tradingbot_exp.reporting.comparison.context import LETTERS, MAX_COMPARED, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison.notices import code_notices, data_notices, status_notices

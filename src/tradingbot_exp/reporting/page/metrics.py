@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tradingbot_exp.evaluation.metrics.names import naive_name
+from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.reporting.comparison.context import RULES, same_bars
 from tradingbot_exp.tracking.reading.records import TrainingRecord

@@ -7,13 +7,13 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.reporting.page.blocks import command_of
 from tradingbot_exp.reporting.page.page import Block, Code, Notice
 from tradingbot_exp.reporting.study.numbers import Study
 from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 
 _DERIVED = "training.learning_rate"  # follows model.learning_rate by itself
-_RANGE_KEYS = ("low", "high", "log", "step")
 
 
 def winner_blocks(study: Study, record: StudyRecord) -> list[Block]:
@@ -97,7 +97,7 @@ def sweep_of(entry: Mapping[str, Any]) -> str:
     if "choices" in entry:
         texts = [quote(choice) for choice in entry["choices"]]
         return ",".join(texts) if len(texts) > 1 else f"choice({texts[0]})"
-    low, high, log, step = (entry.get(key) for key in _RANGE_KEYS)
+    low, high, log, step = (entry.get(key) for key in RANGE_KEYS)
     if step is not None and not log and low is not None and high is not None:
         end = high + (step if isinstance(high, int) and isinstance(step, int) else step / 2)
         return f"range({low!r},{end!r},{step!r})"

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from tradingbot_exp.evaluation.metrics.names import naive_name
+from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import count, duration, percent, ratio, significant
 from tradingbot_exp.reporting.page.page import Block, Code, Details, Notice
 from tradingbot_exp.reporting.study.axes import tick_text

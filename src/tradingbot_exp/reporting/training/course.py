@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tradingbot_exp.plots.figures import learning_rate, loss_curves
 from tradingbot_exp.plots.numbers import count, percent, significant
+from tradingbot_exp.plots.training import learning_rate, loss_curves
 from tradingbot_exp.reporting.page.blocks import number_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Facts, Figure, Notice
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord

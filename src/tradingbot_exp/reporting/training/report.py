@@ -8,12 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.evaluation.metrics.names import target_unit
-from tradingbot_exp.plots.figures import feature_importance
+from tradingbot_exp.evaluation.metrics.target import target_unit
 from tradingbot_exp.plots.numbers import count, moment, significant
 from tradingbot_exp.plots.panels import FeatureHistogram, histogram_figure, histograms_from
 from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
-from tradingbot_exp.reporting.backtest import figures as backtest_figures
+from tradingbot_exp.plots.training import feature_importance
+from tradingbot_exp.reporting.backtest.costs import cost_sentence, costs
+from tradingbot_exp.reporting.backtest.equity import equity, rolling
+from tradingbot_exp.reporting.backtest.months import months
 from tradingbot_exp.reporting.backtest.numbers import Rules, backtest_of, cost_curve, rules_of
 from tradingbot_exp.reporting.page.blocks import (
     OWN_KINDS,
@@ -134,17 +136,17 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     curve = cost_curve(test)
     drawn = (
         (
-            backtest_figures.equity(test),
+            equity(test),
             "Wealth after and before costs and by buy and hold; below, the fall from peak.",
         ),
         (
-            backtest_figures.rolling(test),
+            rolling(test),
             "The Sharpe ratio over a rolling window, with the band that luck alone fills.",
         ),
-        (backtest_figures.months(test), "The net return of each month and year."),
+        (months(test), "The net return of each month and year."),
         (
-            backtest_figures.costs(curve, rules.per),
-            f"Sharpe ratio against cost; {backtest_figures.cost_sentence(curve)}.",
+            costs(curve, rules.per),
+            f"Sharpe ratio against cost; {cost_sentence(curve)}.",
         ),
     )
     return [*blocks, *(Figure(figure, text) for figure, text in drawn)]

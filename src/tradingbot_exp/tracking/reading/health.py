@@ -13,11 +13,11 @@ from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact, yaml_file
 from tradingbot_exp.tracking.reading.fetch import search_runs
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS
+from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
-from tradingbot_exp.tracking.trials import OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, resume_command
-from tradingbot_exp.tracking.writing.send import now_ms
+from tradingbot_exp.tracking.writing.outbox.send import now_ms
 from tradingbot_exp.tracking.writing.trial_runs import ENDED, KNOWN
 
 if TYPE_CHECKING:

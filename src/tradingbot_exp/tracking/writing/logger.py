@@ -103,7 +103,7 @@ class EnhancedMLflowLogger(RunTarget):
         """
         import numpy as np
 
-        from tradingbot_exp.plots.figures import training_history
+        from tradingbot_exp.plots.training import training_history
 
         train, val = list(history["train_loss"]), list(history["val_loss"])
         run = self.run
@@ -214,7 +214,7 @@ class EnhancedMLflowLogger(RunTarget):
         """
         import pandas as pd
 
-        from tradingbot_exp.plots.figures import feature_importance
+        from tradingbot_exp.plots.training import feature_importance
 
         if isinstance(importance, Mapping):
             columns: dict[str, Any] = {"feature": list(importance), "mean": list(importance.values())}

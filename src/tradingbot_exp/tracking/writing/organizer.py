@@ -6,15 +6,10 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.runtime.process import identity, signature
-from tradingbot_exp.tracking.store.client import open_client, open_experiment
-from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.store.places import check_store_space
-from tradingbot_exp.tracking.store.registry import check_registry
-from tradingbot_exp.tracking.trials import (
+from tradingbot_exp.tracking.run_names import (
     OWN_LOOP,
     SAMPLER_TAG,
     is_pruning,
@@ -24,15 +19,19 @@ from tradingbot_exp.tracking.trials import (
     study_run_name,
     trial_name,
 )
+from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.places import check_store_space
+from tradingbot_exp.tracking.store.registry import check_registry
 from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
-from tradingbot_exp.tracking.writing.batch import current_batch
 from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_traceback_aside
-from tradingbot_exp.tracking.writing.delivery import Delivery
 from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
+from tradingbot_exp.tracking.writing.outbox.batch import current_batch
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.send import now_ms
+from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.send import now_ms
 from tradingbot_exp.tracking.writing.texts import tag_texts
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -136,7 +135,7 @@ class ExperimentOrganizer:
                 }
             ),
         }
-        delivery = Delivery(self.connect, creation, launch_dir() / UNSENT_DIR, self.config.tracking.on_error)
+        delivery = Delivery(self.connect, creation, unsent_folder(), self.config.tracking.on_error)
         run = TrackedRun(delivery, name, parent)
         enter(run)
         return run
@@ -160,7 +159,7 @@ class ExperimentOrganizer:
         client, _ = self.connect()
         uri, run_id = self.config.tracking.uri, resumption.run_id
         with wrapped(f"The run {run_id} cannot be opened again"), alone_with(client.get_run(run_id)):
-            delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri)
+            delivery = Delivery.attach(client, run_id, unsent_folder(), uri)
             found = delivery.found
             owner = {} if found is None else found.data.tags
             if found is None or found.info.status == "FINISHED" or owner != resumption.tags:
@@ -186,7 +185,7 @@ class ExperimentOrganizer:
         uri, name = self.config.tracking.uri, trial_name(number)
         batch = current_batch()
         fetched = None if batch is None else batch.fetched.get(run_id)
-        run = TrackedRun(Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, uri, fetched), name, parent)
+        run = TrackedRun(Delivery.attach(client, run_id, unsent_folder(), uri, fetched), name, parent)
         found, own = run.delivery.found, identity()
         if found is not None and not own.items() <= found.data.tags.items():
             run.set_tags(own)

@@ -17,8 +17,8 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.store.places import local_artifacts
-from tradingbot_exp.tracking.writing.delivery import Delivery
-from tradingbot_exp.tracking.writing.send import Record, now_ms
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms
 from tradingbot_exp.tracking.writing.texts import metric_name, metric_value, param_texts, tag_texts
 
 if TYPE_CHECKING:

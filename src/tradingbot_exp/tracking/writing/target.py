@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.writing.active import current_run
-from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 
 class RunTarget:
@@ -61,6 +60,6 @@ class RunTarget:
             import mlflow
 
             client = mlflow.MlflowClient()
-            delivery = Delivery.attach(client, run_id, launch_dir() / UNSENT_DIR, mlflow.get_tracking_uri())
+            delivery = Delivery.attach(client, run_id, unsent_folder(), mlflow.get_tracking_uri())
             self._attached[run_id] = TrackedRun(delivery, run_id, buffered=False)
         return self._attached[run_id]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.runtime.process import is_alive, signature
+from tradingbot_exp.tracking.run_names import result_tags, trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.trials import result_tags, trial_name
+from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
 from tradingbot_exp.tracking.writing.run import HEARTBEAT_SECONDS
-from tradingbot_exp.tracking.writing.send import Record, now_ms, send
 from tradingbot_exp.tracking.writing.texts import tag_texts
 
 if TYPE_CHECKING:

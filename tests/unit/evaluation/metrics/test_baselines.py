@@ -11,7 +11,7 @@ from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.evaluation.metrics import baselines
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, fit_linear, linear_model
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 
 RULES = {"lag": 1, "cost_bps": 5.0, "periods_per_year": 252.0, "threshold": 0.0}
 

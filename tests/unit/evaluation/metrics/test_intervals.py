@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.intervals import Intervals, metric_intervals
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
 from tradingbot_exp.evaluation.significance.bootstrap import stationary_indices
 
 RULES = {"periods_per_year": 252.0, "threshold": 0.0}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tradingbot_exp.config.choices import BACKTEST_METRICS, METRICS
-from tradingbot_exp.evaluation.metrics.validation import validation_metrics
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}

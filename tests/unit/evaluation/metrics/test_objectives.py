@@ -22,8 +22,8 @@ from tradingbot_exp.evaluation.metrics.objectives import (
 from tradingbot_exp.experiment.results import objectives
 from tradingbot_exp.hpo.checks import check_metrics, check_space
 from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.trial import Ticket
 from tradingbot_exp.hpo.trial_run import worth_keeping
+from tradingbot_exp.hpo.trial_spec import Ticket
 
 PARETO = {"metric": ["val_loss", "val_ic"], "direction": ["minimize", "maximize"]}
 LOSSES = SearchSpace.parse({"training.loss": ["mse", "mae"]})

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.reporting.backtest import figures
+from tradingbot_exp.reporting.backtest import equity as figures
 from tradingbot_exp.reporting.backtest.numbers import (
     Rules,
     backtest_of,

@@ -10,10 +10,9 @@ from mlflow import MlflowClient
 
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.runtime.process import identity
-from tradingbot_exp.tracking.writing.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
-from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def client(workdir: Path) -> MlflowClient:
 
 def open_run(client: MlflowClient, folder: Path) -> TrackedRun:
     run_id = client.create_run("0").info.run_id
-    return TrackedRun(Delivery.attach(client, run_id, folder / UNSENT_DIR, "sqlite:///mlflow.db"), "run")
+    return TrackedRun(Delivery.attach(client, run_id, folder / "sqlite:///mlflow.db"), "run")
 
 
 def journal(folder: Path) -> list[dict[str, dict[str, object]]]:

@@ -12,10 +12,10 @@ from support import artifact_folder
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.client import open_client, open_experiment
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing import unsent
-from tradingbot_exp.tracking.writing.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox import unsent
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, unsent_runs
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.unsent import UNSENT_DIR, send_unsent, unsent_runs
 
 
 def _offline_run(folder: Path) -> TrackedRun:
@@ -23,7 +23,7 @@ def _offline_run(folder: Path) -> TrackedRun:
         raise ConnectionError("nobody there")
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"k": "v"}, "uri": "http://x"}
-    run = TrackedRun(Delivery(connect, creation, folder / UNSENT_DIR, "offline"), "r")
+    run = TrackedRun(Delivery(connect, creation, folder / "offline"), "r")
     run.log_metrics({"m": 1.0}, 1)
     run.flush()
     run.log_metrics({"m": 2.0}, 2)
@@ -46,7 +46,7 @@ def test_records_of_a_run_that_is_still_going_on_are_not_sent_away_under_it(work
         raise ConnectionError("nobody there")
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {}, "uri": uri}
-    run = TrackedRun(Delivery(connect, creation, workdir / UNSENT_DIR, "offline"), "r")
+    run = TrackedRun(Delivery(connect, creation, workdir / "offline"), "r")
     run.set_tags({"a": 1})
     with pytest.raises(TrackingError, match="still going on"):
         _send_all(workdir, uri)
@@ -110,7 +110,7 @@ def test_before_training_a_failure_is_raised_and_afterwards_kept(workdir: Path) 
     client = open_client(uri)
     experiment = open_experiment(client, uri, "e")
     creation = {"name": "r", "experiment": "e", "start_time": 1, "tags": {}, "uri": uri}
-    run = TrackedRun(Delivery(lambda: (client, experiment), creation, workdir / UNSENT_DIR, "raise"), "r")
+    run = TrackedRun(Delivery(lambda: (client, experiment), creation, workdir / "raise"), "r")
     client.delete_run(run.run_id)  # a deleted run takes no more records
     with pytest.raises(TrackingError, match="cannot be recorded"):
         run.set_tags({"a": 1})

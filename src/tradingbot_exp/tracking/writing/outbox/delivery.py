@@ -20,8 +20,8 @@ from filelock import FileLock
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import reason
-from tradingbot_exp.tracking.writing.send import Record, create_run, send
-from tradingbot_exp.tracking.writing.unsent import ID_TAG, LOCK_FILE, SEND_COMMAND, replace_file
+from tradingbot_exp.tracking.writing.outbox.send import Record, create_run, send
+from tradingbot_exp.tracking.writing.outbox.unsent import ID_TAG, LOCK_FILE, SEND_COMMAND, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

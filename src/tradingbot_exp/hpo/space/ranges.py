@@ -14,12 +14,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.config.explain import explain
 from tradingbot_exp.config.overrides import Choice, GrammarError, Span, Steps, Word, quote, read_word
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
-
-RANGE_KEYS = ("low", "high", "log", "step")
 
 Distribution: TypeAlias = CategoricalDistribution | IntDistribution | FloatDistribution
 # A distribution and, for a choice, what each of its categories stands for (a range has none).

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import MASK
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.writing.send import Record, create_run, send
+from tradingbot_exp.tracking.writing.outbox.send import Record, create_run, send
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNSENT_DIR = Path(".tradingbot") / "unsent"
+_FOLDER = Path(".tradingbot") / "unsent"
 SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
 LOCK_FILE = "in-use.lock"
 ID_TAG = "tradingbot.local_id"
+
+
+def unsent_folder() -> Path:
+    """Return the folder under which the records of this command wait, if they have to."""
+    return launch_dir() / _FOLDER
 
 
 def _header(folder: Path) -> dict[str, Any]:
@@ -37,7 +43,7 @@ def _header(folder: Path) -> dict[str, Any]:
 
 def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
     """List the folders below `root` in which records wait, oldest first; only those begun after `since` (epoch s)."""
-    begun = {path.parent: path.stat().st_mtime for path in (root / UNSENT_DIR).glob("*/run.json")}
+    begun = {path.parent: path.stat().st_mtime for path in (root / _FOLDER).glob("*/run.json")}
     return sorted((folder for folder in begun if begun[folder] >= since), key=lambda folder: begun[folder])
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.process import identity, is_alive
 from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.writing.outbox.send import Record, send
 from tradingbot_exp.tracking.writing.run import FLUSH_SECONDS, TrackedRun
-from tradingbot_exp.tracking.writing.send import Record, send
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

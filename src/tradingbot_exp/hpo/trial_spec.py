@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tradingbot_exp.tracking.trials import result_tags, state_of
+from tradingbot_exp.tracking.run_names import result_tags, state_of
 
 # The trial's ticket travels to its job in this variable of `hydra.job.env_set`, on any machine.
 TICKET_VARIABLE = "TRADINGBOT_TRIAL"

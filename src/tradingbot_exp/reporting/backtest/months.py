@@ -1,0 +1,58 @@
+"""The returns of a strategy month by month."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+
+from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.plots.style import (
+    FORECAST,
+    VALIDATION,
+    new_figure,
+    nothing_to_draw,
+    rounded,
+)
+from tradingbot_exp.reporting.backtest.costs import _signed
+from tradingbot_exp.reporting.backtest.equity import _MONTHS, MAX_YEARS
+from tradingbot_exp.reporting.backtest.numbers import (
+    Backtest,
+    monthly_returns,
+)
+
+
+def months(test: Backtest) -> go.Figure:
+    """Draw the net return of each calendar month, a row a year, and of the years."""
+    title = "Net return by month"
+    table = monthly_returns(test.times, test.net)
+    if table is None:
+        return nothing_to_draw(title, "the bars have no dates")
+    years = len(table)
+    table = table.tail(MAX_YEARS)
+    values = 100 * table.to_numpy(dtype=np.float64)
+    there = values[:, :12][np.isfinite(values[:, :12])]
+    subtitle = f"{int((there > 0).sum())} of {count(there.size, 'month')} gained · best {_signed(there.max())}, worst "
+    subtitle += _signed(there.min()) + (f" · the last {MAX_YEARS} of {years} years" if years > MAX_YEARS else "")
+    fig = new_figure(title, subtitle, narrow={"xaxis.tickangle": -90, "margin.l": 44, "margin.r": 8})
+    reach = float(np.abs(there).max()) or 1.0
+    cells = [["" if not np.isfinite(cell) else f"{cell:+.1f}".replace("-", "−") for cell in row] for row in values]
+    fig.add_heatmap(
+        x=[*_MONTHS, "year"],
+        y=[str(year) for year in table.index],
+        z=[rounded(row, 4) for row in values],
+        text=cells,
+        texttemplate="%{text}",
+        zmin=-reach,
+        zmax=reach,
+        colorscale=[[0, VALIDATION], [0.5, "#ffffff"], [1, FORECAST]],
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        hovertemplate="%{y} %{x}: %{z:.2f} %<extra></extra>",
+    )
+    fig.update_layout(height=30 * len(table) + 190, showlegend=False)
+    fig.update_xaxes(title_text="net return (%)", showgrid=False, ticks="", side="bottom", type="category")
+    fig.update_yaxes(
+        title_text="year", autorange="reversed", showgrid=False, ticks="", type="category", zeroline=False, nticks=40
+    )
+    return fig
