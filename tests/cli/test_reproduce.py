@@ -202,3 +202,21 @@ def test_a_studys_trial_is_made_again_alone_and_all_commands_know_the_study(
     assert (diff["data"], diff["packages"]) == ({}, {})
 
     assert "are in order" in said("doctor")
+
+
+def test_a_trial_of_a_commit_with_another_layout_is_made_again_by_the_code_of_that_commit(
+    tmp_path: Path, store_template: Path
+) -> None:
+    old, before_the_layers = tmp_path / "old", "b253dd9"
+    if subprocess.run(["git", "cat-file", "-e", before_the_layers], cwd=REPOSITORY, check=False).returncode:
+        pytest.skip("this clone has not the whole history")
+    git(tmp_path, "clone", "-q", "--no-checkout", str(REPOSITORY), str(old))
+    git(old, "checkout", "-q", before_the_layers)
+    shutil.copy(store_template, old / "mlflow.db")
+    overrides = ["--multirun", "training=smoke", "training.progress=off", "tracking.report=false", "hpo.num_trials=1"]
+    study = train(old, *overrides, "hpo.reseeds=0", env={"PYTHONPATH": str(old / "src")})
+    assert study.status == 0, study.err
+    (trial,) = (found for found in study.runs() if found.data.tags["run.kind"] == "trial")
+    again = python(old, "-m", "tradingbot_exp", "reproduce", trial.info.run_id, "--verify", "--json")
+    assert again.status == 0, again.err
+    assert json.loads(again.out)["result"] == "identical"
