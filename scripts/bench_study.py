@@ -50,10 +50,10 @@ def empty(trials: int) -> None:
 def ours(trials: int, epochs: int) -> None:
     """Run a study, and note when each job starts and how long it trains."""
     from tradingbot_exp import train
-    from tradingbot_exp.experiment import steps as experiment
+    from tradingbot_exp.api import job
     from tradingbot_exp.training import loop
 
-    plain_run, plain_train = experiment.run_job, loop.train_model
+    plain_run, plain_train = job.run_job, loop.train_model
 
     def timed_run(*arguments: object) -> object:
         STARTS.append(time.perf_counter())
@@ -66,7 +66,7 @@ def ours(trials: int, epochs: int) -> None:
         finally:
             TRAINING.append(time.perf_counter() - started)
 
-    experiment.run_job = timed_run  # type: ignore[assignment]
+    job.run_job = timed_run  # type: ignore[assignment]
     loop.train_model = timed_train  # type: ignore[assignment]
     words = [f"hpo.num_trials={trials}", f"training.epochs={epochs}", "training.progress=off"]
     sys.argv = ["bench", "--multirun", "hydra/launcher=basic", *words]

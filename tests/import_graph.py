@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 OURS = ("tradingbot_exp", "hydra_plugins.tradingbot_exp")
+_NAME = re.compile(r"(hydra_plugins\.)?tradingbot_exp(\.\w+)+")
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,10 @@ class Import:
     line: int
     is_local: bool
     is_typing: bool
+
+    @property
+    def is_run_at_import(self) -> bool:
+        return not self.is_local and not self.is_typing
 
 
 class Source:
@@ -90,8 +96,14 @@ class Source:
                 visit(name)
         return [component for component in found if len(component) > 1]
 
-    def libraries(self, module: str, in_use: bool = False) -> set[str]:
-        """The third-party packages that importing a module loads; with `in_use`, what its functions load too."""
+    def texts(self, module: str) -> Iterator[str]:
+        """Texts that are a dotted name below our packages, but for those that only say what to look at (docstrings)."""
+        for node in ast.walk(self.trees[module]):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and _NAME.fullmatch(node.value):
+                yield node.value
+
+    def libraries(self, module: str) -> set[str]:
+        """The third-party packages that importing a module loads."""
         seen: set[str] = set()
         waiting = [module]
         while waiting:
@@ -99,32 +111,32 @@ class Source:
             if name in seen:
                 continue
             seen.add(name)
-            waiting += [
-                each.target
-                for each in self.imports
-                if each.module == name and not each.is_typing and (in_use or not each.is_local)
-            ]
+            waiting += [each.target for each in self.imports if each.module == name and each.is_run_at_import]
             if "." in name:
                 waiting.append(name.rpartition(".")[0])
-        return {library for name in seen if name in self.trees for library in self._third_party(name, in_use)}
+        return {library for name in seen if name in self.trees for library in self._third_party(name)}
 
-    def _third_party(self, module: str, in_use: bool) -> Iterator[str]:
+    def _third_party(self, module: str) -> Iterator[str]:
         tree = self.trees[module]
-        for node in ast.walk(tree) if in_use else _run_at_import(tree.body):
+        for node in _run_at_import(tree.body):
             for name in _named(node):
                 if not name.startswith(OURS):
                     yield name.partition(".")[0]
 
 
 def _run_at_import(body: list[ast.stmt]) -> Iterator[ast.AST]:
-    """Statements that run when a module is imported."""
+    """Statements that run when a module is imported, wherever they are nested."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            yield from _run_at_import(node.orelse)
             continue
         yield node
-        yield from _run_at_import([each for each in ast.iter_child_nodes(node) if isinstance(each, ast.stmt)])
+        for field in ("body", "orelse", "finalbody"):
+            yield from _run_at_import(getattr(node, field, []))
+        for part in (*getattr(node, "handlers", []), *getattr(node, "cases", [])):
+            yield from _run_at_import(part.body)
 
 
 def _named(node: ast.AST) -> list[str]:

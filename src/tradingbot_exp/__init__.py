@@ -45,5 +45,4 @@ __getattr__, __dir__ = lazily(
         # The submodule of that name, which can be called: importing it would hide a function.
         "train": "tradingbot_exp.train",
     },
-    "__version__",
 )

@@ -14,13 +14,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from tradingbot_exp import ConfigurationManager, EnhancedMLflowLogger, ExperimentOrganizer
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.experiment import finish, fit, prepare
 
 # Where what is not public is now, and where it was before.
 _HOMES = {
-    "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data"),
+    "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data", "tradingbot_exp.experiment"),
     "fit_model": ("tradingbot_exp.experiment.fitting", "tradingbot_exp.experiment"),
     "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.job"),
     "Ticket": ("tradingbot_exp.hpo.trial_spec", "tradingbot_exp.hpo.trial"),
@@ -44,6 +42,8 @@ def main(spec_file: Path) -> None:
 
 def replay(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Check the data, train, and say in which run all is recorded, and what it failed with."""
+    from tradingbot_exp import ConfigurationManager, ExperimentOrganizer
+
     config = ConfigurationManager(folder / "config.yaml").get_config()
     config.training.progress = "off"
     data = _of_commit("load_data")(config)
@@ -61,6 +61,9 @@ def replay(spec: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def train(config: Any, run: Any, spec: dict[str, Any], folder: Path) -> None:
     """Run the job as it was run: alone, as a complete trial, or up to the epoch at which it ended."""
+    from tradingbot_exp import EnhancedMLflowLogger
+    from tradingbot_exp.experiment import finish, fit, prepare
+
     if spec["trial"] and spec["stop_after"] is None:
         ticket = _of_commit("Ticket")("again", 0, run.run_id, "")
         _of_commit("run_trial")(config, run, ticket, folder)
@@ -78,9 +81,13 @@ def _of_commit(name: str) -> Any:
     """Import a name from the first of its homes that the commit has."""
     for home in _HOMES[name]:
         try:
-            return getattr(import_module(home), name)
-        except (ModuleNotFoundError, AttributeError):
+            module = import_module(home)
+        except ModuleNotFoundError as error:
+            if error.name is None or not home.startswith(error.name):
+                raise
             continue
+        if hasattr(module, name):
+            return getattr(module, name)
     raise ImportError(f"this commit has no {name}, neither in {' nor in '.join(_HOMES[name])}")
 
 

@@ -17,23 +17,23 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from hydra_plugins.tradingbot_exp._composing import compose
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.experiment.steps import prepare
+from tradingbot_exp.hpo.trial_run import Trial
 from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE
 from tradingbot_exp.tracking.writing.active import current_run, start_failure
+from tradingbot_exp.tracking.writing.batch import run_batch
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.outbox.batch import run_batch
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from hydra_plugins.tradingbot_exp._composing import Composed
     from tradingbot_exp.experiment.job import Job
-    from tradingbot_exp.hpo.trial_run import Trial
-    from tradingbot_exp.tracking.writing.outbox.batch import RunBatch
+    from tradingbot_exp.tracking.writing.batch import RunBatch
 
 log = logging.getLogger(__name__)
 
 
-class Stack:
+class StackedBatches:
     """Trains a batch of jobs as stacks; jobs that it cannot take apart it runs one after another.
 
     It is the default for the sake of studies: the jobs of a plain sweep, which it would keep open together, are trained
@@ -121,7 +121,6 @@ class Stack:
         configure_log(config.hydra[block], config.hydra.verbose, self._context.execution_whitelist)
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], initial: int) -> list[JobReturn]:
-
         composed = compose(self._context.config_loader, self.config, job_overrides)
         only_ours = all(_is_ours(each) for each in self._context.callbacks.callbacks)
         jobs = [_Job(each, initial + place, self, shares=only_ours) for place, each in enumerate(composed)]
@@ -164,7 +163,7 @@ class Stack:
 class _Job:
     """One job between its start and its end, which Hydra's own `run_job` has in one piece."""
 
-    def __init__(self, composed: Composed, number: int, launcher: Stack, *, shares: bool) -> None:
+    def __init__(self, composed: Composed, number: int, launcher: StackedBatches, *, shares: bool) -> None:
         from hydra.core.utils import JobReturn
 
         self.composed, self._number, self._launcher = composed, number, launcher
@@ -216,8 +215,6 @@ class _Job:
                 self.failure = error
 
     def _begin(self, folder: Path) -> Trial | Job:
-        from tradingbot_exp.hpo.trial_run import Trial
-
         failure, run = start_failure(), current_run()
         if failure is not None or run is None:
             raise failure or TrackingError("No callback has opened the job's run.")

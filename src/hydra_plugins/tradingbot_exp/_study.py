@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _WORKER_DIED = ("TerminatedWorkerError", "BrokenProcessPool")
 
 
-class Study:
+class StudySweep:
     """Runs a study over ``hpo.param_space`` and whatever the command line sweeps over.
 
     Parameters
@@ -109,7 +109,7 @@ class Study:
             raise
         with StudyDisplay(session) as display:
             report = partial(report_at_end, "hpo")
-            result = run_study(session, lambda jobs: self._launch(session, fixed, jobs), display, width, report)
+            result = run_study(session, lambda jobs: self._launch(session, fixed, jobs), display, report, width)
         return result.best[0].values if result.best else None
 
     def _width(self, session: StudySession, fixed: Sequence[str]) -> int:
@@ -134,7 +134,7 @@ class Study:
 
     def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
         """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
-        from tradingbot_exp.hpo.runner import drop_losers
+        from tradingbot_exp.hpo.results.recording import drop_losers
 
         overrides = [
             [

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-    from hydra_plugins.tradingbot_exp._stack import Stack
+    from hydra_plugins.tradingbot_exp._stack import StackedBatches
 
 
 @dataclass
@@ -45,7 +45,7 @@ class StackedLauncher(Launcher):
 
     def __init__(self, width: int = 24) -> None:
         self.width = width
-        self._stack: Stack
+        self._stack: StackedBatches
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep.
@@ -55,9 +55,9 @@ class StackedLauncher(Launcher):
         ConfigError
             `width` is below 1.
         """
-        from hydra_plugins.tradingbot_exp._stack import Stack
+        from hydra_plugins.tradingbot_exp._stack import StackedBatches
 
-        self._stack = Stack(self.width)
+        self._stack = StackedBatches(self.width)
         self._stack.setup(hydra_context=hydra_context, task_function=task_function, config=config)
         self.width = self._stack.width
 

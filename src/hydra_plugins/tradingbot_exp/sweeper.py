@@ -11,7 +11,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from hydra_plugins.tradingbot_exp._study import Study
+    from hydra_plugins.tradingbot_exp._study import StudySweep
 
 
 @dataclass
@@ -34,13 +34,13 @@ class StudySweeper(Sweeper):
 
     def __init__(self, n_trials: Any = None, params: Any = None) -> None:
         self._official = {"n_trials": n_trials, "params": params}
-        self._study: Study
+        self._study: StudySweep
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
-        from hydra_plugins.tradingbot_exp._study import Study
+        from hydra_plugins.tradingbot_exp._study import StudySweep
 
-        self._study = Study(self._official)
+        self._study = StudySweep(self._official)
         self._study.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:

@@ -22,7 +22,8 @@ from tradingbot_exp.errors import ConfigError, DataError
 from tradingbot_exp.experiment.data import given_data
 from tradingbot_exp.experiment.resume import refuse_in_study
 from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.runner import drop_losers, run_study
+from tradingbot_exp.hpo.results.recording import drop_losers
+from tradingbot_exp.hpo.runner import run_study
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult, StudySession
@@ -100,7 +101,7 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
         session = StudySession(config, space, organizer)
         with StudyDisplay(session) as display:
             report = partial(report_at_end, "hpo")
-            result = run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, report=report)
+            result = run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, report)
     if logger is not None and result.best and logger.has_run:
         logger.log_metrics({"best_value": result.best[0].values[0]})
     return result

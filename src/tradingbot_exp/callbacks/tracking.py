@@ -68,7 +68,6 @@ class TrackingCallback(Callback):
         self._forget()
 
     def _forget(self) -> None:
-
         self._organizer: ExperimentOrganizer | None = None
         # By job: a launcher may start several before it ends the first.
         self._runs: dict[str, TrackedRun] = {}

@@ -19,7 +19,7 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
 from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
-from tradingbot_exp.tracking.writing.outbox.batch import dead_journals, send_journals
+from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
 from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
 
 

@@ -116,7 +116,6 @@ def shown(recipe: Recipe, store: Store) -> str:
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
-
     made, run = recipe.made, recipe.made.run
     yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"
     yield wrapped_line("commit", made.commit or "none recorded: the run was made outside git")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pkgutil
-from pathlib import Path
 
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.runtime.package import FOLDER
 
 FORECAST_METRICS = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate")
 STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar")
@@ -52,12 +52,12 @@ _NOT_MODELS = frozenset({"registry", "summary"})
 MODEL_KINDS = tuple(
     sorted(
         module.name
-        for module in pkgutil.iter_modules([str(Path(__file__).parents[1] / "models")])
+        for module in pkgutil.iter_modules([str(FOLDER / "models")])
         if module.name not in _NOT_MODELS and not module.name.startswith("_")
     )
 )
-"""The models of this package: a file ``foo.py`` in this folder is the model ``foo``."""
-_registered: set[str] = set()  # names registered from outside this folder, see `registry.register`
+"""The models of this package: a file ``foo.py`` in the folder ``models`` is the model ``foo``."""
+_registered: set[str] = set()  # names of users' own models, see `add_model`
 
 BUNDLED = ("ibm", "msft")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
@@ -80,6 +80,11 @@ def check_name(key: str, given: str, known: tuple[str, ...]) -> None:
     """
     if given not in known:
         raise ConfigError(f"{key}: {given!r} is unknown. Known: {', '.join(known)}.{near(str(given), known)}")
+
+
+def add_model(name: str) -> None:
+    """Let a configuration name a model that other code registers."""
+    _registered.add(name)
 
 
 def model_names() -> tuple[str, ...]:

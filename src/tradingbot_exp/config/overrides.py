@@ -16,7 +16,11 @@ from hydra.errors import HydraException
 
 
 class GrammarError(ValueError):
-    """A text that the grammar does not have, or a sweep without a value."""
+    """A text that the grammar does not have."""
+
+
+class EmptySweepError(ValueError):
+    """A sweep over no value, or over one that no number can hold."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Word:
     key : str
     text : str
         What stands behind the equals sign.
-    value : Choice, Span, Steps or object
+    value : Choice, Span, Steps, EmptySweepError or object
         A sweep, or the one value that is given; None of a ``glob``.
     is_sweep : bool
     tags : tuple of str
@@ -78,7 +82,7 @@ def read_word(text: str) -> Word:
     Raises
     ------
     GrammarError
-        It is no override, or a sweep over nothing.
+        It is no override.
     """
     try:
         override = OverridesParser.create().parse_override(text)
@@ -116,7 +120,7 @@ def quote(value: Any) -> str:
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def _read_sweep(sweep: Any) -> Choice | Span | Steps | None:
+def _read_sweep(sweep: Any) -> Choice | Span | Steps | EmptySweepError | None:
     if isinstance(sweep, ChoiceSweep):
         return Choice([_plain(element) for element in sweep.list])
     if isinstance(sweep, IntervalSweep):
@@ -125,25 +129,28 @@ def _read_sweep(sweep: Any) -> Choice | Span | Steps | None:
     if not isinstance(sweep, RangeSweep):
         return None
     if sweep.step == 0:
-        raise GrammarError("a range needs a nonzero step")
+        return EmptySweepError("a range needs a nonzero step")
     try:
         return Choice(list(sweep)) if sweep.transformers else _read_steps(sweep)
     except (HydraException, ValueError, ArithmeticError) as error:
-        raise GrammarError(str(error)) from error
+        return EmptySweepError(str(error))
 
 
-def _read_steps(sweep: RangeSweep) -> Choice | Steps:
+def _read_steps(sweep: RangeSweep) -> Choice | Steps | EmptySweepError:
     """Name the ends of a range, the last of which Hydra leaves out; a list where floats cannot hold its numbers."""
-    given = (sweep.start, sweep.stop, sweep.step)
-    whole = all(isinstance(number, int) for number in given)
-    start, stop, step = (Decimal(str(number)) for number in given)
-    count = ceil(Fraction(stop - start) / Fraction(step))
+    nothing = EmptySweepError("a range needs at least one value")
+    numbers = sweep.range()
+    if isinstance(numbers, range):
+        ends = (numbers[0], numbers[-1]) if numbers else ()
+        return Steps(min(ends), max(ends), abs(numbers.step)) if ends else nothing
+    start, stop, step = (Decimal(str(number)) for number in (sweep.start, sweep.stop, sweep.step))
+    count = ceil((Fraction(stop) - Fraction(start)) / Fraction(step))
     if count <= 0:
-        raise GrammarError("a range needs at least one value")
+        return nothing
     low, high = sorted((start, start + (count - 1) * step))
-    exact = [int(number) if whole else float(number) for number in (low, high, abs(step))]
+    exact = [float(number) for number in (low, high, abs(step))]
     is_exact = all(Decimal(str(number)) == there for number, there in zip(exact, (low, high, abs(step)), strict=True))
-    too_fine = not whole and low != high and exact[2] < max(ulp(exact[0]), ulp(exact[1]))
+    too_fine = low != high and exact[2] < max(ulp(exact[0]), ulp(exact[1]))
     return Choice(list(sweep)) if too_fine or not is_exact else Steps(*exact)
 
 

@@ -1,4 +1,4 @@
-"""What every function of this package asks of its arrays."""
+"""What every function of this package asks of its arrays, and the number or the reason that many give."""
 
 from __future__ import annotations
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
-from tradingbot_exp.runtime.package import VERSION
+from tradingbot_exp.runtime.package import VERSION, code_sha256
 from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
-from tradingbot_exp.tracking.writing.code import code_sha256
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

@@ -53,7 +53,6 @@ def given_data(data: PreparedData) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
-
     tree = json.loads(described)
     nested = {"split": SplitConfig(**tree["split"]), "synthetic": SyntheticConfig(**tree["synthetic"])}
     return prepare_data(DataConfig(**{**tree, **nested}), dtype)

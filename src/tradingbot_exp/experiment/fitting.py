@@ -147,7 +147,6 @@ def _say(alone: dict[int, str], total: int) -> None:
 
 
 def _fit_one(fitting: Fitting, after_epoch: Callable[[], object]) -> list[History]:
-
     def on_epoch(epoch: int, record: dict[str, float]) -> bool | None:
         stop = None if fitting.on_epoch is None else fitting.on_epoch(epoch, record)
         after_epoch()

@@ -1,4 +1,4 @@
-"""What a trained job is worth on the validation rows, and the records of it."""
+"""What a trained job is worth on the validation rows."""
 
 from __future__ import annotations
 
@@ -72,7 +72,6 @@ def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
 
 
 def _evaluate_fold(job: Job, history: History) -> Evaluated:
-
     config, data = job.config, job.data
     actual, returns = data.targets(data.val), data.returns(data.val)
     forecast = forecast_of(job, data.inputs(data.val))

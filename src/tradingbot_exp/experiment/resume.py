@@ -208,7 +208,6 @@ def _is_within(key: str, blocks: Sequence[str]) -> bool:
 
 
 def _launch_dir_of(loaded: RecordedRun) -> Path | None:
-
     try:
         details = loaded._artifact("environment/environment.json", mapping_file)
     except RunError:

@@ -20,7 +20,7 @@ from tradingbot_exp.experiment.recording import (
 )
 from tradingbot_exp.experiment.results import evaluate, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
-from tradingbot_exp.tracking.store.registry import register_winner
+from tradingbot_exp.tracking.writing.registration import register_winner
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun

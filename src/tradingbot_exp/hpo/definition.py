@@ -11,7 +11,7 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
-from tradingbot_exp.tracking.writing.code import code_sha256
+from tradingbot_exp.runtime.package import code_sha256
 
 # How and where a study is run, and how it is called; everything else defines it.
 _NOT_DEFINING = (

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import optuna
 
 from tradingbot_exp.errors import TrackingError, TrainingError
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
-from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results, result_table
+from tradingbot_exp.hpo.results.recording import record_results, result_table
 from tradingbot_exp.hpo.storage import storage_reason
 from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
 from tradingbot_exp.hpo.verdict.judge import judge_study
-from tradingbot_exp.tracking.store.registry import register_winner
-from tradingbot_exp.tracking.writing.outbox.batch import send_journals
+from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.registration import register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def run_study(
     session: StudySession,
     launch: Launch,
     display: StudyDisplay,
+    make_report: Callable[[TrackedRun], object],
     batch: int | None = None,
-    report: Callable[[TrackedRun], object] = lambda run: None,
 ) -> StudyResult:
     """Bring the study to its end, and record the results on the parent run.
 
@@ -42,10 +42,10 @@ def run_study(
         Runs a batch of jobs.
     display : StudyDisplay
         Told of each change.
+    make_report : callable
+        Makes the report on the parent run, once that is closed, and gives its path, or None.
     batch : int, optional
         Trials to ask for at once; else `hpo.n_jobs`.
-    report : callable, optional
-        Makes the report on the parent run, once that is closed, and gives its path, or None.
     """
     loop: StudyLoop | None = None
     try:
@@ -101,21 +101,12 @@ def run_study(
         raise
     session.close()
     display.close()
-    path = report(session.parent) if session.config.tracking.report else None
+    path = make_report(session.parent) if session.config.tracking.report else None
     sys.stdout.write(result_table(session, result, judged))
     if path is not None:
         sys.stdout.write(f"  the report:\n  {path}\n")
     sys.stdout.flush()
     return result
-
-
-def drop_losers(session: StudySession, ran: Iterable[int]) -> None:
-    """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
-    if session.config.hpo.keep == "best":
-        session.staged.update(ran)
-        over = session.staged & losers(session.study)
-        drop_staged(session.folder, over)
-        session.staged -= over
 
 
 def _register(session: StudySession, result: StudyResult) -> None:

@@ -1,4 +1,4 @@
-"""A study from its configuration to its results: named, opened or resumed, run, and recorded on its parent run."""
+"""What a study is: its configuration, space and definition, its name, and its parent run, opened or found again."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradingbot_exp.config import choices as names
+from tradingbot_exp.config.choices import ACTIVATION_CLASSES, ACTIVATIONS, add_model, model_names
 from tradingbot_exp.errors import ConfigError, near
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def register(name: str) -> Callable[[_M], _M]:
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ConfigError(f"model.name: '{name}' is {known.__module__}.{known.__qualname__} already.")
         _MODELS[name] = cls
-        names._registered.add(name)
+        add_model(name)
         return cls
 
     return decorate
@@ -52,7 +52,7 @@ def model_class(name: str) -> type[nn.Module]:
     ConfigError
         If there is no such model, or its file does not register it.
     """
-    known = names.model_names()
+    known = model_names()
     if name not in known:
         raise ConfigError(f"model.name: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
     if name not in _MODELS:
@@ -119,10 +119,10 @@ def activation_class(name: str) -> type[nn.Module]:
     """Return the ``torch.nn`` class of an activation's name; ConfigError if unknown."""
     from torch import nn
 
-    if name not in names.ACTIVATION_CLASSES:
-        known = names.ACTIVATIONS
+    if name not in ACTIVATION_CLASSES:
+        known = ACTIVATIONS
         raise ConfigError(f"model.activation: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
-    found: type[nn.Module] = getattr(nn, names.ACTIVATION_CLASSES[name])
+    found: type[nn.Module] = getattr(nn, ACTIVATION_CLASSES[name])
     return found
 
 

@@ -84,9 +84,9 @@ def predict(
     import numpy as np
     import pandas as pd
 
-    from tradingbot_exp.data.incoming import incoming_rows
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.metrics.backtest import positions
+    from tradingbot_exp.recorded.incoming import incoming_rows
 
     run = run.best if run.record.kind == "study" else run
     config = _config_of(run)

@@ -1,1 +1,1 @@
-"""The process and the files of this machine: signals, other processes, launch directory, garbage collector."""
+"""The process and the package on this machine: signals, other processes, files, the garbage collector."""

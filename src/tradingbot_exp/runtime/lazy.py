@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 
-def lazily(
-    package: str, homes: Mapping[str, str], *present: str
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazily(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make a package's ``__getattr__`` and ``__dir__``, so that importing it loads no heavy library.
 
     Parameters
@@ -18,8 +17,6 @@ def lazily(
         Its ``__name__``.
     homes : mapping of str to str
         The module that each public name is in; a module of the package's own that has the name is itself meant.
-    *present : str
-        Public names that are there from the start.
     """
 
     def get(name: str) -> Any:
@@ -28,4 +25,4 @@ def lazily(
         home = import_module(homes[name])
         return home if homes[name] == f"{package}.{name}" else getattr(home, name)
 
-    return get, lambda: sorted((*homes, *present))
+    return get, lambda: sorted({*vars(sys.modules[package]), *homes})

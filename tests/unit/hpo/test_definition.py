@@ -10,7 +10,7 @@ import pytest
 import tradingbot_exp
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.definition import define
-from tradingbot_exp.tracking.writing.code import code_sha256
+from tradingbot_exp.runtime.package import code_sha256
 
 PACKAGE = Path(tradingbot_exp.__file__).parent
 

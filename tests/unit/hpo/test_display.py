@@ -56,7 +56,7 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
 
     session = session_of(config)
     with StudyDisplay(session, screen) as display:
-        run_study(session, launch, display, report=partial(report_at_end, "hpo"))  # type: ignore[arg-type]
+        run_study(session, launch, display, partial(report_at_end, "hpo"))  # type: ignore[arg-type]
     shown = screen.getvalue()
     assert "100%" in shown and "2/2 done" in shown  # the second trial is at the point of the first, and not trained
     before, after = shown.split("message 0")
@@ -99,7 +99,7 @@ def test_a_storage_that_is_lost_while_a_trial_runs_is_named(config: Config, work
         StudyDisplay(session) as display,
         pytest.raises(TrackingError, match=r"hpo\.storage=.*lost\.db cannot be used any more: .*readonly"),
     ):
-        run_study(session, launch, display)  # type: ignore[arg-type]
+        run_study(session, launch, display, lambda run: None)  # type: ignore[arg-type]
     assert session.organizer.connect()[0].get_run(session.parent.run_id).info.status == "FAILED"
 
 
@@ -110,10 +110,11 @@ def test_a_study_with_more_trials_than_asked_for_does_not_fail_by_that(config: C
             first,
             lambda jobs: [RuntimeError("odd") if not job.ticket.number else _run(first, job) for job in jobs],
             display,
+            lambda run: None,
         )
     config.hpo.num_trials = 1
     again = session_of(config)
     with StudyDisplay(again) as display:
-        result = run_study(again, lambda jobs: [], display)
+        result = run_study(again, lambda jobs: [], display, lambda run: None)
     assert result.parent_id == first.parent.run_id and result.stopped_early is None
     assert again.organizer.connect()[0].get_run(result.parent_id).info.status == "FINISHED"

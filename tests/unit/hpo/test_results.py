@@ -49,7 +49,7 @@ def study(config: Config) -> StudyResult:
     """Bring a study to its end in this process, on the data of its configuration."""
     session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
     with StudyDisplay(session) as display:
-        return run_study(session, lambda jobs: [_run(session, job) for job in jobs], display)
+        return run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, lambda run: None)
 
 
 def parent_of(config: Config, result: StudyResult) -> Run:

@@ -10,7 +10,7 @@ import torch
 from test_results import config
 from torch import nn
 
-from tradingbot_exp.config import choices as names
+from tradingbot_exp.config import choices
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.hpo.silent import silent_seeds, silent_values
@@ -21,7 +21,7 @@ __all__ = ["config"]  # a fixture
 
 def test_a_seed_that_cannot_be_judged_costs_the_others_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
-    monkeypatch.setattr(names, "_registered", set(names._registered))
+    monkeypatch.setattr(choices, "_registered", set(choices._registered))
 
     @register("narrow")
     class Narrow(nn.Linear):

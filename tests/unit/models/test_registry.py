@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import tradingbot_exp.models
-from tradingbot_exp.config import choices as names
+from tradingbot_exp.config import choices
 from tradingbot_exp.config.schema import ModelConfig
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.models import ACTIVATIONS, build_model, model_names, register, registry
@@ -57,7 +57,7 @@ def test_a_wrong_input_dim_is_refused_with_the_right_one(name: str, right: int) 
 def test_each_activation_is_in_the_network(activation: str) -> None:
     layers = build_model(make(activation=activation), 3).layers
     kinds = [type(layer).__name__ for layer in layers]  # type: ignore[union-attr]
-    assert kinds == ["Linear", names.ACTIVATION_CLASSES[activation]] * 2 + ["Linear"]
+    assert kinds == ["Linear", choices.ACTIVATION_CLASSES[activation]] * 2 + ["Linear"]
 
 
 def test_dropout_follows_each_activation() -> None:
@@ -95,7 +95,7 @@ def test_the_seed_decides_the_weights() -> None:
 
 def test_a_model_from_elsewhere_can_be_registered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
-    monkeypatch.setattr(names, "_registered", set(names._registered))
+    monkeypatch.setattr(choices, "_registered", set(choices._registered))
 
     @register("mine")
     class Mine(nn.Linear):

@@ -284,7 +284,7 @@ def study(folder: Path, opened: Opened) -> tuple[str, str]:
     with pytest.MonkeyPatch.context() as patch, StudyDisplay(session) as display:
         said: list[str] = []
         patch.setattr("sys.stdout.write", said.append)
-        run_study(session, lambda jobs: [_run(session, job) for job in jobs], display)
+        run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, lambda run: None)
     return session.parent.run_id, "".join(said)
 
 

@@ -1,4 +1,4 @@
-"""The names of metrics, and what a target is called, known without loading numpy."""
+"""What is forecast: its name and unit, and the forecast that takes no side; known without loading numpy."""
 
 from __future__ import annotations
 

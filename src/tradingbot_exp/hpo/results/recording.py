@@ -7,6 +7,7 @@ import logging
 import shlex
 import shutil
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ from optuna.trial import TrialState
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
+from tradingbot_exp.hpo.loop import StudyLoop
 from tradingbot_exp.hpo.results.bars import Kept
 from tradingbot_exp.hpo.results.matrices import MATRIX_FOLDER, trial_matrices
+from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.tracking.run_names import trial_name
@@ -27,13 +30,11 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.outbox.send import Record, send
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from tradingbot_exp.hpo.loop import StudyLoop
-    from tradingbot_exp.hpo.study import StudyResult, StudySession
     from tradingbot_exp.tracking.store.types import MlflowClient
 
 log = logging.getLogger(__name__)
@@ -235,3 +236,12 @@ def _command(session: StudySession, trial: FrozenTrial) -> str:
 
 def _shown(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def drop_losers(session: StudySession, ran: Iterable[int]) -> None:
+    """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
+    if session.config.hpo.keep == "best":
+        session.staged.update(ran)
+        over = session.staged & losers(session.study)
+        drop_staged(session.folder, over)
+        session.staged -= over

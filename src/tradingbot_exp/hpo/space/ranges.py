@@ -1,4 +1,4 @@
-"""Values of a search space: how a choice or a range is read, checked, encoded for Optuna and written for Hydra."""
+"""Lists and ranges of a search space: how they are read, checked, and encoded for Optuna."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.config.explain import explain
-from tradingbot_exp.config.overrides import Choice, GrammarError, Span, Steps, Word, quote, read_word
+from tradingbot_exp.config.overrides import Choice, EmptySweepError, GrammarError, Span, Steps, Word, quote, read_word
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
 
@@ -71,6 +71,8 @@ def read_sweep(word: Word, target: str, label: str) -> Domain:
         raise ConfigError(
             f"{label}: the tag '{word.tags[0]}' has no meaning here. Right would be tag(log,interval(A,B))."
         )
+    if isinstance(word.value, EmptySweepError):
+        raise _no_sweep(word.text, label, word.value) from word.value
     if isinstance(word.value, Choice):
         return _choice(word.value.values, target, label)
     if isinstance(word.value, Span):

@@ -35,9 +35,10 @@ from tradingbot_exp.recorded.reproduction.verdict import (
 )
 from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
-from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
+from tradingbot_exp.tracking.reading.artifacts import json_file
 from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages
@@ -221,8 +222,8 @@ def _run(scratch: Path, place: Place, environment: Mapping[str, str]) -> dict[st
 
 def _harvest(place: Path, run_id: str) -> dict[str, Any]:
     """Read every metric at every step, tags, environment and packages out of the scratch store."""
-    store = open_store(place)
-    with wrapped("What was trained again cannot be read"):
+    with _file_store_allowed(), wrapped("What was trained again cannot be read"):
+        store = open_store(place)
         run = store.client.get_run(run_id)
         points = [
             [name, point.step, point.value]
@@ -233,8 +234,22 @@ def _harvest(place: Path, run_id: str) -> dict[str, Any]:
             "points": points,
             "tags": dict(run.data.tags),
             "environment": read_artifact(store, run, "environment/environment.json", json_file),
-            "requirements": read_artifact(store, run, REQUIREMENTS, Path.read_text),
+            "requirements": read_artifact(store, run, REQUIREMENTS, lambda file: file.read_text(encoding="utf-8")),
         }
+
+
+@contextlib.contextmanager
+def _file_store_allowed() -> Iterator[None]:
+    """Let MLflow open its old file store, which the scratch store is, for the length of a ``with`` block."""
+    name = "MLFLOW_ALLOW_FILE_STORE"
+    before = os.environ.get(name)
+    os.environ[name] = "true"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.numbers import MISSING, percent, ratio, significant
+from tradingbot_exp.plots.numbers import ratio, significant
 from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
@@ -77,7 +77,3 @@ def cost_sentence(curve: CostCurve) -> str:
     if curve.break_even <= 0:
         return f"{charged} · it loses even at no cost"
     return f"{charged} · breaks even at {ratio(curve.break_even, 1)} bps"
-
-
-def _signed(value: float) -> str:
-    return MISSING if not np.isfinite(value) else percent(value / 100, signed=True)

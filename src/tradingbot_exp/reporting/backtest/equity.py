@@ -28,9 +28,6 @@ from tradingbot_exp.reporting.backtest.numbers import (
     window_of,
 )
 
-MAX_YEARS = 40
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
 
 def equity(test: Backtest) -> go.Figure:
     """Draw what 1 became, after and before costs and by buy and hold, and below it how far each fell."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.plots.numbers import MISSING, count, percent
 from tradingbot_exp.plots.style import (
     FORECAST,
     VALIDATION,
@@ -13,12 +13,13 @@ from tradingbot_exp.plots.style import (
     nothing_to_draw,
     rounded,
 )
-from tradingbot_exp.reporting.backtest.costs import _signed
-from tradingbot_exp.reporting.backtest.equity import _MONTHS, MAX_YEARS
 from tradingbot_exp.reporting.backtest.numbers import (
     Backtest,
     monthly_returns,
 )
+
+MAX_YEARS = 40
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def months(test: Backtest) -> go.Figure:
@@ -56,3 +57,7 @@ def months(test: Backtest) -> go.Figure:
         title_text="year", autorange="reversed", showgrid=False, ticks="", type="category", zeroline=False, nticks=40
     )
     return fig
+
+
+def _signed(value: float) -> str:
+    return MISSING if not np.isfinite(value) else percent(value / 100, signed=True)

@@ -6,19 +6,17 @@ Runs go by letters, in the order in which they were given; the first, A, is the 
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from tradingbot_exp.reporting.page.metrics import same_bars
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, without_branch
-from tradingbot_exp.tracking.reading.facts import code_facts, day, hardware_facts
+from tradingbot_exp.tracking.reading.facts import code_facts, hardware_facts
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 
 LETTERS = string.ascii_uppercase
 # What follows from other params, or repeats one.
 _DERIVED = ("model.version",)
-_SPLIT = ("data.split.", "data.horizon")
-RULES = ("evaluation.cost_bps", "evaluation.execution_lag", "evaluation.periods_per_year")
-"""Params that a Sharpe ratio depends on, beside the forecasts."""
 
 MAX_COMPARED = 20
 
@@ -44,32 +42,6 @@ def _environment(made: Surroundings) -> dict[str, str]:
     named = {"Python": made.recorded("python", "version"), "torch": made.recorded("torch", "version")}
     named |= {**hardware_facts(made.environment), "engine": made.tag("engine")}
     return {name: str(value) for name, value in named.items() if value is not None}
-
-
-def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
-    """Tell whether two runs were validated on the same bars of the same data, as far as is known.
-
-    Where one of them has no dates on record, as most trials, the way in which data are split has to be the same.
-    """
-    if first.made.fingerprint != second.made.fingerprint:
-        return False
-    dates = validation_dates(first), validation_dates(second)
-    if None in (*dates[0], *dates[1]):
-        splits = [
-            {key: value for key, value in each.run.params.items() if key.startswith(_SPLIT)} for each in (first, second)
-        ]
-        return splits[0] == splits[1]
-    return dates[0] == dates[1]
-
-
-def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
-    """Give the first and the last validation bar: of the forecasts if they are there, else of the data card."""
-    table = record.artifacts.predictions
-    if table is not None and len(table) and "date" in table:
-        return _day(table["date"].iloc[0]), _day(table["date"].iloc[-1])
-    split = (record.artifacts.card or {}).get("split")
-    block = (split.get("val") if isinstance(split, Mapping) else None) or {}
-    return _day(block.get("start")), _day(block.get("end"))
 
 
 def only_seed_differs(records: Sequence[TrainingRecord]) -> bool:
@@ -105,7 +77,3 @@ def grouped(values: Sequence[str | None]) -> str:
     return "; ".join(
         f"{', '.join(who)}: {value if value is not None else 'not recorded'}" for value, who in holders.items()
     )
-
-
-def _day(when: object) -> str | None:
-    return None if when is None else day(when)

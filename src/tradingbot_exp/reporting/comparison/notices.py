@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tradingbot_exp.reporting.comparison.context import (
-    LETTERS,
-    RULES,
-    environment_differences,
-    grouped,
-    listed,
-    validation_dates,
-)
+from tradingbot_exp.reporting.comparison.context import LETTERS, environment_differences, grouped, listed
 from tradingbot_exp.reporting.comparison.pairs import bars_of
+from tradingbot_exp.reporting.page.metrics import RULES, validation_dates
 from tradingbot_exp.reporting.page.page import Notice
 from tradingbot_exp.tracking.reading.differences import differing
 from tradingbot_exp.tracking.reading.records import TrainingRecord

@@ -1,7 +1,7 @@
 """The comparison report: several runs side by side, and which of their differences are more than luck.
 
-`comparison_page` lays out what `comparison_metrics`, `comparison_numbers` and `comparison_context` found; the first
-run, A, is the one that the others are measured against.
+`comparison_page` lays out what the modules beside it found; the first run, A, is the one that the others are measured
+against.
 """
 
 from __future__ import annotations

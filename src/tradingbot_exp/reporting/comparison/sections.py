@@ -14,7 +14,6 @@ from tradingbot_exp.reporting.comparison.context import (
     config_differences,
     environment_differences,
     listed,
-    same_bars,
 )
 from tradingbot_exp.reporting.comparison.figures import (
     difference_intervals,
@@ -27,6 +26,7 @@ from tradingbot_exp.reporting.comparison.numbers import Correlations, Difference
 from tradingbot_exp.reporting.comparison.words import NAMES, amount, interval, p_value, sentence, verdict
 from tradingbot_exp.reporting.page.blocks import number_cell
 from tradingbot_exp.reporting.page.configuration import shown
+from tradingbot_exp.reporting.page.metrics import same_bars
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Figure, Notice, Paragraph, Table, Tone
 from tradingbot_exp.tracking.reading.differences import Row
 from tradingbot_exp.tracking.reading.records import TrainingRecord

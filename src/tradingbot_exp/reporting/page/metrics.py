@@ -13,12 +13,17 @@ from functools import partial
 
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
-from tradingbot_exp.reporting.comparison.context import RULES, same_bars
+from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _SCHEME = ("evaluation.scheme", "evaluation.folds")
 _TARGET = ("data.target", "data.horizon", *_SCHEME)
 _LOSS = ("training.loss", *_TARGET)
+
+RULES = ("evaluation.cost_bps", "evaluation.execution_lag", "evaluation.periods_per_year")
+"""Params that a Sharpe ratio depends on, beside the forecasts."""
+
+SPLIT = ("data.split.", "data.horizon")
 
 
 @dataclass(frozen=True)
@@ -205,3 +210,34 @@ def _decided(params: Mapping[str, str]) -> dict[str, str]:
     scheme = params.get("evaluation.scheme", "chronological")
     unread = {"evaluation.folds"} if scheme == "chronological" else set()
     return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}
+
+
+def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
+    """Tell whether two runs were validated on the same bars of the same data, as far as is known.
+
+    Where one of them has no dates on record, as most trials, the way in which data are split has to be the same.
+    """
+    if first.made.fingerprint != second.made.fingerprint:
+        return False
+    dates = validation_dates(first), validation_dates(second)
+    if None in (*dates[0], *dates[1]):
+        splits = [
+            {key: value for key, value in each.run.params.items() if key.startswith(SPLIT)} for each in (first, second)
+        ]
+        return splits[0] == splits[1]
+    return dates[0] == dates[1]
+
+
+def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
+    """Give the first and the last validation bar: of the forecasts if they are there, else of the data card."""
+    table = record.artifacts.predictions
+    if table is not None and len(table) and "date" in table:
+        return day_of(table["date"].iloc[0]), day_of(table["date"].iloc[-1])
+    split = (record.artifacts.card or {}).get("split")
+    block = (split.get("val") if isinstance(split, Mapping) else None) or {}
+    return day_of(block.get("start")), day_of(block.get("end"))
+
+
+def day_of(when: object) -> str | None:
+    """Return the date of a bar as text; None where there is none."""
+    return None if when is None else day(when)

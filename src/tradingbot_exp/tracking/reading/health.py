@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.runtime.process import identity, is_alive
-from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact, yaml_file
+from tradingbot_exp.tracking.reading.artifacts import json_file, yaml_file
 from tradingbot_exp.tracking.reading.fetch import search_runs
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS
 from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, resume_command

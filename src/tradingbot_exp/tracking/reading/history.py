@@ -11,10 +11,11 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.tracking.reading.artifacts import json_file, read_artifact
+from tradingbot_exp.tracking.reading.artifacts import json_file
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, is_harmless
 from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, search_runs, searched_for, trial_record
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:

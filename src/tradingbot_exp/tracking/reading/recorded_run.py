@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.tracking.reading.artifacts import mapping_file, predictions_file, read_artifact
+from tradingbot_exp.tracking.reading.artifacts import mapping_file, predictions_file
 from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.places import local_artifacts
@@ -199,7 +200,6 @@ class RecordedRun:
         return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
 
     def _artifact(self, path: str, parse: Any) -> Any:
-
         with wrapped(f"{path} of the run {self.name} cannot be read"):
             found = read_artifact(self._store, self._run, path, parse)
         if found is None:

@@ -24,7 +24,7 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
-from tradingbot_exp.tracking.reading.artifacts import read_artifact
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 

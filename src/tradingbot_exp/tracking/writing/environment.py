@@ -1,4 +1,4 @@
-"""What a run ran on: machine, Python and packages, as plain records."""
+"""What a run ran on and with: machine, Python, packages, code and git state, as plain records."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact_command, redact_mapping
-from tradingbot_exp.runtime.package import FOLDER, VERSION
-from tradingbot_exp.tracking.writing.code import code_sha256
+from tradingbot_exp.runtime.package import FOLDER, VERSION, code_sha256
 from tradingbot_exp.tracking.writing.provenance import read_provenance
 
 # Environment variables that change numbers or speed; others stay private.

@@ -24,9 +24,9 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import check_store_space
 from tradingbot_exp.tracking.store.registry import check_registry
 from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
+from tradingbot_exp.tracking.writing.batch import current_batch
 from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_traceback_aside
 from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
-from tradingbot_exp.tracking.writing.outbox.batch import current_batch
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import now_ms
 from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder

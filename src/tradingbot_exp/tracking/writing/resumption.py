@@ -55,7 +55,7 @@ class Resumption:
             said += f", fold {len(self.states)} of {self.config.evaluation.folds}"
         return said
 
-    def has(self, name: str, value: float, _time: int, step: int) -> bool:
+    def has(self, name: str, step: int, value: float) -> bool:
         """Tell whether the run has a metric point already; of a loss that is another one now, say so."""
         if (name, step) not in self.points:
             return False

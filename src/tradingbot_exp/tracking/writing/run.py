@@ -139,7 +139,9 @@ class TrackedRun:
         with self._buffer_lock:
             new = [point for point in points if again or (point[0], step) not in self._seen]
             self.metrics.update((point[0], point[1]) for point in new)
-            new = [point for point in new if self.resumption is None or not self.resumption.has(*point)]
+            if self.resumption is not None:
+                known = self.resumption
+                new = [point for point in new if not known.has(point[0], step, point[1])]
             self._seen.update((point[0], step) for point in new)
             self._points.extend(new)
         if not self._buffered:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.reporting.backtest import equity as figures
+from tradingbot_exp.reporting.backtest import costs, equity, months
 from tradingbot_exp.reporting.backtest.numbers import (
     Rules,
     backtest_of,
@@ -69,7 +69,7 @@ def test_bars_without_all_numbers_are_left_out_and_counted(predictions):
     predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
     earned = backtest_of(predictions, RULES)
     assert (len(earned.net), earned.left_out) == (298, 2)
-    assert "2 bars left out" in subtitle(figures.equity(earned))
+    assert "2 bars left out" in subtitle(equity.equity(earned))
 
 
 @pytest.mark.parametrize("columns", [["date", "forecast"], ["next_log_return"]])
@@ -136,7 +136,7 @@ def test_a_strategy_that_never_trades_has_no_break_even(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
     curve = cost_curve(flat)
     assert math.isnan(curve.break_even)
-    (note,) = figures.costs(curve, "a year").layout.annotations
+    (note,) = costs.costs(curve, "a year").layout.annotations
     assert "never takes a position" in note.text
 
 
@@ -158,16 +158,16 @@ def test_the_band_of_luck_is_that_of_the_interval_at_the_length_of_the_window(ea
     half = (earned.interval.high - earned.interval.low) / 2
     assert earned.luck(300) == pytest.approx(half)
     assert earned.luck(75) == pytest.approx(2 * half)
-    (band,) = figures.rolling(earned).layout.shapes
+    (band,) = equity.rolling(earned).layout.shapes
     assert (band.y0, band.y1) == (-earned.luck(100), earned.luck(100))
-    assert f"± {earned.luck(100):.1f}" in subtitle(figures.rolling(earned))
+    assert f"± {earned.luck(100):.1f}" in subtitle(equity.rolling(earned))
 
 
 def test_returns_that_never_change_have_no_band(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
     assert math.isnan(flat.luck(100))
-    assert not figures.rolling(flat).layout.shapes
-    assert "luck" not in subtitle(figures.rolling(flat))
+    assert not equity.rolling(flat).layout.shapes
+    assert "luck" not in subtitle(equity.rolling(flat))
 
 
 def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predictions):
@@ -182,7 +182,7 @@ def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predicti
 
 
 def test_equity_figure_ends_where_wealth_does_and_its_axes_are_shared(earned):
-    fig = figures.equity(earned)
+    fig = equity.equity(earned)
     for name, returns in (("net", earned.net), ("before costs", earned.gross), ("buy and hold", earned.market)):
         assert trace(fig, name).y[0] == 1
         assert trace(fig, name).y[-1] == pytest.approx(np.prod(1 + returns), rel=1e-4)
@@ -198,7 +198,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
     rng = np.random.default_rng(0)
     market = rng.normal(0, 0.01, 20_001)
     earned = backtest_of(pd.DataFrame({"forecast": market[::-1], "next_log_return": market}), RULES)
-    fig = figures.equity(earned)
+    fig = equity.equity(earned)
     assert len(trace(fig, "net").y) < 3_010
     assert min(trace(fig, "net, fall").y) == pytest.approx(100 * backtest.max_drawdown(earned.net), rel=1e-3)
     assert trace(fig, "net").x[-1] == 20_001
@@ -206,7 +206,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
 
 
 def test_month_figure_holds_percent_and_counts_gains(earned):
-    fig = figures.months(earned)
+    fig = months.months(earned)
     (cells,) = fig.data
     table = monthly_returns(earned.times, earned.net)
     assert cells.z[1][2] == pytest.approx(100 * table.loc[2020, 3], rel=1e-3)
@@ -218,10 +218,10 @@ def test_month_figure_holds_percent_and_counts_gains(earned):
 
 
 def test_rolling_figure_starts_with_its_first_whole_window(earned):
-    fig = figures.rolling(earned)
+    fig = equity.rolling(earned)
     assert trace(fig, "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
     assert trace(fig, "net").x[0] == str(earned.times[100].date())
-    assert not figures.rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
+    assert not equity.rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
 
 
 def test_rolling_ic_is_the_correlation_of_each_window(predictions):

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.runtime.process import identity
-from tradingbot_exp.tracking.writing.outbox.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
+from tradingbot_exp.tracking.writing.batch import JOURNALS, RunBatch, current_batch, run_batch, send_journals
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
