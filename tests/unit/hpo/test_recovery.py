@@ -10,7 +10,7 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from support import in_ci
-from test_python import arrays, config  # noqa: F401 - the fixture
+from test_arrays import arrays, config  # noqa: F401 - the fixture
 
 from tradingbot_exp import ExperimentOrganizer, run_hpo_study
 from tradingbot_exp.config.schema import Config
