@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,39 @@ TRAIN_MODEL = ["model", "X_train", "y_train", "X_val", "y_val", "optimizer", "cr
 HEAVY = "('torch', 'mlflow', 'optuna', 'plotly', 'hydra', 'omegaconf', 'pandas', 'numpy')"
 LOADED = f"import sys; import tradingbot_exp; {{}}; print([name for name in {HEAVY} if name in sys.modules])"
 
+# What users' files, saved models and configurations name, wherever it really is.
+WALLS = {
+    "tradingbot_exp.callbacks": ["ExperimentCallback", "TrackingCallback"],
+    "tradingbot_exp.config.schema": ["Config", "DataConfig"],
+    "tradingbot_exp.data": ["Block", "PreparedData", "prepare_data"],
+    "tradingbot_exp.data.features": ["compute_features", "feature"],
+    "tradingbot_exp.data.sources": ["load_bars"],
+    "tradingbot_exp.errors": [
+        "ConfigError",
+        "DataError",
+        "ReportError",
+        "RunError",
+        "TrackingError",
+        "TradingBotError",
+    ],
+    "tradingbot_exp.experiment": ["finish", "fit", "prepare"],
+    "tradingbot_exp.hpo": ["SearchSpace"],
+    "tradingbot_exp.hpo.space": ["SearchSpace"],
+    "tradingbot_exp.models": [
+        "ACTIVATIONS",
+        "build_model",
+        "model_names",
+        "model_summary",
+        "model_version",
+        "register",
+    ],
+    "tradingbot_exp.models.registry": ["activation_class"],
+    "tradingbot_exp.plugins": ["EPOCH_HOOKS", "OWN_METRICS", "SOURCES", "load_plugins", "metric", "on_epoch", "source"],
+    "tradingbot_exp.tracking.saved_model": ["SavedModel", "_load_pyfunc"],
+    "tradingbot_exp.train": ["job", "main"],
+    "tradingbot_exp.training": ["History", "make_optimizer", "make_progress", "train_model"],
+}
+
 
 def parameters(dotted: str) -> list[str]:
     found = tradingbot_exp
@@ -64,6 +98,17 @@ def parameters(dotted: str) -> list[str]:
 def test_the_public_names_are_these() -> None:
     assert tradingbot_exp.__all__ == NAMES
     assert set(NAMES) <= set(dir(tradingbot_exp))
+
+
+@pytest.mark.parametrize("module", WALLS)
+def test_what_others_name_is_imported_from_where_it_was(module: str) -> None:
+    found = import_module(module)
+    assert [name for name in WALLS[module] if not hasattr(found, name)] == []
+
+
+def test_no_package_has_the_name_of_a_public_function() -> None:
+    packages = {folder.parent.name for folder in Path(tradingbot_exp.__file__).parent.glob("*/__init__.py")}
+    assert packages.isdisjoint({*NAMES, "research", "runs", "study"})
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
