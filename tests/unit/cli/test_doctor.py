@@ -195,7 +195,7 @@ def test_a_folder_of_artifacts_that_is_gone_as_a_whole_is_one_finding(clinic: Cl
 
 def offline_run(folder: Path, uri: str, connect: Callable[[], Any]) -> TrackedRun:
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"run.kind": "training"}, "uri": uri}
-    tracked = TrackedRun(Delivery(connect, creation, folder / "offline"), "r")
+    tracked = TrackedRun(Delivery(connect, creation, folder / ".tradingbot" / "unsent", "offline"), "r")
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")
     return tracked
@@ -208,7 +208,7 @@ def test_records_are_sent_before_runs_are_judged(clinic: Clinic) -> None:
         return clinic.client, clinic.experiment
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": DEAD, "uri": clinic.uri}
-    tracked = TrackedRun(Delivery(connect, creation, clinic.folder / "offline"), "r")
+    tracked = TrackedRun(Delivery(connect, creation, clinic.folder / ".tradingbot" / "unsent", "offline"), "r")
     clinic.client.delete_run(tracked.run_id)  # a deleted run takes no more records
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")

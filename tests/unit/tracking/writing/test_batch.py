@@ -22,7 +22,7 @@ def client(workdir: Path) -> MlflowClient:
 
 def open_run(client: MlflowClient, folder: Path) -> TrackedRun:
     run_id = client.create_run("0").info.run_id
-    return TrackedRun(Delivery.attach(client, run_id, folder / "sqlite:///mlflow.db"), "run")
+    return TrackedRun(Delivery.attach(client, run_id, folder / ".tradingbot" / "unsent", "sqlite:///mlflow.db"), "run")
 
 
 def journal(folder: Path) -> list[dict[str, dict[str, object]]]:

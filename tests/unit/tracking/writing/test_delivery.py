@@ -23,7 +23,7 @@ def _offline_run(folder: Path) -> TrackedRun:
         raise ConnectionError("nobody there")
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"k": "v"}, "uri": "http://x"}
-    run = TrackedRun(Delivery(connect, creation, folder / "offline"), "r")
+    run = TrackedRun(Delivery(connect, creation, folder / ".tradingbot" / "unsent", "offline"), "r")
     run.log_metrics({"m": 1.0}, 1)
     run.flush()
     run.log_metrics({"m": 2.0}, 2)
@@ -46,7 +46,7 @@ def test_records_of_a_run_that_is_still_going_on_are_not_sent_away_under_it(work
         raise ConnectionError("nobody there")
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {}, "uri": uri}
-    run = TrackedRun(Delivery(connect, creation, workdir / "offline"), "r")
+    run = TrackedRun(Delivery(connect, creation, workdir / ".tradingbot" / "unsent", "offline"), "r")
     run.set_tags({"a": 1})
     with pytest.raises(TrackingError, match="still going on"):
         _send_all(workdir, uri)
@@ -110,7 +110,7 @@ def test_before_training_a_failure_is_raised_and_afterwards_kept(workdir: Path) 
     client = open_client(uri)
     experiment = open_experiment(client, uri, "e")
     creation = {"name": "r", "experiment": "e", "start_time": 1, "tags": {}, "uri": uri}
-    run = TrackedRun(Delivery(lambda: (client, experiment), creation, workdir / "raise"), "r")
+    run = TrackedRun(Delivery(lambda: (client, experiment), creation, workdir / ".tradingbot" / "unsent", "raise"), "r")
     client.delete_run(run.run_id)  # a deleted run takes no more records
     with pytest.raises(TrackingError, match="cannot be recorded"):
         run.set_tags({"a": 1})
