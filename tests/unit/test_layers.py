@@ -95,6 +95,7 @@ def test_the_check_holds_for_the_tree_as_it_is(tree: Path) -> None:
             "import tradingbot_exp.tracking.writing.run",
             "tradingbot_exp.tracking.store is not",
         ),
+        ("reporting/newer.py", "import tradingbot_exp.reporting.reporter", "- tradingbot_exp.reporting.newer"),
     ],
 )
 def test_an_import_upwards_or_sideways_or_of_a_library_out_of_place_fails_the_check(
