@@ -101,19 +101,13 @@ def name(page: Path) -> str:
     return str(page.relative_to(REPOSITORY))
 
 
-@dataclass(frozen=True)
-class PagesRun:
-    """All pages' steps with what came of each, and the folder of each page."""
-
-    steps: list[tuple[Path, dict[str, Any], dict[str, Any]]]
-    folders: dict[Path, Path]
-
-
-@pytest.fixture(scope="module")
-def pages_run(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> PagesRun:
-    root = tmp_path_factory.mktemp("pages")
+# One test, as the pages take minutes to run and tests of one module are spread over the workers.
+@in_ci
+def test_every_step_of_every_page_runs_and_the_page_on_tracking_names_what_the_tutorial_records(
+    tmp_path: Path, store_template: Path
+) -> None:
     planned: list[tuple[Path, dict[str, Any]]] = []
-    folders = {page: root / f"{number}-{page.stem}" for number, page in enumerate(PAGES)}
+    folders = {page: tmp_path / f"{number}-{page.stem}" for number, page in enumerate(PAGES)}
     for page, folder in folders.items():
         prepare(folder, page, store_template)
         planned += [(page, step) for step in steps(page, folder)]
@@ -123,19 +117,14 @@ def pages_run(tmp_path_factory: pytest.TempPathFactory, store_template: Path) ->
         host, input=asked, env=clean_environment(), capture_output=True, text=True, timeout=1800, check=False
     )
     assert done.returncode == 0, done.stderr
-    answers = json.loads(done.stdout)
-    return PagesRun([(*each, answer) for each, answer in zip(planned, answers, strict=True)], folders)
-
-
-@in_ci
-def test_every_command_and_program_of_every_page_runs(pages_run: PagesRun) -> None:
-    for page, step, answer in pages_run.steps:
+    for (page, step), answer in zip(planned, json.loads(done.stdout), strict=True):
         assert answer["status"] == 0, f"{name(page)}: {step['text']}\n{answer['output']}"
+    assert unnamed_on_the_page_on_tracking(folders[TUTORIAL] / "mlflow.db") == []
 
 
-@in_ci
-def test_the_page_on_tracking_names_all_that_the_runs_of_the_tutorial_have(pages_run: PagesRun) -> None:
-    client = MlflowClient(f"sqlite:///{pages_run.folders[TUTORIAL] / 'mlflow.db'}")
+def unnamed_on_the_page_on_tracking(store: Path) -> list[str]:
+    """Give the tags, metrics and files of the runs in a store that the page on tracking does not name."""
+    client = MlflowClient(f"sqlite:///{store}")
     runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
     assert {run.data.tags["run.kind"] for run in runs} == {
         "training",
@@ -152,7 +141,7 @@ def test_the_page_on_tracking_names_all_that_the_runs_of_the_tutorial_have(pages
         files = (str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
         found |= {file for file in files if not file.startswith("model/")}
     named = names_on(TRACKING)
-    assert sorted(each for each in found if not any(pattern.fullmatch(each) for pattern in named)) == []
+    return sorted(each for each in found if not any(pattern.fullmatch(each) for pattern in named))
 
 
 def names_on(page: Path) -> list[re.Pattern[str]]:
