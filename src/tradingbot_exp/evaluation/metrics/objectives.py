@@ -40,12 +40,17 @@ def objectives_of(hpo: HpoConfig) -> tuple[Objective, ...]:
     return tuple(Objective(str(metric), str(way)) for metric, way in zip(metrics, directions, strict=True))
 
 
+def better_direction(metric: str) -> str | None:
+    """Give ``minimize`` or ``maximize``, whichever seeks a metric's better values; None where nobody knows."""
+    return "minimize" if metric in _LOWER else "maximize" if metric in _HIGHER else None
+
+
 def doubtful_directions(hpo: HpoConfig) -> list[str]:
     """Say of each metric that is searched for its worst value what would be right; a user may mean it, seldom does."""
     said = []
     for metric, direction in objectives_of(hpo):
-        better = "maximize" if metric in _HIGHER else "minimize" if metric in _LOWER else direction
-        if better != direction:
+        better = better_direction(metric)
+        if better not in (None, direction):
             ends = ("higher", "lowest") if better == "maximize" else ("lower", "highest")
             said.append(
                 f"hpo.metric={metric} is better the {ends[0]} it is, and hpo.direction={direction} searches for the "

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.config.choices import BACKTEST_METRICS, OBJECTIVES
 from tradingbot_exp.evaluation._arrays import Floats, vectors
+from tradingbot_exp.evaluation.metrics.objectives import better_direction
 
 Family = Literal["loss", "return"]
-_LOSSES = ("val_loss", "train_loss", "final_loss", "best_val_loss", "val_mse", "val_mae")
 _COVERED = 0.9  # share of the winner's bars that a trial has to have to be tested beside it
 
 
@@ -85,7 +85,7 @@ class StudyEvidence:
     @property
     def backwards(self) -> bool:
         """Whether the study looked for the worst value instead of the best; of a user's own metric nobody knows."""
-        return self.metric in OBJECTIVES and self.direction != ("minimize" if self.metric in _LOSSES else "maximize")
+        return self.metric in OBJECTIVES and self.direction != (better_direction(self.metric) or "maximize")
 
     @property
     def ranking(self) -> str:

@@ -6,7 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tradingbot_exp.config.choices import OBJECTIVES
+from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
+from tradingbot_exp.evaluation.metrics.objectives import better_direction, doubtful_directions
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, complete, loss_gains
 from tradingbot_exp.evaluation.significance.superiority import superiority
 from tradingbot_exp.evaluation.significance.verdict import LEVEL, judge, winner_test
@@ -170,6 +173,14 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.reasons[0].startswith("The verdict is not defined, because ")
     assert verdict.p_value.value is None
     assert (verdict.tested > 0) == (verdict.numbers()["spa_p"].value is not None)
+
+
+@pytest.mark.parametrize("metric", [name for name in OBJECTIVES if better_direction(name)])
+def test_a_study_is_backwards_where_the_check_of_its_direction_says_so(metric):
+    for direction in ("minimize", "maximize"):
+        assert study(metric=metric, direction=direction).backwards == bool(
+            doubtful_directions(HpoConfig(metric=metric, direction=direction))
+        )
 
 
 def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
