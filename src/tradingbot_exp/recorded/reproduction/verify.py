@@ -43,7 +43,7 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages
 from tradingbot_exp.tracking.writing.outbox.send import Record, send
-from tradingbot_exp.tracking.writing.texts import tag_texts
+from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe

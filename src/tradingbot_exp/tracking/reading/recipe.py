@@ -17,7 +17,7 @@ from tradingbot_exp.tracking.reading.fetch import read_surroundings
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, Surroundings
 from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
-from tradingbot_exp.tracking.writing.texts import MAX_PARAM_LENGTH, NO_VALUE
+from tradingbot_exp.tracking.writing.params_tags_metrics import MAX_PARAM_LENGTH, NO_VALUE
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -15,7 +15,7 @@ from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.places import local_artifacts
-from tradingbot_exp.tracking.writing.texts import NO_VALUE
+from tradingbot_exp.tracking.writing.params_tags_metrics import NO_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -30,8 +30,8 @@ from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import now_ms
 from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
+from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.texts import tag_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

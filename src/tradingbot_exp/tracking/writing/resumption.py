@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.writing.texts import metric_value
+from tradingbot_exp.tracking.writing.params_tags_metrics import metric_value
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config

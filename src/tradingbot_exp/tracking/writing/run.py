@@ -19,7 +19,7 @@ from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms
-from tradingbot_exp.tracking.writing.texts import metric_name, metric_value, param_texts, tag_texts
+from tradingbot_exp.tracking.writing.params_tags_metrics import metric_name, metric_value, param_texts, tag_texts
 
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo

@@ -17,8 +17,8 @@ from tradingbot_exp.runtime.process import is_alive, signature
 from tradingbot_exp.tracking.run_names import result_tags, trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
+from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
 from tradingbot_exp.tracking.writing.run import HEARTBEAT_SECONDS
-from tradingbot_exp.tracking.writing.texts import tag_texts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
