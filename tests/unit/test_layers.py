@@ -33,9 +33,6 @@ BRINGS = {
 # Our own modules that a command does without until there is work: `--help` and a wrong key are answered at once.
 AT_WORK = {
     ("callbacks.experiment", "reporting.automatic"),
-    ("callbacks.experiment", "terminal.summary"),
-    ("callbacks.experiment", "tracking.writing.active"),
-    ("callbacks.tracking", "tracking.writing.active"),
     ("hydra_plugins.tradingbot_exp.sweeper", "hydra_plugins.tradingbot_exp._study"),
     ("callbacks.tracking", "tracking.writing.logger"),
     ("callbacks.tracking", "tracking.writing.organizer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +22,9 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.hpo.trial_spec import ending_tags
+from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
+from tradingbot_exp.tracking.writing.active import set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -92,14 +95,11 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        from tradingbot_exp.tracking.writing.active import set_start_failure
-
         set_start_failure(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
         from tradingbot_exp.reporting.automatic import report_at_end
-        from tradingbot_exp.terminal.summary import print_summary
 
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         ticket = ticket_of(config)
@@ -123,8 +123,6 @@ class ExperimentCallback(TrackingCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close a plain sweep's parent run and report on it; a study does both itself."""
-        import sys
-
         from tradingbot_exp.reporting.automatic import report_at_end
 
         run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tradingbot_exp.callbacks.hydra_job import (
 )
 from tradingbot_exp.config.resolvers import register
 from tradingbot_exp.errors import Refusal
+from tradingbot_exp.tracking.writing.active import mlflow_active, set_start_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +96,6 @@ class TrackingCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
-        from tradingbot_exp.tracking.writing.active import set_start_failure
-
         set_start_failure(None)
         mask_saved_config(config)
         try:
@@ -113,8 +113,6 @@ class TrackingCallback(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """After a sweep, in the launching process: close the parent run."""
-        import sys
-
         run, self._sweep = self._sweep, None
         organizer, error = self._organizer, sys.exc_info()[1]
         mask_files(Path(config.hydra.sweep.dir))
@@ -188,8 +186,6 @@ class TrackingCallback(Callback):
         run.delivery.training_started()
 
     def _open_job(self, config: DictConfig) -> None:
-        from tradingbot_exp.tracking.writing.active import mlflow_active
-
         organizer = self._reach(config)
         parent = parent_run(config)
         if parent is None:
