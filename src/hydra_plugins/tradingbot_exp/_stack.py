@@ -34,19 +34,9 @@ log = logging.getLogger(__name__)
 
 
 class StackedBatches:
-    """Trains a batch of jobs as stacks; jobs that it cannot take apart it runs one after another.
+    """The work of `hydra_plugins.tradingbot_exp.stacked.StackedLauncher`, which hands all its calls on."""
 
-    It is the default for the sake of studies: the jobs of a plain sweep, which it would keep open together, are trained
-    together only where the command line names this launcher.
-
-    Parameters
-    ----------
-    width : int
-        The most trials that a study asks for at once where `hpo.n_jobs` is not set, 1 or more: see
-        `tradingbot_exp.hpo.batch.batch_width`.
-    """
-
-    def __init__(self, width: int = 24) -> None:
+    def __init__(self, width: int) -> None:
         self.width = width
         self._has_told = False
         self.config: DictConfig
@@ -54,13 +44,7 @@ class StackedBatches:
         self._task: TaskFunction
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take note of what Hydra hands over, before the sweep.
-
-        Raises
-        ------
-        ConfigError
-            `width` is below 1.
-        """
+        """Take note of what Hydra hands over, before the sweep."""
         if self.width < 1:
             raise ConfigError(f"hydra.launcher.width={self.width} is impossible. Right would be 1 or more trials.")
         self.config, self._context, self._task = config, hydra_context, task_function
@@ -68,20 +52,7 @@ class StackedBatches:
             self.width = 1  # a batch would be asked for blindly, and be no faster for it
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch of jobs.
-
-        Parameters
-        ----------
-        job_overrides : sequence of sequence of str
-            The overrides of each job.
-        initial_job_idx : int
-            Number of the first.
-
-        Returns
-        -------
-        sequence of JobReturn
-            One a job, in order.
-        """
+        """Run a batch of jobs."""
         from hydra._internal.core_plugins.basic_launcher import BasicLauncher
         from hydra._internal.execution_policy import execution_whitelist
         from hydra.core.utils import setup_globals
