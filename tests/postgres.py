@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
-from support import CI
+from support import give_up
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Server:
 def postgres() -> Iterator[Server]:
     """Run a server; where that is impossible, skip the test, or fail it in CI."""
     if importlib.util.find_spec("psycopg") is None:
-        _give_up("psycopg is not installed (pip install 'psycopg[binary]')")
+        give_up("psycopg is not installed (pip install 'psycopg[binary]')")
     programs = _programs()
     owner = _ordinary_user()
     # Not below pytest's own folder: as root, that one lets nobody else through.
@@ -103,18 +102,12 @@ def postgres() -> Iterator[Server]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _give_up(why: str) -> None:
-    if CI:
-        pytest.fail(f"{why}, and CI tests everything")
-    pytest.skip(why)
-
-
 def _programs() -> Path:
     """The folder of the newest server that Debian's packages have installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parents[1].name))
     on_path = shutil.which("postgres")
     if not found and on_path is None:
-        _give_up("PostgreSQL is not installed (apt-get install postgresql)")
+        give_up("PostgreSQL is not installed (apt-get install postgresql)")
     return found[-1].parent if found else Path(str(on_path)).resolve().parent
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from filelock import FileLock
@@ -22,6 +22,19 @@ from mlflow.entities import Run
 REPOSITORY = Path(__file__).resolve().parents[1]
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 in_ci = pytest.mark.skipif(not CI, reason="takes long: CI runs it, and so does CI=true make test")
+
+
+def give_up(why: str) -> NoReturn:
+    """Skip a test that this machine has not what it needs for, with the reason; in CI, where all of it is, fail."""
+    if CI:
+        pytest.fail(f"{why}, and CI tests everything")
+    pytest.skip(why)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, as a made-up author, and give what it prints."""
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 @dataclass(frozen=True)

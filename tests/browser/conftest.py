@@ -1,11 +1,11 @@
 """A real browser for pages that are opened from a file, with the network cut."""
 
 import contextlib
-import importlib
-import os
+import importlib.util
 from pathlib import Path
 
 import pytest
+from support import give_up
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -20,14 +20,10 @@ FLAGS = [
 @pytest.fixture(scope="module")
 def browser():
     if not CHROMIUM.exists():
-        why = f"{CHROMIUM} is missing; install it with: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
-    if os.environ.get("CI"):  # there it is installed, and a test that is not run is a failure
-        sync_api = importlib.import_module("playwright.sync_api")
-    else:
-        sync_api = pytest.importorskip("playwright.sync_api")
+        give_up(f"{CHROMIUM} is missing (apt-get install chromium)")
+    if importlib.util.find_spec("playwright") is None:
+        give_up("playwright is not installed (make setup)")
+    sync_api = importlib.import_module("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         yield chromium

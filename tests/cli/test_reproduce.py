@@ -6,7 +6,6 @@ import contextlib
 import json
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from mlflow import MlflowClient
-from support import REPOSITORY, artifact_folder, in_ci, python, start, train
+from support import REPOSITORY, artifact_folder, git, in_ci, python, start, train
 
 from tradingbot_exp.cli.main import run
 from tradingbot_exp.config.schema import DataConfig
@@ -33,11 +32,6 @@ def make_optimizer(name, parameters, learning_rate, *others):
     return _make_optimizer(name, parameters, learning_rate * FACTOR, *others)
 """
 BARS = ["data=csv", "data.path=../bars.csv", "training=smoke", "training.progress=off"]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 class Clone:
