@@ -100,17 +100,16 @@ def run(arguments: list[str]) -> int:
 
 def _unsent_status(started: float) -> int:
     """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
-    if "tradingbot_exp.tracking.writing.outbox.unsent" not in sys.modules:
+    unsent = sys.modules.get("tradingbot_exp.tracking.writing.outbox.unsent")
+    if unsent is None:
         return 0
-    from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, must_fail, unsent_runs
-
-    waiting = [folder for folder in unsent_runs(Path.cwd(), since=started - 1) if must_fail(folder)]
+    waiting = [folder for folder in unsent.unsent_runs(Path.cwd(), since=started - 1) if unsent.must_fail(folder)]
     if not waiting:
         return 0
     _say(f"Error: records of {len(waiting)} run(s) could not be sent to MLflow and wait on disk, in")
     for folder in waiting:
         _say(f"  {folder}")
-    _say(f"Send them, once MLflow can take them, with: {SEND_COMMAND}")
+    _say(f"Send them, once MLflow can take them, with: {unsent.SEND_COMMAND}")
     return 1
 
 

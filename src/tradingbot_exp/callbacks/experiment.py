@@ -22,6 +22,7 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.hpo.trial_spec import ending_tags
+from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
 from tradingbot_exp.tracking.writing.active import set_start_failure
@@ -99,8 +100,6 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
-        from tradingbot_exp.reporting.automatic import report_at_end
-
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         ticket = ticket_of(config)
         if ticket is not None:
@@ -123,8 +122,6 @@ class ExperimentCallback(TrackingCallback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Close a plain sweep's parent run and report on it; a study does both itself."""
-        from tradingbot_exp.reporting.automatic import report_at_end
-
         run, interrupted = self._sweep, isinstance(sys.exc_info()[1], KeyboardInterrupt)
         super().on_multirun_end(config, **kwargs)
         if run is not None and config.tracking.report and not interrupted:

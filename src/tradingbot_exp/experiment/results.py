@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
@@ -17,7 +19,6 @@ from tradingbot_exp.evaluation.metrics.target import neutral_forecast
 from tradingbot_exp.experiment.data import periods_per_year
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tradingbot_exp.data import Block, PreparedData
@@ -97,8 +98,6 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
 
 def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
     """Make one evaluation of those of the folds."""
-    import numpy as np
-
     rows = replace(folds[0].rows, stop=folds[-1].rows.stop)
     forecast = np.concatenate([fold.forecast for fold in folds])
     linear = [linear_model(part.data).predict(part.data.inputs(part.data.val, np.float64)) for part in job.folds]
@@ -164,8 +163,6 @@ def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
 
 def _bar_columns(returns: NDArray[np.float64] | None, evaluation: Any) -> dict[str, Any]:
     """Give the columns that stand beside each bar's forecast: position, and returns where there are any."""
-    import numpy as np
-
     if returns is None:
         return {"position": evaluation.position}
     return {
@@ -178,8 +175,6 @@ def _bar_columns(returns: NDArray[np.float64] | None, evaluation: Any) -> dict[s
 
 def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
     """Forecast in the target's unit; a probability where the network gives logits."""
-    import numpy as np
-
     from tradingbot_exp.training.predict import predict
 
     output = predict(job.model, inputs)

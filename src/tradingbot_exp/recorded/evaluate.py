@@ -11,11 +11,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
+from tradingbot_exp.data.identity import identity_tags, stamp
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
+from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
 from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
 from tradingbot_exp.recorded.result import Opened
 from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
+from tradingbot_exp.tracking.reading.openings import KIND, overlapping_openings
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
@@ -24,7 +32,6 @@ from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tradingbot_exp.config.schema import Config
@@ -55,9 +62,6 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     TrackingError
         The store cannot be read or written.
     """
-    from tradingbot_exp.data.identity import identity_tags, stamp
-    from tradingbot_exp.tracking.reading.openings import overlapping_openings
-
     store = open_store(tracking_uri)
     found = with_model(store, find_run(store, run))
     loaded = RecordedRun(run_record(store, found), store, found)
@@ -112,9 +116,6 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
     Of several folds these are the last one's.
     """
     from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
-    from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
-    from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
     from tradingbot_exp.experiment.data import periods_per_year
 
     data = fold_views(data, config.evaluation)[-1]
@@ -153,7 +154,6 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
 @contextmanager
 def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: PreparedData) -> Iterator[TrackedRun]:
     """Open the run that records the opening, before anything is seen, in the experiment of the run that is judged."""
-    from tradingbot_exp.tracking.reading.openings import KIND
     from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 
     experiment = store.experiments()[str(evaluated.info.experiment_id)]
@@ -184,9 +184,6 @@ def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: Prepared
 
 def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.float64], model: Evaluation) -> None:
     """Log ``evaluation/test_returns.csv``, with the columns of ``validation_returns.csv``."""
-    import numpy as np
-    import pandas as pd
-
     returns = data.returns(data.test)
     columns: dict[str, Any] = {
         "date": data.dates(data.test),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pandas as pd
+
 from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.tracking.store.lookup import find_run
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from tradingbot_exp.config.schema import Config
@@ -71,8 +75,6 @@ def configuration_of(loaded: RecordedRun, store: Store) -> Config:
 
 def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
-    from tradingbot_exp.data.card import GIVEN_ARRAYS
-    from tradingbot_exp.evaluation.leakage.gate import check_leaks
     from tradingbot_exp.experiment.data import load_data
 
     recorded = loaded.tags.get("data.fingerprint")
@@ -99,9 +101,6 @@ def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
 
 def forecasts_of(loaded: RecordedRun, data: PreparedData) -> NDArray[np.float64]:
     """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
-    import numpy as np
-    import pandas as pd
-
     try:
         model = loaded.model
     except RunError as error:
@@ -126,8 +125,6 @@ def forecasts_of(loaded: RecordedRun, data: PreparedData) -> NDArray[np.float64]
 
 def _see_unchanged(loaded: RecordedRun, data: PreparedData, forecast: NDArray[np.float64]) -> None:
     """Refuse a model whose validation forecasts are no longer those that the run recorded: code has changed."""
-    import numpy as np
-
     try:
         recorded = loaded.predictions
     except RunError:

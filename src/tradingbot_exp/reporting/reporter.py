@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ReportError
-from tradingbot_exp.reporting.comparison.context import MAX_COMPARED
 from tradingbot_exp.runtime.files import holds_other
 from tradingbot_exp.tracking.reading.fetch import study_record, training_record
 from tradingbot_exp.tracking.store.errors import reason
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 REPORTS_DIR = "reports"
+MAX_COMPARED = 20
 ARTIFACT_FOLDER = "report"
 _NAME_BYTES = 80  # of a run's name in that of a file, which most file systems limit to 255 bytes
 

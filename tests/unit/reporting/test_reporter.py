@@ -158,6 +158,8 @@ def test_a_comparison_takes_two_to_twenty_different_runs(
     run_id = make_run(client, experiment)
     with pytest.raises(ReportError, match=r"a list of 2 to 20 runs; given: 1\."):
         reporter.generate_model_comparison_report([run_id])
+    with pytest.raises(ReportError, match=r"a list of 2 to 20 runs; given: 21\."):
+        reporter.generate_model_comparison_report([str(number) for number in range(21)])
     with pytest.raises(ReportError, match="takes a list of 2 to 20 runs; given: 'latest'"):
         reporter.generate_model_comparison_report("latest")
     with pytest.raises(ReportError, match=f"The run {run_id} is named twice"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock
+from optuna.trial import TrialState
 
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
@@ -86,8 +87,6 @@ def judge_study(
 
 def first_winner(study: Study, sign: float) -> FrozenTrial | None:
     """Give the complete trial that is best in the first objective, of equals the first; None if there is none."""
-    from optuna.trial import TrialState
-
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min(complete, key=lambda trial: (sign * float(trial.values[0]), trial.number), default=None)
 

@@ -18,8 +18,6 @@ LETTERS = string.ascii_uppercase
 # What follows from other params, or repeats one.
 _DERIVED = ("model.version",)
 
-MAX_COMPARED = 20
-
 
 def config_differences(records: Sequence[TrainingRecord]) -> tuple[list[Row], list[Row]]:
     """Compare the params of runs, and their data: what can change a result, and what cannot; see `config_rows`."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import MISSING, duration, moment
-from tradingbot_exp.reporting.comparison.context import LETTERS, MAX_COMPARED, listed, only_seed_differs
+from tradingbot_exp.reporting.comparison.context import LETTERS, listed, only_seed_differs
 from tradingbot_exp.reporting.comparison.notices import code_notices, data_notices, status_notices
 from tradingbot_exp.reporting.comparison.numbers import Difference, differences
 from tradingbot_exp.reporting.comparison.sections import (
@@ -54,16 +54,8 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
     Parameters
     ----------
     records : sequence of TrainingRecord
-        2 to 20 different runs, the reference first.
-
-    Raises
-    ------
-    ValueError
-        There are fewer or more, or one is there twice.
+        Two or more different runs, the reference first.
     """
-    ids = [record.run.run_id for record in records]
-    if not 2 <= len(ids) <= MAX_COMPARED or len(set(ids)) < len(ids):
-        raise ValueError(f"A comparison takes 2 to {MAX_COMPARED} different runs; given: {', '.join(ids) or 'none'}.")
     found, rows = differences(records), metric_rows(records)
     sections = [
         Section("in-short", "In short", _summary(records, found, rows)),
@@ -74,7 +66,7 @@ def comparison_page(records: Sequence[TrainingRecord]) -> Page:
         Section("forecasts", "Forecasts", forecast_blocks(records)),
         Section("learning", "Learning curves", learning_blocks(records)),
         Section("what-differs", "What differs between the runs", context_blocks(records)),
-        Section("again", "Make this report again", [_command(ids)]),
+        Section("again", "Make this report again", [_command([record.run.run_id for record in records])]),
     ]
     others = records[1].run.name if len(records) == 2 else f"{len(records) - 1} others"
     facts = [

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradingbot_exp.config.choices import RANGE_KEYS
+from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.reporting.page.blocks import command_of
 from tradingbot_exp.reporting.page.page import Block, Code, Notice
 from tradingbot_exp.reporting.study.numbers import Study
@@ -160,6 +161,4 @@ def _ours(record: StudyRecord) -> bool:
 
 
 def _from_arrays(record: StudyRecord) -> bool:
-    from tradingbot_exp.data.card import GIVEN_ARRAYS
-
     return (record.artifacts.card or {}).get("source") == GIVEN_ARRAYS

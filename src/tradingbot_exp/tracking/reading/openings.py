@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
@@ -101,8 +103,6 @@ def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) 
 
 def _test_dates(run: RunRecord, card: Mapping[str, Any] | None) -> Span | None:
     """Give the first and last test bar by the data card, or else all that is later than validation."""
-    import pandas as pd
-
     split = (card or {}).get("split")
     part = split.get("test") if isinstance(split, Mapping) else None
     with contextlib.suppress(KeyError, TypeError, ValueError):

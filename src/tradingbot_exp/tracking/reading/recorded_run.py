@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
+import pandas as pd
+
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.artifacts import mapping_file, predictions_file
 from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
@@ -20,7 +22,6 @@ from tradingbot_exp.tracking.writing.params_tags_metrics import NO_VALUE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import pandas as pd
     from mlflow.entities import Run
     from mlflow.pyfunc import PyFuncModel
 
@@ -117,8 +118,6 @@ class RecordedRun:
     @cached_property
     def history(self) -> pd.DataFrame:
         """A row an epoch, from 1: `train_loss`, `val_loss` and, with a scheduler, `learning_rate`."""
-        import pandas as pd
-
         columns = {name: pd.Series(curve.values, curve.steps) for name, curve in self.record.curves.items()}
         return pd.DataFrame(columns).rename_axis("epoch")
 

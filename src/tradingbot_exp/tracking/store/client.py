@@ -12,17 +12,15 @@ import sqlite3
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from weakref import WeakSet
+
+from mlflow import MlflowClient
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
 from tradingbot_exp.tracking.store.places import check_space, sqlite_path
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 _MLFLOW_DEFAULTS = {
     # MLflow's own wait four minutes for a server that is down.
@@ -54,8 +52,6 @@ def open_client(uri: str) -> MlflowClient:
     for name, value in _MLFLOW_DEFAULTS.items():
         os.environ.setdefault(name, value)
     with wrapped(f"The tracking store {redact(uri)} cannot be used"):
-        from mlflow import MlflowClient
-
         if path is not None:
             close_databases_at_exit()
         with quiet("alembic", "mlflow.store.db.utils", "urllib3.connectionpool", level=logging.ERROR):
@@ -137,7 +133,6 @@ def _create_sqlite(path: Path) -> None:
     their middle would leave a store that no process can open any more.
     """
     from filelock import FileLock
-    from mlflow import MlflowClient
 
     path = path.absolute()
     with FileLock(path.with_name(f".{path.name}.lock")):

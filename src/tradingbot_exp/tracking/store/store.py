@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrackingError, near
-from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
 
@@ -83,6 +82,8 @@ def open_store(uri: str | Path | None = None) -> Store:
             f"There is no tracking store at {path}. Give the folder in which the runs were started, or the store's "
             "address with --tracking-uri (MLFLOW_TRACKING_URI)."
         )
+    from tradingbot_exp.tracking.store.client import open_client
+
     return Store(open_client(address), address)
 
 

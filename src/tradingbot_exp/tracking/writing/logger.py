@@ -9,8 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.models.summary import model_summary, row_shape_of
+from tradingbot_exp.tracking.saved_model import save
+from tradingbot_exp.tracking.writing.characteristics import in_train_deviations, scaler_record, summary, two_dimensional
 from tradingbot_exp.tracking.writing.configuration import as_recorded
 from tradingbot_exp.tracking.writing.environment import describe_environment, requirements
 from tradingbot_exp.tracking.writing.target import RunTarget
@@ -18,8 +23,6 @@ from tradingbot_exp.tracking.writing.target import RunTarget
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
     from torch import nn
 
@@ -101,8 +104,6 @@ class EnhancedMLflowLogger(RunTarget):
         loss : str
             Name of the loss on the axis.
         """
-        import numpy as np
-
         from tradingbot_exp.plots.training import training_history
 
         train, val = list(history["train_loss"]), list(history["val_loss"])
@@ -139,12 +140,6 @@ class EnhancedMLflowLogger(RunTarget):
             Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
         """
         from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_record
-        from tradingbot_exp.tracking.writing.characteristics import (
-            in_train_deviations,
-            scaler_record,
-            summary,
-            two_dimensional,
-        )
 
         names = [str(name) for name in (feature_names if feature_names is not None else getattr(train, "columns", ()))]
         first = two_dimensional(train)
@@ -187,9 +182,6 @@ class EnhancedMLflowLogger(RunTarget):
         unit : str
             Named on the axes.
         """
-        import numpy as np
-        import pandas as pd
-
         from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
 
         a = np.asarray(actual, dtype=np.float64).ravel()
@@ -212,8 +204,6 @@ class EnhancedMLflowLogger(RunTarget):
         importance : Importance, or mapping of str to float
             The file's columns are `feature`, `mean` and `std`; the last is empty where there is no spread.
         """
-        import pandas as pd
-
         from tradingbot_exp.plots.training import feature_importance
 
         if isinstance(importance, Mapping):
@@ -251,8 +241,6 @@ class EnhancedMLflowLogger(RunTarget):
         **settings
             See `tradingbot_exp.tracking.saved_model.save`.
         """
-        from tradingbot_exp.tracking.saved_model import save
-
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             save(model, folder, feature_names=feature_names, scaler=scaler, example=example, **settings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import mlflow
+
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.writing.active import current_run
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
@@ -37,8 +39,6 @@ class RunTarget:
         run = current_run()
         if run is not None:
             return run
-        import mlflow
-
         active = mlflow.active_run()
         if active is None:
             raise TrackingError(
@@ -57,8 +57,6 @@ class RunTarget:
 
     def _attach(self, run_id: str) -> TrackedRun:
         if run_id not in self._attached:
-            import mlflow
-
             client = mlflow.MlflowClient()
             delivery = Delivery.attach(client, run_id, unsent_folder(), mlflow.get_tracking_uri())
             self._attached[run_id] = TrackedRun(delivery, run_id, buffered=False)

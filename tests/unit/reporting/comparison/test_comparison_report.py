@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from comparison_records import BARS, MARKET, forecasts, foreign, made
 
-from tradingbot_exp.reporting.comparison.context import MAX_COMPARED
 from tradingbot_exp.reporting.comparison.figures import (
     difference_intervals,
     equity_curves,
@@ -19,6 +18,7 @@ from tradingbot_exp.reporting.comparison.numbers import Correlations, Difference
 from tradingbot_exp.reporting.comparison.report import comparison_page
 from tradingbot_exp.reporting.comparison.words import amount, headline, p_value, sentence, verdict
 from tradingbot_exp.reporting.page.page import Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.reading.run_record import Curve
 
 NAN = float("nan")
@@ -279,12 +279,6 @@ def test_twenty_runs_are_compared_and_headed_by_letters():
     assert [column.hint for column in table.columns[1:3]] == ["run-1", "run-2"]
     assert len(blocks(page, Figure, "equity")[0].figure.data) == MAX_COMPARED + 1
     assert page.title == "run-1 against 19 others"
-
-
-@pytest.mark.parametrize("names", [[], ["a"], ["a", "b", "a"], [str(i) for i in range(MAX_COMPARED + 1)]])
-def test_too_few_too_many_or_the_same_run_twice_are_refused(names):
-    with pytest.raises(ValueError, match="takes 2 to 20 different runs"):
-        comparison_page([made(name) for name in names])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,8 @@ def _offline_run(folder: Path) -> TrackedRun:
     return run
 
 
-def test_a_store_that_cannot_be_written_is_given_as_the_reason(workdir: Path) -> None:
+def test_a_store_that_cannot_be_written_is_given_as_the_reason(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)  # MLflow makes a folder called "file:" where it is
     client = MlflowClient(f"sqlite:///file:{workdir / 'mlflow.db'}?mode=ro&uri=true")
     with pytest.raises(TrackingError, match=r"^Not recorded: .*readonly database"), wrapped("Not recorded"):
         client.create_run("0")
