@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from mlflow.entities import Run
-from support import REPOSITORY, Finished, in_ci, python
+from support import REPOSITORY, Finished, in_ci, once, python
 
 from tradingbot_exp import load_run
 from tradingbot_exp.errors import RunError
@@ -20,22 +20,30 @@ EXAMPLES = REPOSITORY / "examples"
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Path:
-    """A directory with the examples and a migrated store, in which both programs that train have run."""
-    folder = tmp_path_factory.mktemp("examples")
-    shutil.copytree(EXAMPLES, folder / "examples")
-    shutil.copy(store_template, folder / "mlflow.db")
-    return folder
+def programs(shared_folder: Path, store_template: Path) -> dict[str, Finished]:
+    """Both programs that train, run one after the other in a folder with the examples and a migrated store."""
+
+    def make(folder: Path) -> None:
+        shutil.copytree(EXAMPLES, folder / "examples")
+        shutil.copy(store_template, folder / "mlflow.db")
+        for name in ("basic_training", "hpo"):
+            done = python(folder, f"examples/{name}.py")
+            (folder / f"{name}.json").write_text(json.dumps([done.out, done.err, done.status]))
+
+    folder = once(shared_folder / "examples", make)
+    return {
+        name: Finished(folder, *json.loads((folder / f"{name}.json").read_text())) for name in ("basic_training", "hpo")
+    }
 
 
-@pytest.fixture(scope="module")
-def basic(checkout: Path) -> Finished:
-    return python(checkout, "examples/basic_training.py")
+@pytest.fixture
+def basic(programs: dict[str, Finished]) -> Finished:
+    return programs["basic_training"]
 
 
-@pytest.fixture(scope="module")
-def hpo(checkout: Path) -> Finished:
-    return python(checkout, "examples/hpo.py")
+@pytest.fixture
+def hpo(programs: dict[str, Finished]) -> Finished:
+    return programs["hpo"]
 
 
 def runs_of(done: Finished, experiment: str) -> list[Run]:
@@ -113,23 +121,23 @@ def test_the_study_and_its_best_trial_can_be_loaded(hpo: Finished) -> None:
     assert load_run("latest", hpo.cwd).tags["run.kind"] != "trial"
 
 
-def test_the_report_program_writes_its_three_reports(basic: Finished, hpo: Finished, checkout: Path) -> None:
+def test_the_report_program_writes_its_three_reports(basic: Finished, hpo: Finished) -> None:
     (training,) = runs_of(basic, "basic_training_example")
     runs = runs_of(hpo, "hpo_example")
     (study,) = [run for run in runs if run.data.tags["run.kind"] == "study"]
     done = python(
-        checkout, "examples/reports.py", training.info.run_id, study.info.run_id, study.data.tags["best.run_id"]
+        basic.cwd, "examples/reports.py", training.info.run_id, study.info.run_id, study.data.tags["best.run_id"]
     )
     assert done.status == 0, done.err
     for name, run in (("training", training), ("hpo", study), ("comparison", training)):
-        text = (checkout / "reports" / f"{name}_report.html").read_text(encoding="utf-8")
+        text = (basic.cwd / "reports" / f"{name}_report.html").read_text(encoding="utf-8")
         assert text.rstrip().endswith("</html>") and run.info.run_id in text
 
 
 @in_ci
-def test_the_report_program_says_which_run_is_not_there(basic: Finished, checkout: Path) -> None:
+def test_the_report_program_says_which_run_is_not_there(basic: Finished) -> None:
     unknown = "0" * 32
-    done = python(checkout, "examples/reports.py", unknown, unknown)
+    done = python(basic.cwd, "examples/reports.py", unknown, unknown)
     last = done.err.strip().splitlines()[-1]
     assert done.status == 1 and f"There is no run '{unknown}'" in last
 

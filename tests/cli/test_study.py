@@ -22,7 +22,7 @@ from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
 BASIC, STACKED = ["hydra/launcher=basic"], ["hydra/launcher=stacked", "hpo.n_jobs=5"]
-KILLS = 15 if CI else 5
+KILLS = 8 if CI else 4
 
 
 def study_of(folder: Path) -> optuna.Study:
