@@ -108,7 +108,7 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     server = _server(start_server, workdir, free_port)  # type: ignore[arg-type]
     process = _start(
         launch,
-        "training.epochs=800",
+        "training.epochs=400",
         "data=synthetic",
         "training.progress=plain",
         f"tracking.uri={uri}",
@@ -133,7 +133,7 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     assert run.info.run_id in fixed.out
     run = client.get_run(run.info.run_id)
     assert run.info.status == "FINISHED"
-    assert _complete(client, run.info.run_id) == 800
+    assert _complete(client, run.info.run_id) == 400
     assert "val_sharpe" in run.data.metrics
     served = {path.name for path in (workdir / "served").rglob("*")}
     assert served >= {"weights.pt", "prediction_vs_actual.html", "validation_returns.csv", "config.yaml"}

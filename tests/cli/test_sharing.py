@@ -133,7 +133,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
 
 @in_ci
 def test_workers_on_one_sqlite_store_lose_no_trial(workdir: Path) -> None:
-    trials, workers = (64, 4) if CI else (16, 4)
+    trials, workers = (32, 4) if CI else (16, 4)
     done = train(
         workdir,
         *STUDY,

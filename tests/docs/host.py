@@ -14,6 +14,7 @@ import os
 import re
 import runpy
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ def _as_command(folder: Path, arguments: list[str], body: Callable[[], object], 
     os.dup2(output, 2)
     os.chdir(folder)
     sys.argv, sys.path[0] = arguments, str(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     status = 0
     try:
         body()
