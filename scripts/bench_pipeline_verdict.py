@@ -53,7 +53,7 @@ from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
-from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS
+from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, as_sums
 from tradingbot_exp.hpo.samplers import make_sampler
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
@@ -102,7 +102,8 @@ def word_of(config: Config, data: PreparedData, run: TrackedRun) -> str:
         dates = {trial: data.dates(result.rows) for trial, result in results.items()}
         forecasts = {t: pd.Series(r.forecast.astype(np.float32), dates[t]) for t, r in results.items()}
         returns = {t: pd.Series(r.columns["strategy_return"], dates[t]) for t, r in results.items()}
-        matrices = {FORECASTS: pd.DataFrame(forecasts), RETURNS: pd.DataFrame(returns)}
+        before = pd.DataFrame({trial: as_sums(result.before) for trial, result in results.items()})
+        matrices = {FORECASTS: pd.DataFrame(forecasts), RETURNS: pd.DataFrame(returns), BEFORE: before}
         evidence = evidence_of(session, session.study.get_trials(), winner, matrices, ever=0)
     return winner_test(evidence, seed=0).word
 

@@ -191,7 +191,7 @@ def test_the_parent_carries_what_the_study_found(workdir: Path, launcher: list[s
     assert column == pytest.approx(kept_of_best["forecast"].to_numpy(), rel=1e-6)
     verdict = json.loads((folder / "study" / "verdict.json").read_text())
     assert verdict["word"] == tags["verdict"] and verdict["headline"] == tags["verdict.headline"]
-    assert verdict["winner_run_id"] == best.info.run_id and verdict["family"] == "loss"
+    assert verdict["winner_run_id"] == best.info.run_id and verdict["family"] == "forecast"
     assert verdict["count"] == verdict["tried"] == verdict["ever"] == 3 and verdict["bars"] == len(returns)
     metrics = parent.data.metrics
     assert metrics["verdict_spa_p"] == pytest.approx(verdict["numbers"]["spa_p"]["value"])

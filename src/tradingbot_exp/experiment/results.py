@@ -12,10 +12,12 @@ import numpy as np
 
 from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast
+from tradingbot_exp.evaluation.significance.series import LEAST_BEFORE, sums_before
 from tradingbot_exp.experiment.data import periods_per_year
 
 if TYPE_CHECKING:
@@ -55,6 +57,8 @@ class Evaluated:
         In the target's unit.
     columns : dict of str to ndarray of shape (n,)
         Position of each bar, its returns where there are any, and its fold where there are several.
+    before : ndarray of shape (folds, 7)
+        What the model of each fold knew before its bars: see `tradingbot_exp.evaluation.significance.series.Before`.
     """
 
     metrics: dict[str, float]
@@ -64,6 +68,7 @@ class Evaluated:
     actual: NDArray[np.float64]
     forecast: NDArray[np.float64]
     columns: dict[str, Any]
+    before: NDArray[np.float64]
 
 
 def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
@@ -78,7 +83,8 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
     forecast = forecast_of(job, data.inputs(data.val))
     evaluation = _judged(job, data.val, forecast)
     rivals, without = baseline_metrics(data, data.val, **_rules(config, data))
-    learned = _judged(job, data.train, forecast_of(job, data.inputs(data.train)))
+    fitted = forecast_of(job, data.inputs(data.train))
+    learned = _judged(job, data.train, fitted)
     metrics = {
         "final_loss": history["val_loss"][-1],
         "best_val_loss": history.best_val_loss,
@@ -92,8 +98,19 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
         **{f"val_{name}": reason for name, reason in (evaluation.undefined | without).items()},
         **{f"train_{name}": learned.undefined[name] for name in TRAIN_METRICS if name in learned.undefined},
     }
-    columns = _bar_columns(returns, evaluation)
-    return Evaluated(metrics, undefined, {**metrics, **last}, data.val, actual, forecast, columns)
+    columns, before = _bar_columns(returns, evaluation), _sums_before(data, fitted, learned)
+    return Evaluated(metrics, undefined, {**metrics, **last}, data.val, actual, forecast, columns, before)
+
+
+def _sums_before(data: PreparedData, fitted: NDArray[np.float64], learned: Evaluation) -> NDArray[np.float64]:
+    """Sum up the train rows that are before the validated ones; all train rows, if these are too few."""
+    early = data.train.numbers < data.val.start
+    if early.sum() < LEAST_BEFORE:
+        early[:] = True
+    returns, earned = data.returns(data.train), learned.returns
+    market = None if returns is None else buy_and_hold_returns(returns)[early]
+    own = None if earned is None else earned[early]
+    return sums_before(data.targets(data.train)[early], fitted[early], market, own)[None]
 
 
 def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
@@ -121,7 +138,8 @@ def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
     columns = _bar_columns(job.data.returns(rows), whole)
     columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), [len(fold.rows) for fold in folds])
     objective = over_folds(job.config.hpo, [fold.objective for fold in folds])
-    return Evaluated(metrics, undefined, objective, rows, job.data.targets(rows), forecast, columns)
+    before = np.concatenate([fold.before for fold in folds])
+    return Evaluated(metrics, undefined, objective, rows, job.data.targets(rows), forecast, columns, before)
 
 
 def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]]:

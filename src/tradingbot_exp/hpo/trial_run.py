@@ -174,7 +174,8 @@ def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: S
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
     """Leave the validation bars, and, of a trial that may win, its artifacts: `keep=all` logs them at once."""
-    save_bars(folder, job.data.dates(result.rows), result.forecast, result.columns.get("strategy_return"))
+    returns = result.columns.get("strategy_return")
+    save_bars(folder, job.data.dates(result.rows), result.forecast, returns, result.before)
     if artifacts:
         if job.config.hpo.keep == "all":
             record_artifacts(job, histories, result)

@@ -56,7 +56,7 @@ def test_a_study_over_arrays_has_a_parent_children_and_a_winner_that_can_be_load
     assert best.data.metrics["val_ic"] > 0.5
     assert (Path(best.info.artifact_uri.removeprefix("file://")) / "model" / "MLmodel").is_file()
     verdict = json.loads((artifact_folder(parent) / "study" / "verdict.json").read_text())
-    assert verdict["family"] == "loss" and verdict["word"] == parent.data.tags["verdict"]
+    assert verdict["family"] == "forecast" and verdict["word"] == parent.data.tags["verdict"]
     assert "there are no returns" in verdict["numbers"]["psr"]["problem"]
     assert verdict["numbers"]["verdict_p"]["value"] is not None or verdict["word"] == "cannot be told"
     assert len(verdict["seeds"]["values"]) == 5

@@ -20,13 +20,14 @@ from test_results import config, parent_of, study
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.significance.block_length import block_length
+from tradingbot_exp.evaluation.significance.series import sums_before
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS, Kept
+from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, Kept, as_sums
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.verdict import null_search as null_replay
 from tradingbot_exp.hpo.verdict import reseeding
-from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of, first_winner, loss_of
+from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of, first_winner
 
 __all__ = ["config"]  # a fixture
 SPACE = {"training.batch_size": [16, 32, 64, 128]}
@@ -59,30 +60,41 @@ def validated(config: Config) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]
     return dates[0].append(dates[1:]), np.concatenate([v.targets(v.val) for v in views]), np.concatenate(means)
 
 
-def kept(dates: pd.DatetimeIndex, forecasts: dict[str, Any], returns: dict[str, Any]) -> dict[Kept, pd.DataFrame]:
-    return {FORECASTS: pd.DataFrame(forecasts, dates), RETURNS: pd.DataFrame(returns, dates)}
+def kept(config: Config, forecasts: dict[str, Any], returns: dict[str, Any]) -> dict[Kept, pd.DataFrame]:
+    """What trials would leave: of forecasts and returns by trial, and of train rows on which they forecast the mean."""
+    dates, _, _ = validated(config)
+    views = fold_views(load_data(config), config.evaluation)
+    targets = [view.targets(view.train) for view in views]
+    sums = [sums_before(known, known, np.expm1(known), np.zeros(len(known))) for known in targets]
+    names = dict.fromkeys([*forecasts, *returns])
+    before = pd.DataFrame({name: as_sums(np.stack(sums)) for name in names})
+    return {FORECASTS: pd.DataFrame(forecasts, dates), RETURNS: pd.DataFrame(returns, dates), BEFORE: before}
 
 
 @pytest.mark.parametrize("scheme", ["chronological", "walk_forward", "purged_kfold"])
-def test_gains_are_over_the_train_mean_of_each_fold(config: Config, scheme: str) -> None:
+def test_evidence_holds_outcomes_forecasts_folds_and_what_was_known_before(config: Config, scheme: str) -> None:
     config.evaluation.scheme, config.hpo.metric, config.hpo.direction = scheme, "val_ic", "maximize"
-    dates, actual, means = validated(config)
-    matrices = kept(dates, {"0": means, "2": actual}, {})
+    _, actual, means = validated(config)
+    matrices = kept(config, {"0": means, "2": actual}, {})
     trials = made_up([0.1, 0.2, 0.3, None], pruned=2)
     found = evidence_of(asked(config), trials, trials[2], matrices, ever=50)
-    assert found.gains is not None and found.winner == 1
-    np.testing.assert_allclose(found.gains[:, 0], 0, atol=1e-9)
-    np.testing.assert_allclose(found.gains[:, 1], (actual - means) ** 2, rtol=1e-9)
-    assert (found.tried, found.ever, found.planned, found.family) == (5, 50, 3, "loss")
-    assert found.returns is None
+    assert found.forecasts is not None and found.actual is not None and found.winner == 1
+    np.testing.assert_array_equal(found.actual, actual)
+    np.testing.assert_array_equal(found.forecasts, np.column_stack([means, actual]))
+    assert (found.tried, found.ever, found.planned, found.family) == (5, 50, 3, "forecast")
+    assert found.returns is None and found.before is not None and found.folds is not None
+    views = fold_views(load_data(config), config.evaluation)
+    assert np.bincount(found.folds).tolist() == [len(view.val) for view in views]
+    assert found.before.dates.tolist() == [[len(view.train)] * 2 for view in views]
 
 
 def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -> None:
-    dates, actual, _ = validated(config)
+    _, actual, _ = validated(config)
     trials = made_up([0.1, 0.2])
-    matrices = kept(dates, {"1": actual}, {"0": 0.001 * actual, "1": actual})
+    matrices = kept(config, {"1": actual}, {"0": 0.001 * actual, "1": actual})
     found = evidence_of(asked(config), trials, trials[0], matrices, ever=0)
-    assert found.gains is not None and np.isnan(found.gains[:, 0]).all() and np.isfinite(found.gains[:, 1]).all()
+    assert found.forecasts is not None
+    assert np.isnan(found.forecasts[:, 0]).all() and np.isfinite(found.forecasts[:, 1]).all()
     assert found.returns is not None and np.isfinite(found.returns).all() and found.market is not None
     said = _judged(asked(config), trials, trials[0], matrices, 0)
     assert said["word"] == "cannot be told" and "forecasts on the validation bars were not kept" in said["headline"]
@@ -90,12 +102,12 @@ def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -
 
 def test_a_planted_winner_is_real_and_luck_is_not(config: Config) -> None:
     config.evaluation.periods_per_year = 252
-    dates, actual, means = validated(config)
+    _, actual, means = validated(config)
     rng = np.random.default_rng(0)
     noise = {str(number): means + 0.002 * rng.standard_normal(len(means)) for number in range(20)}
     trials = made_up([1.0 - number / 100 for number in range(20)])
     for word, planted in (("not shown", noise["19"]), ("real", means + 0.5 * (actual - means))):
-        found = _judged(asked(config), trials, trials[19], kept(dates, noise | {"19": planted}, {}), 0)
+        found = _judged(asked(config), trials, trials[19], kept(config, noise | {"19": planted}, {}), 0)
         assert found["word"] == word, found["headline"]
         assert json.loads(json.dumps(found, allow_nan=False))["count"] == 20
         assert sum(count for _, count in found["pbo_logits"]) == 12_870
@@ -112,34 +124,34 @@ def test_a_winner_on_a_column_that_is_too_good_to_be_true_is_not_called_real(con
     config.evaluation.periods_per_year = 252
     for features, word in ((["honest"], "real"), (["honest", "late"], "cannot be told")):
         config.data.features = features
-        bars, actual, means = validated(config)
+        _, actual, means = validated(config)
         trials = made_up([1.0, 0.5])
-        matrices = kept(bars, {"0": means, "1": means + 0.5 * (actual - means)}, {})
+        matrices = kept(config, {"0": means, "1": means + 0.5 * (actual - means)}, {})
         found = _judged(asked(config), trials, trials[1], matrices, 0)
         assert found["word"] == word, found["headline"]
     assert "late (0.89) looks" in found["headline"]
-    assert found["reasons"][0].startswith("But for that: Real: the winner beats the train-mean forecast")
+    assert found["reasons"][0].startswith("But for that: Real: the winner's forecasts move with the outcome")
 
 
 def test_returns_are_judged_where_they_were_searched_and_of_several_metrics_the_first(config: Config) -> None:
     config.hpo.metric, config.hpo.direction = ["val_sharpe", "val_loss"], ["maximize", "minimize"]
     config.hpo.repeats, config.evaluation.periods_per_year = 2, 252
-    dates, actual, means = validated(config)
+    _, actual, means = validated(config)
     market = np.expm1(actual)
     trials = made_up([1.0, 2.0])
     returns = {"0": market + 0.0 * market, "1": market + 0.01 + 0.001 * np.sin(np.arange(len(market)))}
-    found = _judged(asked(config), trials, trials[1], kept(dates, {"0": means, "1": means}, returns), 0)
+    found = _judged(asked(config), trials, trials[1], kept(config, {"0": means, "1": means}, returns), 0)
     assert (found["word"], found["family"], found["winner"]) == ("real", "return", 1)
     assert found["reasons"][0] == "Of several metrics the first is judged, val_sharpe, and its best: 1."
     assert found["reasons"][-1] == "What is tested are the bars of the first of 2 seeds."
-    assert found["numbers"]["excess_sharpe"]["value"] > 10
+    assert found["numbers"]["alpha_sharpe"]["value"] > 10
 
 
 def test_what_cannot_be_judged_says_why(config: Config) -> None:
     assert _judged(asked(config), [], None, {}, 0)["headline"] == "Cannot be told: no trial is complete."
-    dates, actual, _ = validated(config)
+    _, actual, _ = validated(config)
     trials = made_up([0.1])
-    infinite = kept(dates, {"0": np.full(len(actual), np.inf)}, {})
+    infinite = kept(config, {"0": np.full(len(actual), np.inf)}, {})
     assert "infinite" in _attempt(lambda: _judged(asked(config), trials, trials[0], infinite, 0), "no")["problem"]
 
 
@@ -149,23 +161,6 @@ def test_the_winner_is_the_first_of_the_best() -> None:
     best = first_winner(made, -1.0)
     assert best is not None and best.number == 1
     assert first_winner(optuna.create_study(), 1.0) is None
-
-
-@pytest.mark.parametrize(
-    ("metric", "loss", "searched", "by"),
-    [
-        ("val_loss", "huber", False, "huber"),
-        ("val_mae", "mse", False, "mae"),
-        ("val_mse", "bce", False, "mse"),
-        ("val_r2", "mae", False, "mse"),
-        ("val_ic", "mae", False, "mae"),
-        ("val_ic", "mae", True, "mse"),
-    ],
-)
-def test_forecasts_are_held_against_the_mean_by_the_loss_that_was_searched(
-    metric: str, loss: str, searched: bool, by: str
-) -> None:
-    assert loss_of(metric, loss, searched) == by
 
 
 def test_a_permutation_has_each_row_once_and_keeps_blocks_together() -> None:

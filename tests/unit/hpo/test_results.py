@@ -93,8 +93,9 @@ def test_a_trial_with_returns_on_other_dates_is_put_where_they_are(config: Confi
     first = study(config)
     before = matrix(config, first)
     folder = Path("multirun") / first.name / "trial-0002"
-    bars = {name: series.iloc[5:] for name, series in load_bars(folder, before.index).items()}
-    save_bars(folder, bars["return"].index, bars["forecast"], bars["return"])
+    bars = load_bars(folder, before.index)
+    late = {name: bars[name].iloc[5:] for name in ("forecast", "return")}
+    save_bars(folder, late["return"].index, late["forecast"], late["return"], bars["before"].to_numpy()[None])
     after = matrix(config, study(config))
     assert after["2"].isna().sum() == 5 and after["2"].iloc[:5].isna().all()
     pd.testing.assert_frame_equal(after.iloc[5:], before.iloc[5:])
@@ -115,13 +116,15 @@ def test_a_file_that_cannot_be_read_is_named_and_what_was_recorded_of_its_trial_
 
 def test_bars_come_back_with_their_dates_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
-    save_bars(tmp_path, index[1:], np.arange(4.0), [0.1, -0.2, np.nan, 0.3])
+    sums = np.arange(14.0).reshape(2, 7)
+    save_bars(tmp_path, index[1:], np.arange(4.0), [0.1, -0.2, np.nan, 0.3], sums)
     bars = load_bars(tmp_path, index)
     forecast = pd.Series(np.arange(4, dtype="float32"), index[1:])
     pd.testing.assert_series_equal(bars["forecast"], forecast, check_freq=False)
     pd.testing.assert_series_equal(bars["return"], pd.Series([0.1, -0.2, np.nan, 0.3], index[1:]), check_freq=False)
-    save_bars(tmp_path, index, np.arange(5.0), None)
-    assert set(load_bars(tmp_path, index)) == {"forecast"} and load_bars(tmp_path / "none", index) == {}
+    assert bars["before"][1, "dates"] == 0 and bars["before"][2, "products"] == 13
+    save_bars(tmp_path, index, np.arange(5.0), None, sums)
+    assert set(load_bars(tmp_path, index)) == {"forecast", "before"} and load_bars(tmp_path / "none", index) == {}
 
 
 def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train_it_again(

@@ -20,6 +20,7 @@ __all__ = ["config"]  # a fixture
 
 
 def test_a_seed_that_cannot_be_judged_costs_the_others_nothing(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry.model_class("mlp")  # a model that were loaded only now would be forgotten
     monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))
     monkeypatch.setattr(choices, "_registered", set(choices._registered))
 

@@ -13,6 +13,8 @@ from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.deflated import expected_maximum
 
 CONFIDENCE = 0.95
+LEVEL = 0.025
+"""p-value, corrected for all that was tried, below which a winner is real."""
 
 
 def effective_trials(returns: ArrayLike, tried: float | None = None) -> Estimate:
@@ -110,67 +112,104 @@ def noise_maximum(trials: float, bars: int, periods_per_year: float) -> NoiseMax
     return NoiseMaximum(trials, expected_maximum(trials) * unit, high * unit)
 
 
-def needed_sharpe(trials: float, bars: int, periods_per_year: float, confidence: float = CONFIDENCE) -> Estimate:
-    """Give the Sharpe ratio a year at which the best of `trials` is more than luck, to `confidence`.
+def beyond_luck(trials: float) -> float:
+    """Give the normal score that the best of `trials` independent ones without skill exceeds with probability `LEVEL`.
 
-    It is the one whose deflated Sharpe ratio is `confidence` for normal returns, where the trials' Sharpe ratios vary
-    as those of noise do: the root of (S − S₀)·√(n − 1) = z·√(1 + S²/2) above S₀ = E[max]/√(n − 1).
+    Parameters
+    ----------
+    trials : float
+        At least 1.
+    """
+    return float(ndtri((1 - LEVEL) ** (1 / trials)))
+
+
+def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:
+    """Give what the best of `trials` has to show to be told from luck: a correlation, or a Sharpe ratio a bar.
+
+    Both have the standard error 1/√(n − 1) where there is no skill, n being the bars that do not overlap.
 
     Parameters
     ----------
     trials : float
         At least 1.
     bars : int
-    periods_per_year : float
-    confidence : float
-        Above 0.5 and below 1.
+    horizon : int
+        Bars over which an outcome overlaps the next ones.
 
     Returns
     -------
     Estimate
-        A year's. Not defined for so few bars that no Sharpe ratio suffices (n − 1 ≤ z²/2), or fewer than 3.
+        Not defined for fewer than 3 bars that do not overlap.
 
     References
     ----------
-    Bailey & López de Prado (2014), equation 2, solved for the Sharpe ratio.
+    Pitman (1937), "Significance tests which may be applied to samples from any populations. II", Supplement to the
+    Journal of the Royal Statistical Society 4(2), for the correlation; Lo (2002), see `noise_maximum`, for the ratio.
     """
-    if not 0.5 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a probability above 0.5 and below 1, such as 0.95.")
-    z, free = float(ndtri(confidence)), bars - 1
-    lead = free - z**2 / 2
-    if bars < 3 or lead <= 0:
-        return undefined(f"with {bars} bars no Sharpe ratio is beyond luck")
-    luck = expected_maximum(trials) / math.sqrt(free)
-    half = free * luck
-    root = (half + math.sqrt(half**2 - lead * (free * luck**2 - z**2))) / lead
-    return Estimate(root * math.sqrt(periods_per_year))
+    free = bars / horizon - 1
+    if free < 2:
+        return undefined(f"there are {bars} bars with a horizon of {horizon}, which tell nothing")
+    return Estimate(beyond_luck(trials) / math.sqrt(free))
 
 
-def outlook(bars: int, planned: int, tried_before: int, periods_per_year: float) -> str:
+def needed_bars(ratio: float, trials: float, horizon: int = 1) -> int:
+    """Give the bars on which the best of `trials` would be told from luck by this ratio: `needed_ratio` turned round.
+
+    Parameters
+    ----------
+    ratio : float
+        A correlation, or a Sharpe ratio a bar, above 0.
+    trials, horizon
+        See `needed_ratio`.
+    """
+    if not ratio > 0:
+        raise ValueError(f"ratio is {ratio}; expected a number above 0: nothing less is told from luck.")
+    return math.ceil(horizon * ((beyond_luck(trials) / ratio) ** 2 + 1))
+
+
+def rounded_bars(bars: float) -> str:
+    """Write a number of bars as far as it means something: two digits."""
+    unit = 10 ** max(math.floor(math.log10(bars)) - 1, 0)
+    return f"{math.ceil(bars / unit) * unit:,.0f}"
+
+
+def outlook(bars: int, planned: int, tried_before: int, *, horizon: int = 1, year: float | None = None) -> str:
     """Say before a study what its data can bear: what the best of noise will show, and what would be needed.
 
     Parameters
     ----------
     bars : int
-        Validation bars.
+        Validation bars, of all folds.
     planned : int
         Trials that the study is to make, at least 1.
     tried_before : int
         Configurations tried on these bars before.
-    periods_per_year : float
+    horizon : int
+        See `needed_ratio`.
+    year : float, optional
+        Bars in a year, for a study that searches returns: what is named then is the Sharpe ratio of alpha, a year's;
+        else it is an information coefficient.
 
     Returns
     -------
     str
-        One line. The Sharpe ratios are a year's; the needed one is `needed_sharpe` of all trials together.
+        One line.
     """
     trials = planned + tried_before
     before = f" and {tried_before:,} tried before" if tried_before else ""
     start = f"{bars:,} validation bars; with {planned:,} trial{'s' * (planned != 1)} planned{before}, "
-    noise, needed = noise_maximum(trials, bars, periods_per_year), needed_sharpe(trials, bars, periods_per_year)
-    if isinstance(noise, str) or needed.value is None:
-        return f"{start}nothing can be told: these bars are too few for any Sharpe ratio to be beyond luck"
+    needed = needed_ratio(trials, bars, horizon)
+    if needed.value is None or (year is None and needed.value >= 1):
+        return f"{start}nothing can be told: these bars are too few for any skill to be beyond luck"
+    luck = needed.value / beyond_luck(trials) * expected_maximum(trials)
+    if year is not None:
+        return (
+            f"{start}the best of pure noise is expected to show an alpha with a Sharpe ratio of "
+            f"{luck * math.sqrt(year):.1f}; about {needed.value * math.sqrt(year):.1f} would be needed"
+        )
+    example = max(round(needed.value / 2, 2), 0.01)
+    bars_for_it = rounded_bars(needed_bars(example, trials, horizon))
     return (
-        f"{start}the best of pure noise is expected to show a Sharpe of {noise.expected:.1f}; "
-        f"about {needed.value:.1f} would be needed"
+        f"{start}the best of pure noise is expected to show an information coefficient of {luck:.2f}; about "
+        f"{needed.value:.2f} would be needed (one of {example:.2f} would take some {bars_for_it} bars)"
     )

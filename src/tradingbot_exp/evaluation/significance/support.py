@@ -1,4 +1,4 @@
-"""What Sharpe ratios in excess of buy and hold say about a study's winner."""
+"""What the Sharpe ratio of its alpha says about a study's winner."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tradingbot_exp.evaluation.significance.deflated import (
     moments,
     probabilistic_sharpe,
 )
-from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, complete
-from tradingbot_exp.evaluation.significance.luck import NoiseMaximum, effective_trials, needed_sharpe, noise_maximum
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+from tradingbot_exp.evaluation.significance.luck import NoiseMaximum, effective_trials, needed_ratio, noise_maximum
 
 
 @dataclass(frozen=True)
 class Support:
-    """What Sharpe ratios say about the winner, all on returns in excess of buy and hold.
+    """What Sharpe ratios say about the winner, all of alpha, by its slope on the validation dates.
 
     Attributes
     ----------
@@ -51,25 +51,31 @@ class Support:
 
 
 def sharpe_support(evidence: StudyEvidence) -> Support:
-    """Measure the winner's Sharpe ratio in excess of buy and hold against luck.
+    """Measure the Sharpe ratio of the winner's alpha, that of Treynor & Black (1973), against luck.
 
-    Every number that is not defined says why: without returns, with a constant difference from buy and hold, for too
+    Every number that is not defined says why: without returns, for what is a share of the market throughout, for too
     few bars, and as the functions that make it say. See `probabilistic_sharpe`, `deflated_sharpe`,
-    `minimum_track_record`, `effective_trials`, `noise_maximum` and `needed_sharpe` for the sources.
+    `minimum_track_record`, `effective_trials`, `noise_maximum` and `needed_ratio` for the sources.
+
+    References
+    ----------
+    Treynor & Black (1973), "How to use security analysis to improve portfolio selection", Journal of Business 46(1):
+    the appraisal ratio.
     """
-    excess, trials, year = evidence.excess, evidence.count, evidence.periods_per_year
-    part = None if excess is None or evidence.winner is None else complete(excess, evidence.winner)
+    trials, year, part = evidence.count, evidence.periods_per_year, evidence.part("return")
     if part is None:
         none = undefined("there are no returns of the winner")
         return Support(none, none, none, none, none, none, none, None, 0)
-    bars = len(part.values)
-    noise, needed = noise_maximum(trials, bars, year), needed_sharpe(trials, bars, year)
-    effective = effective_trials(part.values, trials)
-    found = moments(part.values[:, part.winner])
+    alpha = part.series.within
+    bars = len(alpha)
+    noise, ratio = noise_maximum(trials, bars, year), needed_ratio(trials, bars)
+    needed = ratio if ratio.value is None else Estimate(ratio.value * math.sqrt(year))
+    effective = effective_trials(alpha, trials)
+    found = moments(alpha[:, part.winner])
     if isinstance(found, str):
-        none = undefined(f"of the winner's returns less those of buy and hold: {found}")
+        none = undefined(f"of the winner's alpha: {found}")
         return Support(none, none, none, none, effective, none, needed, None if isinstance(noise, str) else noise, bars)
-    varying = part.values[:, np.ptp(part.values, axis=0) > 0]
+    varying = alpha[:, np.ptp(alpha, axis=0) > 0]
     ratios = varying.mean(axis=0) / varying.std(axis=0, ddof=1)
     variance = float(ratios.var(ddof=1)) if ratios.size > 1 else None
     shape = found.sharpe, found.bars, found.skew, found.kurtosis

@@ -1,37 +1,35 @@
 """The verdict on a study: that its winner is real, that luck is enough to explain it, or that it cannot be told.
 
-The word rests on Hansen's test for superior predictive ability alone, on the study's own metric: gains in loss over
-the train-mean forecast, or net returns less those of buy and hold. It is the *winner* that is asked about, so its own
-p-value among all trials counts, which is the test's where the winner is the one that stands out most.
+The word rests on Hansen's test for superior predictive ability alone, of the series that `series` makes: whether the
+winner's forecasts move with the outcome, or its returns hold more than a share of the market's. It is the *winner* that
+is asked about, so its own p-value among all trials counts, which is the test's where the winner is the one that stands
+out most. Of the two ways to take the series, by the means of the validation dates and by those of the dates before each
+date, the larger p-value counts.
 
 The test knows the trials whose bars are kept, K of them. Trials that were pruned or failed, and those of earlier
 studies, were tried as well: N in all, the larger of the study's own count and the ledger's. The p-value is therefore
 multiplied by N / K (Bonferroni): as if the search had consisted of N / K searches of this size, of which the best
 alone is shown. That holds however the searches depend on each other, and also where the K are the best of the N.
 
-In a market that fell, whatever was out of it or short beats buy and hold, as whatever was long makes money in one that
-rose. So there the winner has to beat the share of the market that it held on average as well, and of the two p-values
-the larger counts.
-
 A winner is real where the p-value so corrected is below 0.025: a test of one side at the level that is customary for
-two. The deflated Sharpe ratio, the probability of overfitting and the rest support or contradict, and say so.
+two. Whether its forecasts have the right size, and whether it beats buy and hold, are sentences of their own. The
+deflated Sharpe ratio, the probability of overfitting and the rest support or contradict, and say so.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-
-from tradingbot_exp.evaluation._arrays import Estimate, undefined
-from tradingbot_exp.evaluation.significance.evidence import Complete, StudyEvidence, complete
+from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
+from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
+from tradingbot_exp.evaluation.significance.luck import LEVEL
 from tradingbot_exp.evaluation.significance.overfitting import Overfitting, overfitting
 from tradingbot_exp.evaluation.significance.superiority import DRAWS, Superiority, superiority
 from tradingbot_exp.evaluation.significance.support import Support, sharpe_support
 from tradingbot_exp.evaluation.significance.verdict_words import Word, words
+from tradingbot_exp.evaluation.significance.winner import Winner, describe_winner
 
-LEVEL = 0.025
 MOST_DRAWS = 50_000
 MOST_RATIO = LEVEL * MOST_DRAWS
 """Configurations tried for each that is tested, above which the smallest possible p-value would not be enough."""
@@ -60,6 +58,7 @@ class Verdict:
     superiority : Superiority or None
         None if there was nothing to test.
     support : Support
+    winner : Winner
     overfitting : Overfitting or None
         None without a matrix.
     """
@@ -75,6 +74,7 @@ class Verdict:
     tested: int
     superiority: Superiority | None
     support: Support
+    winner: Winner
     overfitting: Overfitting | None
 
     def numbers(self) -> dict[str, Estimate]:
@@ -93,7 +93,16 @@ class Verdict:
             "spa_p": of(spa, spa.p_consistent if spa else math.nan),
             "spa_p_lower": of(spa, spa.p_lower if spa else math.nan),
             "spa_p_upper": of(spa, spa.p_upper if spa else math.nan),
-            "excess_sharpe": self.support.sharpe,
+            "ic": self.winner.ic,
+            "needed_ic": self.winner.needed_ic,
+            "needed_bars": self.winner.needed_bars,
+            "gain_on_neutral": self.winner.gain_on_neutral,
+            "gain_on_mean": self.winner.gain_on_mean,
+            "scale": self.winner.scale,
+            "alpha": self.winner.alpha,
+            "beta": self.winner.beta,
+            "lead": self.winner.lead,
+            "alpha_sharpe": self.support.sharpe,
             "psr": self.support.psr,
             "dsr": self.support.dsr,
             "dsr_effective": self.support.dsr_effective,
@@ -114,18 +123,15 @@ class WinnerTest:
     ----------
     p_value : Estimate
         Of the winner, corrected for all configurations tried.
-    part : Complete or None
+    part : Part or None
         What was tested; None if there was nothing.
     superiority : Superiority or None
-    timing : float or None
-        The winner's p-value against its own average share of the market, corrected likewise; None where that was not
-        asked: see `winner_test`.
+        Of the two tests the one that the winner's p-value is of.
     """
 
     p_value: Estimate
-    part: Complete | None
+    part: Part | None
     superiority: Superiority | None
-    timing: float | None = None
 
     @property
     def word(self) -> Word:
@@ -157,7 +163,7 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
     López de Prado & Zhu (2015), see `overfitting`.
     """
     test = winner_test(evidence, draws=draws, seed=seed)
-    support, cscv = sharpe_support(evidence), _overfitting(evidence, test.part)
+    support, winner, cscv = sharpe_support(evidence), describe_winner(evidence), _overfitting(evidence, test.part)
     headline, reasons = words(
         evidence,
         test.word,
@@ -166,87 +172,58 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
         spa=test.superiority,
         support=support,
         cscv=cscv,
-        timing=test.timing,
+        winner=winner,
     )
     made = test.part is not None and test.superiority is not None and not test.superiority.problem
     tested = test.part.columns.size if test.part is not None and made else 0
     counts = evidence.count, evidence.tried, evidence.ever, evidence.planned
-    return Verdict(test.word, headline, reasons, test.p_value, *counts, tested, test.superiority, support, cscv)
+    return Verdict(test.word, headline, reasons, test.p_value, *counts, tested, test.superiority, support, winner, cscv)
 
 
 def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> WinnerTest:
-    """Make the test alone that the verdict's word rests on; see `judge`.
-
-    What beats buy and hold in a market that fell on these bars is tested once more, on what is left of each trial's
-    returns without the share of the market that they move with (slope of a regression; the mean of the rest is the
-    performance of Jensen (1968), "The performance of mutual funds in the period 1945–1964", Journal of Finance 23(2)).
-    """
-    gains = evidence.gains if evidence.family == "loss" else evidence.excess
-    part = None if gains is None or evidence.winner is None else complete(gains, evidence.winner)
-    spa = None if part is None else _tested(evidence, part, draws, seed)
-    p_value = _p_value(evidence, part, spa)
-    if part is None or p_value.value is None or p_value.value >= LEVEL:
-        return WinnerTest(p_value, part, spa)
-    timing = _timing(evidence, part, draws, seed)
-    larger = p_value.value if timing is None else max(p_value.value, timing)
-    return WinnerTest(Estimate(larger), part, spa, timing)
+    """Make the test alone that the verdict's word rests on; see `judge`."""
+    part = evidence.part()
+    problem = _problem(evidence, part)
+    if part is None or problem:
+        return WinnerTest(undefined(problem), part, None)
+    found = [_tested(evidence, part, series, draws, seed) for series in part.series]
+    if part.is_still:
+        return WinnerTest(Estimate(1.0), part, found[0])
+    weaker = max(found, key=lambda spa: 1.0 if spa.problem else float(spa.p_each[part.winner]))
+    if weaker.problem:
+        return WinnerTest(Estimate(None, weaker.problem), part, weaker)
+    p = float(weaker.p_each[part.winner]) * evidence.count / part.columns.size
+    return WinnerTest(Estimate(min(p, 1.0)), part, weaker)
 
 
-def _timing(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> float | None:
-    """Give the winner's p-value against its own share of the market; None where the market did not fall."""
-    if evidence.family == "loss" or evidence.market is None or evidence.returns is None:
-        return None
-    market = evidence.market[part.rows]
-    if market.mean() >= 0 or not np.ptp(market):
-        return None
-    returns, moves = evidence.returns[np.ix_(part.rows, part.columns)], market - market.mean()
-    alone = replace(part, values=returns - np.outer(market, moves @ returns / (moves @ moves)))
-    p_value = _p_value(evidence, alone, _tested(evidence, alone, draws, seed)).value
-    return 1.0 if p_value is None else p_value
-
-
-def _tested(evidence: StudyEvidence, part: Complete, draws: int, seed: int) -> Superiority:
-    """Test the trials that are complete, with as many resamples as the correction of the p-value asks for."""
-    ratio = evidence.count / part.columns.size
-    if ratio <= MOST_RATIO:
-        draws = max(draws, math.ceil(5 * ratio / LEVEL))
-    draws = min(draws, MOST_DRAWS)
-    if evidence.family == "loss":
-        return superiority(part.values, draws=draws, seed=seed, horizon=evidence.horizon)
-    # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
-    return superiority(part.values, draws=draws, seed=seed, held=evidence.horizon)
-
-
-def _p_value(evidence: StudyEvidence, part: Complete | None, spa: Superiority | None) -> Estimate:
-    """Give the winner's p-value, corrected for what was tried besides; or why it cannot be told."""
-    if part is None or spa is None or evidence.backwards:
-        return undefined(_nothing_to_test(evidence))
+def _problem(evidence: StudyEvidence, part: Part | None) -> str:
+    """Say why there is no test; empty if there is."""
+    if evidence.backwards:
+        return f"the study was to {evidence.direction} {evidence.metric}, which seeks no skill"
+    if part is None:
+        return f"the winner's {evidence.family}s on the validation bars were not kept"
     tested, count = part.columns.size, evidence.count
-    if not np.ptp(part.values[:, part.winner]):
-        if part.values[0, part.winner] > 0:
-            return undefined("the winner is ahead by the same amount on every bar, which no market gives")
-        return Estimate(1.0)
-    if spa.problem:
-        return Estimate(None, spa.problem)
     if count / tested > MOST_RATIO:
-        return undefined(
+        return (
             f"{tested:,} of {count:,} configurations tried can be tested, and {MOST_DRAWS:,} resamples resolve no "
             "p-value that would stand the correction for the rest"
         )
-    return Estimate(min(float(spa.p_each[part.winner]) * count / tested, 1.0))
+    return ""
 
 
-def _nothing_to_test(evidence: StudyEvidence) -> str:
-    if evidence.backwards:
-        return f"the study was to {evidence.direction} {evidence.metric}, which seeks no skill"
-    what = "forecasts" if evidence.family == "loss" else "returns"
-    return f"the winner's {what} on the validation bars were not kept"
+def _tested(evidence: StudyEvidence, part: Part, series: Floats, draws: int, seed: int) -> Superiority:
+    """Test the trials that are complete, with as many resamples as the correction of the p-value asks for."""
+    draws = min(max(draws, math.ceil(5 * evidence.count / part.columns.size / LEVEL)), MOST_DRAWS)
+    if evidence.family == "forecast":
+        return superiority(series, draws=draws, seed=seed, horizon=evidence.horizon)
+    # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
+    return superiority(series, draws=draws, seed=seed, held=evidence.horizon)
 
 
-def _overfitting(evidence: StudyEvidence, part: Complete | None) -> Overfitting | None:
-    """Cross-validate the choice of the winner, ranking trials as the study did: by gains, or by net returns."""
+def _overfitting(evidence: StudyEvidence, part: Part | None) -> Overfitting | None:
+    """Cross-validate the choice of the winner, ranking trials by what is nearest to the study's metric."""
     if part is None:
         return None
-    if evidence.family == "loss" or evidence.returns is None:
-        return overfitting(part.values, evidence.ranking, horizon=evidence.horizon)
-    return overfitting(evidence.returns[np.ix_(part.rows, part.columns)], evidence.ranking)
+    if part.family == "forecast":
+        return overfitting(part.series.within, evidence.ranking, horizon=evidence.horizon)
+    return overfitting(part.values, evidence.ranking)

@@ -1,4 +1,7 @@
-"""The matrices of a study's validation bars: a row a date, a column a trial, of net returns and of forecasts."""
+"""The matrices of a study's validation bars: a row a date, a column a trial, of net returns and of forecasts.
+
+A third has what each trial knew before these bars: a row a fold and sum.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import pandas as pd
 from optuna.trial import TrialState
 
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo.results.bars import BARS_FILE, FORECASTS, RETURNS, Kept, load_bars
+from tradingbot_exp.hpo.results.bars import BARS_FILE, BEFORE, FORECASTS, RETURNS, Kept, load_bars
 from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
 
@@ -52,7 +55,9 @@ def trial_matrices(session: StudySession, trials: Sequence[FrozenTrial]) -> dict
         except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
             saved = folder / BARS_FILE
             log.warning("What trial %d left of its bars cannot be read from %s: %s", number, saved, error)
-    return {kept: _matrix(session, [str(number) for number in wanted], found, kept) for kept in (RETURNS, FORECASTS)}
+    return {
+        kept: _matrix(session, [str(number) for number in wanted], found, kept) for kept in (RETURNS, FORECASTS, BEFORE)
+    }
 
 
 def _matrix(

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from typing import TYPE_CHECKING
 
-from scipy.special import ndtri
-
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags
-from tradingbot_exp.evaluation.significance.deflated import expected_maximum
-from tradingbot_exp.evaluation.significance.luck import CONFIDENCE, outlook
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
+from tradingbot_exp.evaluation.significance.evidence import family_of
+from tradingbot_exp.evaluation.significance.luck import outlook
 from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
 
@@ -53,10 +51,7 @@ def _ledger(session: StudySession) -> Ledger:
 
 
 def bearing_line(config: Config, data: PreparedData, before: int) -> str:
-    """Say what the best of pure noise would show on the validation bars, and what would be needed.
-
-    In Sharpe ratios a year; without one-bar returns in information coefficients, whose estimates on noise have the
-    standard error 1/√(n − 1).
+    """Say what the best of pure noise would show on the validation bars, and what would be needed: see `outlook`.
 
     Parameters
     ----------
@@ -64,25 +59,8 @@ def bearing_line(config: Config, data: PreparedData, before: int) -> str:
     data : PreparedData
     before : int
         Other configurations tried on these bars.
-
-    References
-    ----------
-    See `tradingbot_exp.evaluation.significance.luck.outlook`. For the correlation's error: Pitman (1937), "Significance
-    tests which may be applied to samples from any populations. II", Supplement to the Journal of the RSS 4(2).
     """
-    bars, planned = sum(len(view.val) for view in fold_views(data, config.evaluation)), config.hpo.num_trials
-    if data.next_return is not None:
-        return outlook(bars, planned, before, periods_per_year(config, data))
-    tried = f" and {before:,} tried before" if before else ""
-    start = f"{bars:,} validation bars; with {planned:,} trial{'s' * (planned != 1)} planned{tried}, "
-    if bars < 3:
-        return f"{start}nothing can be told: there are too few bars"
-    error = 1 / math.sqrt(bars - 1)
-    luck = expected_maximum(planned + before) * error
-    needed = luck + float(ndtri(CONFIDENCE)) * error
-    if needed >= 1:
-        return f"{start}no information coefficient would be beyond luck"
-    return (
-        f"{start}the best of pure noise is expected to show an information coefficient of {luck:.2f}; about "
-        f"{needed:.2f} would be needed"
-    )
+    bars = sum(len(view.val) for view in fold_views(data, config.evaluation))
+    returns = family_of(objectives_of(config.hpo)[0].metric) == "return" and data.next_return is not None
+    year = periods_per_year(config, data) if returns else None
+    return outlook(bars, config.hpo.num_trials, before, horizon=1 if returns else data.horizon, year=year)

@@ -18,11 +18,13 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
-from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, loss_gains
+from tradingbot_exp.evaluation.metrics.target import neutral_forecast
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.evaluation.significance.series import Before
 from tradingbot_exp.evaluation.significance.verdict import Verdict, judge
 from tradingbot_exp.experiment.data import load_data, periods_per_year
-from tradingbot_exp.hpo.results.bars import FORECASTS, RETURNS
+from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
 from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.verdict.null_search import replay
@@ -98,33 +100,23 @@ def evidence_of(
     matrices: Mapping[Kept, pd.DataFrame],
     ever: int,
 ) -> StudyEvidence:
-    """Gather what the verdict rests on: see `StudyEvidence`.
-
-    Gains are in the unit of the metric (of R² in squared errors), of one that is no loss in that of `training.loss`. In
-    each fold they are gains over the mean of that fold's own train rows.
-    """
+    """Gather what the verdict rests on: see `StudyEvidence`."""
     config, data = session.config, load_data(session.config)
     objective = objectives_of(config.hpo)[0]
     views = fold_views(data, config.evaluation)
     names = sorted({str(name) for matrix in matrices.values() for name in matrix.columns}, key=int)
     number = str(winner.user_attrs.get("duplicate_of", winner.number))
-    returns = market = gains = None
+    returns = market = actual = forecasts = before = None
     if data.next_return is not None and not matrices[RETURNS].empty:
         bars = [data.returns(view.val) for view in views]
         market = buy_and_hold_returns(np.concatenate([each for each in bars if each is not None]))
         returns = np.concatenate([_rows(matrices[RETURNS], view, names) for view in views])
     if not matrices[FORECASTS].empty:
-        loss = loss_of(objective.metric, config.training.loss, "training.loss" in session.space.parameters)
-        parts = [
-            loss_gains(
-                view.targets(view.val),
-                _rows(matrices[FORECASTS], view, names),
-                float(view.targets(view.train).mean()),
-                loss,
-            )
-            for view in views
-        ]
-        gains = np.concatenate(parts)
+        actual = np.concatenate([view.targets(view.val) for view in views])
+        forecasts = np.concatenate([_rows(matrices[FORECASTS], view, names) for view in views])
+    if not matrices[BEFORE].empty:
+        sums = matrices[BEFORE].reindex(columns=names)
+        before = Before(*(sums.xs(name, level="sum").to_numpy(np.float64) for name in Before._fields))
     return StudyEvidence(
         metric=objective.metric,
         direction=objective.direction,
@@ -134,26 +126,14 @@ def evidence_of(
         planned=config.hpo.num_trials,
         periods_per_year=1.0 if data.next_return is None else periods_per_year(config, data),
         horizon=data.horizon,
-        returns=returns,
+        neutral=neutral_forecast(config.training.loss, config.data.target),
+        actual=actual,
+        forecasts=forecasts,
         market=market,
-        gains=gains,
+        returns=returns,
+        folds=np.repeat(np.arange(len(views)), [len(view.val) for view in views]),
+        before=before,
     )
-
-
-def loss_of(metric: str, loss: str, searched: bool) -> str:
-    """Name the loss by which forecasts are held against the train mean.
-
-    Parameters
-    ----------
-    metric : str
-        `hpo.metric`.
-    loss : str
-        `training.loss`.
-    searched : bool
-        Whether `training.loss` differs among trials, which are then compared by their squared errors.
-    """
-    own = {"val_mse": "mse", "val_r2": "mse", "val_mae": "mae"}.get(metric)
-    return own or ("mse" if searched else loss)
 
 
 def _rows(matrix: pd.DataFrame, view: PreparedData, names: Sequence[str]) -> np.ndarray:
@@ -198,6 +178,7 @@ def _judged(
         **{name: getattr(verdict, name) for name in ("count", "tried", "ever", "planned", "tested")},
         "bars": max(verdict.support.bars, verdict.superiority.bars if verdict.superiority else 0),
         "periods_per_year": evidence.periods_per_year,
+        "horizon": evidence.horizon,
         "numbers": {
             name: {"value": number.value, "problem": number.problem or None}
             for name, number in verdict.numbers().items()

@@ -33,7 +33,7 @@ from tradingbot_exp.reporting.study.neighbours import Neighbours, neighbour_word
 from tradingbot_exp.reporting.study.numbers import Study, study_of, value_text
 from tradingbot_exp.reporting.study.parallel import MAX_AXES, parallel
 from tradingbot_exp.reporting.study.tables import front_table, run_cell, search_facts, space_table, trials_table
-from tradingbot_exp.reporting.study.verdict import verdict_blocks
+from tradingbot_exp.reporting.study.verdict import headline_of, verdict_blocks, word_tile
 from tradingbot_exp.reporting.study.words import (
     beside,
     caution,
@@ -91,7 +91,10 @@ def _summary(study: Study, record: StudyRecord) -> list[Block]:
         *(Paragraph(part) for part in words if part),
     ]
     if study.trials:
-        blocks.append(Tiles(_tiles(study)))
+        judged = record.verdict if study.run.kind != "null_study" else None
+        if judged:
+            blocks.append(Paragraph(f"Is the winner real? {headline_of(judged)}"))
+        blocks.append(Tiles([*([word_tile(judged)] if judged else []), *_tiles(study)]))
     if winner is not None:
         facts = [
             ("Best trial", Cell(str(winner.number), sort=winner.number)),

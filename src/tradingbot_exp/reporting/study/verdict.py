@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from tradingbot_exp.evaluation.significance.luck import rounded_bars
 from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
 from tradingbot_exp.plots.numbers import MISSING, count, percent, ratio, significant
-from tradingbot_exp.reporting.page.page import Block, Cell, Column, Figure, Notice, Paragraph, Table, Tile, Tiles, Tone
+from tradingbot_exp.reporting.page.page import (
+    Block,
+    Cell,
+    Column,
+    Details,
+    Figure,
+    Notice,
+    Paragraph,
+    Table,
+    Tile,
+    Tiles,
+    Tone,
+)
 from tradingbot_exp.reporting.study import verdict_figures as figures
 from tradingbot_exp.reporting.study.numbers import Study
 from tradingbot_exp.tracking.reading.records import StudyRecord
@@ -22,10 +36,24 @@ _ROWS = (
         "p",
         "Hansen (2005): chance that the best of the tested trials looks so good without skill.",
     ),
-    ("excess_sharpe", "Sharpe ratio over buy and hold", "ratio", "The winner's, a year, of its returns in excess."),
+    ("ic", "Information coefficient", "fine", "Correlation of forecast and outcome, the mean over folds."),
+    ("needed_ic", "… that would be needed", "fine", "For the best of so many trials to be told from luck."),
+    (
+        "needed_bars",
+        "Bars that would be needed",
+        "bars",
+        "For the winner to be told from luck, if it went on like this.",
+    ),
+    ("gain_on_neutral", "Squared error below no side", "gain", "Above 0 where it is nearer than taking no side."),
+    ("gain_on_mean", "… below the train mean", "gain", "Above 0 where it is nearer than the mean of earlier targets."),
+    ("scale", "Scale", "ratio", "Times this its forecasts would come nearest; 1 is well scaled."),
+    ("alpha", "Alpha", "gain", "A year, after costs: what is left without its share of the market."),
+    ("beta", "Beta", "ratio", "Its share of the market: the slope of its returns on those of buy and hold."),
+    ("lead", "Return over buy and hold", "gain", "A year, after costs."),
+    ("alpha_sharpe", "Sharpe ratio of its alpha", "ratio", "A year's."),
     ("noise_sharpe", "… best of as many noise trials", "ratio", "What luck alone reaches on average."),
     ("noise_sharpe_high", "… in one search of 20", "ratio", "What luck alone stays below in 95 % of searches."),
-    ("needed_sharpe", "… that would be needed", "ratio", "For a deflated Sharpe ratio of 0.95."),
+    ("needed_sharpe", "… that would be needed", "ratio", "For the best of so many trials to be told from luck."),
     (
         "psr",
         "Probabilistic Sharpe ratio",
@@ -57,11 +85,12 @@ def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
         return []
     if not verdict:
         return [Notice(_without(study), "muted")]
-    blocks: list[Block] = [
-        Tiles(_tiles(verdict, record)),
-        Paragraph(_minus(verdict.get("headline", ""))),
-        *(Paragraph(_minus(reason)) for reason in verdict.get("reasons", ())),
-    ]
+    blocks: list[Block] = [Paragraph(headline_of(verdict)), Tiles(_tiles(verdict, record))]
+    why: list[Block] = [Paragraph(_minus(reason)) for reason in verdict.get("reasons", ())]
+    if verdict.get("numbers"):
+        why.append(_table(verdict))
+    if why:
+        blocks.append(Details("Why, and the numbers that it is said from", why))
     seeds, replays = verdict.get("seeds"), verdict.get("null_replays")
     for part, words, what in (
         (seeds, seeds_in_words, "trained again with other seeds"),
@@ -71,9 +100,19 @@ def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
             blocks.append(Notice(f"The winner could not be {what}: {part['problem']}"))
         elif part:
             blocks.append(Paragraph(_minus(words(part))))
-    if verdict.get("numbers"):
-        blocks.append(_table(verdict))
     return [*blocks, *_figures(verdict, seeds, replays)]
+
+
+def headline_of(verdict: Mapping[str, Any]) -> str:
+    """Give a verdict in one sentence."""
+    return _minus(verdict.get("headline", ""))
+
+
+def word_tile(verdict: Mapping[str, Any]) -> Tile:
+    """Give a verdict in one word, with the trial that it is about."""
+    word = str(verdict.get("word", ""))
+    trial = f"trial {verdict['winner']}, by its {verdict['metric']}" if "winner" in verdict else ""
+    return Tile("Is the winner real?", word, trial, _TONES.get(word, "plain"))
 
 
 def _figures(
@@ -81,11 +120,17 @@ def _figures(
 ) -> list[Block]:
     blocks: list[Block] = []
     numbers = {name: each.get("value") for name, each in verdict.get("numbers", {}).items()}
-    sharpe, noise = numbers.get("excess_sharpe"), numbers.get("noise_sharpe")
-    if sharpe is not None and noise is not None and verdict.get("bars", 0) > 2:
-        text = f"The winner's Sharpe ratio over buy and hold, {ratio(sharpe)}, and the best of "
-        text += f"{count(verdict['count'], 'noise trial')}, which is {ratio(noise)} on average."
-        blocks.append(Figure(figures.noise(sharpe, verdict), text))
+    forecasts = verdict.get("family") == "forecast"
+    value = numbers.get("ic" if forecasts else "alpha_sharpe")
+    free = verdict.get("bars", 0) / verdict.get("horizon", 1) - 1 if forecasts else verdict.get("bars", 0) - 1
+    if value is not None and free > 1:
+        year = 1.0 if forecasts else math.sqrt(verdict["periods_per_year"])
+        name = "Information coefficient" if forecasts else "Sharpe ratio of alpha (a year)"
+        text = (
+            f"{name.partition(' (')[0]} of the winner, {ratio(value, 3 if forecasts else 2)}, among those of the best "
+        )
+        text += f"of {count(verdict['count'], 'noise trial')}."
+        blocks.append(Figure(figures.noise(value, year / math.sqrt(free), verdict["count"], name=name), text))
     if verdict.get("pbo_logits"):
         text = "How the best on one half of the bars ranks on the other half: left of 0 it is in the lower half, in "
         text += f"{percent(numbers.get('pbo'), 0)} of the splits."
@@ -117,20 +162,22 @@ def _without(study: Study) -> str:
 
 
 def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
-    word = str(verdict.get("word", ""))
     numbers = {name: each.get("value") for name, each in verdict.get("numbers", {}).items()}
-    trial = f"trial {verdict['winner']}, by its {verdict['metric']}" if "winner" in verdict else ""
-    tiles = [Tile("The winner", word, trial, _TONES.get(word, "plain"))]
+    tiles = [word_tile(verdict)]
     if numbers.get("verdict_p") is not None:
         tiles.append(Tile("Its p-value", _p(numbers["verdict_p"]), "real is below 0.025"))
+    if verdict.get("family") == "return":
+        tiles += _beside("Sharpe ratio of its alpha", numbers, "alpha_sharpe", "needed_sharpe", 2)
+    else:
+        tiles += _beside("Information coefficient", numbers, "ic", "needed_ic", 3)
+    if "bars" in verdict:
+        needed = numbers.get("needed_bars")
+        context = "" if needed is None else f"some {rounded_bars(needed)} would tell it from luck"
+        tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
-        ever = verdict.get("ever") or 0
-        tiles.append(Tile("Tried in this study", f"{verdict['tried']:,}", f"{verdict['tested']:,} of them are tested"))
-        context = "on overlapping validation bars, as far as this store knows"
-        tiles.append(Tile("Tried ever", f"{max(ever, verdict['tried']):,}", context))
-    if numbers.get("excess_sharpe") is not None and numbers.get("noise_sharpe") is not None:
-        text = f"noise reaches {ratio(numbers['noise_sharpe'], signed=True)}"
-        tiles.append(Tile("Sharpe over the market", ratio(numbers["excess_sharpe"], signed=True), text))
+        ever = max(verdict.get("ever") or 0, verdict["tried"])
+        context = f"{verdict['tried']:,} in this study, {verdict['tested']:,} of them tested"
+        tiles.append(Tile("Configurations tried", f"{ever:,}", context))
     opened = len(record.openings)
     if not opened:
         return [*tiles, Tile("Its test set", "sealed", "nothing has looked at it for this run")]
@@ -140,6 +187,14 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         *tiles,
         Tile("Its test set", text, f"last on {last}" if last else "", "plain" if opened == 1 else "warning"),
     ]
+
+
+def _beside(label: str, numbers: Mapping[str, Any], name: str, needed: str, digits: int) -> list[Tile]:
+    if numbers.get(name) is None:
+        return []
+    wanted = numbers.get(needed)
+    context = "" if wanted is None else f"about {ratio(wanted, 2)} would be needed"
+    return [Tile(label, ratio(numbers[name], digits, signed=True), context)]
 
 
 def _table(verdict: Mapping[str, Any]) -> Table:
@@ -167,8 +222,10 @@ def _text(value: float | None, kind: str) -> str:
         return MISSING
     if kind == "p":
         return _p(value)
-    if kind == "percent":
-        return percent(value, 0)
+    if kind in ("percent", "gain"):
+        return percent(value, 0 if kind == "percent" else 1)
+    if kind == "fine":
+        return ratio(value, 3)
     if kind == "one":
         return ratio(value, 1)
     return f"{value:,.0f}" if kind == "bars" else ratio(value)

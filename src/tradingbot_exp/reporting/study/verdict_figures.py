@@ -10,6 +10,8 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import log_ndtr
 
+from tradingbot_exp.evaluation.significance.deflated import expected_maximum
+from tradingbot_exp.evaluation.significance.luck import beyond_luck
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, VALIDATION, WHISKER, new_figure, rounded
 from tradingbot_exp.reporting.study.layout import sized
@@ -17,21 +19,29 @@ from tradingbot_exp.reporting.study.layout import sized
 _POINTS = 240
 
 
-def noise(sharpe: float, verdict: Mapping[str, Any]) -> go.Figure:
-    """Draw how the best Sharpe ratio of as many noise trials is distributed, and where the winner stands.
+def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
+    """Draw how the best of as many noise trials is distributed, and where the winner stands.
 
-    The best of N has the density N·φ(x)·Φ(x)^(N−1), on the scale √(periods / (bars − 1)) of a Sharpe ratio a year.
+    The best of N has the density N·φ(x)·Φ(x)^(N−1), on the scale of the standard error.
+
+    Parameters
+    ----------
+    value : float
+        The winner's.
+    unit : float
+        Standard error of what noise shows.
+    trials : int
+    name : str
+        What is drawn: ``Sharpe ratio of alpha (a year)``.
     """
-    trials, unit = verdict["count"], math.sqrt(verdict["periods_per_year"] / (verdict["bars"] - 1))
-    numbers = {name: each.get("value") for name, each in verdict["numbers"].items()}
-    expected, high = numbers["noise_sharpe"], numbers.get("noise_sharpe_high")
     z = np.linspace(-4.0, 6.0, 4 * _POINTS)
     density = np.exp(math.log(trials) - z**2 / 2 + (trials - 1) * log_ndtr(z)) / math.sqrt(2 * math.pi) / unit
     shown = density > 1e-3 * density.max()
-    x = z[shown] * unit
+    x, expected = z[shown] * unit, expected_maximum(trials) * unit
+    digits = 2 if unit > 0.1 else 3
     figure = new_figure(
         f"The winner among the best of {trials:,} noise trials",
-        f"Sharpe ratio over buy and hold, a year · winner {ratio(sharpe)}, noise {ratio(expected)} on average",
+        f"{name} · winner {ratio(value, digits)}, noise {ratio(expected, digits)} on average",
     )
     figure.add_scatter(
         x=rounded(x),
@@ -43,15 +53,14 @@ def noise(sharpe: float, verdict: Mapping[str, Any]) -> go.Figure:
         hoverinfo="skip",
     )
     top = float(density.max())
-    for value, label, color, dash in (
+    for place, label, color, dash in (
         (expected, "its mean", WHISKER, "dot"),
-        (high, "its 95 %", VALIDATION, "dash"),
-        (sharpe, "the winner", MARK, "solid"),
+        (beyond_luck(trials) * unit, "what would be needed", VALIDATION, "dash"),
+        (value, "the winner", MARK, "solid"),
     ):
-        if value is not None:
-            _line(figure, value, top, label, color, dash)
-    _room(figure, [*x[[0, -1]], sharpe])
-    figure.update_xaxes(title_text="Sharpe ratio over buy and hold (a year)", zeroline=True)
+        _line(figure, place, top, label, color, dash)
+    _room(figure, [*x[[0, -1]], value])
+    figure.update_xaxes(title_text=name, zeroline=True)
     figure.update_yaxes(title_text="density", rangemode="tozero", showticklabels=False, ticks="", showgrid=False)
     return sized(figure, 240)
 

@@ -7,8 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe
-from tradingbot_exp.evaluation.significance.luck import effective_trials, needed_sharpe, noise_maximum, outlook
+from tradingbot_exp.evaluation.significance.luck import (
+    LEVEL,
+    effective_trials,
+    needed_bars,
+    needed_ratio,
+    noise_maximum,
+    outlook,
+    rounded_bars,
+)
 
 
 def alike(correlation, columns, n=2_000):
@@ -61,29 +68,45 @@ def test_the_best_of_noise_is_what_simulated_searches_reach():
     assert found.high == pytest.approx(np.quantile(best, 0.95), rel=0.03)
 
 
-@given(st.integers(1, 5_000), st.integers(10, 100_000), st.sampled_from([12.0, 252.0, 8760.0]))
-def test_the_needed_sharpe_ratio_is_the_one_whose_deflated_one_is_enough(trials, bars, year):
-    needed = needed_sharpe(trials, bars, year).value
-    if trials == 1:
-        return
-    # The variance of the Sharpe ratios of noise is 1 / (bars - 1).
-    found = deflated_sharpe(needed / math.sqrt(year), bars, trials, 1 / (bars - 1))
-    assert found.value == pytest.approx(0.95, abs=1e-9)
+def test_what_is_needed_is_what_the_best_of_noise_exceeds_once_in_forty_searches():
+    rng = np.random.default_rng(1)
+    for trials, bars in ((1, 400), (30, 250)):
+        best = []
+        for _ in range(2_000):
+            x = rng.standard_normal((bars, trials))
+            best.append((x.mean(axis=0) / x.std(axis=0, ddof=1)).max())
+        assert needed_ratio(trials, bars).value == pytest.approx(np.quantile(best, 1 - LEVEL), rel=0.06)
+
+
+@given(st.integers(1, 5_000), st.floats(0.01, 0.5), st.sampled_from([1, 5, 20]))
+def test_the_bars_that_are_needed_make_the_ratio_enough(trials, ratio, horizon):
+    bars = needed_bars(ratio, trials, horizon)
+    enough, short = (needed_ratio(trials, each, horizon).value for each in (bars, bars - horizon))
+    assert enough <= ratio and (short is None or short > ratio)
+
+
+def test_bars_are_said_with_two_digits():
+    assert needed_bars(0.08, 100) == 1891 and rounded_bars(1891) == "1,900"
+    assert [rounded_bars(bars) for bars in (7, 61, 484, 12_301)] == ["7", "61", "490", "13,000"]
+    with pytest.raises(ValueError, match="ratio is 0; expected a number above 0"):
+        needed_bars(0, 10)
 
 
 def test_the_outlook_is_one_line_with_what_noise_shows_and_what_is_needed():
-    assert outlook(484, 100, 212, 252) == (
+    assert outlook(484, 100, 212, year=252) == (
         "484 validation bars; with 100 trials planned and 212 tried before, the best of pure noise is expected to show "
-        "a Sharpe of 2.1; about 3.3 would be needed"
+        "an alpha with a Sharpe ratio of 2.1; about 2.7 would be needed"
     )
-    assert outlook(2_000, 1, 0, 252).startswith(
-        "2,000 validation bars; with 1 trial planned, the best of pure noise is"
+    assert outlook(484, 24, 0) == (
+        "484 validation bars; with 24 trials planned, the best of pure noise is expected to show an information "
+        "coefficient of 0.09; about 0.14 would be needed (one of 0.07 would take some 2,000 bars)"
     )
-    assert "too few" in outlook(2, 10, 0, 252)
+    assert outlook(2_000, 1, 0).startswith("2,000 validation bars; with 1 trial planned, the best of pure noise is")
+    assert outlook(484, 24, 0, horizon=5) != outlook(484, 24, 0)
+    for line in (outlook(2, 10, 0), outlook(2, 10, 0, year=252), outlook(20, 10, 0, horizon=5)):
+        assert "nothing can be told" in line
 
 
 def test_too_few_bars_bear_nothing():
     assert noise_maximum(10, 2, 252) == "there are 2 bars, and it takes at least 3"
-    assert "no Sharpe ratio is beyond luck" in needed_sharpe(10, 2, 252).problem
-    with pytest.raises(ValueError, match=r"confidence is 0\.4"):
-        needed_sharpe(10, 100, 252, confidence=0.4)
+    assert "there are 20 bars with a horizon of 10, which tell nothing" in needed_ratio(10, 20, 10).problem

@@ -10,18 +10,25 @@ from tradingbot_exp.config.choices import OBJECTIVES
 from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.metrics.objectives import better_direction, doubtful_directions
-from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, complete, loss_gains
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+from tradingbot_exp.evaluation.significance.luck import LEVEL
+from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
 from tradingbot_exp.evaluation.significance.superiority import superiority
-from tradingbot_exp.evaluation.significance.verdict import LEVEL, judge, winner_test
+from tradingbot_exp.evaluation.significance.verdict import judge, winner_test
 
-BARS, TRIALS, WINNER = 300, 25, 7
+BARS, TRAIN, TRIALS, WINNER = 300, 200, 25, 7
+
+
+def past(outcome, trials):
+    """What trials knew before the bars that are judged, of train rows: of forecasts, or of returns."""
+    return Before(*np.array([sums_before(outcome, each, outcome, each) for each in trials.T]).T[:, None, :])
 
 
 def study(skill=0.0, seed=0, **given):
     """A study for the Sharpe ratio, whose winner earns `skill` standard deviations a bar more than the market."""
     rng = np.random.default_rng(seed)
-    market = 0.0005 + 0.01 * rng.standard_t(4, BARS)
-    returns = market[:, None] + 0.01 * rng.standard_normal((BARS, TRIALS))
+    market = 0.0005 + 0.01 * rng.standard_t(4, TRAIN + BARS)
+    returns = market[:, None] + 0.01 * rng.standard_normal((TRAIN + BARS, TRIALS))
     returns[:, WINNER] += 0.01 * skill
     evidence = StudyEvidence(
         metric="val_sharpe",
@@ -29,66 +36,109 @@ def study(skill=0.0, seed=0, **given):
         winner=WINNER,
         tried=TRIALS,
         periods_per_year=252,
-        returns=returns,
-        market=market,
+        returns=returns[TRAIN:],
+        market=market[TRAIN:],
+        before=past(market[:TRAIN], returns[:TRAIN]),
     )
     return replace(evidence, **given)
 
 
-def forecast_study(skill=0.0, seed=0, **given):
+def forecast_study(skill=0.0, seed=0, drift=0.0, **given):
     """A study for the loss, whose winner has a correlation of about `skill` with the target."""
     rng = np.random.default_rng(seed)
-    actual = rng.standard_normal(BARS)
-    forecasts = 0.02 * rng.standard_normal((BARS, TRIALS))
-    forecasts[:, WINNER] += skill**2 * actual + skill * math.sqrt(1 - skill**2) * rng.standard_normal(BARS)
+    actual = drift + rng.standard_normal(TRAIN + BARS)
+    forecasts = 0.02 * rng.standard_normal((TRAIN + BARS, TRIALS))
+    forecasts[:, WINNER] += skill**2 * actual + skill * math.sqrt(1 - skill**2) * rng.standard_normal(TRAIN + BARS)
     evidence = StudyEvidence(
         metric="val_loss",
         direction="minimize",
         winner=WINNER,
         tried=TRIALS,
         periods_per_year=252,
-        gains=loss_gains(actual, forecasts, 0.0),
+        actual=actual[TRAIN:],
+        forecasts=forecasts[TRAIN:],
+        before=past(actual[:TRAIN], forecasts[:TRAIN]),
     )
     return replace(evidence, **given)
 
 
 def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
-    for make, skill in ((study, 0.45), (forecast_study, 0.6)):
+    for make, skill, what in (
+        (study, 0.45, "the winner earns an alpha"),
+        (forecast_study, 0.4, "the winner's forecasts move with the outcome"),
+    ):
         real, luck = judge(make(skill)), judge(make())
-        assert real.word == "real" and real.headline.startswith("Real: the winner beats ")
+        assert real.word == "real" and real.headline.startswith(f"Real: {what} by more than luck explains, with all 25")
         assert luck.word == "not shown" and luck.headline.startswith("Not shown: ")
         assert real.p_value.value < LEVEL < luck.p_value.value
         assert not any("contradicts" in reason for reason in real.reasons)
 
 
-def test_in_a_falling_market_neither_being_short_nor_being_out_of_it_is_skill():
+@pytest.mark.parametrize("drift", [0.0018, -0.0018])
+def test_neither_being_in_a_market_nor_out_of_it_nor_against_it_is_skill(drift):
     rng = np.random.default_rng(3)
-    market = 0.01 * rng.standard_t(4, BARS) - 0.0018
+    market = 0.01 * rng.standard_t(4, TRAIN + BARS) + drift
+    shape = (TRAIN + BARS, TRIALS)
     held = {
-        "short": np.where(rng.random((BARS, TRIALS)) < 0.9, -1.0, 1.0),
-        "flat": np.where(rng.random((BARS, TRIALS)) < 0.9, 0.0, 1.0),
-        "timed": np.where(rng.random((BARS, TRIALS)) < 0.7, np.sign(market)[:, None], -np.sign(market)[:, None]),
+        "long": np.where(rng.random(shape) < 0.9, 1.0, -1.0),
+        "short": np.where(rng.random(shape) < 0.9, -1.0, 1.0),
+        "flat": np.where(rng.random(shape) < 0.9, 0.0, 1.0),
+        "timed": np.where(rng.random(shape) < 0.7, np.sign(market)[:, None], -np.sign(market)[:, None]),
     }
-    verdicts = {}
     for name, position in held.items():
         returns = position * market[:, None]
-        winner = int((returns.mean(axis=0) / returns.std(axis=0)).argmax())
-        verdicts[name] = judge(study(returns=returns, market=market, winner=winner))
-    assert verdicts["timed"].word == "real"
-    for name in ("short", "flat"):
-        assert verdicts[name].superiority.p_each.min() < LEVEL < verdicts[name].p_value.value, name
-        assert verdicts[name].word == "not shown" and "the same share of the market" in verdicts[name].headline
-    assert all("Against the share of the market" in " ".join(found.reasons) for found in verdicts.values())
+        own = returns[TRAIN:]
+        winner, known = int((own.mean(axis=0) / own.std(axis=0)).argmax()), past(market[:TRAIN], returns[:TRAIN])
+        verdict = judge(study(returns=own, market=market[TRAIN:], before=known, winner=winner))
+        assert verdict.word == ("real" if name == "timed" else "not shown"), name
+        assert verdict.winner.beta.value == pytest.approx(
+            {"long": 0.8, "short": -0.8, "flat": 0.1, "timed": 0.0}[name], abs=0.35
+        )
+
+
+def test_a_constant_forecast_of_a_drifting_outcome_is_no_skill():
+    evidence = forecast_study(drift=0.3)
+    constants = np.repeat(np.linspace(0.1, 0.5, TRIALS)[None], BARS, axis=0)
+    verdict = judge(replace(evidence, forecasts=constants))
+    assert (verdict.word, verdict.p_value.value) == ("not shown", 1.0)
+    assert verdict.headline == "Not shown: the winner's forecast never moves."
+    assert verdict.winner.gain_on_neutral.value > 0  # though it is nearer than zero
+    one = evidence.forecasts.copy()
+    one[:, WINNER] = 0.3
+    assert judge(replace(evidence, forecasts=one)).headline == verdict.headline
+
+
+def test_a_forecast_of_the_wrong_size_is_skill_all_the_same_and_told_its_size():
+    evidence = forecast_study(0.4)
+    verdict = judge(replace(evidence, forecasts=20 * evidence.forecasts))
+    assert verdict.word == "real" and verdict.p_value.value == judge(evidence).p_value.value
+    assert verdict.winner.gain_on_neutral.value < 0
+    assert verdict.winner.scale.value == pytest.approx(judge(evidence).winner.scale.value / 20)
+    (said,) = [reason for reason in verdict.reasons if "squared error" in reason]
+    assert "above that of taking no side" in said and "its forecasts would be well scaled" in said
+
+
+def test_by_the_means_of_only_one_kind_nothing_is_shown():
+    evidence = forecast_study(0.4)
+    late = evidence.before._replace(
+        actual=evidence.before.actual + 2_000.0, forecast=evidence.before.forecast - 2_000.0
+    )
+    verdict = judge(replace(evidence, before=late))
+    assert verdict.word == "not shown"
+    assert verdict.headline.endswith(
+        "move with the outcome, but not by the means that could be known before each date."
+    )
 
 
 def test_the_reasons_give_the_numbers():
     verdict = judge(study(0.45, ever=400))
     text = " ".join(verdict.reasons)
-    assert "of 25 trials on 300 validation bars against buy and hold gives p < 0.001" in text
+    assert "of 25 trials, by alpha on 300 validation bars, gives p < 0.001" in text
     assert "375 more configurations were tried than can be tested (25 in this study, 400 ever on these bars)" in text
-    assert "p counts 16 times" in text
+    assert "Its p-value is therefore multiplied by 400/25." in text
     assert "1 more configuration was tried" in " ".join(judge(study(0.45, ever=26), draws=200).reasons)
-    assert f"Sharpe ratio is {verdict.support.sharpe.value:.2f} a year" in text
+    assert f"The Sharpe ratio of its alpha is {verdict.support.sharpe.value:.2f} a year" in text
+    assert f"Its alpha is {100 * verdict.winner.alpha.value:.1f} % a year at a beta of " in text
     assert f"{verdict.support.noise.expected:.2f} on average" in text
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
     assert "of 12,870 splits (probability of backtest overfitting)" in text
@@ -96,7 +146,9 @@ def test_the_reasons_give_the_numbers():
 
 
 def test_every_number_has_a_name_and_a_value_or_a_reason():
-    full, empty = judge(study(0.45)).numbers(), judge(forecast_study(gains=None)).numbers()
+    seen = forecast_study()
+    both = study(0.45, actual=seen.actual, forecasts=seen.forecasts + 0.01 * seen.actual[:, None])
+    full, empty = judge(both).numbers(), judge(forecast_study(forecasts=None)).numbers()
     assert full.keys() == empty.keys()
     assert [name for name, number in full.items() if number.value is None] == []
     assert all(number.value is None and number.problem for number in empty.values())
@@ -139,17 +191,21 @@ def test_trials_without_enough_bars_are_left_out_and_counted():
     assert verdict.superiority.bars == BARS - 5
     assert verdict.word == "real"
     # What remains is tested as it would be by itself.
-    kept = np.delete(returns - evidence.market[:, None], [2, 4], axis=1)[5:]
-    found = superiority(kept, draws=2_000, block=verdict.superiority.block)
-    assert found.p_each[WINNER - 2] == verdict.superiority.p_each[WINNER - 2]
+    kept, known = np.delete(returns, [2, 4], axis=1)[5:], [np.delete(each, [2, 4], axis=1) for each in evidence.before]
+    series = alpha_series(evidence.market[5:], kept, Before(*known))
+    found = [superiority(each, draws=2_000).p_each[WINNER - 2] for each in series]
+    assert max(found) == verdict.superiority.p_each[WINNER - 2]
 
 
-def test_the_winners_place_is_kept_where_columns_go():
-    matrix = np.ones((10, 4)) * np.arange(4.0)
-    matrix[:, 1] = math.nan
-    part = complete(matrix, 3)
-    assert part.columns.tolist() == [0, 2, 3] and part.winner == 2 and part.values[0].tolist() == [0, 2, 3]
-    assert complete(matrix, 1) is None
+def test_the_winners_place_is_kept_where_columns_go_and_a_trial_without_a_past_goes():
+    evidence = study(0.45)
+    returns, dates = evidence.returns.copy(), evidence.before.dates.copy()
+    returns[:, 1], dates[:, 3] = math.nan, math.nan
+    gone = replace(evidence, returns=returns, before=evidence.before._replace(dates=dates))
+    part = gone.part()
+    assert part.columns.tolist() == [0, 2, *range(4, TRIALS)] and part.winner == WINNER - 2
+    np.testing.assert_array_equal(part.values[:, part.winner], evidence.returns[:, WINNER])
+    assert replace(gone, winner=1).part() is None and replace(gone, winner=3).part() is None
 
 
 @pytest.mark.parametrize(
@@ -157,13 +213,13 @@ def test_the_winners_place_is_kept_where_columns_go():
     [
         (study(winner=None), "the winner's returns on the validation bars were not kept"),
         (study(returns=None, market=None), "the winner's returns on the validation bars were not kept"),
-        (forecast_study(gains=None), "the winner's forecasts on the validation bars were not kept"),
-        (forecast_study(gains=np.full((BARS, TRIALS), math.nan)), "the winner's forecasts"),
+        (forecast_study(forecasts=None), "the winner's forecasts on the validation bars were not kept"),
+        (forecast_study(forecasts=np.full((BARS, TRIALS), math.nan)), "the winner's forecasts"),
+        (study(before=None), "the winner's returns on the validation bars were not kept"),
         (forecast_study(direction="maximize"), "the study was to maximize val_loss, which seeks no skill"),
         (study(metric="val_turnover", direction="minimize"), "the study was to minimize val_turnover"),
         (forecast_study(horizon=20), "there are 300 bars, and the test takes at least 600 with a horizon of 20"),
-        (study(returns=np.zeros((40, 2)) + np.arange(40)[:, None], market=np.zeros(40), winner=0), "there are 40 bars"),
-        (study(returns=np.full((BARS, 2), 0.1), market=np.zeros(BARS), winner=0), "ahead by the same amount"),
+        (study(returns=study().returns[:40], market=study().market[:40]), "there are 40 bars"),
     ],
 )
 def test_what_cannot_be_told_says_why(evidence, reason):
@@ -195,21 +251,23 @@ def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
 
 def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
     evidence = study(0.45)
-    verdict = judge(replace(evidence, returns=evidence.returns[:, [WINNER]], winner=0, tried=1))
+    known = Before(*(each[:, [WINNER]] for each in evidence.before))
+    verdict = judge(replace(evidence, returns=evidence.returns[:, [WINNER]], before=known, winner=0, tried=1))
     assert verdict.word == "real" and "in its only trial" in verdict.headline
     assert "a single trial" in verdict.support.dsr.problem
     assert any("1 distinct trials are too few" in reason for reason in verdict.reasons)
     assert any("above 0 is" in reason for reason in verdict.reasons)
 
 
-def test_a_winner_that_is_the_market_or_worse_is_not_shown():
+def test_a_winner_that_is_a_share_of_the_market_or_worse_is_not_shown():
     evidence = study()
-    same = np.repeat(evidence.market[:, None], 3, axis=1)
-    verdict = judge(replace(evidence, returns=same, winner=0, tried=3))
-    assert verdict.word == "not shown" and "does the same as buy and hold on every bar" in verdict.headline
-    assert "the return is the same on every bar" in verdict.support.sharpe.problem
+    for share in (1.0, -0.5, 0.0):
+        verdict = judge(replace(evidence, returns=share * np.repeat(evidence.market[:, None], TRIALS, axis=1)))
+        assert verdict.word == "not shown" and "a share of the market's, and nothing else" in verdict.headline
+        assert "the return is the same on every bar" in verdict.support.sharpe.problem
+        assert verdict.winner.beta.value == pytest.approx(share)
     worse = judge(replace(evidence, returns=evidence.returns - 0.01))
-    assert worse.word == "not shown" and "does not beat buy and hold at all" in worse.headline
+    assert worse.word == "not shown" and "hold nothing beyond their market share at all" in worse.headline
 
 
 @pytest.mark.parametrize(
@@ -225,11 +283,11 @@ def test_the_reasons_say_by_what_trials_were_ranked(metric, score):
     (said,) = [reason for reason in judge(study(0.45, metric=metric), draws=100).reasons if "splits" in reason]
     assert said.startswith(f"By {score}, the best on one half of the bars is in the lower half of the trials")
     (said,) = [reason for reason in judge(forecast_study(0.6), draws=100).reasons if "splits" in reason]
-    assert said.startswith("By mean gain, the best on one half of the bars")
+    assert said.startswith("By how forecasts move with the outcome, the best on one half of the bars")
 
 
 def test_the_metric_decides_what_is_tested():
-    evidence = study(0.45, gains=np.zeros((BARS, TRIALS)))
+    evidence = study(0.45, actual=np.ones(BARS), forecasts=np.zeros((BARS, TRIALS)))
     assert judge(evidence).word == "real"
     assert judge(replace(evidence, metric="val_ic")).word == "not shown"
     sharpe, sortino = (judge(study(metric=metric)).overfitting.logits for metric in ("val_sharpe", "val_sortino"))
@@ -241,22 +299,11 @@ def test_the_same_seed_gives_the_same_verdict():
     assert one == again != other
 
 
-def test_loss_gains_are_the_benchmarks_loss_less_the_trials():
-    actual, forecasts = [1.0, 0.0], np.array([[0.5, math.nan], [0.2, 0.9]])
-    assert loss_gains(actual, forecasts, 0.4) == pytest.approx(
-        np.array([[0.36 - 0.25, math.nan], [0.16 - 0.04, 0.16 - 0.81]]), nan_ok=True
-    )
-    assert loss_gains(actual, forecasts, 0.4, "mae")[0, 0] == pytest.approx(0.6 - 0.5)
-    assert loss_gains([3.0], [[0.5]], 0.0, "huber")[0, 0] == pytest.approx(2.5 - 2.0)
-    assert loss_gains(actual, forecasts, 0.4, "bce")[1, 0] == pytest.approx(math.log(0.8) - math.log(0.6))
-    assert np.isfinite(loss_gains([1.0], [[0.0]], 0.4, "bce")).all()
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"winner": 25}, "winner is 25; expected a column of returns, 0 to 24"),
-        ({"market": None}, "market has the shape None; expected a return for each of 300 bars"),
+        ({"market": None}, "market has the shape None; expected a value for each of 300 bars"),
         ({"tried": 0}, "tried is 0"),
         ({"returns": np.full((BARS, TRIALS), math.inf)}, "returns holds infinite values"),
     ],

@@ -2,13 +2,15 @@
 
 import copy
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.study_records import PARAMS, TAGS, VERDICT, random_trials, study
-from tradingbot_exp.reporting.page.page import Cell, Figure, Notice, Paragraph, Table, Tiles
+from tests.study_records import NUMBERS, PARAMS, TAGS, VERDICT, random_trials, study
+from tradingbot_exp.evaluation.significance.luck import needed_ratio, noise_maximum
+from tradingbot_exp.reporting.page.page import Cell, Details, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.study.verdict import verdict_blocks
 from tradingbot_exp.reporting.study.verdict_figures import logits, noise, replays
@@ -27,35 +29,54 @@ def tiles(blocks):
     return {tile.label: tile for tile in of(blocks, Tiles)[0].tiles}
 
 
-def test_the_word_comes_first_with_its_reasons_and_both_counts():
+def folded(blocks):
+    (details,) = of(blocks, Details)
+    return details.blocks
+
+
+def test_the_card_holds_the_word_the_skill_the_bars_and_both_counts():
     blocks = section()
+    assert [type(block) for block in blocks[:3]] == [Paragraph, Tiles, Details]
+    assert blocks[0].text == VERDICT["headline"]
     shown = tiles(blocks)
-    assert next(iter(shown)) == "The winner"
-    assert (shown["The winner"].value, shown["The winner"].tone) == ("not shown", "warning")
-    assert (shown["Tried in this study"].value, shown["Tried ever"].value) == ("12", "40")
-    assert shown["Sharpe over the market"].value == "+1.90" and "+1.40" in shown["Sharpe over the market"].context
+    assert next(iter(shown)) == "Is the winner real?"
+    word = shown["Is the winner real?"]
+    assert (word.value, word.context, word.tone) == ("not shown", "trial 6, by its val_loss", "warning")
+    assert (shown["Its p-value"].value, shown["Its p-value"].context) == ("0.31", "real is below 0.025")
+    skill = shown["Information coefficient"]
+    assert (skill.value, skill.context) == ("+0.031", "about 0.15 would be needed")
+    bars, tried = shown["Validation bars"], shown["Configurations tried"]
+    assert (bars.value, bars.context) == ("484", "some 12,000 would tell it from luck")
+    assert (tried.value, tried.context) == ("40", "12 in this study, 10 of them tested")
     assert shown["Its test set"].value == "sealed"
-    said = [block.text for block in of(blocks, Paragraph)]
-    assert said[0] == VERDICT["headline"] and said[1] == VERDICT["reasons"][0]
-    assert "Sharpe ratio is −1.90 a year" in said[2]
-    assert "1 of 3 searches on permuted targets found as good a val_loss as 0.00014 (p = 0.5)." in said
-    assert any("1 of them failed; the study's 0.00014 is better than all 2." in text for text in said)
+    earned = tiles(section(VERDICT | {"family": "return"}))["Sharpe ratio of its alpha"]
+    assert (earned.value, earned.context) == ("+1.90", "about 2.60 would be needed")
+
+
+def test_reasons_and_numbers_are_folded_and_seeds_and_replays_are_not():
+    blocks = section()
+    said = [block.text for block in of(folded(blocks), Paragraph)]
+    assert said == [VERDICT["reasons"][0], "The Sharpe ratio of its alpha is −1.90 a year."]
+    open_words = [block.text for block in of(blocks, Paragraph)]
+    assert "1 of 3 searches on permuted targets found as good a val_loss as 0.00014 (p = 0.5)." in open_words
+    assert any("1 of them failed; the study's 0.00014 is better than all 2." in text for text in open_words)
 
 
 @pytest.mark.parametrize(("word", "tone"), [("real", "good"), ("cannot be told", "muted")])
 def test_each_word_has_its_tone(word, tone):
-    assert tiles(section(VERDICT | {"word": word}))["The winner"].tone == tone
+    assert tiles(section(VERDICT | {"word": word}))["Is the winner real?"].tone == tone
 
 
 def test_the_table_has_every_number_or_the_reason_why_there_is_none():
     verdict = copy.deepcopy(VERDICT)
     verdict["numbers"]["pbo"] = {"value": None, "problem": "not defined, because 10 distinct trials are too few"}
-    (table,) = of(section(verdict), Table)
+    (table,) = of(folded(section(verdict)), Table)
     rows = {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
-    assert len(rows) == 14
+    assert len(table.rows) == len(NUMBERS) + 2  # seeds and replays
     assert rows["p-value of the winner"][0] == "0.31" and rows["Deflated Sharpe ratio"][0] == "0.40"
     assert rows["Probability of backtest overfitting"] == ["–", verdict["numbers"]["pbo"]["problem"]]
-    assert rows["Minimum track record"][0] == "300"
+    assert rows["Minimum track record"][0] == "300" and rows["Information coefficient"][0] == "0.031"
+    assert rows["Alpha"][0] == "12.3\u00a0%" and rows["Scale"][0] == "0.40"
     assert rows["p-value of 3\u00a0replays"][0] == "0.50"
     assert all(isinstance(cell, Cell) for row in table.rows for cell in row)
 
@@ -65,20 +86,29 @@ def test_four_figures_and_fewer_where_there_is_less_to_draw():
     bare = {name: each for name, each in VERDICT.items() if name not in ("seeds", "null_replays", "pbo_logits")}
     assert len(of(section(bare), Figure)) == 1
     nothing = {"word": "cannot be told", "headline": "Cannot be told: no trial is complete.", "reasons": []}
-    assert [type(block) for block in section(nothing | {"numbers": {}, "pbo_logits": []})] == [Tiles, Paragraph]
+    assert [type(block) for block in section(nothing | {"numbers": {}, "pbo_logits": []})] == [Paragraph, Tiles]
 
 
 def test_the_noise_is_a_density_with_the_mean_that_the_verdict_names():
-    figure = noise(1.9, VERDICT)
+    figure = noise(1.9, math.sqrt(252 / 483), 40, name="Sharpe ratio of alpha (a year)")
     x, y = (np.array(axis) for axis in (figure.data[0].x, figure.data[0].y))
     assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
-    from tradingbot_exp.evaluation.significance.luck import noise_maximum
-
     mean = np.trapezoid(x * y, x)
     assert mean == pytest.approx(noise_maximum(40, 484, 252).expected, abs=0.03)
     assert list(figure.data[-1].x) == [1.9, 1.9]
+    needed = math.sqrt(252) * needed_ratio(40, 484).value
+    assert figure.data[-2].x[0] == pytest.approx(needed, abs=1e-4)
     low, high = figure.layout.xaxis.range
     assert low < min(x) and high > max(x)
+
+
+def test_what_is_drawn_among_the_noise_is_what_was_searched():
+    drawn = [of(section(VERDICT | {"family": family}), Figure)[0] for family in ("forecast", "return")]
+    assert [each.figure.data[-1].x[0] for each in drawn] == [0.0314, 1.9]
+    assert [each.figure.layout.xaxis.title.text for each in drawn] == [
+        "Information coefficient",
+        "Sharpe ratio of alpha (a year)",
+    ]
 
 
 def test_splits_at_zero_count_for_the_lower_half_and_shares_add_up():
