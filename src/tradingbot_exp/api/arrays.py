@@ -124,7 +124,7 @@ def _check_scheme(config: Config) -> None:
     for key, given, plain in (
         ("scheme", evaluation.scheme, "chronological"),
         ("purge", evaluation.purge, None),
-        ("embargo", evaluation.embargo, 0),
+        ("embargo", evaluation.embargo, None),
     ):
         if given != plain:
             raise ConfigError(

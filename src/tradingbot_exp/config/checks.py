@@ -45,7 +45,6 @@ _NUMBERS = (
     _Number("training.weight_decay", "0 or more", lambda v: v >= 0),
     _Number("training.momentum", "from 0 to below 1", lambda v: 0 <= v < 1),
     _Number("evaluation.folds", "2 or more", lambda v: v >= 2),
-    _Number("evaluation.embargo", "0 or more bars", lambda v: v >= 0),
     _Number("evaluation.cost_bps", "0 or more basis points", lambda v: v >= 0),
     _Number("evaluation.execution_lag", "0 or more bars", lambda v: v >= 0),
     _Number("hpo.num_trials", "1 or more", lambda v: v >= 1),
@@ -191,7 +190,9 @@ def _check_evaluation(config: Config) -> None:
     periods = config.evaluation.periods_per_year
     if periods != "auto" and not (_is_number(periods) and periods > 0):
         raise _wrong("evaluation.periods_per_year", periods, "a number above 0, or auto")
-    purge, horizon = config.evaluation.purge, config.data.horizon
+    embargo, purge, horizon = config.evaluation.embargo, config.evaluation.purge, config.data.horizon
+    if embargo is not None and embargo < 0:
+        raise _wrong("evaluation.embargo", embargo, "0 or more bars, or null for what windows need")
     if purge is not None and purge < horizon:
         wanted = f"at least data.horizon={horizon} bars, or targets of train rows would overlap validation; or null"
         raise _wrong("evaluation.purge", purge, f"{wanted}, for the horizon")

@@ -124,7 +124,7 @@ class EvaluationConfig:
     scheme: str = "chronological"
     folds: int = 5
     purge: int | None = None
-    embargo: int = 0
+    embargo: int | None = None
     window: str = "expanding"
     cost_bps: float = 5.0
     execution_lag: int = 1

@@ -3,8 +3,9 @@
 No scheme touches the test rows. Row i is known at its own bar, and its target at bar ``i + horizon``, so a row before a
 validation block ``[start, stop)`` is purged from training if ``i + purge >= start``, and a row after it if
 ``i < stop + purge``: with purge >= horizon no target of a train row overlaps one of the block. A further `embargo` bars
-after the block are left out. Features look back, so that those of rows after a block may still tell of its bars; an
-embargo as long as they look back, or as `data.sequence_length`, keeps these out as well.
+after the block are left out: if not given, as many as keep windows of `data.sequence_length` bars from reaching into
+it. Features look back, too, so that those of rows after a block may still tell of its bars; an embargo as long as they
+look back keeps these out as well.
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
         evaluation.scheme,
         evaluation.folds,
         evaluation.purge,
-        evaluation.embargo,
+        data.sequence_length - 1 if evaluation.embargo is None else evaluation.embargo,
         evaluation.window,
     )
     if evaluation.scheme == "chronological" and evaluation.purge in (None, data.horizon):

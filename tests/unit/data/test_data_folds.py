@@ -169,6 +169,16 @@ def test_each_fold_is_scaled_by_its_own_train_rows_and_sees_nothing_else(data: P
     assert [view.scaler.mean_.tolist() for view in poisoned] == [view.scaler.mean_.tolist() for view in views]
 
 
+@pytest.mark.parametrize("length", [1, 4, 20])
+def test_without_an_embargo_no_window_of_a_train_row_reaches_into_the_validated_block(length: int) -> None:
+    windows = prepare_data(DataConfig(name="synthetic", source="synthetic", sequence_length=length))
+    views = fold_views(windows, EvaluationConfig(scheme="purged_kfold", folds=3))
+    for view in views:
+        later = view.train.numbers[view.train.numbers >= view.val.stop]
+        assert not later.size or later[0] - (length - 1) == view.val.stop + windows.horizon
+        assert not set(view.train.numbers) & set(view.val.numbers)
+
+
 def test_the_card_says_which_bars_each_fold_had(data: PreparedData) -> None:
     views = fold_views(data, EvaluationConfig(scheme="purged_kfold", folds=3, embargo=5))
     card = views[0].card["folds"]
