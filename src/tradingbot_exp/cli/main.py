@@ -28,6 +28,7 @@ _MODULES = {
     "report": "tradingbot_exp.cli.report",
     "predict": "tradingbot_exp.cli.predict",
     "evaluate": "tradingbot_exp.cli.evaluate",
+    "verdict": "tradingbot_exp.cli.verdict",
     "history": "tradingbot_exp.cli.history",
     "diff": "tradingbot_exp.cli.diff",
     "reproduce": "tradingbot_exp.cli.reproduce",
@@ -36,7 +37,10 @@ _MODULES = {
 
 
 def main() -> None:
-    """Run the command line; end the process with status 0, 1 (an error, or something left to mend) or 2 (usage)."""
+    """Run the command line; end the process with status 0, 1 (an error, or something left to mend) or 2 (usage).
+
+    `verdict` has two more.
+    """
     collect_seldom()
     sys.exit(run(sys.argv[1:]))
 
@@ -95,6 +99,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
     _common(evaluate, "evaluate")
+
+    verdict = commands.add_parser("verdict", help="say whether a study's winner is real; --require real is a gate")
+    verdict.description = (
+        "Say what a study found of its winner. With --require real the exit status is 0 if it is real, 3 if that is "
+        "not shown or its inputs are not checked, and 4 if it cannot be told."
+    )
+    verdict.add_argument("run", metavar="RUN", nargs="?", default="latest", help=f"{_RUN}; of a trial, its study's")
+    verdict.add_argument("--require", choices=["real"], help="what the exit status is to demand")
+    verdict.add_argument("--allow-unchecked", action="store_true", help="take inputs that the leak gate cannot check")
+    verdict.add_argument("--junit", metavar="FILE", help="write a JUnit file with one test case too")
+    _common(verdict, "verdict")
 
     history = commands.add_parser("history", help="list every configuration that an experiment has used, newest first")
     history.add_argument("--experiment", metavar="NAME", help="else MLFLOW_EXPERIMENT_NAME, else the one used last")

@@ -129,6 +129,12 @@ def test_a_winner_on_a_column_that_is_too_good_to_be_true_is_not_called_real(con
         matrices = kept(config, {"0": means, "1": means + 0.5 * (actual - means)}, {})
         found = _judged(asked(config), trials, trials[1], matrices, 0)
         assert found["word"] == word, found["headline"]
+        assert found["inputs"] == {"real": "not checked", "cannot be told": "leaks"}[word]
+        if word == "real":
+            assert found["headline"].startswith(
+                "Real, if its inputs know no future (not checked): the winner's forecasts"
+            )
+            assert found["reasons"][0] == "Nobody can see whether they do: honest."
     assert "late (0.89) looks" in found["headline"]
     assert found["reasons"][0].startswith("But for that: Real: the winner's forecasts move with the outcome")
 

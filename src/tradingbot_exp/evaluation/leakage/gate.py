@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from weakref import WeakKeyDictionary
 
 from tradingbot_exp.data.features import FEATURES
 from tradingbot_exp.data.sources import OHLCV
-from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_future
+from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_future, features_of_more_than_bars
 from tradingbot_exp.evaluation.leakage.seams import check_fold, check_gap
 from tradingbot_exp.evaluation.leakage.suspicion import Suspicion, suspicious_columns
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
 
 log = logging.getLogger(__name__)
+
+Inputs = Literal["checked", "not checked", "leaks"]
 
 _checked: WeakKeyDictionary[PreparedData, LeakReport] = WeakKeyDictionary()
 
@@ -40,15 +42,30 @@ class LeakReport:
         What was checked, as the tag ``leakage.checked`` has it.
     suspicious : tuple of Suspicion
         Columns whose correlation with the target is too good to be true.
+    unchecked : tuple of str
+        Columns that cannot be computed again, and features that come of more than the bars: whether they know their
+        future, nobody can see.
     """
 
     words: str
     suspicious: tuple[Suspicion, ...] = ()
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> Inputs:
+        """In one word, what is known of all inputs."""
+        if self.suspicious:
+            return "leaks"
+        return "not checked" if self.unchecked else "checked"
 
     def tags(self) -> dict[str, str | None]:
         """Give the tags of a run on these data."""
         named = ", ".join(each.short for each in self.suspicious)
-        return {"leakage.checked": self.words, "leakage.suspicious": named or None}
+        return {
+            "leakage.checked": self.words,
+            "leakage.suspicious": named or None,
+            "leakage.not_checked": ", ".join(self.unchecked) or None,
+        }
 
 
 def check_leaks(data: PreparedData) -> LeakReport:
@@ -75,13 +92,16 @@ def check_leaks(data: PreparedData) -> LeakReport:
 def _check(data: PreparedData) -> LeakReport:
     computed = [name for name in data.feature_names if name in FEATURES] if data.bars is not None else []
     given = [name for name in data.feature_names if name not in computed and (data.bars is None or name not in OHLCV)]
-    said = []
+    said, beside = [], []
     if computed and data.bars is not None:
         cut, changed = check_features_know_no_future(data, data.bars, computed)
         said.append(
             f"{len(computed)} features computed again on bars that end with {' and '.join(cut)}, and on bars changed "
             f"after {' and '.join(changed)}: no row moved"
         )
+        beside = features_of_more_than_bars(data, data.bars, computed)
+        if beside:
+            said.append(f"{', '.join(beside)}: of more than the bars, which nobody can cut or change; not checked")
     check_fold(data)
     said.append("the scaler is that of the train rows alone")
     if "split" in data.card:  # arrays come cut by the user
@@ -92,4 +112,4 @@ def _check(data: PreparedData) -> LeakReport:
     suspicious = suspicious_columns(
         data.raw[: data.val.stop], data.target[: data.val.stop], data.feature_names, data.horizon
     )
-    return LeakReport("; ".join(said), suspicious)
+    return LeakReport("; ".join(said), suspicious, (*beside, *given))

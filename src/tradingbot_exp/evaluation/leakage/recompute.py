@@ -85,6 +85,40 @@ def check_features_know_no_future(
     return [*(_day(index[t]) for t in cuts), *more], [_day(index[t]) for t in changes]
 
 
+def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Find the features whose values come of something else than the bars, which nobody can cut or change.
+
+    Such as a file that was read when the module was imported: what it knows of the future stays where it is. So the
+    bars are dated 52 weeks later, which must move nothing, and all are changed, which must move something. A feature
+    of the calendar is found too, unless it goes by weekday or time of day.
+
+    Parameters
+    ----------
+    data : PreparedData
+    bars : DataFrame of shape (n, ...)
+    names : sequence of str
+
+    Returns
+    -------
+    list of str
+        In the order of `names`.
+    """
+    later = bars.set_axis(pd.DatetimeIndex(bars.index) + pd.DateOffset(days=364))
+    changed = _with_another_future(bars, -1)
+    try:
+        again = compute_features(later, names).to_numpy(), compute_features(changed, names).to_numpy()
+    except Exception:  # one of them wants the dates that it knows, or cannot do with other prices
+        if len(names) == 1:
+            return list(names)
+        return [each for name in names for each in features_of_more_than_bars(data, bars, [name])]
+    warmup, rows = warmup_of(data.feature_names), slice(data.train.start, data.val.stop)
+    plain = data.raw[rows, [data.feature_names.index(name) for name in names]]
+    dated, moved = (each[warmup:][rows] for each in again)
+    same = np.all(np.abs(plain - dated) <= TOLERANCE * np.max(np.abs(plain), axis=0), axis=0)
+    follows = same & np.any(plain != moved, axis=0)
+    return [name for name, fine in zip(names, follows, strict=True) if not fine]
+
+
 def _between(first: int, last: int, part: int) -> int:
     """Give a bar of the given one of `_MORE` equal parts, at a place in it that keeps no step with any calendar."""
     share = (part + (part + 1) * 0.6180339887498949 % 1) / _MORE  # the golden ratio

@@ -153,7 +153,11 @@ def _judged(
     evidence = evidence_of(session, trials, winner, matrices, ever)
     verdict, hpo = judge(evidence), session.config.hpo
     word, headline, reasons = str(verdict.word), verdict.headline, list(verdict.reasons)
-    suspicious = ", ".join(each.short for each in check_leaks(_data_of(session, winner)).suspicious)
+    gate = check_leaks(_data_of(session, winner))
+    suspicious = ", ".join(each.short for each in gate.suspicious)
+    if word == "real" and gate.inputs == "not checked":
+        headline = f"Real, if its inputs know no future (not checked){headline.removeprefix('Real')}"
+        reasons.insert(0, f"Nobody can see whether they do: {', '.join(gate.unchecked)}.")
     if word == "real" and suspicious:
         reasons.insert(0, f"But for that: {headline}")
         word = "cannot be told"
@@ -167,6 +171,7 @@ def _judged(
         reasons.append(f"What is tested are the bars of the first of {hpo.repeats} seeds.")
     return {
         "word": word,
+        "inputs": gate.inputs,
         "headline": headline,
         "reasons": reasons,
         "metric": evidence.metric,
@@ -234,7 +239,8 @@ def _record(session: StudySession, found: Mapping[str, Any]) -> None:
     """Put a verdict on the parent run."""
     parent = session.parent
     parent.log_text(json.dumps(found, indent=1, allow_nan=False) + "\n", f"{FOLDER}/{NAME}")
-    parent.set_tags({"verdict": found["word"], "verdict.headline": found["headline"]})
+    tags = {"verdict": found["word"], "verdict.headline": found["headline"], "verdict.inputs": found.get("inputs")}
+    parent.set_tags({name: tag for name, tag in tags.items() if tag is not None})
     metrics = {
         f"verdict_{name.removeprefix('verdict_')}": number["value"]
         for name, number in found["numbers"].items()

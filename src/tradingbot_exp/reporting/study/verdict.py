@@ -28,6 +28,11 @@ from tradingbot_exp.reporting.study.numbers import Study
 from tradingbot_exp.tracking.reading.records import StudyRecord
 
 _TONES: dict[str, Tone] = {"real": "good", "not shown": "warning", "cannot be told": "muted"}
+_INPUTS: dict[str, tuple[Tone, str]] = {
+    "checked": ("plain", "no feature knows its future"),
+    "not checked": ("warning", "nobody can see whether they know their future"),
+    "leaks": ("bad", "a column looks too good to be true"),
+}
 _ROWS = (
     ("verdict_p", "p-value of the winner", "p", "Corrected for every configuration tried; real is below 0.025."),
     (
@@ -178,6 +183,9 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         ever = max(verdict.get("ever") or 0, verdict["tried"])
         context = f"{verdict['tried']:,} in this study, {verdict['tested']:,} of them tested"
         tiles.append(Tile("Configurations tried", f"{ever:,}", context))
+    if "inputs" in verdict:
+        tone, context = _INPUTS.get(verdict["inputs"], ("plain", ""))
+        tiles.append(Tile("Its inputs", str(verdict["inputs"]), context, tone))
     opened = len(record.openings)
     if not opened:
         return [*tiles, Tile("Its test set", "sealed", "nothing has looked at it for this run")]

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tradingbot_exp.config.schema import DEFAULT_FEATURES, DataConfig, SyntheticConfig
 from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
+from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
@@ -118,7 +119,7 @@ def test_a_slow_feature_is_not_computed_more_than_a_few_times() -> None:
         return bars["close"]
 
     words = check_leaks(with_feature(slow)).words
-    assert len(computed) == 5 and "other bars" not in words  # once for the data, and at four points
+    assert len(computed) == 7 and "other bars" not in words  # once for the data, and at four points
 
 
 def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day() -> None:
@@ -263,3 +264,31 @@ def test_a_column_of_a_users_bars_is_compared_and_not_taken_for_a_feature(tmp_pa
     report = check_leaks(prepare_data(config))
     assert [each.short for each in report.suspicious] == ["hint (1.00)"]
     assert report.words.startswith("1 features computed again") and "hint: cannot be computed again" in report.words
+    assert report.unchecked == ("hint",) and report.inputs == "leaks"
+
+
+def test_a_feature_of_something_else_than_the_bars_is_not_checked_and_one_of_the_weekday_is() -> None:
+    bars = load_bars(SMALL).frame
+    tomorrow = np.log(bars["close"]).diff().shift(-1).fillna(0.0)  # as if read from a file, when it was imported
+
+    def dated(bars: pd.DataFrame) -> Series:
+        return tomorrow.reindex(bars.index).fillna(0.0)
+
+    def strict(bars: pd.DataFrame) -> Series:
+        return tomorrow.loc[bars.index]
+
+    def by_place(bars: pd.DataFrame) -> Series:
+        return pd.Series(tomorrow.to_numpy()[: len(bars)], bars.index)
+
+    def mixed(bars: pd.DataFrame) -> Series:
+        return bars["close"].pct_change() + 1e-3 * dated(bars)
+
+    def weekday(bars: pd.DataFrame) -> Series:
+        return bars["close"].diff() * (pd.DatetimeIndex(bars.index).weekday == 0)
+
+    for function, unchecked in ((dated, True), (strict, True), (by_place, True), (mixed, True), (weekday, False)):
+        FEATURES.pop("mine", None)
+        report = check_leaks(with_feature(function))
+        assert report.unchecked == (("mine",) if unchecked else ()), function.__name__
+        assert ("mine: of more than the bars" in report.words) == unchecked
+        assert report.inputs == ("leaks" if report.suspicious else "not checked" if unchecked else "checked")

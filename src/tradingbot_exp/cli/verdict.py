@@ -1,0 +1,81 @@
+"""The command ``verdict RUN``: what a study said of its winner, and with ``--require real`` a gate for pipelines."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tradingbot_exp.errors import ReportError
+from tradingbot_exp.recorded.verdict import read_verdict
+from tradingbot_exp.runtime.files import holds_other
+
+if TYPE_CHECKING:
+    from tradingbot_exp.recorded.verdict import RecordedVerdict
+
+NOT_SHOWN, CANNOT_BE_TOLD = 3, 4
+_WIDTH = 110
+_SUITE = "tradingbot_exp verdict"
+# How what this command writes begins.
+_BEGINNING = f"<?xml version='1.0' encoding='utf-8'?>\n<testsuite name=\"{_SUITE}\""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the verdict; give 0, or with ``--require`` 3 where it is not met and 4 where nothing can be told."""
+    found = read_verdict(options.run, options.tracking_uri)
+    status = _status(found, allow_unchecked=options.allow_unchecked) if options.require else 0
+    if options.junit is not None:
+        _write_junit(Path(options.junit), found, status)
+    sys.stdout.write(_as_json(found, status) if options.json else _as_text(found))
+    return status
+
+
+def _status(found: RecordedVerdict, *, allow_unchecked: bool) -> int:
+    """Give what a gate that asks for a real winner answers."""
+    if found.word == "cannot be told":
+        return CANNOT_BE_TOLD
+    passes = found.inputs == "checked" or (found.inputs == "not checked" and allow_unchecked)
+    return 0 if found.word == "real" and passes else NOT_SHOWN
+
+
+def _as_text(found: RecordedVerdict) -> str:
+    lines = [f"{found.name}  (run {found.run_id})", f"verdict  {found.word}", f"inputs   {found.inputs}", ""]
+    for sentence in (found.headline, *found.reasons):
+        lines += textwrap.wrap(sentence, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(found: RecordedVerdict, status: int) -> str:
+    named = {name: getattr(found, name) for name in ("run_id", "name", "word", "inputs", "headline", "reasons")}
+    return json.dumps({**found.whole, **named, "status": status}, indent=2) + "\n"
+
+
+def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
+    """Write one test case: passed, failed (not shown), or in error (cannot be told).
+
+    Raises
+    ------
+    ReportError
+        The file cannot be written, or is there and no such file.
+    """
+    suite = ET.Element("testsuite", name=_SUITE, tests="1")
+    suite.set("failures", str(int(status == NOT_SHOWN)))
+    suite.set("errors", str(int(status == CANNOT_BE_TOLD)))
+    case = ET.SubElement(suite, "testcase", classname=found.name, name="the winner is real")
+    text = "\n".join([found.headline, *found.reasons, f"inputs: {found.inputs}", f"run: {found.run_id}"])
+    if status:
+        tag = "failure" if status == NOT_SHOWN else "error"
+        ET.SubElement(case, tag, message=found.headline, type=found.word).text = text
+    else:
+        ET.SubElement(case, "system-out").text = text
+    try:
+        if holds_other(path, _BEGINNING):
+            raise ReportError(f"--junit {path} is there already, and holds no verdict: it is not written over.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
+    except OSError as error:
+        raise ReportError(f"--junit {path} cannot be written: {error.strerror}.") from error

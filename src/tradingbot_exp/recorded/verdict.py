@@ -1,0 +1,105 @@
+"""The verdict on a study, read back from what the study recorded: for a person, and for a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.errors import RunError
+from tradingbot_exp.tracking.reading.artifacts import mapping_file
+from tradingbot_exp.tracking.store.artifacts import read_artifact
+from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
+
+if TYPE_CHECKING:
+    from tradingbot_exp.tracking.store.store import Store
+    from tradingbot_exp.tracking.store.types import Run
+
+FILE = "study/verdict.json"
+_WORDS = ("real", "not shown", "cannot be told")
+_INPUTS = ("checked", "not checked", "leaks")
+
+
+@dataclass(frozen=True)
+class RecordedVerdict:
+    """What a study said of its winner.
+
+    Attributes
+    ----------
+    run_id, name : str
+        The study's run; of a run without a verdict, that run.
+    word : str
+        ``real``, ``not shown`` or ``cannot be told``; the last where there is none.
+    inputs : str
+        What the leak gate knew of the winner's inputs: ``checked``, ``not checked`` or ``leaks``; ``not checked`` where
+        nobody said.
+    headline : str
+    reasons : tuple of str
+    whole : mapping
+        All of ``study/verdict.json``; empty where there is none.
+    """
+
+    run_id: str
+    name: str
+    word: str
+    inputs: str
+    headline: str
+    reasons: tuple[str, ...]
+    whole: Mapping[str, Any]
+
+
+def read_verdict(run: str = "latest", tracking_uri: str | Path | None = None) -> RecordedVerdict:
+    """Read the verdict on a study, or on the study that a trial is of.
+
+    Parameters
+    ----------
+    run : str
+        See `find_run`; ``latest`` is the latest study.
+    tracking_uri : str or Path, optional
+        See `open_store`.
+
+    Raises
+    ------
+    RunError
+        There is no such run, or its verdict is damaged.
+    TrackingError
+        The store cannot be read.
+    """
+    store = open_store(tracking_uri)
+    study = _study_of(store, find_run(store, run, ["study"]))
+    run_id, name = str(study.info.run_id), str(study.info.run_name)
+    with wrapped(f"The verdict of the run {run_id} cannot be read"):
+        try:
+            found = read_artifact(store, study, FILE, mapping_file)
+        except ValueError as error:
+            raise RunError(f"{FILE} of the run {run_id} ({name}) is damaged: {error}.") from error
+    if found is None:
+        return RecordedVerdict(run_id, name, _WORDS[-1], _INPUTS[1], _without(study), (), {})
+    word, inputs = found.get("word"), found.get("inputs", _INPUTS[1])
+    if word not in _WORDS or inputs not in _INPUTS:
+        raise RunError(
+            f"{FILE} of the run {run_id} ({name}) is damaged: its word is {word!r} and its inputs are {inputs!r}; "
+            f"expected one of {', '.join(_WORDS)}, and of {', '.join(_INPUTS)}."
+        )
+    return RecordedVerdict(
+        run_id, name, word, inputs, str(found.get("headline", "")), tuple(map(str, found.get("reasons", ()))), found
+    )
+
+
+def _study_of(store: Store, run: Run) -> Run:
+    """Give the study that a trial is of; any other run as it is."""
+    parent = run.data.tags.get("mlflow.parentRunId")
+    if run.data.tags.get("run.kind") != "trial" or parent is None:
+        return run
+    return find_run(store, parent)
+
+
+def _without(run: Run) -> str:
+    kind = run.data.tags.get("run.kind", "")
+    if kind == "study":
+        state = "is still running" if run.info.status == "RUNNING" else "did not come to its end"
+        return f"Cannot be told: the study {state}, and is judged then."
+    return f"Cannot be told: a run of the kind {kind or 'unknown'} has no verdict; a study has one."
