@@ -89,6 +89,7 @@ def check(config: Config, *, own_data: bool = True) -> None:
         "hpo.pruner": choices.PRUNERS,
         "hpo.keep": choices.KEEP,
         "tracking.on_error": choices.ON_ERROR,
+        "tracking.champion": choices.CHAMPIONS,
     }
     for key, known in known_by_key.items():
         _one_of(key, _get(config, key), known)

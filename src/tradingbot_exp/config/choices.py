@@ -64,6 +64,7 @@ SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
 PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")
+CHAMPIONS = ("real", "any")
 DIRECTIONS = ("minimize", "maximize")
 TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 

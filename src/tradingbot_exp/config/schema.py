@@ -160,6 +160,7 @@ class TrackingConfig:
 
     uri: str = "${tradingbot.tracking_uri:}"
     register: str | None = None
+    champion: str = "real"
     on_error: str = "raise"
     report: bool = True
 

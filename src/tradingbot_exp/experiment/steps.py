@@ -20,6 +20,7 @@ from tradingbot_exp.experiment.recording import (
 )
 from tradingbot_exp.experiment.results import evaluate, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
+from tradingbot_exp.tracking.store.registry import CANDIDATE, CHAMPION
 from tradingbot_exp.tracking.writing.registration import register_winner
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ def finish(job: Job, histories: Sequence[History]) -> float:
     job.logger.log_metrics(evaluated.metrics)
     report_undefined(job.run, evaluated.undefined)
     record_artifacts(job, histories, evaluated)
-    tracking = job.config.tracking
-    registered = register_winner(job.run, tracking.register, job.run.run_id, tracking.on_error)
+    registered = register_winner(job.run, job.config.tracking, job.run.run_id)
     if registered is not None:
-        log.info("The model is registered as %s.", registered)
+        alias = CHAMPION if job.config.tracking.champion == "any" else CANDIDATE
+        log.info("The model is registered as %s, the %s.", registered, alias)
     return objectives(job.config, evaluated.objective)[0]

@@ -15,9 +15,10 @@ from tradingbot_exp.hpo.storage import storage_reason
 from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
-from tradingbot_exp.hpo.verdict.judge import judge_study
+from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
+from tradingbot_exp.tracking.store.registry import CANDIDATE, CHAMPION
 from tradingbot_exp.tracking.writing.batch import send_journals
-from tradingbot_exp.tracking.writing.registration import register_winner
+from tradingbot_exp.tracking.writing.registration import promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def run_study(
         if loop.gave_up:
             raise TrainingError(f"The study {session.name} gave up: {loop.stopped_early}.")
         judged = judge_study(session, loop.trials.done(), matrices, ever)
+        if session.registered and judged.is_shown:
+            promote_winner(session.parent, session.config.tracking, session.registered)
     except KeyboardInterrupt as error:
         if loop is not None and loop.trials.others_at_work():
             session.parent.flush()  # theirs to close
@@ -102,7 +105,7 @@ def run_study(
     session.close()
     display.close()
     path = make_report(session.parent) if session.config.tracking.report else None
-    sys.stdout.write(result_table(session, result, judged))
+    sys.stdout.write(result_table(session, result, judged.lines, _alias(session, judged)))
     if path is not None:
         sys.stdout.write(f"  the report:\n  {path}\n")
     sys.stdout.flush()
@@ -114,7 +117,14 @@ def _register(session: StudySession, result: StudyResult) -> None:
     tracking = session.config.tracking
     if result.best:
         run_id = str(result.best[0].user_attrs.get("run_id"))
-        session.registered = register_winner(session.parent, tracking.register, run_id, tracking.on_error)
+        session.registered = register_winner(session.parent, tracking, run_id)
+
+
+def _alias(session: StudySession, judged: Judgement) -> str:
+    """Say as what the winner's model is registered, and if it is no champion, why."""
+    if judged.is_shown or session.config.tracking.champion == "any":
+        return CHAMPION
+    return f"{CANDIDATE}: it is not shown to be real, on inputs that are checked"
 
 
 def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:

@@ -131,6 +131,25 @@ def test_the_junit_file_is_never_written_over_something_else(
 def test_a_real_study_of_a_strong_signal_passes_the_gate(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(workdir)
     overrides = ["--multirun", "data=synthetic", "data.synthetic.signal=0.5", "hpo.num_trials=8", "training.epochs=15"]
-    done = train(workdir, *overrides, "training.progress=off", "tracking.report=false", "hpo.reseeds=0")
+    done = train(
+        workdir, *overrides, "training.progress=off", "tracking.report=false", "hpo.reseeds=0", "tracking.register=real"
+    )
     assert done.status == 0, done.err
     assert run(["verdict", "--require", "real"]) == 0
+    # The winner is the champion, once: whoever chooses another one has the last word.
+    assert "registered as models:/real/1 (champion)" in done.out
+    client = done.client
+    assert str(client.get_model_version_by_alias("real", "champion").version) == "1"
+    client.delete_registered_model_alias("real", "champion")
+    assert (
+        train(
+            workdir,
+            *overrides,
+            "training.progress=off",
+            "tracking.report=false",
+            "hpo.reseeds=0",
+            "tracking.register=real",
+        ).status
+        == 0
+    )
+    assert set(client.get_registered_model("real").aliases) == {"candidate"}

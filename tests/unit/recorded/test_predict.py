@@ -175,22 +175,26 @@ def test_a_run_without_a_model_says_how_to_get_one(folder: Path, monkeypatch: py
         load_run(foreign.info.run_id).predict(IBM)
 
 
-def test_a_runs_model_is_registered_and_the_newest_is_the_champion(
+def test_a_runs_model_is_registered_and_the_newest_is_the_candidate_or_where_any_may_be_the_champion(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["data=synthetic", "data.synthetic.bars=300", "training=smoke", QUIET, "tracking.register=desk model"]
-    first, second = train(options), train([*options, "seed=1"])
+    first = train(options)
     assert first.tags["registered.model"] == "models:/desk model/1"
+    assert load_run("models:/desk model@candidate").run_id == first.run_id
+    with pytest.raises(RunError, match="desk model has 1, @candidate"):
+        load_run("models:/desk model@champion")
+    second = train([*options, "seed=1", "tracking.champion=any"])
     assert load_run("models:/desk model@champion").run_id == second.run_id
     assert load_run("models:/desk model/1").run_id == first.run_id
     # Again, as after a crash: no second version, and a champion that somebody chose stays.
     client = first._store.client
     client.set_registered_model_alias("desk model", "champion", "1")
-    assert register_model(client, "desk model", second.run_id) == "models:/desk model/2"
+    assert register_model(client, "desk model", second.run_id, "champion") == "models:/desk model/2"
     assert load_run("models:/desk model@champion").run_id == first.run_id
     for address, text in (
-        ("models:/desk model/7", "desk model has 1, 2, @champion"),
-        ("models:/desk model@best", "desk model has 1, 2, @champion"),
+        ("models:/desk model/7", "desk model has 1, 2, @candidate, @champion"),
+        ("models:/desk model@best", "desk model has 1, 2, @candidate, @champion"),
         ("models:/nobody@champion", "no registered model 'nobody' in .*there are: desk model"),
         ("models:/desk model", "expected models:/NAME@champion or models:/NAME/3"),
     ):
@@ -223,7 +227,7 @@ def test_a_studys_winner_is_registered_once_and_the_study_stands_for_it(
     study = search()
     assert "registered as models:/winner/1" in capsys.readouterr().out
     assert study.tags["registered.model"] == "models:/winner/1"
-    assert load_run("models:/winner@champion").run_id == study.best.run_id == study.tags["best.run_id"]
+    assert load_run("models:/winner@candidate").run_id == study.best.run_id == study.tags["best.run_id"]
     assert search().run_id == study.run_id
     assert len(study._store.client.search_model_versions("name = 'winner'")) == 1
     table = pd.DataFrame(np.random.default_rng(1).normal(size=(20, 3)), columns=["x0", "x1", "x2"])

@@ -180,7 +180,7 @@ def _log_winner(session: StudySession, client: MlflowClient, trial: FrozenTrial)
         return _MODEL in [found.path for found in client.list_artifacts(run_id)]
 
 
-def result_table(session: StudySession, result: StudyResult, judged: Sequence[str] = ()) -> str:
+def result_table(session: StudySession, result: StudyResult, judged: Sequence[str] = (), alias: str = "") -> str:
     """Say how a study ended: its best trials, what is said of the winner, and the command that trains it again."""
     hpo = session.config.hpo
     metric = ", ".join(objective.metric for objective in objectives_of(hpo))
@@ -210,7 +210,7 @@ def result_table(session: StudySession, result: StudyResult, judged: Sequence[st
         "",
         *("  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows),
     ]
-    registered = [f"  its model is registered as {session.registered}"] if session.registered else []
+    registered = [f"  its model is registered as {session.registered} ({alias})"] if session.registered else []
     said = ["", *(f"  {line}" for line in judged)] if judged else []
     return "\n".join([*lines, *said, "", *_winner_alone(session, result.best[0]), *registered, ""])
 

@@ -8,7 +8,7 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -46,9 +46,16 @@ FOLDER, NAME = "study", "verdict.json"
 _WIDTH = 110
 
 
+class Judgement(NamedTuple):
+    """What came of it: lines for the terminal, and whether the winner is real, on inputs that are checked."""
+
+    lines: list[str]
+    is_shown: bool
+
+
 def judge_study(
     session: StudySession, trials: Sequence[FrozenTrial], matrices: Mapping[Kept, pd.DataFrame], ever: int
-) -> list[str]:
+) -> Judgement:
     """Judge the winner of a study that is over, train it with other seeds, replay the search, and record all of it.
 
     On the parent run: ``study/verdict.json``, the tags ``verdict`` and ``verdict.headline``, and the metrics
@@ -67,8 +74,7 @@ def judge_study(
 
     Returns
     -------
-    list of str
-        Lines for the terminal.
+    Judgement
     """
     session.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(session.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
@@ -84,7 +90,7 @@ def judge_study(
             _record(session, found | {"null_replays": earlier.get("null_replays")})
             found["null_replays"] = _attempt(lambda: replay(session, winner), "The search cannot be replayed")
         _record(session, found)
-    return _lines(found)
+    return Judgement(_lines(found), found["word"] == "real" and found.get("inputs") == "checked")
 
 
 def first_winner(study: Study, sign: float) -> FrozenTrial | None:

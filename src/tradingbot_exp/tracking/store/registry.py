@@ -1,4 +1,4 @@
-"""MLflow's model registry: the model of a run under a name, its newest version with the alias ``champion``."""
+"""MLflow's model registry: the model of a run under a name, as ``candidate`` or as ``champion``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CHAMPION = "champion"
+CHAMPION, CANDIDATE = "champion", "candidate"
+_PROMOTED = "tradingbot.promoted"
 TAG = "registered.model"
 """On a run: the address of what was registered, ``models:/NAME/VERSION``."""
 
@@ -80,8 +81,17 @@ def check_registry(client: MlflowClient, name: str | None, on_error: str) -> Non
         client.search_registered_models(max_results=1)
 
 
-def register_model(client: MlflowClient, name: str, run_id: str) -> str:
-    """Register the model of a run and make it the champion; what is registered already stays as it is.
+def register_model(client: MlflowClient, name: str, run_id: str, alias: str = CANDIDATE) -> str:
+    """Register the model of a run under an alias; what is registered already stays as it is.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    name : str
+        In the registry.
+    run_id : str
+    alias : str
+        `CANDIDATE` or `CHAMPION`.
 
     Returns
     -------
@@ -99,7 +109,7 @@ def register_model(client: MlflowClient, name: str, run_id: str) -> str:
         versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         if versions:
             version = str(versions[0].version)
-            if CHAMPION in client.get_registered_model(name).aliases:
+            if alias in client.get_registered_model(name).aliases:
                 return f"{_SCHEME}{name}/{version}"
         else:
             run = client.get_run(run_id)
@@ -112,5 +122,26 @@ def register_model(client: MlflowClient, name: str, run_id: str) -> str:
                     raise
             source = f"{run.info.artifact_uri}/model"
             version = str(client.create_model_version(name, source, run_id).version)
-        client.set_registered_model_alias(name, CHAMPION, version)
+        client.set_registered_model_alias(name, alias, version)
     return f"{_SCHEME}{name}/{version}"
+
+
+def promote(client: MlflowClient, address: str) -> None:
+    """Make a version the champion, once: whoever chooses another one afterwards has the last word.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    address : str
+        ``models:/NAME/VERSION``.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot do it.
+    """
+    name, version = address.removeprefix(_SCHEME).rsplit("/", 1)
+    with wrapped(f"{address} does not become the {CHAMPION}"):
+        if _PROMOTED not in client.get_model_version(name, version).tags:
+            client.set_registered_model_alias(name, CHAMPION, version)
+            client.set_model_version_tag(name, version, _PROMOTED, "true")
