@@ -181,6 +181,23 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
     `tracking`, `hpo` (its values arrive in `model` and `training`), the progress display, checkpoints, and keys that
     the validation scheme does not read. Keys are sorted, so neither their order nor the way they were composed matters.
     """
+    covered = _covered(config)
+    covered["data"]["fingerprint"] = data_fingerprint
+    return _digest(covered)
+
+
+def tried_sha256(config: Config) -> str:
+    """Hash what makes a configuration another try on one market, whichever file its bars come from.
+
+    As `config_sha256`, without what says where the data are from.
+    """
+    covered = _covered(config)
+    for name in ("source", "synthetic"):
+        del covered["data"][name]
+    return _digest(covered)
+
+
+def _covered(config: Config) -> dict[str, Any]:
     tree = asdict(config)
     covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
     for name in ("name", "path", "symbol", "options"):
@@ -192,7 +209,10 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
     for name in ("progress", "checkpoint_every", "resume"):
         del covered["training"][name]
     _leave_unread_out(covered["evaluation"], config.data.horizon)
-    covered["data"]["fingerprint"] = data_fingerprint
+    return covered
+
+
+def _digest(covered: dict[str, Any]) -> str:
     canonical = json.dumps(_whole(covered), sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()
 

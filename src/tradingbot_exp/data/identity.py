@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 Span = tuple[str, str]
 """First and last moment, ends included, as `stamp` writes them."""
+LEAST_SHARED, SAME_CORRELATION = 60, 0.99
+_DAILY = 20 * 3600  # seconds between bars from which they are told apart by their day
 _UNNAMED = ("csv", "table")  # names that the options bring along, and that say nothing of the instrument
 
 
@@ -37,6 +40,45 @@ def _instrument(config: DataConfig, data: PreparedData) -> str:
     if data.symbol == data.name and data.name in _UNNAMED and config.path:
         return f"file {Path(config.path).name}"
     return data.symbol.upper()
+
+
+def market_returns(data: PreparedData) -> pd.Series[float]:
+    """Give what a market is known by: the one-bar returns of the train and validation rows, by date.
+
+    Returns
+    -------
+    Series of shape (n,)
+        Log returns; of data without one-bar returns the targets. The test rows are left out.
+    """
+    values = data.target if data.next_return is None else data.next_return
+    return pd.Series(values[: data.val.stop], data.index[: data.val.stop])
+
+
+def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool:
+    """Tell whether two series of returns are of one market: on at least 60 shared dates they hardly differ.
+
+    So a copy, other bars before or after, or rounded prices are the same market. Bars of a day or longer are compared
+    by their day, whatever the time of day in their dates.
+
+    Parameters
+    ----------
+    first, second : Series
+        By date.
+    """
+    pair = pd.concat([_by_day(first), _by_day(second)], axis=1, join="inner").dropna().to_numpy(dtype=np.float64)
+    if len(pair) < LEAST_SHARED or not np.ptp(pair, axis=0).all():
+        return False
+    return bool(np.corrcoef(pair, rowvar=False)[0, 1] > SAME_CORRELATION)
+
+
+def _by_day(returns: pd.Series[float]) -> pd.Series[float]:
+    index = pd.DatetimeIndex(returns.index)
+    if len(index) > 1 and np.median(np.diff(index.as_unit("s").asi8)) >= _DAILY:
+        index = index.tz_localize(None).normalize()
+    elif index.tz is not None:
+        index = index.tz_convert("UTC").tz_localize(None)
+    found = pd.Series(returns.to_numpy(dtype=np.float64), index.as_unit("ns"))
+    return found[~found.index.duplicated()]
 
 
 def stamp(moment: pd.Timestamp) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.finalize import config_sha256
+from tradingbot_exp.config.finalize import config_sha256, tried_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.data.identity import identity_tags
+from tradingbot_exp.data.identity import identity_tags, market_returns
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 from tradingbot_exp.evaluation.metrics.target import target_unit
@@ -19,6 +20,7 @@ from tradingbot_exp.experiment.data import periods_per_year
 from tradingbot_exp.experiment.folds import mean_history
 from tradingbot_exp.experiment.job import Job
 from tradingbot_exp.experiment.results import Evaluated, forecast_of
+from tradingbot_exp.tracking.reading.markets import FILE as MARKET_RETURNS
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -42,8 +44,7 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         "data.name": data.name,
         "data.fingerprint": data.fingerprint,
         "config.sha256": config_sha256(config, data.fingerprint),
-        # Trials that differ in the seed alone are one try.
-        "config.tried": config_sha256(replace(config, seed=0), data.fingerprint),
+        "config.tried": tried_sha256(config),
         **identity_tags(config.data, data),
         **check_leaks(data).tags(),
         # What `auto` came to; without returns nothing is counted in years.
@@ -64,6 +65,11 @@ def record_surroundings(job: Job) -> None:
         card=data.card,
         scaler=data.scaler,
     )
+    with tempfile.TemporaryDirectory() as scratch:  # what the ledger knows the market by
+        returns = market_returns(data).rename_axis("date").rename("return").astype("float32")
+        folder, _, name = MARKET_RETURNS.partition("/")
+        returns.to_frame().to_parquet(Path(scratch) / name)
+        job.run.log_artifact(Path(scratch) / name, folder)
     job.run.log_input(_dataset(data), "training")
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.identity import identity_tags, stamp
+from tradingbot_exp.data.identity import identity_tags, market_returns, stamp
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
@@ -23,6 +23,7 @@ from tradingbot_exp.recorded.result import Opened
 from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
+from tradingbot_exp.tracking.reading.looks import looks_at
 from tradingbot_exp.tracking.reading.openings import KIND, overlapping_openings
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.errors import wrapped
@@ -72,7 +73,9 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     identity = identity_tags(config.data, data)
     instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])
     earlier = overlapping_openings(store.client, store.uri, instrument, data.fingerprint, (start, end))
-    opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier))
+    own = {str(found.info.run_id), found.data.tags.get("mlflow.parentRunId", "")}
+    looked = looks_at(store, instrument, data.fingerprint, market_returns(data), (start, end), but=own - {""})
+    opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier), looked)
     with _evaluation_run(store, found, opened, data) as record:
         judged = _judge(config, data, forecast)
         record.log_metrics(judged.all_metrics())
@@ -171,6 +174,7 @@ def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: Prepared
         "opened.start": opened.start,
         "opened.end": opened.end,
         "opened.number": opened.number,
+        "opened.looks": "; ".join(map(str, opened.looked)) or None,
         "data.name": data.name,
         "data.instrument": opened.instrument,
         "data.fingerprint": data.fingerprint,

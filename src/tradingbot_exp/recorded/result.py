@@ -11,7 +11,10 @@ from tradingbot_exp.evaluation.metrics.target import NAIVE
 from tradingbot_exp.terminal.summary import ROWS
 
 if TYPE_CHECKING:
+    from tradingbot_exp.tracking.reading.looks import Look
     from tradingbot_exp.tracking.reading.openings import Opening
+
+_MOST_LOOKS = 10
 
 
 def as_table(opened: Opened) -> str:
@@ -41,6 +44,11 @@ def as_table(opened: Opened) -> str:
         lines.append(f"  Dates that overlap with these were opened {_times(len(opened.earlier))} before in this store:")
         lines += [f"    {each.at[:16]}  {each.by}  for the run {each.evaluated}" for each in opened.earlier]
         lines.append("  A test set is out of sample once: the more often it is opened, the less these numbers say.")
+    if opened.looked:
+        lines.append("  Others learned from these dates, or were judged by them; whoever knows them is not blind here:")
+        lines += [f"    {look}" for look in opened.looked[:_MOST_LOOKS]]
+        if len(opened.looked) > _MOST_LOOKS:
+            lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")
     return "\n".join([*lines, f"  recorded as the run {opened.evaluation_run_id}", ""])
 
 
@@ -77,6 +85,8 @@ class Opened:
     bars : int
     earlier : tuple of Opening
         Openings before this one of dates that overlap, in the whole store.
+    looked : tuple of Look
+        Other runs and studies of this market that learned from these dates, or were judged by them.
     metrics, validation : dict of str to float
         ``test_…``, and ``val_…`` as the run recorded them; of several folds, of the last one, whose model it is.
     intervals : dict of str to (float, float)
@@ -95,6 +105,7 @@ class Opened:
     end: str
     bars: int
     earlier: tuple[Opening, ...]
+    looked: tuple[Look, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     validation: dict[str, float] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
 from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError, RunError
 from tradingbot_exp.hpo.results.display import StudyDisplay
@@ -105,7 +106,8 @@ def test_what_came_of_an_opening_shows_itself_as_the_table_of_the_command(opened
 
 
 def test_every_validation_metric_has_its_test_metric_with_an_interval_around_it(opened: Opened) -> None:
-    validation = {name.removeprefix("val_") for name in opened.validation} - {"loss"}
+    plain = [name for name in opened.validation if not name.endswith(("_low", "_high"))]
+    validation = {name.removeprefix("val_") for name in plain} - {"loss"}
     assert {name.removeprefix("test_") for name in opened.metrics} == validation
     assert {"linear_sharpe", "train_mean_mse", "zero_mse", "buy_hold_sharpe"} <= validation
     assert opened.intervals.keys() == opened.metrics.keys()
@@ -330,3 +332,24 @@ def test_a_study_on_given_arrays_has_no_test_set(study: tuple[str, str]) -> None
     result = run_hpo_study(config, X[:80], y[:80], X[80:], y[80:], ExperimentOrganizer(config))
     with pytest.raises(DataError, match="was trained on arrays given to run_hpo_study, which hold no test set"):
         open_test_set(result.parent_id)
+
+
+def test_whatever_learned_from_the_test_dates_is_named_whichever_file_it_came_from(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(workdir)
+    quick = ["model=linear", *QUICK, "tracking.report=false"]
+    judged = train(quick)
+    later = ["data.split.train_end=2009-12-31", "data.split.val_end=2011-12-31"]  # validated on its test dates
+    load_bars(DataConfig()).frame.rename_axis("date").to_csv("renamed.csv")
+    renamed = train([*quick, *later, "data=csv", "data.path=renamed.csv"])
+    train([*quick, *later, "data=msft"])
+    train([*quick, "seed=3"])  # on the same dates as the one that is judged
+    opened = open_test_set(judged.run_id)
+    assert [look.run_id for look in opened.looked] == [renamed.run_id]
+    assert f"the run {renamed.name} ({renamed.run_id[:12]}), on 2000-0" in str(opened)
+    assert cli.run(["evaluate", judged.run_id, "--json"]) == 0
+    (look,) = json.loads(capsys.readouterr().out.partition("{")[2].join(["{", ""]))["looked"]
+    assert (look["run_id"], look["trials"]) == (renamed.run_id, 0)
+    record = open_store(None).client.get_run(opened.evaluation_run_id)
+    assert renamed.run_id[:12] in record.data.tags["opened.looks"]

@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.folds import fold_views
-from tradingbot_exp.data.identity import identity_tags
+from tradingbot_exp.data.identity import identity_tags, market_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.evidence import family_of
 from tradingbot_exp.evaluation.significance.luck import outlook
@@ -47,6 +47,7 @@ def _ledger(session: StudySession) -> Ledger:
         (tags["data.val_start"], tags["data.val_end"]),
         study_run=session.parent.run_id,
         fingerprint=data.fingerprint,
+        returns=market_returns(data),
     )
 
 

@@ -169,7 +169,7 @@ def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
     """Write the configuration that is run, and what else the program has to know."""
     from omegaconf import OmegaConf
 
-    tree: dict[str, Any] = json.loads(json.dumps(recipe.tree))
+    tree = recipe.tree_of_its_code()
     tree["tracking"] = {**tree["tracking"], "uri": (scratch / _STORE).as_uri(), "on_error": "raise"}
     tree["experiment"] = {"name": "reproduction"}
     tree["hpo"] = {**tree["hpo"], "storage": None, "keep": "none", "study_name": None}

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap
 from tradingbot_exp.runtime.collector import uncollected
+from tradingbot_exp.tracking.reading.markets import Markets, of_market
 from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -24,6 +27,8 @@ _PAGE = 1000
 _COUNTED = ("training", "trial")
 # Parents whose trials are no tries.
 _NULL_STUDIES = "tags.`run.kind` = 'null_study'"
+# Those that have the market's returns among their artifacts.
+ON_RECORD = ("tags.`run.kind` = 'study'", "tags.`run.kind` = 'training'")
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,8 @@ class Ledger:
     dates : (str, str)
         First and last validation bar, which others were compared with.
     before : frozenset of str
-        Hashes (``config.tried``: the configuration without its seed) of all single runs and of other studies.
+        Hashes of configurations (``config.tried``), whichever file their bars come from, of single runs and of other
+        studies.
     own : frozenset of str
         Those of the study that asks.
     store : str
@@ -72,13 +78,14 @@ def read_ledger(
     *,
     study_run: str | None = None,
     fingerprint: str | None = None,
+    returns: pd.Series[float] | None = None,
 ) -> Ledger:
-    """Count the distinct configurations tried on an instrument with overlapping validation dates.
+    """Count the distinct configurations tried on a market with overlapping validation dates.
 
     Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
-    One configuration counts once, however often and with however many seeds it was run: so one that is made again by
-    the command of `reproduce` adds nothing, and `reproduce --verify` trains in a store of its own. The trials of null
-    studies do not count.
+    One configuration counts once, however often it was run and from whichever file its bars came: so one that is made
+    again by the command of `reproduce` adds nothing, and `reproduce --verify` trains in a store of its own. With
+    another seed it is another try, unless the seeds are those of one trial. The trials of null studies do not count.
 
     Parameters
     ----------
@@ -86,12 +93,15 @@ def read_ledger(
     uri : str
         The store's.
     instrument : str
+        What the market is called; runs that have not recorded its returns are known by that alone.
     dates : (str, str)
-        As in the tags ``data.instrument``, ``data.val_start`` and ``data.val_end``.
+        As in the tags ``data.val_start`` and ``data.val_end``.
     study_run : str, optional
         Id of the study that asks: its own trials are told apart.
     fingerprint : str, optional
-        The data's, as in the tag ``data.fingerprint``: the same bars under another name count as well.
+        The data's, as in the tag ``data.fingerprint``.
+    returns : Series, optional
+        The market's, by date: see `tradingbot_exp.data.identity.market_returns`.
 
     Raises
     ------
@@ -103,10 +113,9 @@ def read_ledger(
     with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
         where = all_experiments(client)
         null_studies = {run.info.run_id for run in search_all(client, where, _NULL_STUDIES)}
-        found = [f"tags.`data.instrument` = '{instrument}'"]
-        if fingerprint:
-            found.append(f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'")
-        for run in chain.from_iterable(search_all(client, where, query) for query in found):
+        parents = chain.from_iterable(search_all(client, where, query) for query in ON_RECORD)
+        markets = of_market(Store(client, uri), parents, returns, fingerprint, dates)
+        for run in runs_on_market(client, where, instrument, markets):
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")
@@ -115,6 +124,19 @@ def read_ledger(
             if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
                 (own if study_run is not None and parent == study_run else before).add(tried)
     return Ledger(instrument, dates, frozenset(before), frozenset(own), redact(uri))
+
+
+def runs_on_market(client: MlflowClient, where: Sequence[str], instrument: str, markets: Markets) -> Iterator[Run]:
+    """Give the runs on a market: by their data, by their study, and by its name where nobody knows better."""
+    for run in search_all(client, where, f"tags.`data.instrument` = '{instrument}'"):
+        if run.data.tags.get("data.fingerprint") not in markets.other:
+            yield run
+    for fingerprint in sorted(markets.same):
+        query = f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'"
+        yield from search_all(client, where, query)
+    for study in sorted(markets.studies):  # whose trials search features, and so have data of their own
+        query = f"tags.`mlflow.parentRunId` = '{study}' and tags.`data.instrument` != '{instrument}'"
+        yield from search_all(client, where, query)
 
 
 def all_experiments(client: MlflowClient) -> list[str]:

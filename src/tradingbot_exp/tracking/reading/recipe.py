@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,15 @@ class Recipe:
         mine = {key: text for key, text in params.items() if text != parent.params.get(key)}
         given = {key: "null" if text == NO_VALUE else text for key, text in mine.items()}
         return (*own, *(f"{key}={text}" for key, text in given.items() if not key.startswith(_NOT_GIVEN)))
+
+    def tree_of_its_code(self) -> dict[str, Any]:
+        """Give a copy of `tree` without keys that are newer than the run: its code would refuse them."""
+        tree: dict[str, Any] = json.loads(json.dumps(self.tree))
+        recorded = {".".join(key.split(".")[:2]) for key in self.made.run.params}
+        for block, keys in tree.items():
+            if isinstance(keys, dict) and any(key.startswith(f"{block}.") for key in recorded):
+                tree[block] = {name: value for name, value in keys.items() if f"{block}.{name}" in recorded}
+        return tree
 
     @property
     def command(self) -> str:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from support import artifact_folder
 
+from tradingbot_exp.api.notebook import train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
-from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.folds import fold_views
-from tradingbot_exp.data.identity import instrument, overlap, stamp
+from tradingbot_exp.data.identity import instrument, is_same_market, market_returns, overlap, stamp
+from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.experiment.data import load_data
@@ -126,15 +130,18 @@ def test_openings_of_the_instrument_or_of_the_same_bars_are_found_where_dates_ov
     assert [each.run_id for each in found] == [same, twin]
 
 
-def test_a_try_is_a_configuration_without_its_seed() -> None:
+def test_a_try_is_a_configuration_wherever_its_bars_come_from(tmp_path: Path) -> None:
     def tags(*overrides: str) -> dict[str, str | None]:
         config = compose_config(["data=synthetic", *overrides])
         return identifying_tags(config, load_data(config))
 
     first = tags()
-    assert first["config.tried"] == tags("seed=7")["config.tried"]
-    assert first["config.sha256"] != tags("seed=7")["config.sha256"]
-    assert first["config.tried"] != tags("training.learning_rate=0.002")["config.tried"]
+    for other in ("seed=7", "training.learning_rate=0.002", "evaluation.cost_bps=1"):
+        assert first["config.tried"] != tags(other)["config.tried"]
+    load_bars(DataConfig(name="synthetic", source="synthetic")).frame.to_csv(tmp_path / "copy.csv")
+    copied = tags("data=csv", f"data.path={tmp_path / 'copy.csv'}")
+    assert first["config.tried"] == copied["config.tried"]
+    assert first["config.sha256"] != copied["config.sha256"]
     assert (first["data.instrument"], first["data.val_start"]) == (
         "SYNTHETIC signal=0.3 seed=0",
         "2005-05-27T00:00:00",
@@ -181,13 +188,77 @@ def test_before_a_study_one_line_says_what_the_data_can_bear(tmp_path: Path) -> 
     config = compose_config(["hpo.num_trials=100"])
     assert bearing_line(config, load_data(config), 212) == (
         "484 validation bars; with 100 trials planned and 212 tried before, the best of pure noise is expected to show "
-        "a Sharpe of 2.1; about 3.3 would be needed"
+        "an information coefficient of 0.13; about 0.17 would be needed (one of 0.09 would take some 1,800 bars)"
     )
+    searched = compose_config(["hpo.num_trials=100", "hpo.metric=val_sharpe", "hpo.direction=maximize"])
+    assert "an alpha with a Sharpe ratio of 2.1; about 2.7 would be" in bearing_line(searched, load_data(searched), 212)
     frame = synthetic_bars(SyntheticConfig(bars=500)).assign(y=lambda bars: bars["close"].pct_change().fillna(0.0))
     frame.to_csv(tmp_path / "t.csv")
     keys = ["data=table", f"data.path={tmp_path / 't.csv'}", "data.features=[volume]", "data.target=y"]
-    config = compose_config([*keys, "hpo.num_trials=20"])
-    assert bearing_line(config, load_data(config), 0) == (
-        "74 validation bars; with 20 trials planned, the best of pure noise is expected to show an information "
-        "coefficient of 0.22; about 0.41 would be needed"
-    )
+    config = compose_config([*keys, "hpo.num_trials=20", "hpo.metric=val_ic", "hpo.direction=maximize"])
+    line = bearing_line(config, load_data(config), 0)
+    assert line.startswith("74 validation bars; with 20 trials planned, the best of pure noise is expected to show")
+    assert "an information coefficient of 0.22; about 0.35 would be needed" in line
+
+
+QUICK = [
+    *("model=linear", "training.epochs=1", "training.progress=off", "tracking.report=false"),
+    *("data.split.train_end=2007-12-31", "data.split.val_end=2009-12-31"),
+]
+
+
+def total(data: PreparedData, dates: tuple[str, str]) -> int:
+    """How many configurations the store of this directory knows of a market."""
+    client = MlflowClient("sqlite:///mlflow.db")
+    return read_ledger(
+        client, "sqlite:///mlflow.db", "nothing", dates, fingerprint=data.fingerprint, returns=market_returns(data)
+    ).total
+
+
+def test_a_copy_a_bar_more_a_later_start_and_rounded_prices_are_one_market_and_one_try(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workdir)
+    bars = load_bars(DataConfig()).frame
+    prices = [name for name in bars if name != "volume"]
+    files = {
+        "copy.csv": bars.iloc[:-1],
+        "renamed.csv": bars.iloc[:-1],
+        "longer.csv": bars,
+        "later.csv": bars.iloc[300:-1],
+        "rounded.csv": bars.iloc[:-1].assign(**{name: bars[name].round(2) for name in prices}),
+        "evening.csv": bars.iloc[:-1].set_axis(pd.DatetimeIndex(bars.index[:-1]) + pd.Timedelta(hours=16)),
+        "other.csv": load_bars(DataConfig(name="msft")).frame,
+    }
+    runs = {}
+    for name, frame in files.items():
+        frame.rename_axis("date").to_csv(name)
+        runs[name] = train([*QUICK, "data=csv", f"data.path={name}"])
+    fingerprints = {name: run.tags["data.fingerprint"] for name, run in runs.items()}
+    assert fingerprints["copy.csv"] == fingerprints["renamed.csv"] and len(set(fingerprints.values())) == 6
+    config = compose_config(["data=ibm"])
+    data = load_data(config)
+    dates = (runs["copy.csv"].tags["data.val_start"], runs["copy.csv"].tags["data.val_end"])
+    assert total(data, dates) == 1  # one configuration on one market, in six files
+    train([*QUICK, "data=csv", "data.path=longer.csv", "training.weight_decay=0.1"])
+    train([*QUICK, "data=csv", "data.path=rounded.csv", "seed=3"])
+    assert total(data, dates) == 3
+    assert total(load_data(compose_config(["data=msft"])), dates) == 1
+    # One whose returns are damaged is known by its name alone, which here is another.
+    store = MlflowClient("sqlite:///mlflow.db")
+    damaged = artifact_folder(store.get_run(runs["later.csv"].run_id)) / "data" / "market_returns.parquet"
+    damaged.write_bytes(b"PAR1")
+    assert total(data, dates) == 3
+
+
+def test_two_series_are_of_one_market_by_sixty_shared_dates_that_hardly_differ() -> None:
+    rng = np.random.default_rng(0)
+    dates = pd.bdate_range("2020-01-01", periods=300)
+    market = pd.Series(0.01 * rng.standard_normal(300), dates)
+    assert is_same_market(market, market.iloc[240:]) and not is_same_market(market, market.iloc[241:])
+    assert is_same_market(market, market + 0.0005 * rng.standard_normal(300))
+    assert not is_same_market(market, market + 0.003 * rng.standard_normal(300))
+    assert not is_same_market(market, market.shift(1).dropna()) and not is_same_market(market, 0 * market)
+    hours = pd.Series(market.to_numpy(), pd.date_range("2020-01-01", periods=300, freq="h", tz="America/New_York"))
+    assert is_same_market(hours, hours.tz_convert("Europe/Berlin"))
+    assert not is_same_market(hours, hours.shift(1, freq="h"))

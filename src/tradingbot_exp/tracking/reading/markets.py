@@ -1,0 +1,95 @@
+"""Which runs are of one market: known by its returns, which each study and single run has on record."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from tradingbot_exp.data.identity import Span, is_same_market, overlap
+from tradingbot_exp.tracking.store.artifacts import read_artifact
+from tradingbot_exp.tracking.store.errors import reason
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.store.store import Store
+
+log = logging.getLogger(__name__)
+
+FILE = "data/market_returns.parquet"
+
+
+@dataclass
+class Markets:
+    """Which data of a store are of one market.
+
+    Attributes
+    ----------
+    same, other : set of str
+        Fingerprints of data that are of this market, and of those that are not; of those in neither nobody knows.
+    studies : set of str
+        Ids of the studies that are of it.
+    """
+
+    same: set[str] = field(default_factory=set)
+    other: set[str] = field(default_factory=set)
+    studies: set[str] = field(default_factory=set)
+
+
+def of_market(
+    store: Store, runs: Iterable[Run], returns: pd.Series[float] | None, fingerprint: str | None, dates: Span
+) -> Markets:
+    """Tell which runs are of a market.
+
+    Parameters
+    ----------
+    store : Store
+    runs : iterable of Run
+        Studies and single runs; what they say holds for all runs on the same data.
+    returns : Series or None
+        The market's, by date; nothing is compared without it.
+    fingerprint : str or None
+        Of its own data.
+    dates : (str, str)
+        First and last date that matters, as `tradingbot_exp.data.identity.stamp` writes them.
+    """
+    found = Markets(same={fingerprint} if fingerprint else set())
+    for run in runs:
+        tags = run.data.tags
+        known = tags.get("data.fingerprint", "")
+        if returns is not None and known and known not in found.same | found.other:
+            learned = tags.get("data.train_start") or tags.get("data.val_start", ""), tags.get("data.val_end", "")
+            theirs = _returns_of(store, run) if overlap(learned, dates) else None
+            if theirs is not None:
+                (found.same if is_same_market(returns, theirs) else found.other).add(known)
+        if known in found.same and tags.get("run.kind") == "study":
+            found.studies.add(str(run.info.run_id))
+    return found
+
+
+def _returns_of(store: Store, run: Run) -> pd.Series[float] | None:
+    """Read what a run recorded; None, with a warning, if it is damaged: then the market's name has to do."""
+    try:
+        found: pd.Series[float] | None = read_artifact(store, run, FILE, _read)
+    except Exception as error:
+        log.warning(
+            "%s of the run %s cannot be read, so its market is known by name alone: %s",
+            FILE,
+            run.info.run_id,
+            reason(error),
+        )
+        return None
+    return found
+
+
+def _read(file: Path) -> pd.Series[float]:
+    returns = pd.read_parquet(file)["return"]
+    if not isinstance(returns.index, pd.DatetimeIndex):
+        raise ValueError("it has no dates")
+    return returns
