@@ -22,7 +22,7 @@ from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
 BASIC, STACKED = ["hydra/launcher=basic"], ["hydra/launcher=stacked", "hpo.n_jobs=5"]
-KILLS = 6 if CI else 4
+KILLS = 5 if CI else 4
 
 
 def study_of(folder: Path) -> optuna.Study:
@@ -278,11 +278,11 @@ def test_pruning_spends_fewer_epochs_and_finds_a_value_as_good(workdir: Path, la
         (folder / "mlflow.db").write_bytes((workdir / "mlflow.db").read_bytes())
         done = train(
             folder,
-            *("--multirun", "training.progress=off", "hpo.num_trials=16", "training.epochs=25", "hpo.reseeds=0"),
+            *("--multirun", "training.progress=off", "hpo.num_trials=20", "training.epochs=30", "hpo.reseeds=0"),
             *(f"hpo.pruner={pruner}", "tracking.report=false", *launcher),
         )
         assert done.status == 0, done.err
-        states = agree(done, epochs=25)
+        states = agree(done, epochs=30)
         assert (states["pruned"] > 0) == (pruner == "median")
         parent, children = family(done)
         found[pruner] = parent.data.metrics["best_value"]
