@@ -45,6 +45,7 @@ METRICS = {
     *("val_max_drawdown", "val_turnover", "val_zero_mse", "val_buy_hold_sharpe"),
     *("val_linear_mse", "val_linear_ic", "val_linear_sharpe", "val_train_mean_mse"),
     *("val_cagr", "val_calmar", "val_sharpe_lag0", "val_sharpe_lag1", "val_cagr_lag0", "val_cagr_lag1"),
+    *("val_alpha", "val_beta", *(f"val_{name}_{end}" for name in ("ic", "sharpe", "alpha") for end in ("low", "high"))),
     *("val_buy_hold_cagr", "train_mse", "train_mae", "train_r2", "train_ic", "train_rank_ic", "train_hit_rate"),
     "train_sharpe",
 }

@@ -25,6 +25,8 @@ LABELS = {
     "Sharpe ratio, net": "sharpe",
     "Sortino ratio, net": "sortino",
     "Calmar ratio, net": "calmar",
+    "alpha a year, net": "alpha",
+    "beta to buy and hold": "beta",
     "growth a year, net": "cagr",
     "Sharpe ratio, net, at lag 0": "sharpe_lag0",
     "Sharpe ratio, net, at lag 1": "sharpe_lag1",
@@ -52,7 +54,7 @@ TRAINING = {
     "hit rate on the train rows": "train_hit_rate",
     "Sharpe ratio on the train rows, net": "train_sharpe",
 }
-PERCENT = {"r2", "hit_rate", "max_drawdown", "cagr", "cagr_lag0", "cagr_lag1", "buy_hold_cagr"}
+PERCENT = {"r2", "hit_rate", "max_drawdown", "cagr", "cagr_lag0", "cagr_lag1", "buy_hold_cagr", "alpha"}
 """Metrics that are shown in percent; all others are plain numbers."""
 RIVALS = {"MSE": ["zero_mse", "train_mean_mse", "linear_mse"], "IC": [None, None, "linear_ic"]}
 
@@ -247,7 +249,7 @@ def test_the_tiles_of_the_comparison_and_of_the_study_say_what_mlflow_holds(
 
 def test_the_training_report_compares_the_run_s_own_metrics_with_its_rivals(training, default_run: Finished) -> None:
     rows, metrics = table_of(training, "beside naive rivals"), default_run.run.data.metrics
-    assert len(rows) == 10
+    assert len(rows) == 12
     for label, cells in rows.items():
         percent = LABELS[label] in PERCENT
         assert shows(cells[0], metrics[f"val_{LABELS[label]}"], percent=percent), label

@@ -8,7 +8,7 @@ from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
 
 FORECAST_METRICS = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate")
-STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar")
+STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar", "alpha", "beta")
 LAGS = (0, 1)
 """Execution lags whose results stand side by side, whatever `evaluation.execution_lag` is."""
 LAGGED_METRICS = tuple(f"{name}_lag{lag}" for name in ("sharpe", "cagr") for lag in LAGS)

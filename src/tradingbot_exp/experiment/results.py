@@ -15,6 +15,7 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.metrics.intervals import alpha_interval, ic_interval, sharpe_interval
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast
 from tradingbot_exp.evaluation.significance.series import LEAST_BEFORE, sums_before
@@ -172,6 +173,23 @@ def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
         "periods_per_year": 1.0 if data.next_return is None else periods_per_year(config, data),
         "threshold": neutral_forecast(config.training.loss, config.data.target),
     }
+
+
+def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
+    """Give the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
+
+    Of several folds the information coefficient is a mean over folds, and has none.
+    """
+    horizon, columns = job.data.horizon, evaluated.columns
+    found = {}
+    if "fold" not in columns:
+        found["ic"] = ic_interval(evaluated.actual, evaluated.forecast, horizon)
+    if "strategy_return" in columns:
+        net, market = columns["strategy_return"], columns["buy_hold_return"]
+        year = periods_per_year(job.config, job.data)
+        found |= {"sharpe": sharpe_interval(net, year, horizon), "alpha": alpha_interval(net, market, year, horizon)}
+    ends = {f"val_{name}_{end}": getattr(each, end) for name, each in found.items() for end in ("low", "high")}
+    return {name: value for name, value in ends.items() if math.isfinite(value)}
 
 
 def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:

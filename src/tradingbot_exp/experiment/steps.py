@@ -18,7 +18,7 @@ from tradingbot_exp.experiment.recording import (
     record_surroundings,
     report_undefined,
 )
-from tradingbot_exp.experiment.results import evaluate, objectives
+from tradingbot_exp.experiment.results import evaluate, intervals, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.store.registry import CANDIDATE, CHAMPION
 from tradingbot_exp.tracking.writing.registration import register_winner
@@ -102,7 +102,7 @@ def finish(job: Job, histories: Sequence[History]) -> float:
         Of each fold.
     """
     evaluated = evaluate(job, histories)
-    job.logger.log_metrics(evaluated.metrics)
+    job.logger.log_metrics(evaluated.metrics | intervals(job, evaluated))
     report_undefined(job.run, evaluated.undefined)
     record_artifacts(job, histories, evaluated)
     registered = register_winner(job.run, job.config.tracking, job.run.run_id)

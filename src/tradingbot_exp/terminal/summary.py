@@ -29,6 +29,8 @@ ROWS = (
     ("maximum drawdown", "val_max_drawdown", ".1%", "", ""),
     ("turnover a bar", "val_turnover", ".2f", "", ""),
     ("growth a year, net", "val_cagr", ".1%", "buy and hold", "val_buy_hold_cagr"),
+    ("alpha a year, net", "val_alpha", ".1%", "", ""),
+    ("beta to buy and hold", "val_beta", ".2f", "", ""),
     ("Sharpe ratio at lag 0", "val_sharpe_lag0", ".2f", "at lag 1", "val_sharpe_lag1"),
 )
 
@@ -43,18 +45,23 @@ def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[
     naive : str
         What the forecast that takes no side is called: see `naive_name`.
     """
-    lines = [f"  {'validation':<28}{'model':>12}  {'baseline'}"]
+    lines = [f"  {'validation':<28}{'model':>12}  {'95 % interval':<20}{'baseline'}"]
     for label, name, form, baseline, baseline_name in ROWS:
-        line = f"  {label:<28}{_number(metrics, name, form):>12}"
+        line = f"  {label:<28}{_number(metrics, name, form):>12}  {_interval(metrics, name, form):<20}"
         if baseline_name:
-            line += f"  {_number(metrics, baseline_name, form)} ({baseline or naive})"
-        lines.append(line)
+            line += f"{_number(metrics, baseline_name, form)} ({baseline or naive})"
+        lines.append(line.rstrip())
     own = [f"val_{name}" for name in OWN_METRICS]
     return [*lines, *(f"  {name:<28}{_number(metrics, name, '.4g'):>12}" for name in own)]
 
 
 def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
     return format(metrics[name], form) if name in metrics else "-"
+
+
+def _interval(metrics: Mapping[str, float], name: str, form: str) -> str:
+    ends = [metrics.get(f"{name}_{end}") for end in ("low", "high")]
+    return " to ".join(format(end, form) for end in ends if end is not None)
 
 
 def print_summary(run: TrackedRun, report: Path | None = None, naive: str = NAIVE[0.0]) -> None:

@@ -111,7 +111,7 @@ def sharpe(returns: ArrayLike, periods_per_year: float) -> float:
     ----------
     Sharpe (1994), "The Sharpe ratio", Journal of Portfolio Management 21(1), equations 3 to 6.
     """
-    year = _root(periods_per_year)
+    year = year_root(periods_per_year)
     (r,) = vectors(returns=returns)
     if is_constant(r):
         return float("nan")
@@ -124,7 +124,7 @@ def sharpe_ratios(returns: Floats, periods_per_year: float) -> Floats:
     flat = returns.max(axis=-1) == returns.min(axis=-1)
     scaled = returns / np.where(flat, 1.0, np.abs(returns).max(axis=-1))[..., None]
     std = np.where(flat, np.nan, scaled.std(axis=-1, ddof=1))
-    return np.asarray(scaled.mean(axis=-1) / std * _root(periods_per_year))
+    return np.asarray(scaled.mean(axis=-1) / std * year_root(periods_per_year))
 
 
 def sortino(returns: ArrayLike, periods_per_year: float) -> float:
@@ -146,7 +146,7 @@ def sortino(returns: ArrayLike, periods_per_year: float) -> float:
     ----------
     Sortino & Price (1994), "Performance measurement in a downside risk framework", Journal of Investing 3(3).
     """
-    year = _root(periods_per_year)
+    year = year_root(periods_per_year)
     (r,) = vectors(returns=returns)
     loss = np.minimum(r, 0.0)
     if r.size < 2 or not loss.any():
@@ -200,7 +200,7 @@ def cagr(returns: ArrayLike, periods_per_year: float) -> float:
     Bacon (2008), "Practical Portfolio Performance Measurement and Attribution", 2nd ed., chapter 2: the geometric
     mean return, annualised.
     """
-    _root(periods_per_year)
+    year_root(periods_per_year)
     (r,) = vectors(returns=returns)
     if not r.size:
         return float("nan")
@@ -259,7 +259,7 @@ def _changes(position: Floats) -> Floats:
     return np.abs(np.diff(position, prepend=0.0))
 
 
-def _root(periods_per_year: float) -> float:
+def year_root(periods_per_year: float) -> float:
     """Factor that annualises a ratio."""
     if not (np.isfinite(periods_per_year) and periods_per_year > 0):
         raise ValueError(f"periods_per_year is {periods_per_year}; expected a number above 0, such as 252.")

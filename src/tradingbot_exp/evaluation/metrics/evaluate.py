@@ -13,6 +13,7 @@ from tradingbot_exp.config.plugins import own_metrics
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
+from tradingbot_exp.evaluation.metrics.market import alpha, beta
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,8 @@ def validation_metrics(
             "turnover": backtest.turnover(position),
             "cagr": backtest.cagr(returns, periods_per_year),
             "calmar": backtest.calmar(returns, periods_per_year),
+            "alpha": alpha(returns, market, periods_per_year),
+            "beta": beta(returns, market),
             "buy_hold_sharpe": backtest.sharpe(market, periods_per_year),
             "buy_hold_cagr": backtest.cagr(market, periods_per_year),
         }
@@ -152,6 +155,8 @@ def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, po
         "sharpe": "the strategy returns the same on every bar",
         "sortino": "the strategy loses on no bar",
         "calmar": "the strategy never falls below its highest point",
+        "alpha": "the market returns the same on every bar",
+        "beta": "the market returns the same on every bar",
         "buy_hold_sharpe": "the market returns the same on every bar",
     }.get(name, "its computation gave no number")
 

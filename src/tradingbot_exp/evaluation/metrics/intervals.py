@@ -13,10 +13,14 @@ from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
+from tradingbot_exp.evaluation.metrics.market import alpha, beta
 from tradingbot_exp.evaluation.significance.bootstrap import (
     DRAWS,
     MIN_BARS,
+    Interval,
+    block_length,
     block_lengths,
+    bootstrap_interval,
     draws_for,
     stationary_indices,
 )
@@ -107,6 +111,8 @@ def metric_intervals(
         own = _forecast_statistics(a, f, train_mean, threshold)
         if evaluation.returns is not None:
             own |= _trading_statistics(evaluation, periods_per_year)
+            if market is not None:
+                own |= _market_statistics(evaluation.returns, market, periods_per_year)
             guides.append(evaluation.returns)
             for name, earned in evaluation.lagged_returns.items():
                 own |= _lagged_statistics(name, earned, periods_per_year)
@@ -120,6 +126,57 @@ def metric_intervals(
     block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(horizon)), float(n))
     draws = min(draws, draws_for(n))
     return Intervals(_bounds(statistics, n, block, draws, seed), "", block, draws)
+
+
+def ic_interval(actual: ArrayLike, forecast: ArrayLike, horizon: int) -> Interval:
+    """Give the information coefficient with its 95 % interval, of bars drawn in blocks.
+
+    Parameters
+    ----------
+    actual, forecast : array_like, shape (n,)
+    horizon : int
+        Blocks are at least as long.
+    """
+    pair = np.stack(vectors(actual=actual, forecast=forecast))
+    together = np.prod(pair - pair.mean(axis=1, keepdims=True), axis=0)
+    return _interval(pair, _correlations, together, horizon)
+
+
+def sharpe_interval(returns: ArrayLike, periods_per_year: float, horizon: int) -> Interval:
+    """Give the Sharpe ratio a year with its 95 % interval; see `ic_interval`."""
+    (r,) = vectors(returns=returns)
+    return _interval(r, lambda values: backtest.sharpe_ratios(values, periods_per_year), r, horizon)
+
+
+def alpha_interval(returns: ArrayLike, market: ArrayLike, periods_per_year: float, horizon: int) -> Interval:
+    """Give alpha a year with its 95 % interval; see `ic_interval`, and `tradingbot_exp.evaluation.metrics.market`."""
+    r, m = vectors(returns=returns, market=market)
+    slope = beta(r, m)
+    rest = r - slope * m if math.isfinite(slope) else r
+    return _interval(np.stack([r, m]), lambda pairs: periods_per_year * _alphas(pairs), rest, horizon)
+
+
+def _interval(series: Floats, statistic: Callable[[Floats], Floats], guide: Floats, horizon: int) -> Interval:
+    n = series.shape[-1]
+    block = block_length(guide) if n >= MIN_BARS else None
+    return bootstrap_interval(series, statistic, draws=draws_for(n), block=block, horizon=horizon)
+
+
+def _correlations(pairs: Floats) -> Floats:
+    """Correlate pairs of shape (..., 2, n); NaN where one is constant."""
+    moves = pairs - pairs.mean(axis=-1, keepdims=True)
+    first, second = moves[..., 0, :], moves[..., 1, :]
+    size = np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
+    return np.asarray((first * second).sum(axis=-1) / np.where(size > 0, size, np.nan))
+
+
+def _alphas(pairs: Floats) -> Floats:
+    """Give alpha a bar, of returns and the market's of shape (..., 2, n); NaN where the market is constant."""
+    means = pairs.mean(axis=-1)
+    moves = pairs - means[..., None]
+    spread = (moves[..., 1, :] ** 2).sum(axis=-1)
+    slope = (moves[..., 0, :] * moves[..., 1, :]).sum(axis=-1) / np.where(spread > 0, spread, np.nan)
+    return np.asarray(means[..., 0] - slope * means[..., 1])
 
 
 def _forecast_statistics(a: Floats, f: Floats, mean: float, threshold: float) -> dict[str, Statistic]:
@@ -143,6 +200,13 @@ def _trading_statistics(evaluation: Evaluation, periods_per_year: float) -> dict
         "turnover": lambda i: float(changes[i].mean()),
         "cagr": lambda i: backtest.cagr(r[i], periods_per_year),
         "calmar": lambda i: backtest.calmar(r[i], periods_per_year),
+    }
+
+
+def _market_statistics(returns: Floats, market: Floats, periods_per_year: float) -> dict[str, Statistic]:
+    return {
+        "alpha": lambda i: alpha(returns[i], market[i], periods_per_year),
+        "beta": lambda i: beta(returns[i], market[i]),
     }
 
 

@@ -18,7 +18,7 @@ _LOWER = (*LOSS_METRICS, "val_mse", "val_mae")
 _HIGHER = tuple(
     f"val_{name}"
     # A drawdown is at most 0: that of -0.1 is better than that of -0.4.
-    for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "cagr", "calmar")
+    for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "cagr", "calmar", "alpha")
 )
 
 

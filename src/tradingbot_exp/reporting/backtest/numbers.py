@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.evaluation.metrics.intervals import sharpe_interval
 from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
-from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS, Interval, bootstrap_interval, draws_for
+from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS, Interval
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 Floats = NDArray[np.float64]
@@ -100,13 +101,7 @@ class Backtest:
     @cached_property
     def interval(self) -> Interval:
         """The net Sharpe ratio with its 95 % interval, of blocks at least as long as the horizon."""
-        draws = draws_for(len(self.net))
-        return bootstrap_interval(
-            self.net,
-            lambda values: backtest.sharpe_ratios(values, self.rules.annual),
-            draws=draws,
-            horizon=self.rules.horizon,
-        )
+        return sharpe_interval(self.net, self.rules.annual, self.rules.horizon)
 
     def luck(self, window: int) -> float:
         """How far from its mean chance takes the Sharpe ratio of that many bars, 19 times of 20; NaN if not known.

@@ -73,6 +73,8 @@ JUDGED: dict[str, Metric] = {
     "sortino": _trade("Sortino ratio, net", 1, hint="a year, where its bars are known"),
     "calmar": _trade("Calmar ratio, net", 1),
     "cagr": _trade("growth a year, net", 1, percent),
+    "alpha": _trade("alpha a year, net", 1, percent, "what is left without its share of the market"),
+    "beta": _trade("beta to buy and hold", 0, hint="its share of the market"),
     "sharpe_lag0": _trade("Sharpe ratio, net, at lag 0", 1, hint="filled at the close that made the signal"),
     "sharpe_lag1": _trade("Sharpe ratio, net, at lag 1", 1, hint="filled a bar later"),
     "cagr_lag0": _trade("growth a year, net, at lag 0", 1, percent),

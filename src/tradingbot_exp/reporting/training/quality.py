@@ -22,7 +22,20 @@ from tradingbot_exp.reporting.page.metrics import JUDGED
 from tradingbot_exp.reporting.page.page import Cell, Column, Table, Tile, Tiles, Tone
 from tradingbot_exp.reporting.training.skill import luck_of
 
-MODEL = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "turnover")
+MODEL = (
+    "mse",
+    "mae",
+    "r2",
+    "ic",
+    "rank_ic",
+    "hit_rate",
+    "sharpe",
+    "sortino",
+    "max_drawdown",
+    "turnover",
+    "alpha",
+    "beta",
+)
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 _SKILL = ("ic", "rank_ic", "sharpe", "sortino")
 """Metrics of which 0 or less is no skill: the best of several without any gets no star."""
@@ -215,12 +228,15 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
             best = kind.text(max(there, key=lambda value: kind.better * value))
         cells = [number_cell(value, kind.text) for value in values]
         cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]
-        rows.append([Cell(kind.label), *cells])
+        ends = [metrics.get(f"val_{name}_{end}", math.nan) for end in ("low", "high")]
+        interval = " to ".join(kind.text(end) for end in ends) if all(map(math.isfinite, ends)) else ""
+        rows.append([Cell(kind.label), *cells, Cell(interval)])
     hints = (f"{rules.threshold:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
     columns = [Column("metric"), Column("this model", numeric=True)]
     columns += [
         Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)
     ]
+    columns.append(Column("95 % interval", numeric=True, hint="of this model, from bars drawn in blocks"))
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
 
 

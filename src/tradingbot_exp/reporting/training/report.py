@@ -49,6 +49,7 @@ from tradingbot_exp.reporting.training import skill
 from tradingbot_exp.reporting.training.course import course_blocks
 from tradingbot_exp.reporting.training.folds import fold_blocks, fold_table, folds_of, last_fold_notice
 from tradingbot_exp.reporting.training.quality import headline_of, metrics_table, reading_of, rivals_of, tiles_of
+from tradingbot_exp.reporting.training.years import years_table
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
@@ -149,7 +150,8 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
             f"Sharpe ratio against cost; {cost_sentence(curve)}.",
         ),
     )
-    return [*blocks, *(Figure(figure, text) for figure, text in drawn)]
+    by_year = years_table(table, test)
+    return [*blocks, *(Figure(figure, text) for figure, text in drawn), *([] if by_year is None else [by_year])]
 
 
 def _forecast_figures(record: TrainingRecord, rules: Rules) -> list[Block]:

@@ -267,6 +267,7 @@ def test_a_column_of_a_users_bars_is_compared_and_not_taken_for_a_feature(tmp_pa
     assert report.unchecked == ("hint",) and report.inputs == "leaks"
 
 
+@pytest.mark.usefixtures("own_features")
 def test_a_feature_of_something_else_than_the_bars_is_not_checked_and_one_of_the_weekday_is() -> None:
     bars = load_bars(SMALL).frame
     tomorrow = np.log(bars["close"]).diff().shift(-1).fillna(0.0)  # as if read from a file, when it was imported

@@ -7,7 +7,15 @@ import pytest
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
-from tradingbot_exp.evaluation.metrics.intervals import Intervals, metric_intervals
+from tradingbot_exp.evaluation.metrics.forecast import ic
+from tradingbot_exp.evaluation.metrics.intervals import (
+    Intervals,
+    alpha_interval,
+    ic_interval,
+    metric_intervals,
+    sharpe_interval,
+)
+from tradingbot_exp.evaluation.metrics.market import alpha
 from tradingbot_exp.evaluation.significance.bootstrap import stationary_indices
 
 RULES = {"periods_per_year": 252.0, "threshold": 0.0}
@@ -79,3 +87,29 @@ def test_long_series_are_drawn_less_often() -> None:
     judged = validation_metrics(actual, forecast, None, 0.0, horizon=1, lag=1, cost_bps=5, **RULES)
     alone = {"": (forecast, type(judged)({"mse": judged.metrics["mse"]}, {}, None, judged.position))}
     assert metric_intervals(actual, None, 0.0, alone, horizon=1, **RULES).draws == 666
+
+
+def test_what_says_most_has_the_percentiles_of_the_plain_metric_on_resampled_bars() -> None:
+    rng = np.random.default_rng(3)
+    actual, market = 0.01 * rng.normal(size=(2, 300))
+    forecast, net = 0.3 * actual + 0.01 * rng.normal(size=300), 0.5 * market + 0.001 + 0.01 * rng.normal(size=300)
+    made = {
+        "ic": (ic_interval(actual, forecast, 5), lambda i: ic(actual[i], forecast[i])),
+        "sharpe": (sharpe_interval(net, 252, 5), lambda i: sharpe(net[i], 252)),
+        "alpha": (alpha_interval(net, market, 252, 5), lambda i: alpha(net[i], market[i], 252)),
+    }
+    for interval, plain in made.values():
+        assert interval.estimate == pytest.approx(plain(np.arange(300))) and interval.block == 5
+        drawn = [plain(rows) for rows in stationary_indices(300, 5, 2000, np.random.default_rng(0))]
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), rel=1e-9)
+
+
+def test_few_bars_a_constant_forecast_and_a_market_that_stands_still_have_none() -> None:
+    actual = 0.01 * np.random.default_rng(4).normal(size=100)
+    for interval in (
+        ic_interval(actual[:20], actual[:20], 1),
+        ic_interval(actual, np.ones(100), 1),
+        alpha_interval(actual, np.zeros(100), 252, 1),
+        sharpe_interval(np.zeros(100), 252, 1),
+    ):
+        assert interval.problem and np.isnan([interval.low, interval.high]).all()

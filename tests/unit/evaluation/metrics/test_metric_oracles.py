@@ -6,6 +6,7 @@ import pytest
 import skfolio.measures
 
 from tradingbot_exp.evaluation.metrics.backtest import cagr, calmar, max_drawdown, sharpe, sortino
+from tradingbot_exp.evaluation.metrics.market import alpha, beta
 
 SEEDS = range(4)
 
@@ -50,3 +51,15 @@ def test_growth_and_calmar_ratio_are_those_of_empyrical_and_skfolio(seed):
     fall = skfolio.measures.max_drawdown(skfolio.measures.get_drawdowns(r, compounded=True))
     assert calmar(r, 252) == pytest.approx(empyrical.calmar_ratio(r, annualization=252), rel=1e-10)
     assert calmar(r, 252) == pytest.approx(growth / fall, rel=1e-10)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_alpha_and_beta_are_those_of_empyrical_and_of_least_squares(seed):
+    r, m = returns(seed), returns(seed + 100)[: len(returns(seed))]
+    r = r[: len(m)] + 0.4 * m
+    slope, level = np.polyfit(m, r, 1)
+    assert beta(r, m) == pytest.approx(empyrical.beta(r, m), rel=1e-9)
+    assert beta(r, m) == pytest.approx(slope, rel=1e-9)
+    assert alpha(r, m, 252) == pytest.approx(252 * level, rel=1e-9)
+    once = (1 + empyrical.alpha(r, m, annualization=1)) - 1  # of a bar; a year's are compounded there
+    assert alpha(r, m, 1) == pytest.approx(once, rel=1e-9)

@@ -11,7 +11,7 @@ from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}
 MARKET = {"buy_hold_sharpe", "buy_hold_cagr"}
-NAMES = ERRORS | LAGGED | MARKET | {"sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar"}
+NAMES = ERRORS | LAGGED | MARKET | {"sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar", "alpha", "beta"}
 OPTIONS = {"horizon": 1, "lag": 1, "cost_bps": 10.0, "periods_per_year": 252.0, "threshold": 0.0}
 ACTUAL = np.log([1.01, 0.98, 1.03, 0.99, 1.02])
 FORECAST = np.array([0.01, -0.02, 0.01, 0.02, -0.01])
@@ -110,6 +110,8 @@ def test_direction_targets_are_judged_around_one_half():
                 "sortino": "the strategy loses on no bar",
                 "calmar": "the strategy never falls below",
                 "buy_hold_sharpe": "the market returns the same",
+                "alpha": "the market returns the same",
+                "beta": "the market returns the same",
             },
         ),
         ({"forecast": FORECAST * 1e200}, {"mse": "it is too large", "r2": "it is too large"}),
@@ -119,7 +121,8 @@ def test_direction_targets_are_judged_around_one_half():
                 ("ic", "rank_ic", "sharpe", "sharpe_lag0", "sharpe_lag1", "sortino", "buy_hold_sharpe"),
                 "it takes at least 2 bars",
             )
-            | {"calmar": "the strategy never takes a position"},
+            | {"calmar": "the strategy never takes a position"}
+            | dict.fromkeys(("alpha", "beta"), "the market returns the same"),
         ),
         (
             {"actual": [], "forecast": [], "next_return": []},

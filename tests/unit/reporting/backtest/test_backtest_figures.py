@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.evaluation.metrics.market import alpha, beta
 from tradingbot_exp.reporting.backtest import costs, equity, months
 from tradingbot_exp.reporting.backtest.numbers import (
     Rules,
@@ -20,6 +21,7 @@ from tradingbot_exp.reporting.backtest.numbers import (
     window_of,
 )
 from tradingbot_exp.reporting.training.skill import decile_figure, deciles, rolling_ic, rolling_ic_figure
+from tradingbot_exp.reporting.training.years import years_table
 
 RULES = Rules(periods=252.0)
 
@@ -265,3 +267,30 @@ def test_equal_forecasts_share_a_group_and_a_constant_one_has_none():
     assert deciles([1.0] * 9, range(9)) is None
     (note,) = decile_figure(None, "x").layout.annotations
     assert "same forecast" in note.text
+
+
+def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned):
+    table = years_table(predictions, earned)
+    years = earned.times[1:].year
+    assert [row[0].text for row in table.rows] == ["2019", "2020"]
+    for row, year in zip(table.rows, (2019, 2020), strict=True):
+        mine = years == year
+        net, market = earned.net[mine], earned.market[mine]
+        found = [cell.sort for cell in row[1:]]
+        dated = predictions[predictions["date"].dt.year == year]
+        assert found[0] == mine.sum()
+        assert found[1:] == pytest.approx(
+            [
+                np.corrcoef(dated["actual"], dated["forecast"])[0, 1],
+                backtest.sharpe(net, 252),
+                alpha(net, market, 252),
+                beta(net, market),
+                np.prod(1 + net) - 1,
+                np.prod(1 + market) - 1,
+            ]
+        )
+    few = predictions.tail(60 + 30).assign(date=pd.bdate_range("2019-12-20", periods=90))
+    short = years_table(few, backtest_of(few, RULES)).rows[0]
+    assert [cell.text for cell in short[2:6]] == ["–"] * 4 and short[6].text != "–"
+    one = predictions.head(30)
+    assert years_table(one.assign(date=pd.bdate_range("2020-03-02", periods=30)), backtest_of(one, RULES)) is None

@@ -41,7 +41,7 @@ def tables(record, anchor):
 def test_no_rival_has_a_number_that_is_made_in_another_way_than_the_model_s():
     record = folded()
     table = next(table for name, table in tables(record, "quality")[0].items() if "naive rivals" in name)
-    rows = {row[0].text: [cell.sort for cell in row[1:]] for row in table.rows}
+    rows = {row[0].text: [cell.sort for cell in row[1:-1]] for row in table.rows}
     for label, model in (("R² against the train mean", -0.2), ("MAE", 0.1), ("hit rate", 0.5)):
         assert rows[label] == [model, None, None, None, None]
     assert rows["MSE"][3] == 1e-4

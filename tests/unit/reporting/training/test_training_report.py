@@ -129,7 +129,7 @@ def test_text_from_the_store_stays_as_it_is_for_the_template_to_escape(record):
 
 def test_the_table_holds_the_run_s_metrics_and_its_rivals(record):
     rows, metrics = rows_of(table_of(training_page(record), "beside naive rivals")), record.run.metrics
-    assert [cell.sort for cell in rows["MSE"]] == [
+    assert [cell.sort for cell in rows["MSE"][:-1]] == [
         metrics["val_mse"],
         metrics["val_zero_mse"],
         metrics["val_train_mean_mse"],
@@ -156,9 +156,24 @@ def test_the_best_of_each_row_is_marked(record):
         best = {"MSE": min, "MAE": min}.get(label, max)(there)
         marked = [cell.text for cell in cells if cell.tone == "good"]
         # Neither way is better; there is no rival; both lose.
-        wanted = label not in ("turnover a bar", "rank IC", "Sortino ratio, net")
+        wanted = label not in (
+            "turnover a bar",
+            "rank IC",
+            "Sortino ratio, net",
+            "alpha a year, net",
+            "beta to buy and hold",
+        )
         assert bool(marked) == wanted, label
         assert all(text == next(cell.text for cell in cells if cell.sort == best) for text in marked)
+
+
+def test_intervals_on_record_stand_beside_their_metric(record):
+    ends = {"val_sharpe_low": -1.25, "val_sharpe_high": 2.5, "val_alpha_low": -0.1, "val_alpha_high": 0.3}
+    page = training_page(changed(record, metrics=record.run.metrics | ends))
+    rows = rows_of(table_of(page, "beside naive rivals"))
+    assert rows["Sharpe ratio, net"][-1].text == "−1.25 to 2.50"
+    assert rows["alpha a year, net"][-1].text == "−10.0\u00a0% to 30.0\u00a0%"
+    assert rows["MSE"][-1].text == ""
 
 
 def test_the_best_of_what_has_no_skill_gets_no_star(record):
