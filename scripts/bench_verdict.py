@@ -171,7 +171,7 @@ NULLS = (
         for span in SPANS
     ),
     *(
-        Kind(f"constant, market of Sharpe {sharpe:g}", partial(market, sharpe=sharpe, before=sharpe), constant)
+        Kind(f"constant, Sharpe {sharpe:g} since validation", partial(market, sharpe=sharpe), constant)
         for sharpe in (-3.0, -1.5, 0.0, 1.5, 3.0)
     ),
 )
@@ -271,7 +271,7 @@ def judged(kind: Kind, number: int, *, seed: int = 0, draws: int = 1_000, rules:
 
 
 def _old_loss(study: Simulated, draws: int, seed: int) -> bool:
-    """Test the gains of the best in squared error over the train mean, of forecasts that have the best scale."""
+    """Test the gains of the best in squared error over the train mean, its forecasts a tenth as wide as the outcome."""
     known = study.before.dates[0, 0]
     scale = DEVIATION * 0.1 / np.maximum(study.forecasts.std(axis=0), 1e-12)
     scaled = np.where(np.ptp(study.forecasts, axis=0) > 1e-9, study.forecasts * scale, study.forecasts)

@@ -15,7 +15,7 @@ WORST = [
     "persistent, Sharpe 3 since validation",
     "against the last 250 bars",
     "with the last 250 bars, Sharpe 3 since",
-    "constant, market of Sharpe 3",
+    "constant, Sharpe 3 since validation",
 ]
 
 

@@ -209,9 +209,9 @@ QUICK = [
 
 def total(data: PreparedData, dates: tuple[str, str]) -> int:
     """How many configurations the store of this directory knows of a market."""
-    client = MlflowClient("sqlite:///mlflow.db")
+    uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"  # MLflow keeps what it opened by its text
     return read_ledger(
-        client, "sqlite:///mlflow.db", "nothing", dates, fingerprint=data.fingerprint, returns=market_returns(data)
+        MlflowClient(uri), uri, "nothing", dates, fingerprint=data.fingerprint, returns=market_returns(data)
     ).total
 
 
@@ -245,7 +245,7 @@ def test_a_copy_a_bar_more_a_later_start_and_rounded_prices_are_one_market_and_o
     assert total(data, dates) == 3
     assert total(load_data(compose_config(["data=msft"])), dates) == 1
     # One whose returns are damaged is known by its name alone, which here is another.
-    store = MlflowClient("sqlite:///mlflow.db")
+    store = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     damaged = artifact_folder(store.get_run(runs["later.csv"].run_id)) / "data" / "market_returns.parquet"
     damaged.write_bytes(b"PAR1")
     assert total(data, dates) == 3

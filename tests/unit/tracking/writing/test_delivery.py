@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from tradingbot_exp.tracking.store.client import open_client, open_experiment
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.outbox import unsent
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.send import Record, send
 from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, unsent_runs
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
@@ -126,3 +129,20 @@ def test_before_training_a_failure_is_raised_and_afterwards_kept(workdir: Path) 
     _send_all(workdir, uri)
     found = client.get_run(run.run_id)
     assert (found.data.tags["a"], found.data.tags["b"], found.info.status) == ("2", "3", "FINISHED")
+
+
+def test_processes_that_log_the_same_data_at_the_same_moment_do_not_stop_each_other(workdir: Path) -> None:
+    client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
+    dataset = {"name": "d", "source_type": "local", "source": "{}", "schema": "{}", "profile": "{}"}
+    runs = [client.create_run("0").info.run_id for _ in range(8)]
+    for number in range(5):
+        record = Record("input", {"dataset": {**dataset, "digest": f"{number}"}, "context": "training"})
+        together = threading.Barrier(len(runs))
+
+        def log(run_id: str, record: Record = record, together: threading.Barrier = together) -> None:
+            together.wait()
+            send(client, run_id, record)
+
+        with ThreadPoolExecutor(len(runs)) as pool:
+            list(pool.map(log, runs))
+    assert {len(client.get_run(run_id).inputs.dataset_inputs) for run_id in runs} == {5}

@@ -38,14 +38,25 @@ def send(client: MlflowClient, run_id: str, record: Record) -> None:
     elif record.kind == "artifacts":
         client.log_artifacts(run_id, content["file"], content["folder"] or None)
     elif record.kind == "input":
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        tags = [InputTag("mlflow.data.context", content["context"])]
-        client.log_inputs(run_id, datasets=[DatasetInput(Dataset(**content["dataset"]), tags)])
+        _send_input(client, run_id, content)
     elif record.kind == "end":
         client.set_terminated(run_id, content["status"], content["time"])
     else:
         raise ValueError(f"unknown record {record.kind!r}")
+
+
+def _send_input(client: MlflowClient, run_id: str, content: dict[str, Any]) -> None:
+    """Log a dataset; again if another process was as fast with the same one, which MLflow keeps once an experiment."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
+
+    given = DatasetInput(Dataset(**content["dataset"]), [InputTag("mlflow.data.context", content["context"])])
+    try:
+        client.log_inputs(run_id, datasets=[given])
+    except MlflowException as error:
+        if "unique constraint" not in str(error).lower():
+            raise
+        client.log_inputs(run_id, datasets=[given])
 
 
 def _send_batch(client: MlflowClient, run_id: str, content: dict[str, Any]) -> None:
