@@ -111,7 +111,7 @@ def _skill(evidence: StudyEvidence, part: Part | None, support: Support, winner:
     what = f"Its information coefficient is {shown.value:.3f}" if forecasts else _alpha_sharpe(shown.value)
     bars = winner.needed_bars.value
     instead = ""
-    if bars is not None:
+    if bars is not None and bars > len(part.values):
         instead = f", or the same on some {rounded_bars(bars)} validation bars instead of {len(part.values):,}"
     return [f"{what}; about {needed.value:.2f} would be needed{instead}."]
 

@@ -177,7 +177,9 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         tiles += _beside("Information coefficient", numbers, "ic", "needed_ic", 3)
     if "bars" in verdict:
         needed = numbers.get("needed_bars")
-        context = "" if needed is None else f"some {rounded_bars(needed)} would tell it from luck"
+        context = ""
+        if needed is not None and needed > verdict["bars"]:
+            context = f"some {rounded_bars(needed)} would tell it from luck"
         tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
         ever = max(verdict.get("ever") or 0, verdict["tried"])

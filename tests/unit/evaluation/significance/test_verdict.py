@@ -11,7 +11,7 @@ from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.metrics.objectives import better_direction, doubtful_directions
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.luck import LEVEL
+from tradingbot_exp.evaluation.significance.luck import LEVEL, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
 from tradingbot_exp.evaluation.significance.superiority import superiority
 from tradingbot_exp.evaluation.significance.verdict import judge, winner_test
@@ -143,6 +143,15 @@ def test_the_reasons_give_the_numbers():
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
     assert "of 12,870 splits (probability of backtest overfitting)" in text
     assert verdict.count == 400 and verdict.tested == TRIALS
+
+
+def test_the_bars_that_would_do_are_said_where_there_are_fewer():
+    strong, weak = judge(forecast_study(0.6), draws=200), judge(forecast_study(0.1, seed=4), draws=200)
+    assert strong.winner.needed_bars.value < BARS < weak.winner.needed_bars.value
+    assert strong.reasons[0].endswith(" would be needed.")
+    assert weak.reasons[0].endswith(
+        f"or the same on some {rounded_bars(weak.winner.needed_bars.value)} validation bars instead of 300."
+    )
 
 
 def test_every_number_has_a_name_and_a_value_or_a_reason():
