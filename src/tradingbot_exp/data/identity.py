@@ -54,7 +54,7 @@ def market_returns(data: PreparedData) -> pd.Series[float]:
     return pd.Series(values[: data.val.stop], data.index[: data.val.stop])
 
 
-def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool:
+def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool | None:
     """Tell whether two series of returns are of one market: on at least 60 shared dates they hardly differ.
 
     So a copy, other bars before or after, or rounded prices are the same market. Bars of a day or longer are compared
@@ -64,9 +64,16 @@ def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool:
     ----------
     first, second : Series
         By date.
+
+    Returns
+    -------
+    bool or None
+        None for fewer shared dates, which tell nothing.
     """
     pair = pd.concat([_by_day(first), _by_day(second)], axis=1, join="inner").dropna().to_numpy(dtype=np.float64)
-    if len(pair) < LEAST_SHARED or not np.ptp(pair, axis=0).all():
+    if len(pair) < LEAST_SHARED:
+        return None
+    if not np.ptp(pair, axis=0).all():
         return False
     return bool(np.corrcoef(pair, rowvar=False)[0, 1] > SAME_CORRELATION)
 

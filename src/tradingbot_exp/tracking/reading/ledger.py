@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 _PAGE = 1000
-_COUNTED = ("training", "trial")
+COUNTED = ("training", "trial")
+"""Kinds of runs that are tries."""
 # Parents whose trials are no tries.
 _NULL_STUDIES = "tags.`run.kind` = 'null_study'"
 # Those that have the market's returns among their artifacts.
@@ -119,7 +120,7 @@ def read_ledger(
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")
-            if tried is None or tags.get("run.kind") not in _COUNTED or parent in null_studies:
+            if tried is None or tags.get("run.kind") not in COUNTED or parent in null_studies:
                 continue
             if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
                 (own if study_run is not None and parent == study_run else before).add(tried)
@@ -127,16 +128,20 @@ def read_ledger(
 
 
 def runs_on_market(client: MlflowClient, where: Sequence[str], instrument: str, markets: Markets) -> Iterator[Run]:
-    """Give the runs on a market: by their data, by their study, and by its name where nobody knows better."""
-    for run in search_all(client, where, f"tags.`data.instrument` = '{instrument}'"):
-        if run.data.tags.get("data.fingerprint") not in markets.other:
+    """Give each run on a market once: by its data, by its study, and by its name where nobody knows better."""
+    elsewhere = f"tags.`data.instrument` != '{instrument}'"
+    queries = [
+        f"tags.`data.instrument` = '{instrument}'",
+        *(f"tags.`data.fingerprint` = '{each}' and {elsewhere}" for each in markets.same),
+        # Trials that search features have data of their own.
+        *(f"tags.`mlflow.parentRunId` = '{each}' and {elsewhere}" for each in markets.studies),
+    ]
+    seen: set[str] = set()
+    for run in chain.from_iterable(search_all(client, where, query) for query in queries):
+        run_id = str(run.info.run_id)
+        if run_id not in seen and run.data.tags.get("data.fingerprint") not in markets.other:
+            seen.add(run_id)
             yield run
-    for fingerprint in sorted(markets.same):
-        query = f"tags.`data.fingerprint` = '{fingerprint}' and tags.`data.instrument` != '{instrument}'"
-        yield from search_all(client, where, query)
-    for study in sorted(markets.studies):  # whose trials search features, and so have data of their own
-        query = f"tags.`mlflow.parentRunId` = '{study}' and tags.`data.instrument` != '{instrument}'"
-        yield from search_all(client, where, query)
 
 
 def all_experiments(client: MlflowClient) -> list[str]:

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.identity import Span, overlap
-from tradingbot_exp.tracking.reading.ledger import ON_RECORD, all_experiments, runs_on_market, search_all
+from tradingbot_exp.tracking.reading.ledger import COUNTED, ON_RECORD, all_experiments, runs_on_market, search_all
 from tradingbot_exp.tracking.reading.markets import of_market
 from tradingbot_exp.tracking.store.errors import wrapped
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tradingbot_exp.tracking.store.store import Store
-
-_KINDS = ("training", "trial")
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def looks_at(
             span = tags.get("data.train_start", ""), tags.get("data.val_end", "")
             parent = tags.get("mlflow.parentRunId")
             study = parent if tags.get("run.kind") == "trial" else None
-            if tags.get("run.kind") not in _KINDS or {run_id, parent} & set(but) or not overlap(span, dates):
+            if tags.get("run.kind") not in COUNTED or {run_id, parent} & set(but) or not overlap(span, dates):
                 continue
             key = study or run_id
             known = found.get(key, Look(key, names.get(key, str(run.info.run_name)), *span))

@@ -66,8 +66,9 @@ def of_market(
         if returns is not None and known and known not in found.same | found.other:
             learned = tags.get("data.train_start") or tags.get("data.val_start", ""), tags.get("data.val_end", "")
             theirs = _returns_of(store, run) if overlap(learned, dates) else None
-            if theirs is not None:
-                (found.same if is_same_market(returns, theirs) else found.other).add(known)
+            same = None if theirs is None else is_same_market(returns, theirs)
+            if same is not None:
+                (found.same if same else found.other).add(known)
         if known in found.same and tags.get("run.kind") == "study":
             found.studies.add(str(run.info.run_id))
     return found

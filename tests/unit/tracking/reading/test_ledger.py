@@ -24,7 +24,9 @@ from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.experiment.recording import identifying_tags
 from tradingbot_exp.hpo.verdict.expectations import bearing_line
 from tradingbot_exp.tracking.reading.ledger import read_ledger
+from tradingbot_exp.tracking.reading.looks import looks_at
 from tradingbot_exp.tracking.reading.openings import overlapping_openings
+from tradingbot_exp.tracking.store.store import Store
 
 DATES = ("2009-04-22T00:00:00", "2011-03-22T00:00:00")
 EARLIER = ("2005-01-03T00:00:00", "2009-04-21T00:00:00")
@@ -89,6 +91,18 @@ def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client:
     add(client, "training", "of another", data__fingerprint="other", data__instrument="file other.csv")
     ledger = read_ledger(client, "here", "IBM", DATES, study_run=study, fingerprint="same")
     assert ledger.before == {"by its name", "by its bars"} and ledger.own == {"own"}
+
+
+def test_a_study_of_the_market_under_another_name_has_each_of_its_trials_once(client: MlflowClient) -> None:
+    named = {"data__instrument": "file copy.csv", "data__train_start": EARLIER[0]}
+    study = add(client, "study", "base", data__fingerprint="same", **named)
+    for number in range(3):
+        add(client, "trial", f"t{number}", data__fingerprint="same", mlflow__parentRunId=study, **named)
+    add(client, "trial", "features of its own", data__fingerprint="other", mlflow__parentRunId=study, **named)
+    nothing = pd.Series(dtype="float64", index=pd.DatetimeIndex([]))
+    (look,) = looks_at(Store(client, "here"), "IBM", "same", nothing, DATES)
+    assert (look.run_id, look.trials) == (study, 4)
+    assert read_ledger(client, "here", "IBM", DATES, fingerprint="same").total == 4
 
 
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
@@ -255,10 +269,26 @@ def test_two_series_are_of_one_market_by_sixty_shared_dates_that_hardly_differ()
     rng = np.random.default_rng(0)
     dates = pd.bdate_range("2020-01-01", periods=300)
     market = pd.Series(0.01 * rng.standard_normal(300), dates)
-    assert is_same_market(market, market.iloc[240:]) and not is_same_market(market, market.iloc[241:])
+    assert is_same_market(market, market.iloc[240:]) and is_same_market(market, market.iloc[241:]) is None
     assert is_same_market(market, market + 0.0005 * rng.standard_normal(300))
     assert not is_same_market(market, market + 0.003 * rng.standard_normal(300))
     assert not is_same_market(market, market.shift(1).dropna()) and not is_same_market(market, 0 * market)
     hours = pd.Series(market.to_numpy(), pd.date_range("2020-01-01", periods=300, freq="h", tz="America/New_York"))
     assert is_same_market(hours, hours.tz_convert("Europe/Berlin"))
-    assert not is_same_market(hours, hours.shift(1, freq="h"))
+    assert is_same_market(hours, hours.shift(1, freq="h")) is False
+
+
+def test_where_too_few_dates_are_shared_the_markets_name_counts(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)
+    bars = load_bars(DataConfig()).frame
+    bars.iloc[:1500].rename_axis("date").to_csv("early.csv")
+    fractions = ["data.split.train_end=null", "data.split.val_end=null"]
+    run = train([*QUICK, *fractions, "data=csv", "data.path=early.csv", "data.symbol=IBM", "data.name=mine"])
+    end = pd.Timestamp(run.tags["data.val_end"])
+    returns = market_returns(load_data(compose_config(["data=ibm"])))
+    late = returns[returns.index > end - pd.Timedelta(days=45)]  # some thirty bars are shared
+    dates = (stamp(late.index[0]), stamp(late.index[-1]))
+    client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
+    assert 10 < (late.index <= end).sum() < 60
+    name = run.tags["data.instrument"]
+    assert read_ledger(client, "here", name, dates, fingerprint="else", returns=late).total == 1
