@@ -160,7 +160,9 @@ def alpha_series(market: ArrayLike, returns: ArrayLike, before: Before, folds: A
     for fold, rows in _folds(folds, m.size):
         held, earned = m[rows, None], r[rows]
         moves = held - held.mean()
-        within[rows] = earned - held * _ratio(np.sum(moves * earned, axis=0), np.sum(moves * moves))
+        within[rows] = earned - held * _ratio(
+            np.sum(moves * earned, axis=0), np.sum(moves**2, axis=0), np.sum(held**2, axis=0)
+        )
         dates = before.dates[fold] + _known(np.ones_like(earned), 1)
         market_sum = before.market[fold] + _known(np.broadcast_to(held, earned.shape), 1)
         square_sum = before.squares[fold] + _known(np.broadcast_to(held**2, earned.shape), 1)
@@ -191,9 +193,9 @@ def _known(values: Floats, lag: int) -> Floats:
     return total
 
 
-def _ratio(over: Floats, under: Floats, size: Floats | float = 0.0) -> Floats:
+def _ratio(over: Floats, under: Floats, size: Floats) -> Floats:
     """Divide, where what is divided by is more than rounding of `size`; else give 0."""
-    some = under > 1e-12 * np.asarray(size)
+    some = under > 1e-12 * size
     return np.asarray(np.where(some, over / np.where(some, under, 1.0), 0.0))
 
 

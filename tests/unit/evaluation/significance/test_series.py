@@ -94,6 +94,10 @@ def test_what_never_moves_and_what_is_a_share_of_the_market_have_no_series():
     assert not any(kind[:, 1].any() for kind in alphas)
     still = alpha_series(np.zeros(BARS), trials[TRAIN:], before(0 * known(outcome, trials)))
     np.testing.assert_array_equal(still.within, trials[TRAIN:])
+    steady = np.full(BARS, 0.1)
+    steady[7] = np.nextafter(0.1, 1)  # rounding is no movement
+    found = alpha_series(steady, trials[TRAIN:], before(0 * known(outcome, trials)))
+    np.testing.assert_array_equal(found.within, trials[TRAIN:])
 
 
 def test_a_forecast_that_is_constant_in_one_fold_is_tested_in_the_other():
