@@ -36,7 +36,7 @@ ROWS = (
 
 
 def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[str]:
-    """Lay validation metrics out in two columns, the naive baseline beside the model where there is one.
+    """Lay validation metrics out: the model, its interval where there is one, and the naive baseline.
 
     Parameters
     ----------

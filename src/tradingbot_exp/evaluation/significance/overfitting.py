@@ -60,7 +60,7 @@ RANKINGS: dict[str, Ranking] = {
         lambda x: (x, np.minimum(x, 0.0) ** 2), lambda sums, bars: _ratio(sums[0] / bars, sums[1] / bars)
     ),
 }
-"""Mean gain (of losses: less loss), Sharpe and Sortino ratio a bar; without spread, or a loss, the ratios are 0."""
+"""Mean of the series, Sharpe and Sortino ratio a bar; without spread, or a loss, the ratios are 0."""
 
 
 @dataclass(frozen=True, eq=False)

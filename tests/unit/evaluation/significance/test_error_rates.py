@@ -21,7 +21,7 @@ WORST = [
 
 def called(kind: str, studies: int, rules: tuple[str, ...] = OURS) -> dict[str, float]:
     """Share of studies that each rule calls real."""
-    found = list(BENCH["shares"](KINDS[kind], range(studies), draws=400, rules=rules))
+    found = list(BENCH["judge_each"](KINDS[kind], range(studies), draws=400, rules=rules))
     return {rule: sum(rule in each for each in found) / studies for rule in rules}
 
 
