@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from typing import Literal
 
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
@@ -65,6 +66,10 @@ PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")
 CHAMPIONS = ("real", "any")
+Word = Literal["real", "not shown", "cannot be told"]
+"""What a study says of its winner."""
+Inputs = Literal["checked", "not checked", "leaks"]
+"""What the leak gate says of a winner's inputs."""
 DIRECTIONS = ("minimize", "maximize")
 TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "databricks")
 

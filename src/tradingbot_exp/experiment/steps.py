@@ -20,8 +20,7 @@ from tradingbot_exp.experiment.recording import (
 )
 from tradingbot_exp.experiment.results import evaluate, intervals, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
-from tradingbot_exp.tracking.store.registry import CANDIDATE, CHAMPION
-from tradingbot_exp.tracking.writing.registration import register_winner
+from tradingbot_exp.tracking.writing.registration import first_alias, register_winner
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -107,6 +106,5 @@ def finish(job: Job, histories: Sequence[History]) -> float:
     record_artifacts(job, histories, evaluated)
     registered = register_winner(job.run, job.config.tracking, job.run.run_id)
     if registered is not None:
-        alias = CHAMPION if job.config.tracking.champion == "any" else CANDIDATE
-        log.info("The model is registered as %s, the %s.", registered, alias)
+        log.info("The model is registered as %s, the %s.", registered, first_alias(job.config.tracking))
     return objectives(job.config, evaluated.objective)[0]

@@ -16,9 +16,9 @@ from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
-from tradingbot_exp.tracking.store.registry import CANDIDATE, CHAMPION
+from tradingbot_exp.tracking.store.registry import CHAMPION
 from tradingbot_exp.tracking.writing.batch import send_journals
-from tradingbot_exp.tracking.writing.registration import promote_winner, register_winner
+from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
@@ -122,9 +122,10 @@ def _register(session: StudySession, result: StudyResult) -> None:
 
 def _alias(session: StudySession, judged: Judgement) -> str:
     """Say as what the winner's model is registered, and if it is no champion, why."""
-    if judged.is_shown or session.config.tracking.champion == "any":
+    alias = first_alias(session.config.tracking)
+    if judged.is_shown or alias == CHAMPION:
         return CHAMPION
-    return f"{CANDIDATE}: it is not shown to be real, on inputs that are checked"
+    return f"{alias}: it is not shown to be real, on inputs that are checked"
 
 
 def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:

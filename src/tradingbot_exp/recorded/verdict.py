@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from tradingbot_exp.config.choices import Inputs, Word
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.artifacts import mapping_file
+from tradingbot_exp.tracking.reading.records import VERDICT_FILE
 from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.lookup import find_run
@@ -18,9 +20,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.store.types import Run
 
-FILE = "study/verdict.json"
-_WORDS = ("real", "not shown", "cannot be told")
-_INPUTS = ("checked", "not checked", "leaks")
+_WORDS, _INPUTS = get_args(Word), get_args(Inputs)
 
 
 @dataclass(frozen=True)
@@ -73,16 +73,16 @@ def read_verdict(run: str = "latest", tracking_uri: str | Path | None = None) ->
     run_id, name = str(study.info.run_id), str(study.info.run_name)
     with wrapped(f"The verdict of the run {run_id} cannot be read"):
         try:
-            found = read_artifact(store, study, FILE, mapping_file)
+            found = read_artifact(store, study, VERDICT_FILE, mapping_file)
         except ValueError as error:
-            raise RunError(f"{FILE} of the run {run_id} ({name}) is damaged: {error}.") from error
+            raise RunError(f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: {error}.") from error
     if found is None:
-        return RecordedVerdict(run_id, name, _WORDS[-1], _INPUTS[1], _without(study), (), {})
-    word, inputs = found.get("word"), found.get("inputs", _INPUTS[1])
+        return RecordedVerdict(run_id, name, "cannot be told", "not checked", _without(study), (), {})
+    word, inputs = found.get("word"), found.get("inputs", "not checked")
     if word not in _WORDS or inputs not in _INPUTS:
         raise RunError(
-            f"{FILE} of the run {run_id} ({name}) is damaged: its word is {word!r} and its inputs are {inputs!r}; "
-            f"expected one of {', '.join(_WORDS)}, and of {', '.join(_INPUTS)}."
+            f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: its word is {word!r} and its inputs are "
+            f"{inputs!r}; expected one of {', '.join(_WORDS)}, and of {', '.join(_INPUTS)}."
         )
     return RecordedVerdict(
         run_id, name, word, inputs, str(found.get("headline", "")), tuple(map(str, found.get("reasons", ()))), found

@@ -260,5 +260,5 @@ def test_a_name_that_no_registry_takes_and_a_model_that_is_not_there_are_refused
     with ExperimentOrganizer(run.config).start_run() as empty:
         pass
     with pytest.raises(TrackingError, match="has no model to register"):
-        register_model(run._store.client, "name", empty.run_id)
+        register_model(run._store.client, "name", empty.run_id, "candidate")
     assert not run._store.client.search_registered_models("name = 'name'")

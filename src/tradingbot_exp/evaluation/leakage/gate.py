@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
+from tradingbot_exp.config.choices import Inputs
 from tradingbot_exp.data.features import FEATURES
 from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_future, features_of_more_than_bars
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
 
 log = logging.getLogger(__name__)
-
-Inputs = Literal["checked", "not checked", "leaks"]
 
 _checked: WeakKeyDictionary[PreparedData, LeakReport] = WeakKeyDictionary()
 

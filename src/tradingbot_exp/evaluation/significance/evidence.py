@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -114,21 +115,26 @@ class StudyEvidence:
         columns = [int(matrix.shape[1]) for matrix in (self.returns, self.forecasts) if matrix is not None]
         return max(self.tried, self.ever, *columns, 1)
 
-    def part(self, family: Family | None = None) -> Part | None:
-        """Give what can be tested of the trials' forecasts, or of their returns: see `Part`.
+    @property
+    def part(self) -> Part | None:
+        """What is tested: `forecast_part`, or where returns were searched `return_part`."""
+        return self.forecast_part if self.family == "forecast" else self.return_part
 
-        Parameters
-        ----------
-        family : {"forecast", "return"}, optional
-            That of the metric, if not given.
+    @cached_property
+    def forecast_part(self) -> Part | None:
+        """The forecasts that can be tested: see `_part`."""
+        return self._part("forecast")
 
-        Returns
-        -------
-        Part or None
-            Of the trials that have at least 90 % of the winner's bars, and what they knew before, on the bars that all
-            of these have. What is left out was tried all the same, and counts. None if the winner has no bars.
+    @cached_property
+    def return_part(self) -> Part | None:
+        """The returns that can be tested: see `_part`."""
+        return self._part("return")
+
+    def _part(self, family: Family) -> Part | None:
+        """Take the trials that have at least 90 % of the winner's bars, and what they knew, on the bars that all have.
+
+        What is left out was tried all the same, and counts. None if the winner has no bars.
         """
-        family = family or self.family
         forecasts = family == "forecast"
         matrix, beside = (self.forecasts, self.actual) if forecasts else (self.returns, self.market)
         if matrix is None or beside is None or self.winner is None or self.before is None:

@@ -21,13 +21,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL
 from tradingbot_exp.evaluation.significance.overfitting import Overfitting, overfitting
 from tradingbot_exp.evaluation.significance.superiority import DRAWS, Superiority, superiority
 from tradingbot_exp.evaluation.significance.support import Support, sharpe_support
-from tradingbot_exp.evaluation.significance.verdict_words import Word, words
+from tradingbot_exp.evaluation.significance.verdict_words import words
 from tradingbot_exp.evaluation.significance.winner import Winner, describe_winner
 
 MOST_DRAWS = 50_000
@@ -182,7 +183,7 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
 
 def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> WinnerTest:
     """Make the test alone that the verdict's word rests on; see `judge`."""
-    part = evidence.part()
+    part = evidence.part
     problem = _problem(evidence, part)
     if part is None or problem:
         return WinnerTest(undefined(problem), part, None)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import rounded_bars
@@ -11,8 +10,6 @@ from tradingbot_exp.evaluation.significance.overfitting import Overfitting
 from tradingbot_exp.evaluation.significance.superiority import Superiority
 from tradingbot_exp.evaluation.significance.support import Support
 from tradingbot_exp.evaluation.significance.winner import Winner
-
-Word = Literal["real", "not shown", "cannot be told"]
 
 
 def words(

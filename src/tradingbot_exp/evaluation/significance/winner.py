@@ -50,7 +50,7 @@ class Winner:
 
 def describe_winner(evidence: StudyEvidence) -> Winner:
     """Describe a study's winner; see `Winner`."""
-    forecasts, returns = evidence.part("forecast"), evidence.part("return")
+    forecasts, returns = evidence.forecast_part, evidence.return_part
     none = undefined("the winner's forecasts on the validation bars were not kept")
     own, needed, neutral, mean, scale = (none,) * 5 if forecasts is None else _forecasts(evidence, forecasts)
     unearned = undefined("there are no returns of the winner")

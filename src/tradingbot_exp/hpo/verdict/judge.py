@@ -7,7 +7,7 @@ import logging
 import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.reseeding import reseed
+from tradingbot_exp.tracking.reading.records import VERDICT_FILE
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER, NAME = "study", "verdict.json"
 _WIDTH = 110
 
 
@@ -58,7 +58,7 @@ def judge_study(
 ) -> Judgement:
     """Judge the winner of a study that is over, train it with other seeds, replay the search, and record all of it.
 
-    On the parent run: ``study/verdict.json``, the tags ``verdict`` and ``verdict.headline``, and the metrics
+    On the parent run: ``study/verdict.json``, the tags ``verdict``, ``verdict.…``, and the metrics
     ``verdict_…`` and ``winner_seed_…``. What cannot be judged says why there; nothing but an interruption, or a store
     that fails, ends the study here.
 
@@ -232,10 +232,11 @@ def _recorded(session: StudySession) -> dict[str, Any]:
     """Read what an earlier start recorded of other seeds and replays."""
     client, run_id = session.organizer.connect()[0], session.parent.run_id
     with wrapped("The verdict of an earlier start cannot be read"):
-        if f"{FOLDER}/{NAME}" not in [found.path for found in client.list_artifacts(run_id, FOLDER)]:
+        folder = str(PurePosixPath(VERDICT_FILE).parent)
+        if VERDICT_FILE not in [found.path for found in client.list_artifacts(run_id, folder)]:
             return {}
         with tempfile.TemporaryDirectory() as scratch:
-            file = client.download_artifacts(run_id, f"{FOLDER}/{NAME}", scratch)
+            file = client.download_artifacts(run_id, VERDICT_FILE, scratch)
             found: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     parts = {name: found.get(name) for name in ("seeds", "null_replays")}
     return {name: part for name, part in parts.items() if part and "problem" not in part}
@@ -244,7 +245,7 @@ def _recorded(session: StudySession) -> dict[str, Any]:
 def _record(session: StudySession, found: Mapping[str, Any]) -> None:
     """Put a verdict on the parent run."""
     parent = session.parent
-    parent.log_text(json.dumps(found, indent=1, allow_nan=False) + "\n", f"{FOLDER}/{NAME}")
+    parent.log_text(json.dumps(found, indent=1, allow_nan=False) + "\n", VERDICT_FILE)
     tags = {"verdict": found["word"], "verdict.headline": found["headline"], "verdict.inputs": found.get("inputs")}
     parent.set_tags({name: tag for name, tag in tags.items() if tag is not None})
     metrics = {

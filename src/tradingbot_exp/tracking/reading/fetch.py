@@ -22,7 +22,7 @@ from tradingbot_exp.tracking.reading.artifacts import (
     yaml_file,
 )
 from tradingbot_exp.tracking.reading.curves import as_number, read_curves
-from tradingbot_exp.tracking.reading.records import StudyRecord, TrainingRecord, TrialRecord
+from tradingbot_exp.tracking.reading.records import VERDICT_FILE, StudyRecord, TrainingRecord, TrialRecord
 from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS, Surroundings
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 from tradingbot_exp.tracking.store.errors import wrapped
@@ -66,7 +66,7 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     problems: list[str] = []
     read = reader(store, [run], problems)
     space = read("study/search_space.json", space_file) or {}
-    verdict = read("study/verdict.json", mapping_file)
+    verdict = read(VERDICT_FILE, mapping_file)
     artifacts = read_artifacts(store, run)
     artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
     children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")

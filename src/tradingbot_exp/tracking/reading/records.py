@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.openings import Opening
     from tradingbot_exp.tracking.reading.run_context import Surroundings
 
+VERDICT_FILE = "study/verdict.json"
+"""Where a study's parent run has the verdict, among its artifacts."""
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingRecord:

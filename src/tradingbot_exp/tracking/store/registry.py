@@ -81,7 +81,7 @@ def check_registry(client: MlflowClient, name: str | None, on_error: str) -> Non
         client.search_registered_models(max_results=1)
 
 
-def register_model(client: MlflowClient, name: str, run_id: str, alias: str = CANDIDATE) -> str:
+def register_model(client: MlflowClient, name: str, run_id: str, alias: str) -> str:
     """Register the model of a run under an alias; what is registered already stays as it is.
 
     Parameters

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
+def first_alias(tracking: TrackingConfig) -> str:
+    """Give the alias under which a model is registered, before anything is known of it."""
+    return CHAMPION if tracking.champion == "any" else CANDIDATE
+
+
 def register_winner(run: TrackedRun, tracking: TrackingConfig, run_id: str) -> str | None:
     """Register the model of the run `run_id`, if there is a name for it, and tag `run` with its address.
 
@@ -30,14 +35,13 @@ def register_winner(run: TrackedRun, tracking: TrackingConfig, run_id: str) -> s
     name = tracking.register
     if name is None:
         return None
-    alias = CHAMPION if tracking.champion == "any" else CANDIDATE
     try:
         if run.delivery.failure is not None or run.delivery.client is None:
             raise TrackingError(
                 f"tracking.register={name}: the model of the run {run.name} is not registered, since its records "
                 "wait on disk. Once they are sent, register it in MLflow."
             )
-        address = register_model(run.delivery.client, name, run_id, alias)
+        address = register_model(run.delivery.client, name, run_id, first_alias(tracking))
     except TrackingError as error:
         _raise_or_warn(run, tracking, error)
         return None

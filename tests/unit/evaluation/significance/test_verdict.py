@@ -211,10 +211,10 @@ def test_the_winners_place_is_kept_where_columns_go_and_a_trial_without_a_past_g
     returns, dates = evidence.returns.copy(), evidence.before.dates.copy()
     returns[:, 1], dates[:, 3] = math.nan, math.nan
     gone = replace(evidence, returns=returns, before=evidence.before._replace(dates=dates))
-    part = gone.part()
+    part = gone.part
     assert part.columns.tolist() == [0, 2, *range(4, TRIALS)] and part.winner == WINNER - 2
     np.testing.assert_array_equal(part.values[:, part.winner], evidence.returns[:, WINNER])
-    assert replace(gone, winner=1).part() is None and replace(gone, winner=3).part() is None
+    assert replace(gone, winner=1).part is None and replace(gone, winner=3).part is None
 
 
 @pytest.mark.parametrize(
