@@ -16,13 +16,13 @@ import optuna
 import pandas as pd
 import pytest
 from mlflow.entities import Run
-from support import CI, Finished, artifact_folder, clean_environment, in_ci, start, train
+from support import Finished, artifact_folder, clean_environment, in_ci, start, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
 BASIC, STACKED = ["hydra/launcher=basic"], ["hydra/launcher=stacked", "hpo.n_jobs=5"]
-KILLS = 5 if CI else 4
+KILLS = 4
 
 
 def study_of(folder: Path) -> optuna.Study:
@@ -101,7 +101,9 @@ def kill_at_some_moment(folder: Path, command: list[str], chance: random.Random,
     process.wait()
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib", pytest.param("stacked", marks=in_ci)])
+@pytest.mark.parametrize(
+    "launcher", ["basic", pytest.param("joblib", marks=in_ci), pytest.param("stacked", marks=in_ci)]
+)
 def test_a_study_killed_again_and_again_ends_with_exactly_its_trials(tmp_path: Path, launcher: str) -> None:
     seed = random.SystemRandom().randrange(10**9)
     print(f"random seed: {seed}")  # noqa: T201

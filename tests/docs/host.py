@@ -86,15 +86,23 @@ def _as_command(folder: Path, arguments: list[str], body: Callable[[], object], 
 
 def main() -> None:
     """Run the steps that come from standard input."""
-    import hydra  # noqa: F401
-    import mlflow  # noqa: F401
+    import alembic.command  # noqa: F401
+    import git  # noqa: F401
+    import hydra.experimental.callback  # noqa: F401
+    import jinja2  # noqa: F401
+    import mlflow.pyfunc
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
     import optuna  # noqa: F401
     import pandas  # noqa: F401
-    import plotly  # noqa: F401
+    import plotly.graph_objects
     import sklearn.preprocessing  # noqa: F401
     import skops.io  # noqa: F401
+    import sqlalchemy.orm
     import torch._dynamo  # noqa: F401
 
+    sqlalchemy.orm.configure_mappers()
+    plotly.graph_objects.Figure().add_scatter().update_layout(template="plotly_white")
     results = []
     known: dict[str, dict[str, str]] = {}
     for step in json.load(sys.stdin):
