@@ -1,23 +1,23 @@
-"""Measure how often the verdict on a whole study of the real pipeline is wrong.
+"""Who is fooled by whole studies of the real pipeline? The rules of ``bench_verdict.py`` judge searches of networks.
 
 Each study searches the default space with the default sampler: its trials are asked for in two batches, trained as
 stacks by the engine of `hydra/launcher=stacked`, evaluated on the validation bars, and its winner is judged by the
 functions that judge a study of the command line. Nothing is recorded in MLflow, and the leak gate has nothing to do.
-Where there is nothing to find, the targets of IBM's bars are permuted in blocks, as `hpo.null_replays` permutes them;
-where there is a signal, the bars are those of `data=synthetic`, of another path each time, traded at the close that
-made the forecast and at no cost. 200 studies of each kind take about a quarter of an hour on one core.
+Where there is nothing to find, the targets of a market's bars are permuted in blocks, as `hpo.null_replays` permutes
+them; where there is a signal, the bars are those of `data=synthetic`, of another path each time, traded at the close
+that made the forecast and at no cost. 200 studies of a kind take some minutes on two cores; a run that is stopped goes
+on from the file `--out`.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import logging
 import math
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import torch
+from bench_verdict import RULES, best_by, print_table, rules_taken_in
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
-from scipy.stats import binomtest
 
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
@@ -35,7 +36,7 @@ from tradingbot_exp.data import PreparedData
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.block_length import block_length
-from tradingbot_exp.evaluation.significance.verdict import winner_test
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, family_of
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build
@@ -48,28 +49,49 @@ from tradingbot_exp.hpo.verdict.judge import evidence_of, first_winner
 from tradingbot_exp.hpo.verdict.null_search import permuted
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
-DIRECTIONS = {"val_loss": "minimize", "val_sharpe": "maximize"}
+
+@dataclass(frozen=True)
+class Kind:
+    """Studies of one kind.
+
+    Attributes
+    ----------
+    name : str
+    data : callable
+        From a configuration and the study's number to the configuration with its seeds, and its data.
+    change : callable
+        Sets up the default configuration for the kind.
+    metric : str
+        What is searched for.
+    """
+
+    name: str
+    data: Callable[[Config, int], tuple[Config, PreparedData]]
+    change: Callable[[Config], None] = lambda config: None
+    metric: str = "val_loss"
 
 
-def pipeline_config(metric: str, trials: int, epochs: int, folder: Path) -> Config:
-    """Give the default configuration, with a study of so many trials and epochs."""
+def pipeline_config(kind: Kind, trials: int, epochs: int, folder: Path) -> Config:
+    """Give the default configuration, with a study of so many trials and epochs, changed as a kind asks."""
     config = Config()
     config.training.epochs, config.training.progress = epochs, "off"
-    config.hpo.num_trials, config.hpo.metric, config.hpo.direction = trials, metric, DIRECTIONS[metric]
+    config.hpo.num_trials, config.hpo.metric = trials, kind.metric
+    config.hpo.direction = "minimize" if kind.metric == "val_loss" else "maximize"
     config.hpo.param_space = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "batch_size": [16, 32, 64]}
     config.tracking.uri = f"sqlite:///{folder / 'mlflow.db'}"
+    kind.change(config)
     return config
 
 
 def with_nothing_to_find(config: Config, number: int) -> tuple[Config, PreparedData]:
-    """Give IBM's bars with their targets permuted."""
+    """Give a market's bars with their targets permuted."""
     config = replace(config, seed=number)
     data = load_data(config)
     length = math.ceil(max(float(data.horizon), block_length(data.targets(data.train))))
     return config, permuted(data, config.evaluation, length, np.random.default_rng([number, 5]))
 
 
-def with_signal(config: Config, number: int, strength: float, bars: int) -> tuple[Config, PreparedData]:
+def with_signal(config: Config, number: int, strength: float = 0.3, bars: int = 3_270) -> tuple[Config, PreparedData]:
     """Give synthetic bars whose next return has a correlation of `strength` with the last."""
     source = replace(config.data, name="synthetic", source="synthetic")
     source.synthetic = replace(source.synthetic, bars=bars, signal=strength, seed=number)
@@ -78,21 +100,46 @@ def with_signal(config: Config, number: int, strength: float, bars: int) -> tupl
     return config, load_data(config)
 
 
-def word_of(config: Config, data: PreparedData, run: TrackedRun) -> str:
-    """Search, and give the word of the verdict on the winner."""
+def _on(**data: Any) -> Callable[[Config], None]:
+    """Give what sets these keys of the data."""
+
+    def change(config: Config) -> None:
+        config.data = replace(config.data, **data)
+
+    return change
+
+
+def _folds(config: Config) -> None:
+    config.evaluation.scheme, config.evaluation.folds = "walk_forward", 4
+
+
+NULLS = (
+    Kind("networks, IBM permuted, searched by loss", with_nothing_to_find),
+    Kind("networks, MSFT permuted, searched by Sharpe ratio", with_nothing_to_find, _on(name="msft"), "val_sharpe"),
+    Kind("networks, IBM permuted, horizon 5", with_nothing_to_find, _on(horizon=5)),
+    Kind("networks, IBM permuted, 4 walk-forward folds", with_nothing_to_find, _folds),
+)
+SKILLS = (
+    Kind("networks, 0.3 planted over 3,270 bars, searched by loss", with_signal),
+    Kind("networks, 0.3 planted over 3,270 bars, searched by Sharpe ratio", with_signal, metric="val_sharpe"),
+)
+KINDS = {kind.name: kind for kind in (*NULLS, *SKILLS)}
+
+
+def evidence(config: Config, data: PreparedData, run: TrackedRun) -> StudyEvidence:
+    """Search, and give what the verdict on the winner rests on."""
     with given_data(data):
         session: Any = SimpleNamespace(config=config, space=SearchSpace.parse(config.hpo.param_space))
         results = search(session, run)
         winner = first_winner(session.study, objectives_of(config.hpo)[0].sign)
         if winner is None:
-            return "no trial is complete"
+            raise ValueError("No trial is complete.")
         dates = {trial: data.dates(result.rows) for trial, result in results.items()}
         forecasts = {t: pd.Series(r.forecast.astype(np.float32), dates[t]) for t, r in results.items()}
         returns = {t: pd.Series(r.columns["strategy_return"], dates[t]) for t, r in results.items()}
         before = pd.DataFrame({trial: as_sums(result.before) for trial, result in results.items()})
         matrices = {FORECASTS: pd.DataFrame(forecasts), RETURNS: pd.DataFrame(returns), BEFORE: before}
-        evidence = evidence_of(session, session.study.get_trials(), winner, matrices, ever=0)
-    return winner_test(evidence, seed=0).word
+        return evidence_of(session, session.study.get_trials(), winner, matrices, ever=0)
 
 
 def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
@@ -125,54 +172,41 @@ def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
     return found
 
 
-def words_of(
-    kind: str, metric: str, numbers: Sequence[int], *, trials: int, epochs: int, signal: float = 0.4, bars: int = 8_000
-) -> Iterator[str]:
-    """Give the word of each study of a kind, by the numbers that their seeds come from."""
+def studies(kind: Kind, numbers: Sequence[int], *, trials: int, epochs: int) -> Iterator[StudyEvidence]:
+    """Give each study of a kind, by the numbers that their seeds come from."""
     optuna.logging.set_verbosity(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
-        config = pipeline_config(metric, trials, epochs, Path(folder))
+        config = pipeline_config(kind, trials, epochs, Path(folder))
         with ExperimentOrganizer(config).start_run() as run:  # trials are built for a run, and write nothing into it
             for number in numbers:
-                given = (
-                    with_signal(config, number, signal, bars)
-                    if kind == "signal"
-                    else with_nothing_to_find(config, number)
-                )
-                yield word_of(*given, run)
+                yield evidence(*kind.data(config, number), run)
+
+
+def judged(study: StudyEvidence, *, seed: int = 0, rules: tuple[str, ...] = RULES) -> list[str]:
+    """Give the rules that call the winner of a study skilled: the winner of the search, or the best by the others."""
+    forecasts = family_of(study.metric) == "forecast"
+    by_forecast, by_return = (study, best_by(study, "val_sharpe")) if forecasts else (best_by(study, "val_ic"), study)
+    return rules_taken_in(by_forecast, by_return, seed=seed, rules=rules)
+
+
+def _judge(trials: int, epochs: int, name: str, number: int) -> list[str]:
+    torch.set_num_threads(1)
+    (study,) = studies(KINDS[name], [number], trials=trials, epochs=epochs)
+    return judged(study, seed=number)
 
 
 def main() -> None:
-    """Print the rates."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=200, help="studies of each kind")
-    parser.add_argument("--first", type=int, default=0, help="number of the first study, from which its seeds come")
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--signal", type=float, default=0.4, help="correlation of the planted signal")
-    parser.add_argument("--bars", type=int, default=8_000, help="bars with the planted signal")
-    parser.add_argument("--kinds", nargs="+", choices=("nothing", "signal"), default=("nothing", "signal"))
-    parser.add_argument("--metrics", nargs="+", choices=tuple(DIRECTIONS), default=tuple(DIRECTIONS))
-    asked = parser.parse_args()
-    numbers = range(asked.first, asked.first + asked.repetitions)
-    for metric, kind in itertools.product(asked.metrics, asked.kinds):
-        began, words = time.perf_counter(), []
-        size = {"trials": asked.trials, "epochs": asked.epochs, "signal": asked.signal, "bars": asked.bars}
-        for word in words_of(kind, metric, numbers, **size):
-            words.append(word)
-            if len(words) % 20 == 0 or len(words) == asked.repetitions:
-                _say(f"{metric}, {kind}", words, time.perf_counter() - began)
-
-
-def _say(name: str, words: Sequence[str], seconds: float) -> None:
-    count = words.count("real")
-    low, high = binomtest(count, len(words)).proportion_ci(0.95)
-    print(
-        f"{name}: {count} of {len(words)} called real, {100 * count / len(words):.1f} % "
-        f"(95 % interval {100 * low:.1f} to {100 * high:.1f} %), "
-        f"{len(words) - count - words.count('not shown')} cannot be told; {seconds:.0f} s",
-        flush=True,
-    )
+    parser.add_argument("--only", default="", help="kinds whose name holds this text")
+    parser.add_argument("--out", type=Path, default=Path("bench_pipeline_verdict.jsonl"), help="gone on from")
+    given = parser.parse_args()
+    kinds = [name for name in KINDS if given.only in name]
+    judge = partial(_judge, given.trials, given.epochs)
+    print_table(kinds, judge, repetitions=given.repetitions, out=given.out, chunk=1)
 
 
 if __name__ == "__main__":

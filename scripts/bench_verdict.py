@@ -1,7 +1,7 @@
 """Who is fooled? Let rules that tell skill from luck judge the same simulated studies.
 
-Each row is a kind of study, from arrays to verdict: in the nulls there is nothing to find, in the others one trial of
-them all has skill. Each column is a rule, and each number the share of studies in which it says that the winner has
+Each row is a kind of study, from arrays to verdict: in the nulls there is nothing to find, in the others one trial has
+skill, or most have. Each column is a rule, and each number the share of studies in which it says that the winner has
 skill, in per cent. ``--repetitions 400`` takes hours; a run that is
 stopped goes on from the file `--out`. Studies of real networks are in ``bench_pipeline_verdict.py``.
 
@@ -21,17 +21,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import binomtest
 
 from tradingbot_exp.evaluation.metrics.backtest import positions, strategy_returns
 from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe, moments
-from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL
 from tradingbot_exp.evaluation.significance.overfitting import overfitting
 from tradingbot_exp.evaluation.significance.series import Before, sums_before
@@ -138,12 +140,18 @@ def follow(rng: np.random.Generator, returns: Values, trials: int, span: int, si
     return found
 
 
-def skilled(rng: np.random.Generator, returns: Values, trials: int, ic: float) -> Values:
-    """Forecast at random, but for one trial whose forecasts have a correlation with what follows."""
-    found = noise(rng, returns, trials)
+def skilled(
+    rng: np.random.Generator, returns: Values, trials: int, *, ic: float, alike: float = 0.0, most: bool = False
+) -> Values:
+    """Forecast at random, but for one trial whose forecasts have a correlation with what follows.
+
+    `alike` is the correlation of the random forecasts of two trials. With `most`, all trials have skill, from none to
+    that correlation.
+    """
+    found = np.sqrt(1 - alike) * noise(rng, returns, trials) + np.sqrt(alike) * noise(rng, returns, 1)
     unit = (returns - returns.mean()) / returns.std()
-    found[:, trials // 7] = ic * unit + np.sqrt(1 - ic**2) * found[:, trials // 7]
-    return found
+    skill = np.linspace(0, ic, trials) if most else np.where(np.arange(trials) == trials // 7, ic, 0.0)
+    return np.asarray(skill * unit[:, None] + np.sqrt(1 - skill**2) * found)
 
 
 SPANS = (20, 60, 120, 250)
@@ -175,192 +183,187 @@ NULLS = (
         for sharpe in (-3.0, -1.5, 0.0, 1.5, 3.0)
     ),
 )
+RISING = partial(market, sharpe=1.5, before=1.5)
+ALIKE = 0.55  # the mean correlation of two trials' forecasts in searches of bench_pipeline_verdict.py
 SKILLS = (
     *(
         Kind(f"IC {ic:g}, {bars:,} bars", market, partial(skilled, ic=ic), skill=True, bars=bars)
         for ic in (0.05, 0.10, 0.15, 0.20, 0.30)
         for bars in (500, 1_000, 3_000)
     ),
-    Kind(
-        "IC 0.2, 500 bars, bull market of Sharpe 1.5",
-        partial(market, sharpe=1.5, before=1.5),
-        partial(skilled, ic=0.2),
-        skill=True,
-        bars=500,
+    Kind("IC 0.2, 500 bars, bull market of Sharpe 1.5", RISING, partial(skilled, ic=0.2), skill=True, bars=500),
+    *(
+        Kind(
+            f"{name.format(ic)}, {bars:,} bars",
+            market,
+            partial(skilled, ic=ic, alike=ALIKE, most=most),
+            skill=True,
+            bars=bars,
+        )
+        for name, most in (("IC {:g}, trials alike", False), ("IC 0 to {:g}, trials alike", True))
+        for ic, bars in ((0.15, 500), (0.15, 1_000), (0.10, 3_000))
     ),
 )
+KINDS = {kind.name: kind for kind in (*NULLS, *SKILLS)}
 
 
-@dataclass(frozen=True)
-class Simulated:
-    """A study as arrays of the validation bars, and what its trials knew before."""
-
-    actual: Values
-    forecasts: Values
-    market: Values
-    returns: Values
-    before: Before
-    train_mean: float
-    horizon: int
-
-    def evidence(self, metric: str) -> StudyEvidence:
-        """Give the study as the verdict sees it, its winner by that metric."""
-        if metric == "val_ic":
-            moves = self.forecasts - self.forecasts.mean(axis=0)
-            spread = np.where(np.ptp(self.forecasts, axis=0) > 0, self.forecasts.std(axis=0), np.inf)
-            scores = (self.actual - self.actual.mean()) @ moves / spread
-        else:
-            spread = self.returns.std(axis=0)
-            scores = self.returns.mean(axis=0) / np.where(spread > 0, spread, np.inf)
-        return StudyEvidence(
-            metric=metric,
-            direction="maximize",
-            winner=int(scores.argmax()),
-            tried=self.forecasts.shape[1],
-            periods_per_year=YEAR,
-            horizon=self.horizon,
-            actual=self.actual,
-            forecasts=self.forecasts,
-            market=self.market,
-            returns=self.returns,
-            before=self.before,
-        )
-
-
-def simulate(kind: Kind, number: int, seed: int = 0) -> Simulated:
-    """Make a study of a kind, by its number."""
+def simulate(kind: Kind, number: int, seed: int = 0) -> StudyEvidence:
+    """Make a study of a kind, by its number. Forecasts that move are a tenth as wide as the outcome."""
     rng = np.random.default_rng([seed, number])
     log_returns = kind.market(rng, TRAIN, kind.bars + kind.horizon - 1)
     forecasts = kind.forecasts(rng, log_returns, kind.trials).astype(np.float32).astype(np.float64)
     target = np.convolve(log_returns, np.ones(kind.horizon), "valid")
     rows = target.size
     forecasts, log_returns = forecasts[:rows], log_returns[:rows]
+    known, bars = slice(0, TRAIN - kind.horizon), slice(TRAIN, None)
+    moves = np.ptp(forecasts[bars], axis=0) > 1e-9
+    forecasts *= np.where(moves, 0.1 * DEVIATION / np.maximum(forecasts[bars].std(axis=0), 1e-12), 1.0)
     held = (positions(each, kind.horizon, 0) for each in forecasts.T)
     returns = np.column_stack([strategy_returns(each, log_returns, kind.cost) for each in held])
-    moves = np.expm1(log_returns)
-    known, bars = slice(0, TRAIN - kind.horizon), slice(TRAIN, None)
+    simple = np.expm1(log_returns)
     sums = [
-        sums_before(target[known], forecasts[known, k], moves[known], returns[known, k]) for k in range(kind.trials)
+        sums_before(target[known], forecasts[known, k], simple[known], returns[known, k]) for k in range(kind.trials)
     ]
-    return Simulated(
-        target[bars],
-        forecasts[bars],
-        moves[bars],
-        returns[bars],
-        Before(*np.array(sums).T[:, None, :]),
-        float(target[known].mean()),
-        kind.horizon,
+    return StudyEvidence(
+        metric="val_ic",
+        direction="maximize",
+        winner=0,
+        tried=kind.trials,
+        periods_per_year=YEAR,
+        horizon=kind.horizon,
+        actual=target[bars],
+        forecasts=forecasts[bars],
+        market=simple[bars],
+        returns=returns[bars],
+        before=Before(*np.array(sums).T[:, None, :]),
     )
 
 
-def judged(kind: Kind, number: int, *, seed: int = 0, draws: int = 1_000, rules: tuple[str, ...] = RULES) -> list[str]:
-    """Give the rules that call the winner of a study skilled."""
-    study = simulate(kind, number, seed)
-    by_ic, by_sharpe = study.evidence("val_ic"), study.evidence("val_sharpe")
-    best = study.returns[:, by_sharpe.winner]
+def best_by(study: StudyEvidence, metric: str) -> StudyEvidence:
+    """Give the study as if it had been searched for the information coefficient (``val_ic``), or ``val_sharpe``."""
+    study = replace(study, metric=metric, direction="maximize")
+    part = study.part
+    if part is None:
+        return study
+    values = part.series.within if metric == "val_ic" else part.values
+    spread = 1.0 if metric == "val_ic" else values.std(axis=0)  # a series is scaled already
+    scores = values.mean(axis=0) / np.where(np.ptp(values, axis=0) > 0, spread, np.inf)
+    return replace(study, winner=int(part.columns[scores.argmax()]))
+
+
+def rules_taken_in(
+    by_forecast: StudyEvidence,
+    by_return: StudyEvidence,
+    *,
+    draws: int = 1_000,
+    seed: int = 0,
+    rules: tuple[str, ...] = RULES,
+) -> list[str]:
+    """Give the rules that call the winner skilled, of a study searched by forecasts, and of one by returns."""
+    forecasts, returns = by_forecast.forecast_part, by_return.return_part
+    if forecasts is None or returns is None:
+        raise ValueError("The study has no forecasts or no returns.")
+    best = returns.values[:, returns.winner]
     made: dict[str, Callable[[], bool]] = {
-        "ours, forecasts": lambda: winner_test(by_ic, draws=draws, seed=number).word == "real",
-        "ours, returns": lambda: winner_test(by_sharpe, draws=draws, seed=number).word == "real",
-        "old, loss": lambda: _old_loss(study, draws, number),
-        "old, returns": lambda: _old_returns(study, by_sharpe.winner, draws, number),
+        "ours, forecasts": lambda: winner_test(by_forecast, draws=draws, seed=seed).word == "real",
+        "ours, returns": lambda: winner_test(by_return, draws=draws, seed=seed).word == "real",
+        "old, loss": lambda: _old_loss(forecasts, by_forecast.horizon, draws, seed),
+        "old, returns": lambda: _old_returns(returns, by_forecast.horizon, draws, seed),
         "t": lambda: bool(best.std() > 0 and best.mean() / best.std(ddof=1) * np.sqrt(best.size) > 1.96),
-        "DSR": lambda: _deflated(study, best),
-        "PBO": lambda: best.mean() > 0 and overfitting(study.returns, "sharpe").probability < 0.5,
+        "DSR": lambda: _deflated(returns.values, best),
+        "PBO": lambda: best.mean() > 0 and overfitting(returns.values, "sharpe").probability < 0.5,
     }
     return [rule for rule in rules if made[rule]()]
 
 
-def _old_loss(study: Simulated, draws: int, seed: int) -> bool:
-    """Test the gains of the best in squared error over the train mean, its forecasts a tenth as wide as the outcome."""
-    scale = DEVIATION * 0.1 / np.maximum(study.forecasts.std(axis=0), 1e-12)
-    scaled = np.where(np.ptp(study.forecasts, axis=0) > 1e-9, study.forecasts * scale, study.forecasts)
-    gains = (study.actual - study.train_mean)[:, None] ** 2 - (study.actual[:, None] - scaled) ** 2
-    spa = superiority(gains, draws=draws, seed=seed, horizon=study.horizon)
+def _old_loss(part: Part, horizon: int, draws: int, seed: int) -> bool:
+    """Test the gains of the best in squared error over the mean of the rows before."""
+    actual, level = part.outcomes, (part.before.actual / part.before.dates)[part.folds]
+    gains = (actual[:, None] - level) ** 2 - (actual[:, None] - part.values) ** 2
+    spa = superiority(gains, draws=draws, seed=seed, horizon=horizon)
     return bool(not spa.problem and spa.p_each[gains.mean(axis=0).argmax()] < LEVEL)
 
 
-def _old_returns(study: Simulated, winner: int, draws: int, seed: int) -> bool:
+def _old_returns(part: Part, horizon: int, draws: int, seed: int) -> bool:
     """Test returns over buy and hold, and, where the market fell, over the average share of the market."""
-    held = {"draws": draws, "seed": seed, "held": study.horizon}
-    spa = superiority(study.returns - study.market[:, None], **held)
-    if spa.problem or spa.p_each[winner] >= LEVEL:
+    market, returns = part.outcomes, part.values
+    spa = superiority(returns - market[:, None], draws=draws, seed=seed, held=horizon)
+    if spa.problem or spa.p_each[part.winner] >= LEVEL:
         return False
-    if study.market.mean() >= 0:
+    if market.mean() >= 0:
         return True
-    moves = study.market - study.market.mean()
-    alone = study.returns - np.outer(study.market, moves @ study.returns / (moves @ moves))
-    spa = superiority(alone, **held)
-    return bool(not spa.problem and spa.p_each[winner] < LEVEL)
+    moves = market - market.mean()
+    alone = returns - np.outer(market, moves @ returns / (moves @ moves))
+    spa = superiority(alone, draws=draws, seed=seed, held=horizon)
+    return bool(not spa.problem and spa.p_each[part.winner] < LEVEL)
 
 
-def _deflated(study: Simulated, best: Values) -> bool:
+def _deflated(returns: Values, best: Values) -> bool:
     found = moments(best)
     if isinstance(found, str):
         return False
-    varying = study.returns[:, np.ptp(study.returns, axis=0) > 0]
+    varying = returns[:, np.ptp(returns, axis=0) > 0]
     variance = float((varying.mean(axis=0) / varying.std(axis=0, ddof=1)).var(ddof=1))
-    trials = float(study.returns.shape[1])
+    trials = float(returns.shape[1])
     value = deflated_sharpe(found.sharpe, found.bars, trials, variance, skew=found.skew, kurtosis=found.kurtosis).value
     return value is not None and value >= 0.95
 
 
-def judge_each(
-    kind: Kind, numbers: range, *, seed: int = 0, draws: int = 1_000, rules: tuple[str, ...] = RULES
-) -> Iterator[list[str]]:
-    """Judge studies of a kind, one after the other, in this process."""
-    return (judged(kind, number, seed=seed, draws=draws, rules=rules) for number in numbers)
+def judged(kind: Kind, number: int, *, seed: int = 0, draws: int = 1_000, rules: tuple[str, ...] = RULES) -> list[str]:
+    """Give the rules that call the winner of a study of a kind skilled."""
+    study = simulate(kind, number, seed)
+    return rules_taken_in(best_by(study, "val_ic"), best_by(study, "val_sharpe"), draws=draws, seed=number, rules=rules)
 
 
 def interval(count: int, of: int) -> tuple[float, float]:
     """Give the 95 % Clopper-Pearson interval of a share."""
-    from scipy.stats import binomtest
-
     found = binomtest(count, of).proportion_ci(0.95)
     return float(found.low), float(found.high)
 
 
-def _line(kind: Kind, found: list[list[str]]) -> str:
+def print_table(
+    kinds: Sequence[str], judge: Callable[[str, int], list[str]], *, repetitions: int, out: Path, chunk: int
+) -> None:
+    """Judge so many studies of each kind, and print a row as soon as it is there; go on from the file `out`."""
+    done: dict[str, dict[int, list[str]]] = {}
+    if out.exists():
+        for line in out.read_text(encoding="utf-8").splitlines():
+            record = json.loads(line)
+            done.setdefault(record["kind"], {})[record["number"]] = record["fooled"]
+    print(f"| {repetitions} studies each | {' | '.join(RULES)} |\n|{'---|' * (len(RULES) + 1)}", flush=True)
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool, out.open("a", encoding="utf-8") as file:
+        for kind in kinds:
+            found = done.setdefault(kind, {})
+            missing = [number for number in range(repetitions) if number not in found]
+            for number, fooled in zip(missing, pool.map(partial(judge, kind), missing, chunksize=chunk), strict=True):
+                found[number] = fooled
+                file.write(json.dumps({"kind": kind, "number": number, "fooled": fooled}) + "\n")
+                file.flush()
+            print(_line(kind, [found[number] for number in range(repetitions)]), flush=True)
+
+
+def _line(kind: str, found: list[list[str]]) -> str:
     cells = []
     for rule in RULES:
         count = sum(rule in each for each in found)
         low, high = interval(count, len(found))
         cells.append(f"{100 * count / len(found):.1f} [{100 * low:.1f}, {100 * high:.1f}]")
-    return f"| {kind.name} | {' | '.join(cells)} |"
+    return f"| {kind} | {' | '.join(cells)} |"
+
+
+def _judge(name: str, number: int) -> list[str]:
+    return judged(KINDS[name], number)
 
 
 def main() -> None:
-    """Print the table, a row as soon as it is there."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=400, help="studies of each kind")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="kinds whose name holds this text")
     parser.add_argument("--out", type=Path, default=Path("bench_verdict.jsonl"), help="what was judged; gone on from")
     given = parser.parse_args()
-    done: dict[str, dict[int, list[str]]] = {}
-    if given.out.exists():
-        for line in given.out.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            if record["seed"] == given.seed:
-                done.setdefault(record["kind"], {})[record["number"]] = record["fooled"]
-    print(f"| studies, {given.repetitions} each | {' | '.join(RULES)} |\n|{'---|' * (len(RULES) + 1)}", flush=True)
-    with ProcessPoolExecutor(os.cpu_count()) as pool, given.out.open("a", encoding="utf-8") as out:
-        for position, kind in enumerate((*NULLS, *SKILLS)):
-            if given.only not in kind.name:
-                continue
-            found = done.setdefault(kind.name, {})
-            missing = [number for number in range(given.repetitions) if number not in found]
-            for number, fooled in zip(
-                missing, pool.map(partial(_numbered, position, given.seed), missing, chunksize=4), strict=True
-            ):
-                found[number] = fooled
-                record = {"kind": kind.name, "seed": given.seed, "number": number, "fooled": fooled}
-                out.write(json.dumps(record) + "\n")
-            out.flush()
-            print(_line(kind, [found[number] for number in range(given.repetitions)]), flush=True)
-
-
-def _numbered(position: int, seed: int, number: int) -> list[str]:
-    return judged((*NULLS, *SKILLS)[position], number, seed=seed)
+    kinds = [name for name in KINDS if given.only in name]
+    print_table(kinds, _judge, repetitions=given.repetitions, out=given.out, chunk=4)
 
 
 if __name__ == "__main__":

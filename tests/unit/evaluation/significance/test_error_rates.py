@@ -1,12 +1,9 @@
 """How often the verdict is wrong, over studies simulated from arrays to verdict; scripts/bench_verdict.py has more."""
 
-import runpy
-
 import pytest
-from support import REPOSITORY, in_ci
+from bench_verdict import KINDS, judged
+from support import in_ci
 
-BENCH = runpy.run_path(str(REPOSITORY / "scripts" / "bench_verdict.py"))
-KINDS = {kind.name: kind for kind in (*BENCH["NULLS"], *BENCH["SKILLS"])}
 OURS = ("ours, forecasts", "ours, returns")
 # Those that other rules are taken in by.
 WORST = [
@@ -21,7 +18,7 @@ WORST = [
 
 def called(kind: str, studies: int, rules: tuple[str, ...] = OURS) -> dict[str, float]:
     """Share of studies that each rule calls real."""
-    found = list(BENCH["judge_each"](KINDS[kind], range(studies), draws=400, rules=rules))
+    found = [judged(KINDS[kind], number, draws=400, rules=rules) for number in range(studies)]
     return {rule: sum(rule in each for each in found) / studies for rule in rules}
 
 
