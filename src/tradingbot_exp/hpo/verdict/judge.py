@@ -160,17 +160,13 @@ def _judged(
     verdict, hpo = judge(evidence), session.config.hpo
     word, headline, reasons = str(verdict.word), verdict.headline, list(verdict.reasons)
     gate = check_leaks(_data_of(session, winner))
-    suspicious = ", ".join(each.short for each in gate.suspicious)
     if word == "real" and gate.inputs == "not checked":
         headline = f"Real, if its inputs know no future (not checked){headline.removeprefix('Real')}"
         reasons.insert(0, f"Nobody can see whether they do: {', '.join(gate.unchecked)}.")
-    if word == "real" and suspicious:
+    if word == "real" and gate.why:
         reasons.insert(0, f"But for that: {headline}")
         word = "cannot be told"
-        headline = (
-            f"Cannot be told: {suspicious} looks too good to be true by its correlation with the target, and a column "
-            "that is known only later makes any winner look real."
-        )
+        headline = f"Cannot be told: {gate.why}."
     if len(objectives_of(hpo)) > 1:
         reasons.insert(0, f"Of several metrics the first is judged, {evidence.metric}, and its best: {winner.number}.")
     if hpo.repeats > 1:

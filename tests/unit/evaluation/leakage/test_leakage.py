@@ -22,6 +22,7 @@ from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.leakage.recompute import _inside_its_periods
+from tradingbot_exp.evaluation.leakage.repeats import repeated_rows
 from tradingbot_exp.evaluation.leakage.suspicion import suspicious_columns
 
 Series = "pd.Series[float]"
@@ -293,3 +294,51 @@ def test_a_feature_of_something_else_than_the_bars_is_not_checked_and_one_of_the
         assert report.unchecked == (("mine",) if unchecked else ()), function.__name__
         assert ("mine: of more than the bars" in report.words) == unchecked
         assert report.inputs == ("leaks" if report.suspicious else "not checked" if unchecked else "checked")
+
+
+def test_bars_that_a_file_has_twice_under_other_dates_are_found(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bars = synthetic_bars(SyntheticConfig(bars=600, signal=0.0))
+    again = bars.iloc[100:140].set_axis(bars.index[-1] + pd.to_timedelta(np.arange(1, 41), "D"))
+    pd.concat([bars, again]).rename_axis("date").to_csv(tmp_path / "bars.csv")
+    report = check_leaks(prepare_data(DataConfig("csv", "csv", str(tmp_path / "bars.csv"))))
+    assert report.repeated is not None and report.inputs == "leaks"
+    # The last of the 40 has no target.
+    assert (report.repeated.rows, report.repeated.of) == (39, str(bars.index[100].date()))
+    assert "39 repeated rows" in str(report.tags()["leakage.suspicious"]) and "39 rows repeat" in report.why
+    assert "39 rows equal an earlier row" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [
+        ("sampled with replacement", 370),
+        ("five at the end once more", 5),
+        ("continuous", 0),
+        ("signs that foretell a sign", 0),
+        ("rounded", 0),
+        ("one column of few values", 0),
+        ("a market that often stands still", 0),
+    ],
+)
+def test_repeated_rows_are_told_from_what_chance_and_few_values_make(name: str, rows: int) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(1000, 3)), rng.normal(size=1000)
+    picked = np.arange(1000)
+    if name == "sampled with replacement":
+        picked = rng.integers(0, 1000, 1000)
+    elif name == "five at the end once more":
+        picked[-5:] = range(5)
+    elif name == "signs that foretell a sign":
+        x, y = np.sign(x), np.sign(x[:, 0] + 0.5 * y)
+    elif name == "rounded":
+        x, y = x.round(1), (y + 0.3 * x[:, 0]).round(2)
+    elif name == "one column of few values":
+        x, y = x[:, :1].round(1), y.round(1)
+    elif name == "a market that often stands still":
+        still = rng.random(1000) < 0.3
+        x[still], y[still] = 0.0, 0.0
+    found = repeated_rows(x[picked], y[picked][:, None], pd.date_range("2020-01-01", periods=1000))
+    assert (0 if found is None else found.rows) == (1000 - len(set(picked)) if rows else 0)
+    assert abs(rows - (0 if found is None else found.rows)) < 20

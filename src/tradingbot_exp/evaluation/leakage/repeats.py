@@ -1,0 +1,107 @@
+"""Rows that are another row once more, under another date: bars that a file has twice, and tables that were sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import binom
+
+from tradingbot_exp.evaluation._arrays import Floats
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+CHANCE = 1e-6
+"""Probability below which repeated rows are not put down to chance."""
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Rows whose features and outcome equal those of an earlier row to the bit.
+
+    Attributes
+    ----------
+    rows : int
+        How many.
+    row, of : str
+        Dates of the first of them, and of the row that it repeats.
+    """
+
+    rows: int
+    row: str
+    of: str
+
+    @property
+    def short(self) -> str:
+        """How many rows, and which are the first."""
+        return f"{self.rows:,} repeated rows ({self.row} as {self.of})"
+
+    @property
+    def why(self) -> str:
+        """Say why no result on them can be believed."""
+        return (
+            f"{self.rows:,} rows repeat others under another date, which chance does not explain, and what is learned "
+            "from a row is then judged by the same row"
+        )
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows equal an earlier row in all features and in the outcome, to the bit, and chance does "
+            f"not explain them. The first is that of {self.row}, which is that of {self.of} once more. Has the file "
+            "some bars twice, under other dates, or was the table sampled with replacement? What is learned from a row "
+            "is then judged by the same row, which makes every result on these data worthless."
+        )
+
+
+def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) -> Repeats | None:
+    """Find rows that repeat others, if there are more of them than chance explains.
+
+    Rows of the same features are a group; its first and its last row have the same outcome by chance with the
+    probability p that two rows of all have it. The groups whose outcomes are the same are more than chance explains
+    if so many or more of them come about with a probability below `CHANCE` (binomial). So rounded features and outcomes
+    of a few values raise no alarm, nor do three bars in which nothing moves.
+
+    Parameters
+    ----------
+    features : ndarray, shape (n, F)
+    outcome : ndarray, shape (n, k)
+        Targets and, where there are, one-bar returns.
+    index : DatetimeIndex, length n
+
+    Returns
+    -------
+    Repeats or None
+    """
+    group, sizes = _numbered(features)
+    if sizes.max(initial=0) < 2:
+        return None
+    kind, counts = _numbered(outcome)
+    rows = np.arange(len(group))
+    last, first = np.zeros(len(sizes), np.intp), np.zeros(len(sizes), np.intp)
+    last[group], first[group[::-1]] = rows, rows[::-1]
+    several = np.flatnonzero(sizes > 1)
+    same = int(np.sum(kind[first[several]] == kind[last[several]]))
+    alike = float(np.sum((counts / len(rows)) ** 2))
+    if same < _FEWEST or binom.sf(same - 1, len(several), alike) >= CHANCE:
+        return None
+    whole, _ = _numbered(np.column_stack([features, outcome]))
+    _, earliest = np.unique(whole, return_index=True)
+    repeats = np.flatnonzero(earliest[whole] < rows)
+    at = int(repeats[0])
+    return Repeats(len(repeats), _date(index[at]), _date(index[earliest[whole[at]]]))
+
+
+def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give each row the number of its kind, rows that are equal being of one, and how many there are of each."""
+    plain = np.ascontiguousarray(values + 0.0)  # -0.0 is 0.0
+    keys = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
+    _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return number.astype(np.intp), counts.astype(np.intp)
+
+
+def _date(moment: pd.Timestamp) -> str:
+    return moment.strftime("%Y-%m-%d") if moment == moment.normalize() else moment.isoformat()
