@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,12 @@ from sklearn.preprocessing import StandardScaler
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
-from tradingbot_exp.data.features import FEATURES, compute_features, warmup_of
+from tradingbot_exp.data.features import FEATURES, FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fingerprint import fingerprint
+from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
 from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
-from tradingbot_exp.data.splits import Block, split_rows
+from tradingbot_exp.data.splits import Block, Split, split_rows
 from tradingbot_exp.errors import ConfigError, DataError, near
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class PreparedData:
     bars : pandas.DataFrame or None
         The adjusted bars that features were computed from: row i here is bar i after the features' warm-up. None
         where features were given.
+    fitted : dict of str to FittedFeature
+        Features that learned from train bars, by name.
     """
 
     name: str
@@ -81,6 +84,7 @@ class PreparedData:
     frequency: Frequency
     card: dict[str, Any]
     bars: pd.DataFrame | None = None
+    fitted: dict[str, FittedFeature] = field(default_factory=dict)
 
     @property
     def periods_per_year(self) -> float:
@@ -138,6 +142,8 @@ class _Rows:
     target: FloatArray
     next_return: FloatArray | None
     content: pd.DataFrame  # what the fingerprint covers
+    split: Split
+    fitted: dict[str, FittedFeature] = field(default_factory=dict)
 
 
 def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> PreparedData:
@@ -161,14 +167,11 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
     else:
         source = load_bars(config)
         rows = _bar_rows(source, names, config)
-    index = pd.DatetimeIndex(rows.features.index)
-    loaded = pd.DatetimeIndex(source.frame.index)
-    label = config.path or source.name
-    split = split_rows(index, config.horizon, config.split, config.sequence_length, loaded, label=label)
-    check_features(label, rows.features, split.train.stop)
+    index, split = pd.DatetimeIndex(rows.features.index), rows.split
+    check_features(config.path or source.name, rows.features, split.train.stop)
     raw = rows.features.to_numpy(dtype=np.float64)
     scaler = StandardScaler().fit(raw[: split.train.stop])
-    digest, frequency = fingerprint(rows.content), describe_frequency(loaded)
+    digest, frequency = fingerprint(rows.content), describe_frequency(pd.DatetimeIndex(source.frame.index))
     card = data_card(source, index, split, frequency.name) | {
         "features": list(names),
         "target": config.target,
@@ -196,6 +199,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         frequency=frequency,
         card=card,
         bars=source.frame if isinstance(source, Bars) else None,
+        fitted=rows.fitted,
     )
 
 
@@ -205,20 +209,23 @@ def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
             f"data.target={config.target}: expected return or direction, or data=table for a column of "
             f"your own.{near(str(config.target), TARGETS)}"
         )
-    features = compute_features(bars.frame, names)
-    stop, warmup = len(features) - config.horizon, warmup_of(names)
+    frame = bars.frame
+    stop, warmup = len(frame) - config.horizon, warmup_of(names)
     if stop <= warmup:
         raise DataError(
-            f"{config.path or bars.name}: too few rows: {len(features)} bars, of which the features need "
+            f"{config.path or bars.name}: too few rows: {len(frame)} bars, of which the features need "
             f"the first {warmup} and data.horizon={config.horizon} the last; give more bars."
         )
-    log_close = np.log(bars.frame["close"].to_numpy())
+    split = _split(frame.index[warmup:stop], bars, config)
+    fitted = fit_features(names, frame.iloc[: warmup + split.train.stop])
+    features = compute_features(frame, names, fitted).iloc[warmup:stop]
+    log_close = np.log(frame["close"].to_numpy())
     now = log_close[warmup:stop]
     target = log_close[warmup + config.horizon :] - now
     if config.target == "direction":
         target = (target > 0).astype(np.float64)
     own = [name for name in names if name not in FEATURES and name not in OHLCV]
-    return _Rows(features.iloc[warmup:stop], target, log_close[warmup + 1 : stop + 1] - now, bars.frame[[*OHLCV, *own]])
+    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[[*OHLCV, *own]], split, fitted)
 
 
 def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Rows:
@@ -229,4 +236,10 @@ def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Ro
         stop = min(stop, len(frame) - 1)  # what follows the last bar is not known
         following = frame[config.returns].to_numpy()[1 : stop + 1]
     kept = frame.iloc[:stop]
-    return _Rows(kept[list(names)], kept[config.target].to_numpy(), following, frame)
+    return _Rows(kept[list(names)], kept[config.target].to_numpy(), following, frame, _split(kept.index, table, config))
+
+
+def _split(index: pd.Index[Any], source: Bars | Table, config: DataConfig) -> Split:
+    loaded, label = pd.DatetimeIndex(source.frame.index), config.path or source.name
+    rows = pd.DatetimeIndex(index)
+    return split_rows(rows, config.horizon, config.split, config.sequence_length, loaded, label=label)

@@ -7,7 +7,8 @@ Technical Trading Systems (1978).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,16 +17,29 @@ from tradingbot_exp.errors import ConfigError, near
 
 Feature = Callable[[pd.DataFrame], "pd.Series[float]"]
 
+
+class FittedFeature(Protocol):
+    """A feature that learns from the train bars first: see `tradingbot_exp.data.fitted.fitted_feature`."""
+
+    def fit(self, bars: pd.DataFrame, /) -> Any:
+        """Learn from the train bars."""
+
+    def transform(self, bars: pd.DataFrame, /) -> pd.Series[float]:
+        """Compute the feature, as a function of bars would."""
+
+
+_Registered = TypeVar("_Registered", bound="Feature | type[FittedFeature]")
+
 WARMUP = 33
 """Rows dropped at the start, as MACD's 26 and 9 bars need, whichever features are chosen: so runs compare."""
 
 _WARMUPS: dict[str, int] = {}
 
-FEATURES: dict[str, Feature] = {}
+FEATURES: dict[str, Feature | type[FittedFeature]] = {}
 """Every registered feature by its name."""
 
 
-def feature(name: str, warmup: int = WARMUP) -> Callable[[Feature], Feature]:
+def feature(name: str, warmup: int = WARMUP) -> Callable[[_Registered], _Registered]:
     """Register a function from bars (``open high low close volume``) to a series on the same index.
 
     Parameters
@@ -37,7 +51,7 @@ def feature(name: str, warmup: int = WARMUP) -> Callable[[Feature], Feature]:
         of the data where the feature is used.
     """
 
-    def register(function: Feature) -> Feature:
+    def register(function: _Registered) -> _Registered:
         known = FEATURES.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (
             function.__module__,
@@ -55,7 +69,9 @@ def warmup_of(names: Sequence[str]) -> int:
     return max([WARMUP, *(_WARMUPS.get(name, 0) for name in names)])
 
 
-def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def compute_features(
+    frame: pd.DataFrame, names: Sequence[str], fitted: Mapping[str, FittedFeature] | None = None
+) -> pd.DataFrame:
     """Compute the named features; a name that is not registered is looked up among the frame's columns.
 
     Parameters
@@ -64,6 +80,8 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         Adjusted bars, see `tradingbot_exp.data.sources.Bars`.
     names : sequence of str
         The features, in the order wanted.
+    fitted : mapping of str to FittedFeature, optional
+        Those that learned from train bars, by name.
 
     Returns
     -------
@@ -78,7 +96,7 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     columns = {}
     for name in names:
         if name in FEATURES:
-            columns[name] = _computed(name, frame)
+            columns[name] = _computed(name, frame, fitted or {})
         elif name in frame:
             columns[name] = frame[name]
         else:
@@ -90,9 +108,14 @@ def compute_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=frame.index, dtype=np.float64)
 
 
-def _computed(name: str, frame: pd.DataFrame) -> pd.Series[float]:
+def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature]) -> pd.Series[float]:
     """Compute one feature; what a function of the user's own raises, or gives of the wrong length, is named."""
-    function = FEATURES[name]
+    registered = FEATURES[name]
+    if isinstance(registered, type) and name not in fitted:
+        raise ConfigError(
+            f"data.features: {name} learns from train bars, and what it learned was not given: fit it by fit_features."
+        )
+    function = fitted[name].transform if isinstance(registered, type) else registered
     if function.__module__ == __name__:
         return function(frame)
     place = f"data.features: {name} ({function.__module__}.{function.__qualname__})"

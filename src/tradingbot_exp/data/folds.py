@@ -15,9 +15,13 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
-from tradingbot_exp.data.checks import check_spread
+from tradingbot_exp.data.checks import check_finite_features, check_spread
+from tradingbot_exp.data.features import compute_features, warmup_of
+from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError
 
@@ -151,7 +155,8 @@ def _around(first: int, before: int, after: int, end: int) -> Block:
 def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[PreparedData, ...]:
     """Give the data as each fold sees them: its own rows as `train` and `val`, scaled by its train rows alone.
 
-    The views share the arrays of `data`, but for the scaled one, and are made once. With the plain split and its
+    The views share the arrays of `data`, but for the scaled one (and the raw one, where features learn from train
+    bars), and are made once. With the plain split and its
     purge the one view is `data` itself.
 
     Parameters
@@ -188,12 +193,32 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
 
 def _view(data: PreparedData, fold: Fold, card: dict[str, Any]) -> PreparedData:
     # The windows of the first rows reach back, as in the plain split.
-    seen = data.raw[replace(fold.train, start=fold.train.start - data.sequence_length + 1).rows]
+    train = replace(fold.train, start=fold.train.start - data.sequence_length + 1)
+    data = _fitted_to(data, train)
+    seen = data.raw[train.rows]
     for name, column in zip(data.feature_names, seen.T, strict=True):
         check_spread(data.name, name, column, f"train rows of fold {fold.number}")
     scaler = StandardScaler().fit(seen)
     scaled = scaler.transform(data.raw).astype(data.scaled.dtype)
     return replace(data, train=fold.train, val=fold.val, scaler=scaler, scaled=scaled, card=card)
+
+
+def _fitted_to(data: PreparedData, train: Block) -> PreparedData:
+    """Fit the features that learn from train bars to those of a fold: its rows."""
+    if not data.fitted or data.bars is None:
+        return data
+    warmup = warmup_of(data.feature_names)
+    first, after = train.hole or (train.stop, train.stop)
+    start = warmup + train.start if train.start else 0  # before the first row of all is history of no other block
+    rows = np.r_[start : warmup + first, warmup + after : warmup + train.stop]
+    fitted = fit_features(data.feature_names, data.bars.take(rows))
+    names = list(fitted)
+    raw = data.raw.copy()
+    raw[:, [data.feature_names.index(name) for name in names]] = compute_features(data.bars, names, fitted)[
+        warmup : warmup + len(raw)
+    ]
+    check_finite_features(data.name, pd.DataFrame(raw, data.index, data.feature_names))
+    return replace(data, raw=raw, fitted=fitted)
 
 
 def _described(data: PreparedData, fold: Fold) -> dict[str, Any]:

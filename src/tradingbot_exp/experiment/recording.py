@@ -122,6 +122,7 @@ def record_artifacts(job: Job, histories: Sequence[History], evaluated: Evaluate
         config=config.model,
         sequence_length=data.sequence_length,
         logits=config.training.loss == "bce",
+        fitted=data.fitted,
     )
     importance = permutation_importance(
         lambda inputs: forecast_of(job, inputs),

@@ -68,7 +68,7 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     loaded = RecordedRun(run_record(store, found), store, found)
     config = configuration_of(loaded, store)
     data = data_of(loaded, config, store)
-    forecast = forecasts_of(loaded, data)
+    forecast = forecasts_of(loaded, config, data)
     dates = data.dates(data.test)
     identity = identity_tags(config.data, data)
     instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from tradingbot_exp.data.cells import Cells
 from tradingbot_exp.data.checks import check_finite_features
-from tradingbot_exp.data.features import compute_features, warmup_of
+from tradingbot_exp.data.features import FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.frequency import describe_frequency, same_spacing
 from tradingbot_exp.data.sources import bars_of, feature_names, table_of
 from tradingbot_exp.errors import DataError
@@ -35,7 +36,13 @@ class Incoming(NamedTuple):
     bars: int
 
 
-def incoming_rows(cells: Cells, config: DataConfig, frequency: str | None, symbol_key: str) -> Incoming:
+def incoming_rows(
+    cells: Cells,
+    config: DataConfig,
+    frequency: str | None,
+    symbol_key: str,
+    fitted: Mapping[str, FittedFeature] | None = None,
+) -> Incoming:
     """Compute the features of new bars, or take those of a new table.
 
     Parameters
@@ -48,6 +55,8 @@ def incoming_rows(cells: Cells, config: DataConfig, frequency: str | None, symbo
         How often the run's own bars came, as its data card says.
     symbol_key : str
         What a message calls the choice of an instrument.
+    fitted : mapping of str to FittedFeature, optional
+        What features learned from the train bars.
 
     Raises
     ------
@@ -60,7 +69,7 @@ def incoming_rows(cells: Cells, config: DataConfig, frequency: str | None, symbo
         features, symbol, history = table.frame[list(names)], table.symbol, 0
     else:
         bars = bars_of(cells, replace(config, source="csv", path=None), symbol_key)
-        features, symbol, history = compute_features(bars.frame, names), bars.symbol, warmup_of(names)
+        features, symbol, history = compute_features(bars.frame, names, fitted), bars.symbol, warmup_of(names)
     index = pd.DatetimeIndex(features.index)
     found = describe_frequency(index).name
     if frequency is not None and len(index) > 2 and not same_spacing(frequency, found):

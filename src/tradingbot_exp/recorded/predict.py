@@ -84,6 +84,7 @@ def predict(
     import numpy as np
     import pandas as pd
 
+    from tradingbot_exp.data.features import FEATURES
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.metrics.backtest import positions
     from tradingbot_exp.recorded.incoming import incoming_rows
@@ -97,7 +98,9 @@ def predict(
     cells = frame_cells(bars, keys[0]) if isinstance(bars, pd.DataFrame) else read_cells(str(bars), keys[0])
     frequency = run.data_card.get("frequency")
     data = replace(config.data, symbol=symbol or config.data.symbol)
-    rows = incoming_rows(cells, data, frequency, keys[1])
+    learns = any(isinstance(FEATURES.get(name), type) for name in data.features)
+    fitted = run.model.get_raw_model().fitted() if learns else None
+    rows = incoming_rows(cells, data, frequency, keys[1], fitted)
     forecast = np.asarray(run.model.predict(rows.features), dtype=np.float64).ravel()
     first = config.data.sequence_length - 1  # earlier rows have no full window
     forecast, dates = forecast[first:], rows.features.index[first:]

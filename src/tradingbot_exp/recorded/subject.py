@@ -99,8 +99,10 @@ def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
     return data
 
 
-def forecasts_of(loaded: RecordedRun, data: PreparedData) -> NDArray[np.float64]:
+def forecasts_of(loaded: RecordedRun, config: Config, data: PreparedData) -> NDArray[np.float64]:
     """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
+    from tradingbot_exp.data.folds import fold_views
+
     try:
         model = loaded.model
     except RunError as error:
@@ -114,9 +116,11 @@ def forecasts_of(loaded: RecordedRun, data: PreparedData) -> NDArray[np.float64]
             + f"`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` gives the command that trains it by itself."
         ) from error
 
+    raw = fold_views(data, config.evaluation)[-1].raw  # features that learn from train bars are each fold's own
+
     def forecast(start: int, stop: int) -> NDArray[np.float64]:
         back = data.sequence_length - 1
-        rows = pd.DataFrame(data.raw[start - back : stop], columns=list(data.feature_names))
+        rows = pd.DataFrame(raw[start - back : stop], columns=list(data.feature_names))
         return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[back:]
 
     _see_unchanged(loaded, data, forecast(data.val.start, data.val.stop))

@@ -1,7 +1,8 @@
 """A fitted network as an MLflow model that predicts from unscaled features.
 
 Folder ``data/`` of the model: ``model.json`` (how to build and feed it), ``weights.pt`` (tensors only) or,
-for a class of the user's own, ``module.pt`` (a pickle), and ``scaler.skops``. MLflow calls `_load_pyfunc`.
+for a class of the user's own, ``module.pt`` (a pickle), ``scaler.skops``, and ``features.skops`` (what features learned
+from the train bars). MLflow calls `_load_pyfunc`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +21,7 @@ import pandas as pd
 
 from tradingbot_exp.config.choices import model_names
 from tradingbot_exp.config.plugins import load_plugins
+from tradingbot_exp.data.fitted import as_bytes, from_bytes
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.models.registry import build_model
 from tradingbot_exp.tracking.store.errors import quiet
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tradingbot_exp.config.schema import ModelConfig
+    from tradingbot_exp.data.features import FittedFeature
 
 _NEEDED = ("tradingbot_exp", "mlflow", "torch", "numpy", "pandas", "scikit-learn", "skops")
 
@@ -43,6 +46,7 @@ def save(
     config: ModelConfig | None = None,
     sequence_length: int = 1,
     logits: bool = False,
+    fitted: Mapping[str, FittedFeature] | None = None,
 ) -> None:
     """Write the model's folder.
 
@@ -59,6 +63,8 @@ def save(
         Bars that the model sees at once.
     logits : bool
         Whether outputs are logits, to be turned into probabilities.
+    fitted : mapping of str to FittedFeature, optional
+        Features that learned from train bars, by name.
     """
     import skops.io
     import torch
@@ -86,6 +92,8 @@ def save(
             torch.save(cpu_model, data / "module.pt")
         if scaler is not None:
             skops.io.dump(scaler, data / "scaler.skops")
+        if fitted:
+            (data / "features.skops").write_bytes(as_bytes(fitted))
         signature = frame = None
         if feature_names is not None:
             columns = Schema([ColSpec("double", name) for name in feature_names])
@@ -119,10 +127,19 @@ def _unscanned() -> Iterator[None]:
 class SavedModel:
     """What `mlflow.pyfunc.load_model` wraps: unscaled features in, forecasts out."""
 
-    def __init__(self, model: nn.Module, record: dict[str, Any], scaler: Any) -> None:
+    def __init__(self, model: nn.Module, record: dict[str, Any], scaler: Any, learned: bytes | None = None) -> None:
         self._model = model
         self._record = record
         self._scaler = scaler
+        self._learned = learned
+
+    def get_raw_model(self) -> SavedModel:
+        """Give the model to `mlflow.pyfunc.PyFuncModel.get_raw_model`."""
+        return self
+
+    def fitted(self) -> dict[str, FittedFeature]:
+        """Give what the features learned from the train bars, by name; their classes have to be registered."""
+        return from_bytes(self._learned) if self._learned else {}
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:
         """Forecast from unscaled features.
@@ -199,4 +216,5 @@ def _load_pyfunc(path: str) -> SavedModel:
         unknown = skops.io.get_untrusted_types(file=data / "scaler.skops")
         trusted = [name for name in unknown if name.startswith("sklearn.")]
         scaler = skops.io.load(data / "scaler.skops", trusted=trusted)
-    return SavedModel(model, record, scaler)
+    learned = data / "features.skops"
+    return SavedModel(model, record, scaler, learned.read_bytes() if learned.exists() else None)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.features import WARMUP, compute_features, warmup_of
+from tradingbot_exp.data.features import WARMUP, FittedFeature, compute_features, warmup_of
+from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
@@ -17,6 +18,7 @@ from tradingbot_exp.evaluation._arrays import Floats
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
 
+Fitted = Mapping[str, FittedFeature]
 TOLERANCE = 1e-9
 """How far a value may move, as a share of the feature's largest absolute value.
 
@@ -72,8 +74,8 @@ def check_features_know_no_future(
 
     def see(t: int, deed: str) -> None:
         other = bars.iloc[: t + 1].copy() if deed == _CUT else _with_another_future(bars, t)
-        again = _compute(other, names, index[t], deed)
-        _see_unmoved((whole[: t + 1 - warmup], again[warmup : t + 1]), names, bars, t, deed)
+        again = _compute(other, names, data.fitted, index[t], deed)
+        _see_unmoved((whole[: t + 1 - warmup], again[warmup : t + 1]), names, data.fitted, bars, t, deed)
 
     started, more = time.process_time(), []
     for t, deed in ((cuts[0], _CUT), (cuts[1], _CUT), (changes[0], _CHANGED), (changes[1], _CHANGED)):
@@ -90,7 +92,8 @@ def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Se
 
     Such as a file that was read when the module was imported: what it knows of the future stays where it is. So the
     bars are dated 52 weeks later, which must move nothing, and all are changed, which must move something. A feature
-    of the calendar is found too, unless it goes by weekday or time of day.
+    of the calendar is found too, unless it goes by weekday or time of day. What a feature learned from the train bars
+    is held, and has to be something else where they are changed.
 
     Parameters
     ----------
@@ -106,7 +109,7 @@ def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Se
     later = bars.set_axis(pd.DatetimeIndex(bars.index) + pd.DateOffset(days=364))
     changed = _with_another_future(bars, -1)
     try:
-        again = compute_features(later, names).to_numpy(), compute_features(changed, names).to_numpy()
+        again = [compute_features(each, names, data.fitted).to_numpy() for each in (later, changed)]
     except Exception:  # one of them wants the dates that it knows, or cannot do with other prices
         if len(names) == 1:
             return list(names)
@@ -116,7 +119,19 @@ def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Se
     dated, moved = (each[warmup:][rows] for each in again)
     same = np.all(np.abs(plain - dated) <= TOLERANCE * np.max(np.abs(plain), axis=0), axis=0)
     follows = same & np.any(plain != moved, axis=0)
-    return [name for name, fine in zip(names, follows, strict=True) if not fine]
+    learned = _learned_from_bars(data, bars, changed)
+    return [name for name, fine in zip(names, follows, strict=True) if not (fine and learned.get(name, True))]
+
+
+def _learned_from_bars(data: PreparedData, bars: pd.DataFrame, changed: pd.DataFrame) -> dict[str, bool]:
+    """Tell of each feature that is fitted whether it learns something else from other train bars."""
+    if not data.fitted:
+        return {}
+    warmup, names = warmup_of(data.feature_names), list(data.fitted)
+    other = fit_features(names, changed.iloc[: warmup + data.train.stop])
+    again = compute_features(bars, names, other).to_numpy()[warmup:][: data.val.stop]
+    plain = data.raw[: data.val.stop, [data.feature_names.index(name) for name in names]]
+    return dict(zip(names, map(bool, np.any(plain != again, axis=0)), strict=True))
 
 
 def _between(first: int, last: int, part: int) -> int:
@@ -151,20 +166,22 @@ def _with_another_future(bars: pd.DataFrame, t: int) -> pd.DataFrame:
     return pd.DataFrame(changed, bars.index, bars.columns)
 
 
-def _compute(bars: pd.DataFrame, names: Sequence[str], t: pd.Timestamp, deed: str) -> Floats:
+def _compute(bars: pd.DataFrame, names: Sequence[str], fitted: Fitted, t: pd.Timestamp, deed: str) -> Floats:
     try:
-        return compute_features(bars, names).to_numpy()
+        return compute_features(bars, names, fitted).to_numpy()
     except Exception as error:
         if len(names) > 1:
             for name in names:  # the one that raises is named
-                _compute(bars, [name], t, deed)
+                _compute(bars, [name], fitted, t, deed)
         raise DataError(
             f"the feature {names[0]} cannot be computed where the bars after {t} {deed}: {type(error).__name__}: "
             f"{error}. A feature has to do with the bars up to its own."
         ) from error
 
 
-def _see_unmoved(both: tuple[Floats, Floats], names: Sequence[str], bars: pd.DataFrame, t: int, deed: str) -> None:
+def _see_unmoved(  # noqa: PLR0917 - what is compared, and all that a message names
+    both: tuple[Floats, Floats], names: Sequence[str], fitted: Fitted, bars: pd.DataFrame, t: int, deed: str
+) -> None:
     """Refuse features of which a row up to bar `t` has moved; both arrays have the shape (rows, features)."""
     before, now = both
     if before.tobytes() == now.tobytes():
@@ -177,7 +194,7 @@ def _see_unmoved(both: tuple[Floats, Floats], names: Sequence[str], bars: pd.Dat
     column = leaking[0]
     row = int(moved[:, column].argmax())
     name, when = names[column], bars.index[t + 1 - len(before) + row]
-    _see_reproducible(bars, name)
+    _see_reproducible(bars, name, fitted)
     others = ", ".join(names[each] for each in leaking[1:])
     raise DataError(
         f"the feature {name} knows its future: its value on {when} is {before[row, column]:.10g}, and "
@@ -188,10 +205,10 @@ def _see_unmoved(both: tuple[Floats, Floats], names: Sequence[str], bars: pd.Dat
     )
 
 
-def _see_reproducible(bars: pd.DataFrame, name: str) -> None:
+def _see_reproducible(bars: pd.DataFrame, name: str, fitted: Fitted) -> None:
     """Refuse a feature that is another one each time, which only looks like a leak."""
     warmup = warmup_of([name])
-    first, second = (compute_features(bars.copy(), [name]).to_numpy()[warmup:, 0] for _ in range(2))
+    first, second = (compute_features(bars.copy(), [name], fitted).to_numpy()[warmup:, 0] for _ in range(2))
     differs = (first != second) & ~(np.isnan(first) & np.isnan(second))
     if differs.any():
         row = int(differs.argmax())
