@@ -8,6 +8,7 @@ from arch.bootstrap import StationaryBootstrap
 from skfolio.utils.bootstrap import stationary_bootstrap
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe_ratios
+from tradingbot_exp.evaluation.metrics.intervals import _alphas, _correlations
 from tradingbot_exp.evaluation.significance.bootstrap import bootstrap_interval
 
 
@@ -36,6 +37,18 @@ def test_intervals_of_mean_sharpe_ratio_and_squared_error_agree_with_arch_and_sk
     for low, high in (of_arch, np.quantile(statistic(drawn), [0.025, 0.975])):
         assert found.low == pytest.approx(low, abs=0.05 * (high - low))
         assert found.high == pytest.approx(high, abs=0.05 * (high - low))
+
+
+@pytest.mark.parametrize("statistic", [_correlations, _alphas], ids=["ic", "alpha"])
+def test_intervals_of_information_coefficient_and_alpha_agree_with_arch(statistic):
+    pair = np.stack([returns(2), returns(3)])
+    pair[0] += 0.2 * pair[1]
+    found = bootstrap_interval(pair, statistic, block=5, draws=4_000)
+    other = StationaryBootstrap(5, *pair, seed=1)
+    drawn = other.conf_int(lambda x, y: np.atleast_1d(statistic(np.stack([x, y]))), reps=4_000, method="percentile")
+    low, high = drawn.ravel()
+    assert found.low == pytest.approx(low, abs=0.05 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.05 * (high - low))
 
 
 def test_an_interval_of_the_sharpe_ratio_covers_the_truth_about_as_often_as_it_says():

@@ -3,7 +3,9 @@
 import itertools
 import math
 
+import ffn
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
@@ -43,6 +45,19 @@ def test_it_is_what_a_plain_computation_gives(ranking, seed):
     assert found.logits == pytest.approx(logits, abs=1e-9)
     assert found.probability == pytest.approx(np.mean(logits <= 0))
     assert (found.blocks, found.bars, found.trials) == (8, 240, 25)
+
+
+@pytest.mark.parametrize("trials", [30, 31])
+def test_it_is_that_of_ffn_and_of_ml4t_diagnostic(trials):
+    rng = np.random.default_rng(trials)
+    returns = 0.01 * rng.standard_t(5, (480, trials)) + 0.0006 * rng.standard_normal(trials)
+    found = overfitting(returns, "sharpe")
+    # ml4t-diagnostic 0.1.0b2, from the Sharpe ratios of the same halves: of an odd number of trials it does not count
+    # those in the very middle, which the paper's definition 2.2 and ffn do.
+    of_ml4t = {30: 0.13644133644133644, 31: 0.13325563325563325}[trials]
+    assert found.probability - np.mean(found.logits == 0) == pytest.approx(of_ml4t, abs=1e-12)
+    quick = overfitting(returns[:160], "sharpe", blocks=8)
+    assert quick.probability == pytest.approx(ffn.calc_prob_backtest_overfitting(pd.DataFrame(returns[:160]), 8))
 
 
 def test_noise_overfits_in_half_of_the_cases_and_skill_in_none():

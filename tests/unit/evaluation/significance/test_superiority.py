@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from arch.bootstrap import SPA, optimal_block_length
+from bench_verdict import KINDS, simulate
 from hypothesis import given
 from hypothesis import strategies as st
 from skfolio.utils.bootstrap import optimal_block_size
@@ -41,6 +42,18 @@ def test_it_agrees_with_arch_within_the_error_of_the_draws(seed, best):
         # Four standard errors of a difference of two shares, and one draw.
         error = 4 * math.sqrt(2 * max(wanted[name] * (1 - wanted[name]), 1e-3) / 2_000)
         assert ours == pytest.approx(wanted[name], abs=error)
+
+
+@pytest.mark.parametrize("family", ["forecast", "return"])
+def test_of_the_series_that_a_verdict_tests_it_agrees_with_arch(family):
+    study = simulate(KINDS["IC 0.1, 500 bars"], 3)
+    part = study.forecast_part if family == "forecast" else study.return_part
+    for number, series in enumerate(part.series):
+        found = superiority(series, draws=2_000, block=2, small_sample=False, seed=number)
+        wanted, statistic = of_arch(series, 2, 2_000, number)
+        assert found.statistic == pytest.approx(statistic, rel=1e-9)
+        error = 4 * math.sqrt(2 * max(wanted["consistent"] * (1 - wanted["consistent"]), 1e-3) / 2_000)
+        assert found.p_consistent == pytest.approx(wanted["consistent"], abs=error)
 
 
 def test_the_bounds_lie_around_the_p_value_and_the_best_rival_has_it():
