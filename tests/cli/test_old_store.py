@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_its_runs_are_evaluated_and_predicted_with_to_the_same_numbers(folder: Path) -> None:
-    evaluated = python(folder, "-m", "tradingbot_exp", "evaluate", RUN, "--json")
+    evaluated = python(folder, "-m", "tradingbot_exp", "evaluate", RUN, "--json", "--yes")
     assert evaluated.status == 0, evaluated.err
     metrics = json.loads(evaluated.out)["metrics"]
     # As 0.1.0 itself evaluated the run.

@@ -1,16 +1,35 @@
-"""The command ``evaluate RUN``: opens the sealed test set for one run, and counts it."""
+"""The command ``evaluate RUN``: opens the sealed test set for one run, after asking once, and counts it."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
+from tradingbot_exp.errors import RunError
 from tradingbot_exp.recorded.evaluate import open_test_set
-from tradingbot_exp.recorded.result import as_json, as_table
+from tradingbot_exp.recorded.result import Opened, as_json, as_table, looks_in_lines
 
 
 def run(options: argparse.Namespace) -> int:
     """Open the test set for a run, and print what came of it."""
-    opened = open_test_set(options.run, options.tracking_uri)
+    opened = open_test_set(options.run, options.tracking_uri, None if options.yes else _ask)
     sys.stdout.write(as_json(opened) if options.json else as_table(opened))
     return 0
+
+
+def _ask(opened: Opened) -> None:
+    """Ask the person at the terminal, before dates are opened for the first time; elsewhere, refuse."""
+    what = f"The {opened.bars:,} test bars of {opened.instrument}, {opened.start[:10]} to {opened.end[:10]}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise RunError(
+            f"{what}, have never been opened in this store. Opening them is counted and cannot be undone: where nobody "
+            "can be asked, give --yes."
+        )
+    told = "\n".join(looks_in_lines(opened))
+    sys.stderr.write(
+        f"{told}\n{what}, have never been opened in this store. A test set is out of sample once: choose first, then "
+        f"look. Open it for the run {opened.name}? [y/N] "
+    )
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise RunError("Nothing was opened, and nothing was counted.")

@@ -98,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "sample once: each opening is counted, and later runs on these dates say so."
     )
     evaluate.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
+    evaluate.add_argument("--yes", action="store_true", help="open them for the first time without asking")
     _common(evaluate, "evaluate")
 
     verdict = commands.add_parser("verdict", help="say whether a study's winner is real; --require real is a gate")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Span = tuple[str, str]
 """First and last moment, ends included, as `stamp` writes them."""
+ALWAYS: Span = ("", "~")  # sorts before and behind every moment
 LEAST_SHARED, SAME_CORRELATION = 60, 0.99
 _DAILY = 20 * 3600  # seconds between bars from which they are told apart by their day
 _UNNAMED = ("csv", "table")  # names that the options bring along, and that say nothing of the instrument

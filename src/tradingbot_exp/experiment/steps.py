@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.schema import Config
+from tradingbot_exp.data.identity import market_returns
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.checkpoints import keeper_of
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
@@ -60,7 +61,7 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
         return replace(job, keeper=keeper_of(job))
     tags = identifying_tags(job.config, job.data)
     run.set_tags({**tags, "engine": "single"})
-    tell_of_openings(run, tags)
+    tell_of_openings(run, tags, market_returns(job.data))
     job.logger.log_config(job.config, overrides)
     record_surroundings(job)
     job.logger.log_model_summary(job.model, input_shape=row_shape(job))

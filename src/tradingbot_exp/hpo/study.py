@@ -14,6 +14,7 @@ import optuna
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.data.identity import market_returns
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
@@ -232,7 +233,7 @@ class StudySession:
         job = build(self.config, run)
         tags = identifying_tags(job.config, job.data)
         run.set_tags({**tags, **identity()})
-        tell_of_openings(run, tags)
+        tell_of_openings(run, tags, market_returns(job.data))
         job.logger.log_config(job.config, self.overrides)
         record_surroundings(job)
         run.log_text(json.dumps(self.space.describe(), indent=2) + "\n", "study/search_space.json")

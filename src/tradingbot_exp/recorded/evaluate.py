@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
 from tradingbot_exp.tracking.reading.looks import looks_at
+from tradingbot_exp.tracking.reading.markets import MarketDates
 from tradingbot_exp.tracking.reading.openings import KIND, overlapping_openings
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.errors import wrapped
@@ -44,7 +45,9 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
-def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -> Opened:
+def open_test_set(
+    run: str = "latest", tracking_uri: str | Path | None = None, confirm: Callable[[Opened], None] | None = None
+) -> Opened:
     """Judge a run's model on the test rows, which nothing has looked at before, and record that they were looked at.
 
     Parameters
@@ -53,6 +56,8 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
         See `tradingbot_exp.tracking.store.lookup.find_run`. Of a study, the best trial is taken.
     tracking_uri : str or Path, optional
         See `tradingbot_exp.tracking.store.store.open_store`.
+    confirm : callable, optional
+        Asked before the first opening of these dates, with what is known so far; to prevent it, it raises.
 
     Raises
     ------
@@ -72,10 +77,13 @@ def open_test_set(run: str = "latest", tracking_uri: str | Path | None = None) -
     dates = data.dates(data.test)
     identity = identity_tags(config.data, data)
     instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])
-    earlier = overlapping_openings(store.client, store.uri, instrument, data.fingerprint, (start, end))
+    asked = MarketDates(instrument, (start, end), data.fingerprint, market_returns(data))
+    earlier = overlapping_openings(store, asked)
     own = {str(found.info.run_id), found.data.tags.get("mlflow.parentRunId", "")}
-    looked = looks_at(store, instrument, data.fingerprint, market_returns(data), (start, end), but=own - {""})
+    looked = looks_at(store, asked, own - {""})
     opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier), looked)
+    if confirm is not None and not earlier:
+        confirm(opened)
     with _evaluation_run(store, found, opened, data) as record:
         judged = _judge(config, data, forecast)
         record.log_metrics(judged.all_metrics())

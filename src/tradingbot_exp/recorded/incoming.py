@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from tradingbot_exp.data.cells import Cells
@@ -29,11 +30,15 @@ class Incoming(NamedTuple):
     symbol : str
     bars : int
         Rows of the file, or of the one instrument that was chosen.
+    returns : pandas.Series or None
+        The one-bar log return after each bar but the last, by date, as `tradingbot_exp.data.identity.market_returns`
+        has them; None of a table.
     """
 
     features: pd.DataFrame
     symbol: str
     bars: int
+    returns: pd.Series[float] | None
 
 
 def incoming_rows(
@@ -66,10 +71,11 @@ def incoming_rows(
     names = feature_names(config)
     if config.source == "table":
         table = table_of(cells, config, with_target=False, symbol_key=symbol_key)
-        features, symbol, history = table.frame[list(names)], table.symbol, 0
+        features, symbol, history, returns = table.frame[list(names)], table.symbol, 0, None
     else:
         bars = bars_of(cells, replace(config, source="csv", path=None), symbol_key)
         features, symbol, history = compute_features(bars.frame, names, fitted), bars.symbol, warmup_of(names)
+        returns = pd.Series(np.diff(np.log(bars.frame["close"].to_numpy())), bars.frame.index[:-1])
     index = pd.DatetimeIndex(features.index)
     found = describe_frequency(index).name
     if frequency is not None and len(index) > 2 and not same_spacing(frequency, found):
@@ -83,4 +89,4 @@ def incoming_rows(
         )
     usable = features.iloc[history:]
     check_finite_features(cells.label, usable)
-    return Incoming(usable, symbol, len(features))
+    return Incoming(usable, symbol, len(features), returns)

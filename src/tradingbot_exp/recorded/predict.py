@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.plugins import load_plugins
-from tradingbot_exp.errors import DataError, RunError
+from tradingbot_exp.errors import DataError, RunError, TradingBotError
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast, target_unit
+from tradingbot_exp.tracking.writing.predictions import note_prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.data.identity import Span
+    from tradingbot_exp.recorded.incoming import Incoming
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +67,7 @@ def predict(
     *,
     keys: tuple[str, str] = ("bars", "symbol"),
 ) -> Prediction:
-    """Forecast from new bars.
+    """Forecast from new bars, and keep on the run's record that its model saw these dates.
 
     Parameters
     ----------
@@ -85,6 +92,7 @@ def predict(
     import pandas as pd
 
     from tradingbot_exp.data.features import FEATURES
+    from tradingbot_exp.data.identity import stamp
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.metrics.backtest import positions
     from tradingbot_exp.recorded.incoming import incoming_rows
@@ -120,6 +128,7 @@ def predict(
             "position": positions(forecast, horizon, lag, threshold),
         }
     )
+    _note(run, rows, (stamp(dates[0]), stamp(dates[-1])), symbol)
     return Prediction(
         frame,
         run.run_id,
@@ -131,6 +140,23 @@ def predict(
         rows.bars - len(frame),
         "" if frequency else "the run keeps no data card, so whether the bars come as often as its own is not checked",
     )
+
+
+def _note(run: RecordedRun, rows: Incoming, dates: Span, symbol: str | None) -> None:
+    """Keep on record that the model forecast these bars; a store that cannot be written is a warning."""
+    from tradingbot_exp.data.identity import is_same_market
+    from tradingbot_exp.tracking.reading.markets import recorded_returns
+
+    client, own = run._store.client, run.tags.get("data.instrument", "")
+    try:
+        parent = run.record.parent_id
+        known = recorded_returns(run._store, run._run if parent is None else client.get_run(parent))
+        same = None if known is None or rows.returns is None else is_same_market(known, rows.returns)
+        named = symbol is None or symbol.upper() == own
+        instrument = own if same or (same is None and named) else (symbol or rows.symbol).upper()
+        note_prediction(client, run.run_id, instrument, dates)
+    except TradingBotError as error:
+        log.warning("Whoever opens a test set later will not be told of these forecasts. %s", error)
 
 
 def _config_of(run: RecordedRun) -> Config:

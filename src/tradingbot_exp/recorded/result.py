@@ -44,12 +44,18 @@ def as_table(opened: Opened) -> str:
         lines.append(f"  Dates that overlap with these were opened {_times(len(opened.earlier))} before in this store:")
         lines += [f"    {each.at[:16]}  {each.by}  for the run {each.evaluated}" for each in opened.earlier]
         lines.append("  A test set is out of sample once: the more often it is opened, the less these numbers say.")
-    if opened.looked:
-        lines.append("  Others learned from these dates, or were judged by them; whoever knows them is not blind here:")
-        lines += [f"    {look}" for look in opened.looked[:_MOST_LOOKS]]
-        if len(opened.looked) > _MOST_LOOKS:
-            lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")
-    return "\n".join([*lines, f"  recorded as the run {opened.evaluation_run_id}", ""])
+    return "\n".join([*lines, *looks_in_lines(opened), f"  recorded as the run {opened.evaluation_run_id}", ""])
+
+
+def looks_in_lines(opened: Opened) -> list[str]:
+    """Name who has looked at the test dates before; no line if nobody has."""
+    if not opened.looked:
+        return []
+    lines = ["  These dates were learned from, judged by or forecast before, and whoever knows them is not blind here:"]
+    lines += [f"    {look}" for look in opened.looked[:_MOST_LOOKS]]
+    if len(opened.looked) > _MOST_LOOKS:
+        lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")
+    return lines
 
 
 def as_json(opened: Opened) -> str:
@@ -86,7 +92,7 @@ class Opened:
     earlier : tuple of Opening
         Openings before this one of dates that overlap, in the whole store.
     looked : tuple of Look
-        Other runs and studies of this market that learned from these dates, or were judged by them.
+        Other runs and studies of this market that learned from these dates or were judged by them, and forecasts.
     metrics, validation : dict of str to float
         ``test_…``, and ``val_…`` as the run recorded them; of several folds, of the last one, whose model it is.
     intervals : dict of str to (float, float)

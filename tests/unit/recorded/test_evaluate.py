@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import pty
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +21,10 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from sklearn.linear_model import LinearRegression
-from support import Finished, artifact_folder
+from support import Finished, artifact_folder, clean_environment, python
+from support import train as train_command
 
-from tradingbot_exp import run_hpo_study, train
+from tradingbot_exp import load_run, run_hpo_study, train
 from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.config.compose import compose_config
@@ -353,3 +359,64 @@ def test_whatever_learned_from_the_test_dates_is_named_whichever_file_it_came_fr
     assert (look["run_id"], look["trials"]) == (renamed.run_id, 0)
     record = open_store(None).client.get_run(opened.evaluation_run_id)
     assert renamed.run_id[:12] in record.data.tags["opened.looks"]
+    assert open_test_set(train([*quick, "data=csv", "data.path=renamed.csv"]).run_id).number == 3  # another file
+
+
+def test_forecasts_of_the_test_dates_are_named_whichever_file_their_bars_came_from(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(workdir)
+    quick = ["model=linear", *QUICK, "tracking.report=false"]
+    judged, foreign = train(quick), train([*quick, "data=msft"])
+    bars, others = load_bars(DataConfig()).frame, load_bars(DataConfig(name="msft")).frame
+    judged.predict(bars.iloc[:1500])
+    foreign.predict(others)
+    assert open_test_set(judged.run_id).looked == ()
+    judged.predict(bars.iloc[:-20])
+    judged.predict(bars)
+    foreign.predict(bars)  # the market's returns are not the run's: their name has to do
+    foreign.predict(bars, "IBM")
+    looked = open_test_set(judged.run_id).looked
+    assert [(look.run_id, look.forecasts, look.end[:10]) for look in looked] == [
+        (judged.run_id, 3, "2013-03-01"),
+        (foreign.run_id, 1, "2013-03-01"),
+    ]
+    assert f"`predict` with the model of the run {judged.name} ({judged.run_id[:12]}), 3 times, on bars of 2000" in str(
+        looked[0]
+    )
+    client = open_store(None).client
+    client.set_tag(foreign.run_id, "predicted", '{"IBM": ["2012"], "MSFT": 3}')  # by nobody of ours
+    assert [look.run_id for look in open_test_set(judged.run_id).looked] == [judged.run_id]
+    with closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute("CREATE TRIGGER refusal BEFORE UPDATE ON tags BEGIN SELECT RAISE(ABORT, 'not yours'); END")
+    assert len(load_run(judged.run_id).predict(bars)) == len(bars) - 33
+    assert "Whoever opens a test set later will not be told" in caplog.text and "not yours" in caplog.text
+
+
+def test_the_first_opening_is_asked_for_on_a_terminal_and_wants_a_word_elsewhere(workdir: Path) -> None:
+    done = train_command(workdir, "model=linear", *QUICK, "tracking.report=false")
+    assert done.status == 0, done.err
+    command = ["-m", "tradingbot_exp", "evaluate", "latest"]
+    refused = python(workdir, *command)
+    assert refused.status == 1 and "have never been opened in this store" in refused.err and "--yes" in refused.err
+    main, follower = pty.openpty()
+    for answer, status in (("n\n", 1), ("y\n", 0)):
+        os.write(main, answer.encode())
+        asked = subprocess.run(
+            [sys.executable, *command],
+            cwd=workdir,
+            env=clean_environment(),
+            stdin=follower,
+            stderr=follower,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == status
+        openings = done.client.search_runs(["1"], "tags.`run.kind` = 'test_evaluation'")
+        assert len(openings) == (status == 0)
+    assert "opened for the 1st time" in asked.stdout
+    said = os.read(main, 100_000).decode()
+    assert "Open it for the run" in said and "Nothing was opened, and nothing was counted." in said
+    again = python(workdir, *command)
+    assert again.status == 0 and "opened for the 2nd time" in again.out

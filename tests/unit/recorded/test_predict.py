@@ -207,7 +207,7 @@ def test_a_runs_model_is_registered_and_the_newest_is_the_candidate_or_where_any
     for words, named in (
         (["reproduce", "models:/desk model@champion"], f"reproduce {first.run_id} --verify"),
         (["diff", "models:/desk model/2", "models:/desk model@champion"], "seed"),
-        (["evaluate", "models:/desk model/2"], f"(id {second.run_id})"),
+        (["evaluate", "--yes", "models:/desk model/2"], f"(id {second.run_id})"),
     ):
         assert command(words) == 0, words
         assert named in capsys.readouterr().out

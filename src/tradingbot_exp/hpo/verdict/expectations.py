@@ -12,6 +12,8 @@ from tradingbot_exp.evaluation.significance.evidence import family_of
 from tradingbot_exp.evaluation.significance.luck import outlook
 from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
+from tradingbot_exp.tracking.reading.markets import MarketDates
+from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -40,15 +42,9 @@ def _ledger(session: StudySession) -> Ledger:
     data = load_data(session.config)
     views = fold_views(data, session.config.evaluation)
     tags = identity_tags(session.config.data, views[-1])
-    return read_ledger(
-        client,
-        session.organizer.config.tracking.uri,
-        tags["data.instrument"],
-        (tags["data.val_start"], tags["data.val_end"]),
-        study_run=session.parent.run_id,
-        fingerprint=data.fingerprint,
-        returns=market_returns(data),
-    )
+    dates = tags["data.val_start"], tags["data.val_end"]
+    asked = MarketDates(tags["data.instrument"], dates, data.fingerprint, market_returns(data))
+    return read_ledger(Store(client, session.organizer.config.tracking.uri), asked, session.parent.run_id)
 
 
 def bearing_line(config: Config, data: PreparedData, before: int) -> str:

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.data.identity import Span, overlap
 from tradingbot_exp.runtime.collector import uncollected
-from tradingbot_exp.tracking.reading.markets import Markets, of_market
+from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
+
+    from tradingbot_exp.tracking.store.store import Store
 
 _PAGE = 1000
 COUNTED = ("training", "trial")
@@ -29,7 +28,7 @@ COUNTED = ("training", "trial")
 # Parents whose trials are no tries.
 _NULL_STUDIES = "tags.`run.kind` = 'null_study'"
 # Those that have the market's returns among their artifacts.
-ON_RECORD = ("tags.`run.kind` = 'study'", "tags.`run.kind` = 'training'")
+_ON_RECORD = ("tags.`run.kind` = 'study'", "tags.`run.kind` = 'training'")
 
 
 @dataclass(frozen=True)
@@ -71,16 +70,7 @@ class Ledger:
 
 
 @uncollected()
-def read_ledger(
-    client: MlflowClient,
-    uri: str,
-    instrument: str,
-    dates: Span,
-    *,
-    study_run: str | None = None,
-    fingerprint: str | None = None,
-    returns: pd.Series[float] | None = None,
-) -> Ledger:
+def read_ledger(store: Store, asked: MarketDates, study_run: str | None = None) -> Ledger:
     """Count the distinct configurations tried on a market with overlapping validation dates.
 
     Runs of all experiments count, be they finished, pruned, failed, killed or deleted, once their data were prepared.
@@ -90,19 +80,11 @@ def read_ledger(
 
     Parameters
     ----------
-    client : MlflowClient
-    uri : str
-        The store's.
-    instrument : str
-        What the market is called; runs that have not recorded its returns are known by that alone.
-    dates : (str, str)
-        As in the tags ``data.val_start`` and ``data.val_end``.
+    store : Store
+    asked : MarketDates
+        Its dates as in the tags ``data.val_start`` and ``data.val_end``.
     study_run : str, optional
         Id of the study that asks: its own trials are told apart.
-    fingerprint : str, optional
-        The data's, as in the tag ``data.fingerprint``.
-    returns : Series, optional
-        The market's, by date: see `tradingbot_exp.data.identity.market_returns`.
 
     Raises
     ------
@@ -111,27 +93,32 @@ def read_ledger(
     """
     before: set[str] = set()
     own: set[str] = set()
-    with wrapped(f"What was tried before cannot be read from {redact(uri)}"):
+    client = store.client
+    with wrapped(f"What was tried before cannot be read from {store.shown}"):
         where = all_experiments(client)
         null_studies = {run.info.run_id for run in search_all(client, where, _NULL_STUDIES)}
-        parents = chain.from_iterable(search_all(client, where, query) for query in ON_RECORD)
-        markets = of_market(Store(client, uri), parents, returns, fingerprint, dates)
-        for run in runs_on_market(client, where, instrument, markets):
+        markets = of_market(store, on_record(client, where), asked)
+        for run in runs_on_market(client, where, markets):
             tags = run.data.tags
             parent = tags.get("mlflow.parentRunId")
             tried = tags.get("config.tried")
             if tried is None or tags.get("run.kind") not in COUNTED or parent in null_studies:
                 continue
-            if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), dates):
+            if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), asked.dates):
                 (own if study_run is not None and parent == study_run else before).add(tried)
-    return Ledger(instrument, dates, frozenset(before), frozenset(own), redact(uri))
+    return Ledger(asked.instrument, asked.dates, frozenset(before), frozenset(own), store.shown)
 
 
-def runs_on_market(client: MlflowClient, where: Sequence[str], instrument: str, markets: Markets) -> Iterator[Run]:
+def on_record(client: MlflowClient, where: Sequence[str]) -> Iterator[Run]:
+    """Give the runs that have the returns of their market on record."""
+    return chain.from_iterable(search_all(client, where, query) for query in _ON_RECORD)
+
+
+def runs_on_market(client: MlflowClient, where: Sequence[str], markets: Markets) -> Iterator[Run]:
     """Give each run on a market once: by its data, by its study, and by its name where nobody knows better."""
-    elsewhere = f"tags.`data.instrument` != '{instrument}'"
+    elsewhere = f"tags.`data.instrument` != '{markets.instrument}'"
     queries = [
-        f"tags.`data.instrument` = '{instrument}'",
+        f"tags.`data.instrument` = '{markets.instrument}'",
         *(f"tags.`data.fingerprint` = '{each}' and {elsewhere}" for each in markets.same),
         # Trials that search features have data of their own.
         *(f"tags.`mlflow.parentRunId` = '{each}' and {elsewhere}" for each in markets.studies),

@@ -25,26 +25,54 @@ log = logging.getLogger(__name__)
 FILE = "data/market_returns.parquet"
 
 
+@dataclass(frozen=True, eq=False)
+class MarketDates:
+    """A market and a span of its dates, about which a store is asked.
+
+    Attributes
+    ----------
+    instrument : str
+        What the market is called; runs that have not recorded its returns are known by that alone.
+    dates : (str, str)
+        First and last, as `tradingbot_exp.data.identity.stamp` writes them.
+    fingerprint : str
+        Of its own data; empty if they have none.
+    returns : Series or None
+        The market's, by date: see `tradingbot_exp.data.identity.market_returns`. Nothing is compared without them.
+    """
+
+    instrument: str
+    dates: Span
+    fingerprint: str = ""
+    returns: pd.Series[float] | None = None
+
+
 @dataclass
 class Markets:
     """Which data of a store are of one market.
 
     Attributes
     ----------
+    instrument : str
+        What this market is called.
     same, other : set of str
         Fingerprints of data that are of this market, and of those that are not; of those in neither nobody knows.
     studies : set of str
         Ids of the studies that are of it.
     """
 
+    instrument: str
+
     same: set[str] = field(default_factory=set)
     other: set[str] = field(default_factory=set)
     studies: set[str] = field(default_factory=set)
 
+    def holds(self, instrument: str, fingerprint: str) -> bool:
+        """Tell whether data are of this market: by what they are, or by their name where nobody knows better."""
+        return fingerprint in self.same or (instrument == self.instrument and fingerprint not in self.other)
 
-def of_market(
-    store: Store, runs: Iterable[Run], returns: pd.Series[float] | None, fingerprint: str | None, dates: Span
-) -> Markets:
+
+def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span | None = None) -> Markets:
     """Tell which runs are of a market.
 
     Parameters
@@ -52,20 +80,18 @@ def of_market(
     store : Store
     runs : iterable of Run
         Studies and single runs; what they say holds for all runs on the same data.
-    returns : Series or None
-        The market's, by date; nothing is compared without it.
-    fingerprint : str or None
-        Of its own data.
-    dates : (str, str)
-        First and last date that matters, as `tradingbot_exp.data.identity.stamp` writes them.
+    asked : MarketDates
+    dates : (str, str), optional
+        Runs that learned from other dates alone are not compared; if not given, those of `asked`.
     """
-    found = Markets(same={fingerprint} if fingerprint else set())
+    returns, dates = asked.returns, dates or asked.dates
+    found = Markets(asked.instrument, same={asked.fingerprint} if asked.fingerprint else set())
     for run in runs:
         tags = run.data.tags
         known = tags.get("data.fingerprint", "")
         if returns is not None and known and known not in found.same | found.other:
             learned = tags.get("data.train_start") or tags.get("data.val_start", ""), tags.get("data.val_end", "")
-            theirs = _returns_of(store, run) if overlap(learned, dates) else None
+            theirs = recorded_returns(store, run) if overlap(learned, dates) else None
             same = None if theirs is None else is_same_market(returns, theirs)
             if same is not None:
                 (found.same if same else found.other).add(known)
@@ -74,8 +100,8 @@ def of_market(
     return found
 
 
-def _returns_of(store: Store, run: Run) -> pd.Series[float] | None:
-    """Read what a run recorded; None, with a warning, if it is damaged: then the market's name has to do."""
+def recorded_returns(store: Store, run: Run) -> pd.Series[float] | None:
+    """Read the returns of its market that a run recorded; None if there are none, or, with a warning, damaged ones."""
     try:
         found: pd.Series[float] | None = read_artifact(store, run, FILE, _read)
     except Exception as error:

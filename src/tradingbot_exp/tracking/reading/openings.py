@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.data.identity import Span, overlap, stamp
+from tradingbot_exp.data.identity import ALWAYS, Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.reading.ledger import all_experiments, search_all
+from tradingbot_exp.tracking.reading.ledger import all_experiments, on_record, search_all
+from tradingbot_exp.tracking.reading.markets import MarketDates, of_market, recorded_returns
 from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mlflow import MlflowClient
-
     from tradingbot_exp.tracking.reading.run_record import RunRecord
-    from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -57,27 +55,39 @@ class Opening:
     fingerprint: str
 
 
-def overlapping_openings(
-    client: MlflowClient, uri: str, instrument: str, fingerprint: str, dates: Span
-) -> list[Opening]:
-    """Find the openings of an instrument's bars that share a date with a span, oldest first.
+def overlapping_openings(store: Store, asked: MarketDates) -> list[Opening]:
+    """Find the openings of a market's bars that share a date with a span, oldest first.
 
-    Openings in all experiments count, and deleted ones too: what was seen was seen. The same bars under another name
-    are known by their fingerprint.
+    Openings in all experiments count, and deleted ones too: what was seen was seen. The market is known by its returns,
+    whatever file its bars came from.
 
     Raises
     ------
     TrackingError
         The store cannot be read.
     """
-    with wrapped(f"The openings of test sets cannot be read from {redact(uri)}"):
-        runs = list(search_all(client, all_experiments(client), f"tags.`run.kind` = '{KIND}'"))
-    found = [_opening(str(run.info.run_id), run.data.tags) for run in runs]
-    return [
-        each
-        for each in found
-        if (each.instrument == instrument or each.fingerprint == fingerprint) and overlap((each.start, each.end), dates)
-    ]
+    return _on_market(store, _overlapping(store, asked.dates), asked)
+
+
+def _overlapping(store: Store, dates: Span) -> list[Opening]:
+    """Find the openings of any market that share a date with a span."""
+    client = store.client
+    with wrapped(f"The openings of test sets cannot be read from {store.shown}"):
+        runs = search_all(client, all_experiments(client), f"tags.`run.kind` = '{KIND}'")
+        found = [_opening(str(run.info.run_id), run.data.tags) for run in runs]
+    return [each for each in found if overlap((each.start, each.end), dates)]
+
+
+def _on_market(store: Store, openings: Sequence[Opening], asked: MarketDates) -> list[Opening]:
+    """Keep those of one market; what runs on other data learned from is not read."""
+    client, named = store.client, {each.fingerprint for each in openings}
+    if not openings:
+        return []
+    with wrapped(f"The markets of test sets that were opened cannot be read from {store.shown}"):
+        parents = on_record(client, all_experiments(client))
+        known = (run for run in parents if run.data.tags.get("data.fingerprint") in named)
+        markets = of_market(store, known, asked, ALWAYS)
+    return [each for each in openings if markets.holds(each.instrument, each.fingerprint)]
 
 
 def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) -> tuple[Opening, ...] | None:
@@ -97,8 +107,13 @@ def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) 
     dates = _test_dates(run, card)
     if dates is None or not (instrument or fingerprint):
         return None
-    found = overlapping_openings(store.client, store.uri, instrument, fingerprint, dates)
-    return tuple(each for each in found if run.run_id not in (each.evaluated, each.run_id))
+    found = [each for each in _overlapping(store, dates) if run.run_id not in (each.evaluated, each.run_id)]
+    if not found:
+        return ()
+    with wrapped(f"The run {run.parent_id or run.run_id} cannot be read from {store.shown}"):
+        recorded = store.client.get_run(run.parent_id or run.run_id)
+    returns = recorded_returns(store, recorded)
+    return tuple(_on_market(store, found, MarketDates(instrument, dates, fingerprint, returns)))
 
 
 def _test_dates(run: RunRecord, card: Mapping[str, Any] | None) -> Span | None:
@@ -116,7 +131,7 @@ def _opening(run_id: str, tags: Mapping[str, str]) -> Opening:
     return Opening(run_id, *(tags.get(name, "") for name in (*names, "data.instrument", "data.fingerprint")))
 
 
-def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None]) -> None:
+def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None], returns: pd.Series[float]) -> None:
     """Say, in the log and in the tag ``test.overlap``, if dates that a run learns from were a test set already.
 
     Parameters
@@ -125,6 +140,8 @@ def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None]) -> None:
         About to be trained. While MLflow cannot be reached, nothing is asked.
     tags : mapping
         The run's own: ``data.instrument``, ``data.fingerprint``, ``data.train_start`` and ``data.val_end``.
+    returns : Series
+        Of the market, by date.
     """
     client = run.delivery.client
     if client is None or run.delivery.failure is not None:
@@ -132,7 +149,9 @@ def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None]) -> None:
     names = ("data.instrument", "data.fingerprint", "data.train_start", "data.val_end")
     instrument, fingerprint, start, end = (tags.get(name) or "" for name in names)
     try:
-        found = overlapping_openings(client, run.uri, instrument, fingerprint, (start, end))
+        found = overlapping_openings(
+            Store(client, run.uri), MarketDates(instrument, (start, end), fingerprint, returns)
+        )
     except TrackingError as error:
         log.warning("Whether these dates were a test set before cannot be told. %s", error)
         return

@@ -25,6 +25,7 @@ from tradingbot_exp.experiment.recording import identifying_tags
 from tradingbot_exp.hpo.verdict.expectations import bearing_line
 from tradingbot_exp.tracking.reading.ledger import read_ledger
 from tradingbot_exp.tracking.reading.looks import looks_at
+from tradingbot_exp.tracking.reading.markets import MarketDates
 from tradingbot_exp.tracking.reading.openings import overlapping_openings
 from tradingbot_exp.tracking.store.store import Store
 
@@ -70,7 +71,8 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     # The study that asks.
     add(client, "trial", "e", mlflow__parentRunId=mine)
     add(client, "trial", "own", mlflow__parentRunId=mine)
-    ledger = read_ledger(client, "sqlite:///here", "IBM", DATES, study_run=mine)
+    store = Store(client, "sqlite:///here")
+    ledger = read_ledger(store, MarketDates("IBM", DATES), mine)
     counted = {"a", "b", "c", "d", "e", "pruned", "failed", "deleted", "of a deleted experiment"}
     assert ledger.before == counted
     assert ledger.own == {"e", "own"} and ledger.total == len(counted) + 1
@@ -78,9 +80,9 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
         "9 other configurations of IBM were tried on overlapping validation dates (2009-04-22 to 2011-03-22), as far "
         "as the store sqlite:///here knows"
     )
-    everything = read_ledger(client, "sqlite:///here", "IBM", (EARLIER[0], DATES[1]))
+    everything = read_ledger(store, MarketDates("IBM", (EARLIER[0], DATES[1])))
     assert everything.before == counted | {"own", "years before"}
-    assert read_ledger(client, "sqlite:///here", "AAPL", DATES).total == 0
+    assert read_ledger(store, MarketDates("AAPL", DATES)).total == 0
 
 
 def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client: MlflowClient) -> None:
@@ -89,7 +91,7 @@ def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client:
     add(client, "training", "by its name", data__fingerprint="other")
     add(client, "training", "by its bars", data__fingerprint="same", data__instrument="file copy.csv")
     add(client, "training", "of another", data__fingerprint="other", data__instrument="file other.csv")
-    ledger = read_ledger(client, "here", "IBM", DATES, study_run=study, fingerprint="same")
+    ledger = read_ledger(Store(client, "here"), MarketDates("IBM", DATES, "same"), study)
     assert ledger.before == {"by its name", "by its bars"} and ledger.own == {"own"}
 
 
@@ -100,9 +102,10 @@ def test_a_study_of_the_market_under_another_name_has_each_of_its_trials_once(cl
         add(client, "trial", f"t{number}", data__fingerprint="same", mlflow__parentRunId=study, **named)
     add(client, "trial", "features of its own", data__fingerprint="other", mlflow__parentRunId=study, **named)
     nothing = pd.Series(dtype="float64", index=pd.DatetimeIndex([]))
-    (look,) = looks_at(Store(client, "here"), "IBM", "same", nothing, DATES)
+    asked = MarketDates("IBM", DATES, "same", nothing)
+    (look,) = looks_at(Store(client, "here"), asked)
     assert (look.run_id, look.trials) == (study, 4)
-    assert read_ledger(client, "here", "IBM", DATES, fingerprint="same").total == 4
+    assert read_ledger(Store(client, "here"), asked).total == 4
 
 
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
@@ -111,7 +114,7 @@ def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
     monkeypatch.setattr("tradingbot_exp.tracking.reading.ledger._PAGE", 3)
     for number in range(8):
         add(client, "training", f"c{number}")
-    assert read_ledger(client, "sqlite:///here", "IBM", DATES).total == 8
+    assert read_ledger(Store(client, "sqlite:///here"), MarketDates("IBM", DATES)).total == 8
 
 
 def test_a_store_that_cannot_be_read_is_named(workdir: Path, client: MlflowClient) -> None:
@@ -120,7 +123,7 @@ def test_a_store_that_cannot_be_read_is_named(workdir: Path, client: MlflowClien
         database.execute("ALTER TABLE runs RENAME TO gone")
     database.close()
     with pytest.raises(TrackingError, match="What was tried before cannot be read from sqlite:///here"):
-        read_ledger(client, "sqlite:///here", "IBM", DATES)
+        read_ledger(Store(client, "sqlite:///here"), MarketDates("IBM", DATES))
 
 
 def test_openings_of_the_instrument_or_of_the_same_bars_are_found_where_dates_overlap(client: MlflowClient) -> None:
@@ -140,7 +143,7 @@ def test_openings_of_the_instrument_or_of_the_same_bars_are_found_where_dates_ov
     opening("MSFT", "f2", *DATES)
     opening("IBM", "f1", *EARLIER)
     client.delete_run(same)
-    found = overlapping_openings(client, "sqlite:///here", "IBM", "f0", DATES)
+    found = overlapping_openings(Store(client, "sqlite:///here"), MarketDates("IBM", DATES, "f0"))
     assert [each.run_id for each in found] == [same, twin]
 
 
@@ -224,9 +227,8 @@ QUICK = [
 def total(data: PreparedData, dates: tuple[str, str]) -> int:
     """How many configurations the store of this directory knows of a market."""
     uri = f"sqlite:///{Path.cwd() / 'mlflow.db'}"  # MLflow keeps what it opened by its text
-    return read_ledger(
-        MlflowClient(uri), uri, "nothing", dates, fingerprint=data.fingerprint, returns=market_returns(data)
-    ).total
+    asked = MarketDates("nothing", dates, data.fingerprint, market_returns(data))
+    return read_ledger(Store(MlflowClient(uri), uri), asked).total
 
 
 def test_a_copy_a_bar_more_a_later_start_and_rounded_prices_are_one_market_and_one_try(
@@ -291,4 +293,4 @@ def test_where_too_few_dates_are_shared_the_markets_name_counts(workdir: Path, m
     client = MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     assert 10 < (late.index <= end).sum() < 60
     name = run.tags["data.instrument"]
-    assert read_ledger(client, "here", name, dates, fingerprint="else", returns=late).total == 1
+    assert read_ledger(Store(client, "here"), MarketDates(name, dates, "else", late)).total == 1
