@@ -23,6 +23,11 @@ settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the longest test first: at the end, one worker would wait for it alone."""
+    items.sort(key=lambda item: not item.name.startswith("test_every_step_of_every_page"))
+
+
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One folder for all worker processes of this test session."""
