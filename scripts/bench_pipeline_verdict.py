@@ -199,7 +199,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repetitions", type=int, default=200, help="studies of each kind")
-    parser.add_argument("--trials", type=int, default=16)
+    parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--only", default="", help="kinds whose name holds this text")
     parser.add_argument("--out", type=Path, default=Path("bench_pipeline_verdict.jsonl"), help="gone on from")

@@ -5,6 +5,10 @@ A few are enough to see it break; scripts/bench_pipeline_verdict.py has the rate
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 from bench_pipeline_verdict import KINDS, judged, studies
 from mlflow import MlflowClient
@@ -60,3 +64,18 @@ def test_the_default_networks_on_permuted_targets_are_hardly_ever_called_real_an
     planted = KINDS["networks, 0.3 planted over 3,270 bars, searched by loss"]
     found = [judged(study, rules=OURS) for study in studies(planted, range(6), trials=12, epochs=5)]
     assert sum(OURS[0] in each for each in found) >= 5, found
+
+
+@in_ci
+def test_a_centred_window_in_a_column_is_not_called_real_without_saying_that_nobody_checked_it(
+    quick: Config, tmp_path: Path
+) -> None:
+    returns = pd.Series(0.01 * np.random.default_rng(0).standard_t(4, 3000), pd.bdate_range("2000-01-03", periods=3000))
+    table = {"centred": returns.rolling(21, center=True).mean(), "y": returns.shift(-1)}  # holds the next ten returns
+    pd.DataFrame(table).dropna().rename_axis("date").to_parquet(tmp_path / "table.parquet")
+    quick.data.name = quick.data.source = "table"
+    quick.data.path, quick.data.features, quick.data.target = str(tmp_path / "table.parquet"), ["centred"], "y"
+    quick.hpo.num_trials, quick.training.epochs = 8, 10
+    tags = MlflowClient(quick.tracking.uri).get_run(study(quick).parent_id).data.tags
+    assert (tags["verdict"], tags["verdict.inputs"]) == ("real", "not checked")
+    assert tags["verdict.headline"].startswith("Real, if its inputs know no future (not checked)")
