@@ -31,12 +31,13 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tradingbot_exp import ExperimentOrganizer
+from tradingbot_exp.config.metrics import family_of
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import PreparedData
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.block_length import block_length
-from tradingbot_exp.evaluation.significance.evidence import StudyEvidence, family_of
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build

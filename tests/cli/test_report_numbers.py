@@ -249,7 +249,7 @@ def test_the_tiles_of_the_comparison_and_of_the_study_say_what_mlflow_holds(
 
 def test_the_training_report_compares_the_run_s_own_metrics_with_its_rivals(training, default_run: Finished) -> None:
     rows, metrics = table_of(training, "beside naive rivals"), default_run.run.data.metrics
-    assert len(rows) == 12
+    assert len(rows) == 14
     for label, cells in rows.items():
         percent = LABELS[label] in PERCENT
         assert shows(cells[0], metrics[f"val_{LABELS[label]}"], percent=percent), label

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tradingbot_exp.config import choices
+from tradingbot_exp.config.metrics import OBJECTIVES
 from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
@@ -209,7 +210,7 @@ def _check_hpo(config: Config) -> None:
     if not metrics:
         raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
     for metric in metrics:
-        _one_of("hpo.metric", metric, (*choices.OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
+        _one_of("hpo.metric", metric, (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(

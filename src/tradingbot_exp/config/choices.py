@@ -8,24 +8,6 @@ from typing import Literal
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
 
-FORECAST_METRICS = ("mse", "mae", "r2", "ic", "rank_ic", "hit_rate")
-STRATEGY_METRICS = ("sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar", "alpha", "beta")
-LAGS = (0, 1)
-"""Execution lags whose results stand side by side, whatever `evaluation.execution_lag` is."""
-LAGGED_METRICS = tuple(f"{name}_lag{lag}" for name in ("sharpe", "cagr") for lag in LAGS)
-BACKTEST_METRICS = (*STRATEGY_METRICS, *LAGGED_METRICS, "buy_hold_sharpe", "buy_hold_cagr")
-METRICS = (*FORECAST_METRICS, "zero_mse", *BACKTEST_METRICS)
-OWN_METRICS = (*FORECAST_METRICS, *STRATEGY_METRICS)
-"""Metrics that are the model's own, at the lag that was asked for."""
-TRAIN_METRICS = (*FORECAST_METRICS, "sharpe")
-"""Metrics that are logged for the train rows too: beside those of validation they show what was learned by heart."""
-OBJECTIVES = (
-    *("val_loss", "train_loss", "final_loss", "best_val_loss"),
-    *(f"val_{name}" for name in OWN_METRICS),
-)
-"""What a study may search for: the losses, and the validation metrics that are the model's own."""
-BASELINES = ("linear_mse", "linear_ic", "linear_sharpe", "train_mean_mse")
-"""Metrics of rivals that are fitted; `METRICS` holds those of rivals that need no fit."""
 SCHEMES = ("chronological", "walk_forward", "purged_kfold")
 WINDOWS = ("expanding", "rolling")
 AGGREGATES = ("mean", "worst", "mean_less_std")

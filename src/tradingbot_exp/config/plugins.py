@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradingbot_exp.config.choices import BASELINES, METRICS
+from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, TradingBotError, TrainingError, near
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 BUILT_IN_SOURCES = ("bundled", "csv", "table", "synthetic")
-_TAKEN_METRICS = (*METRICS, *BASELINES, "loss")
+_TAKEN_METRICS = (*TABLE, "loss")
 
 SOURCES: dict[str, Source] = {}
 """Sources of bars by ``data.source``."""

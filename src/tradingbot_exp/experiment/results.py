@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tradingbot_exp.config.choices import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
+from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model

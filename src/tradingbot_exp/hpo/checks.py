@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.choices import BACKTEST_METRICS
+from tradingbot_exp.config.metrics import BACKTEST_METRICS, LOSS_METRICS
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, near
-from tradingbot_exp.evaluation.metrics.objectives import LOSS_METRICS, doubtful_directions, objectives_of
+from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions, objectives_of
 from tradingbot_exp.hpo.space.names import OPTIONS
 from tradingbot_exp.tracking.store.places import sqlite_path
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.evaluation.metrics.target import NAIVE
-from tradingbot_exp.terminal.summary import ROWS
+from tradingbot_exp.terminal.summary import rows
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.looks import Look
@@ -27,14 +27,14 @@ def as_table(opened: Opened) -> str:
         "",
         f"  {'test':<28}{'model':>12}  {'95 % interval':<26}{'validation':>12}  baseline",
     ]
-    for label, name, form, baseline, baseline_name in ROWS:
-        test = name.replace("val_", "test_")
+    for label, name, form, baseline, baseline_name in rows():
+        test = f"test_{name}"
         pair = opened.intervals.get(test)
         interval = "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
         line = f"  {label:<28}{_shown(opened.metrics, test, form):>12}  {interval:<26}"
-        line += f"{_shown(opened.validation, name, form):>12}"
+        line += f"{_shown(opened.validation, f'val_{name}', form):>12}"
         if baseline_name:
-            rival = baseline_name.replace("val_", "test_")
+            rival = f"test_{baseline_name}"
             pair = opened.intervals.get(rival)
             interval = "" if pair is None else f", {pair[0]:{form}} to {pair[1]:{form}}"
             line += f"  {_shown(opened.metrics, rival, form)} ({baseline or opened.naive}{interval})"

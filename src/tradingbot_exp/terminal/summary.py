@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from tradingbot_exp.config.metrics import OWN_METRICS, TABLE, Form, Rival
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.plugins import OWN_METRICS
+from tradingbot_exp.config.plugins import OWN_METRICS as USERS_METRICS
 from tradingbot_exp.evaluation.metrics.target import NAIVE
 from tradingbot_exp.tracking.store.places import run_page, ui_command
 
@@ -16,23 +17,32 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
-# Label, metric, format, baseline's label (of the forecast that takes no side none), baseline's metric.
-ROWS = (
-    ("MSE", "val_mse", ".4e", "", "val_zero_mse"),
-    ("MAE", "val_mae", ".4e", "", ""),
-    ("R2 against the train mean", "val_r2", ".4f", "", ""),
-    ("IC (Pearson)", "val_ic", ".4f", "linear model", "val_linear_ic"),
-    ("rank IC (Spearman)", "val_rank_ic", ".4f", "", ""),
-    ("hit rate", "val_hit_rate", ".1%", "", ""),
-    ("Sharpe ratio a year, net", "val_sharpe", ".2f", "buy and hold", "val_buy_hold_sharpe"),
-    ("Sortino ratio a year, net", "val_sortino", ".2f", "", ""),
-    ("maximum drawdown", "val_max_drawdown", ".1%", "", ""),
-    ("turnover a bar", "val_turnover", ".2f", "", ""),
-    ("growth a year, net", "val_cagr", ".1%", "buy and hold", "val_buy_hold_cagr"),
-    ("alpha a year, net", "val_alpha", ".1%", "", ""),
-    ("beta to buy and hold", "val_beta", ".2f", "", ""),
-    ("Sharpe ratio at lag 0", "val_sharpe_lag0", ".2f", "at lag 1", "val_sharpe_lag1"),
-)
+_FORMATS: dict[Form, str] = {"error": ".4e", "share": ".4f", "correlation": ".4f", "percent": ".1%", "ratio": ".2f"}
+_RIVALS: dict[Rival, str] = {"linear": "linear model", "buy_hold": "buy and hold", "lag1": "at lag 1", "zero": ""}
+_SHOWN = (*OWN_METRICS, "sharpe_lag0")
+
+
+class Row(NamedTuple):
+    """A row of the table: label, metric without ``val_``, format, and the rival's label and metric, if there is one.
+
+    The label of the forecast that takes no side is empty.
+    """
+
+    label: str
+    name: str
+    form: str
+    rival: str
+    rival_name: str
+
+
+def rows() -> list[Row]:
+    """Return the rows of the table of metrics, in its order."""
+    found = []
+    for row in (TABLE[name] for name in _SHOWN):
+        rival = row.rivals[0] if row.rivals else ""
+        beside = f"{row.base}_lag1" if rival == "lag1" else f"{rival}_{row.name}" if rival else ""
+        found.append(Row(row.label, row.name, _FORMATS[row.form], _RIVALS[rival] if rival else "", beside))
+    return found
 
 
 def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[str]:
@@ -46,12 +56,14 @@ def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[
         What the forecast that takes no side is called: see `naive_name`.
     """
     lines = [f"  {'validation':<28}{'model':>12}  {'95 % interval':<20}{'baseline'}"]
-    for label, name, form, baseline, baseline_name in ROWS:
-        line = f"  {label:<28}{_number(metrics, name, form):>12}  {_interval(metrics, name, form):<20}"
-        if baseline_name:
-            line += f"{_number(metrics, baseline_name, form)} ({baseline or naive})"
+    for label, name, form, rival, rival_name in rows():
+        line = (
+            f"  {label:<28}{_number(metrics, f'val_{name}', form):>12}  {_interval(metrics, f'val_{name}', form):<20}"
+        )
+        if rival_name:
+            line += f"{_number(metrics, f'val_{rival_name}', form)} ({rival or naive})"
         lines.append(line.rstrip())
-    own = [f"val_{name}" for name in OWN_METRICS]
+    own = [f"val_{name}" for name in USERS_METRICS]
     return [*lines, *(f"  {name:<28}{_number(metrics, name, '.4g'):>12}" for name in own)]
 
 

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tradingbot_exp.config.metrics import LINEAR
 from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.forecast import mse
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.data.splits import Block
 
-LINEAR = ("mse", "ic", "sharpe")
-"""Metrics of the linear model that are kept."""
 _CHUNK_VALUES = 2**23  # of float64 inputs in memory at once: 64 MB
 _fitted: WeakKeyDictionary[PreparedData, LinearModel] = WeakKeyDictionary()
 

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.config.choices import LAGS, METRICS
+from tradingbot_exp.config.metrics import LAGS, METRICS, TABLE, Metric
 from tradingbot_exp.config.plugins import own_metrics
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.evaluation.metrics import forecast as scores
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
+from tradingbot_exp.evaluation.metrics.functions import FUNCTIONS, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +29,15 @@ class Evaluation:
         Net simple return of the strategy a bar; None without one-bar returns.
     position : ndarray, shape (n,)
         Share of wealth held over each bar, between −1 and 1.
-    lagged_returns : dict of str to ndarray, shape (n,)
-        As `returns`, with the execution lags of `LAGS`: ``lag0``, ``lag1``; empty without one-bar returns.
+    samples : dict of str to Sample
+        What each metric was computed from, by its name.
     """
 
     metrics: dict[str, float]
     undefined: dict[str, str]
     returns: Floats | None
     position: Floats
-    lagged_returns: dict[str, Floats] = field(default_factory=dict)
+    samples: dict[str, Sample] = field(default_factory=dict)
 
 
 def validation_metrics(
@@ -85,80 +84,48 @@ def validation_metrics(
         An array holds NaN or an infinity, or the lengths differ.
     """
     a, f = vectors(actual=actual, forecast=forecast)
-    position = backtest.positions(f, horizon, lag, threshold)
-    found = {
-        "mse": scores.mse(a, f),
-        "mae": scores.mae(a, f),
-        "r2": scores.r2(a, f, train_mean),
-        "ic": scores.ic(a, f),
-        "rank_ic": scores.rank_ic(a, f),
-        "hit_rate": scores.hit_rate(a, f, threshold),
-        "zero_mse": scores.mse(a, np.full_like(a, threshold)),
+    r = None if next_return is None else vectors(actual=a, next_return=next_return)[1]
+    held = {f"lag{each}": backtest.positions(f, horizon, each, threshold) for each in {lag, *LAGS}}
+    position, market = held[f"lag{lag}"], np.empty(0) if r is None else backtest.buy_and_hold_returns(r)
+
+    def sample(held: Floats) -> Sample:
+        earned = market if r is None else backtest.strategy_returns(held, r, cost_bps)
+        changes = np.abs(np.diff(held, prepend=0.0))
+        return Sample(a, f, threshold, train_mean, changes, earned, market, periods_per_year)
+
+    own = sample(position)
+    variants = {
+        "": own,
+        **{f"lag{each}": sample(held[f"lag{each}"]) for each in LAGS},
+        "zero": replace(own, forecast=np.full_like(a, threshold)),
+        "buy_hold": replace(own, returns=market),
     }
-    returns = None
-    earned: dict[str, Floats] = {}
-    held = {"": position} | {f"_lag{other}": backtest.positions(f, horizon, other, threshold) for other in LAGS}
-    if next_return is not None:
-        a, r = vectors(actual=a, next_return=next_return)
-        returns = backtest.strategy_returns(position, r, cost_bps)
-        market = backtest.buy_and_hold_returns(r)
-        found |= {
-            "sharpe": backtest.sharpe(returns, periods_per_year),
-            "sortino": backtest.sortino(returns, periods_per_year),
-            "max_drawdown": backtest.max_drawdown(returns),
-            "turnover": backtest.turnover(position),
-            "cagr": backtest.cagr(returns, periods_per_year),
-            "calmar": backtest.calmar(returns, periods_per_year),
-            "alpha": alpha(returns, market, periods_per_year),
-            "beta": beta(returns, market),
-            "buy_hold_sharpe": backtest.sharpe(market, periods_per_year),
-            "buy_hold_cagr": backtest.cagr(market, periods_per_year),
-        }
-        for lagged in list(held)[1:]:
-            paid = backtest.strategy_returns(held[lagged], r, cost_bps)
-            earned[lagged.removeprefix("_")] = paid
-            found[f"sharpe{lagged}"] = backtest.sharpe(paid, periods_per_year)
-            found[f"cagr{lagged}"] = backtest.cagr(paid, periods_per_year)
-    metrics = {name: found[name] for name in METRICS if math.isfinite(found.get(name, math.nan))}
+    rows = [TABLE[name] for name in METRICS]
+    samples = {row.name: variants[row.variant] for row in rows if r is not None or row.family == "forecast"}
+    found = {row.name: FUNCTIONS[row.function](samples[row.name]) for row in rows if row.name in samples}
+    metrics = {name: value for name, value in found.items() if math.isfinite(value)}
     undefined = {
-        name: f"not defined, because {_reason(plain, found.get(name), a, f, held[lagged])}"
-        for name in METRICS
-        if name not in metrics
-        for plain, lagged in [_split(name)]
+        row.name: f"not defined, because {_reason(row, found.get(row.name), own, held.get(row.variant, position))}"
+        for row in rows
+        if row.name not in metrics
     }
-    return _with_own(Evaluation(metrics, undefined, returns, position, earned), a, f)
+    return _with_own(Evaluation(metrics, undefined, None if r is None else own.returns, position, samples), a, f)
 
 
-def _split(name: str) -> tuple[str, str]:
-    """Take ``_lag0`` or ``_lag1`` off a name: what is left, and what was taken."""
-    plain, mark, lag = name.partition("_lag")
-    return plain, mark + lag
-
-
-def _reason(name: str, value: float | None, actual: Floats, forecast: Floats, position: Floats) -> str:
-    """Say what the input lacks for the metric `name`, whose value is not finite, or None if not computed."""
+def _reason(row: Metric, value: float | None, own: Sample, position: Floats) -> str:
+    """Say what the input lacks for a metric whose value is not finite, or None if it was not computed."""
     if value is None:
         return "no one-bar returns were given (with data=table, data.returns names their column)"
     if math.isinf(value):
         return "it is too large for a 64-bit float"
-    if actual.size == 0:
+    if own.actual.size == 0:
         return "there are no bars"
-    if name in ("ic", "rank_ic", "sharpe", "sortino", "buy_hold_sharpe") and actual.size < 2:
-        return "it takes at least 2 bars"
-    if name in ("sharpe", "sortino", "calmar") and not position.any():
+    if own.actual.size < row.least:
+        return f"it takes at least {row.least} bars"
+    if row.idle and not position.any():
         return "the strategy never takes a position"
-    return {
-        "r2": "every actual value equals the train mean",
-        "ic": "the forecast is constant" if is_constant(forecast) else "the actual values are constant",
-        "rank_ic": "the forecast is constant" if is_constant(forecast) else "the actual values are constant",
-        "hit_rate": "no actual value lies above or below the threshold",
-        "sharpe": "the strategy returns the same on every bar",
-        "sortino": "the strategy loses on no bar",
-        "calmar": "the strategy never falls below its highest point",
-        "alpha": "the market returns the same on every bar",
-        "beta": "the market returns the same on every bar",
-        "buy_hold_sharpe": "the market returns the same on every bar",
-    }.get(name, "its computation gave no number")
+    constant = "the forecast is constant" if is_constant(own.forecast) else "the actual values are constant"
+    return row.undefined or constant
 
 
 def _with_own(evaluation: Evaluation, actual: Floats, forecast: Floats) -> Evaluation:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.evaluation.metrics import forecast as scores
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
+from tradingbot_exp.evaluation.metrics.functions import FUNCTIONS, Sample
+from tradingbot_exp.evaluation.metrics.market import beta
 from tradingbot_exp.evaluation.significance.bootstrap import (
     DRAWS,
     MIN_BARS,
@@ -28,8 +29,6 @@ from tradingbot_exp.evaluation.significance.bootstrap import (
 LEVEL = 0.95
 _AT_ONCE = 2**20
 _MOSTLY = 0.9  # share of the resamples on which a metric has to be defined
-
-Statistic = Callable[[NDArray[np.int64]], float]
 
 
 @dataclass(frozen=True)
@@ -104,28 +103,22 @@ def metric_intervals(
             {}, f"not defined, because there are {n} bars, and a bootstrap takes at least {MIN_BARS}", 0, 0
         )
     market = None if next_return is None else backtest.buy_and_hold_returns(next_return)
-    statistics: dict[str, Statistic] = {}
+    samples: dict[str, tuple[str, Sample]] = {}
     guides = [] if market is None else [market]
     for prefix, (forecast, evaluation) in judged.items():
         (f,) = vectors(forecast=forecast)
-        own = _forecast_statistics(a, f, train_mean, threshold)
+        for name, sample in evaluation.samples.items():
+            if name in evaluation.metrics:
+                row = TABLE[name]
+                samples[name if row.of == "naive" else f"{prefix}{name}"] = row.function, sample
         if evaluation.returns is not None:
-            own |= _trading_statistics(evaluation, periods_per_year)
-            if market is not None:
-                own |= _market_statistics(evaluation.returns, market, periods_per_year)
-            guides.append(evaluation.returns)
-            for name, earned in evaluation.lagged_returns.items():
-                own |= _lagged_statistics(name, earned, periods_per_year)
-        statistics |= {f"{prefix}{name}": each for name, each in own.items() if name in evaluation.metrics}
+            guides += {id(each.returns): each.returns for each in evaluation.samples.values()}.values()
         guides.append((a - f) ** 2)
-    neutral, mean = (a - threshold) ** 2, (a - train_mean) ** 2
-    statistics |= {"zero_mse": lambda i: float(neutral[i].mean()), "train_mean_mse": lambda i: float(mean[i].mean())}
-    if market is not None:
-        statistics["buy_hold_sharpe"] = lambda i: backtest.sharpe(market[i], periods_per_year)
-        statistics["buy_hold_cagr"] = lambda i: backtest.cagr(market[i], periods_per_year)
+    mean = Sample(a, np.full_like(a, train_mean), threshold, train_mean)
+    samples["train_mean_mse"] = ("mse", mean)
     block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(horizon)), float(n))
     draws = min(draws, draws_for(n))
-    return Intervals(_bounds(statistics, n, block, draws, seed), "", block, draws)
+    return Intervals(_bounds(samples, n, block, draws, seed), "", block, draws)
 
 
 def ic_interval(actual: ArrayLike, forecast: ArrayLike, horizon: int) -> Interval:
@@ -179,56 +172,21 @@ def _alphas(pairs: Floats) -> Floats:
     return np.asarray(means[..., 0] - slope * means[..., 1])
 
 
-def _forecast_statistics(a: Floats, f: Floats, mean: float, threshold: float) -> dict[str, Statistic]:
-    return {
-        "mse": lambda i: scores.mse(a[i], f[i]),
-        "mae": lambda i: scores.mae(a[i], f[i]),
-        "r2": lambda i: scores.r2(a[i], f[i], mean),
-        "ic": lambda i: scores.ic(a[i], f[i]),
-        "rank_ic": lambda i: scores.rank_ic(a[i], f[i]),
-        "hit_rate": lambda i: scores.hit_rate(a[i], f[i], threshold),
-    }
-
-
-def _trading_statistics(evaluation: Evaluation, periods_per_year: float) -> dict[str, Statistic]:
-    (r,) = vectors(returns=evaluation.returns if evaluation.returns is not None else [])
-    changes = np.abs(np.diff(evaluation.position, prepend=0.0))
-    return {
-        "sharpe": lambda i: backtest.sharpe(r[i], periods_per_year),
-        "sortino": lambda i: backtest.sortino(r[i], periods_per_year),
-        "max_drawdown": lambda i: backtest.max_drawdown(r[i]),
-        "turnover": lambda i: float(changes[i].mean()),
-        "cagr": lambda i: backtest.cagr(r[i], periods_per_year),
-        "calmar": lambda i: backtest.calmar(r[i], periods_per_year),
-    }
-
-
-def _market_statistics(returns: Floats, market: Floats, periods_per_year: float) -> dict[str, Statistic]:
-    return {
-        "alpha": lambda i: alpha(returns[i], market[i], periods_per_year),
-        "beta": lambda i: beta(returns[i], market[i]),
-    }
-
-
-def _lagged_statistics(lag: str, returns: Floats, periods_per_year: float) -> dict[str, Statistic]:
-    return {
-        f"sharpe_{lag}": lambda i: backtest.sharpe(returns[i], periods_per_year),
-        f"cagr_{lag}": lambda i: backtest.cagr(returns[i], periods_per_year),
-    }
-
-
 def _bounds(
-    statistics: Mapping[str, Statistic], n: int, block: float, draws: int, seed: int
+    samples: Mapping[str, tuple[str, Sample]], n: int, block: float, draws: int, seed: int
 ) -> dict[str, tuple[float, float]]:
+    """Resample each sample once for all metrics that are computed from it."""
     rng = np.random.default_rng(seed)
     at_once = max(1, _AT_ONCE // n)
-    drawn = np.empty((draws, len(statistics)))
+    drawn = np.empty((draws, len(samples)))
+    distinct = {id(sample): sample for _, sample in samples.values()}
     for start in range(0, draws, at_once):
         part = stationary_indices(n, block, min(at_once, draws - start), rng)
         for row, index in enumerate(part, start):
-            drawn[row] = [each(index) for each in statistics.values()]
+            taken = {number: sample.take(index) for number, sample in distinct.items()}
+            drawn[row] = [FUNCTIONS[name](taken[id(sample)]) for name, sample in samples.values()]
     bounds = {}
-    for name, values in zip(statistics, drawn.T, strict=True):
+    for name, values in zip(samples, drawn.T, strict=True):
         finite = values[np.isfinite(values)]
         if finite.size >= _MOSTLY * draws:
             low, high = np.quantile(finite, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -8,18 +8,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from tradingbot_exp.config.metrics import better_direction
+
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import HpoConfig
-
-# Metrics in the unit of `training.loss`.
-LOSS_METRICS = ("val_loss", "best_val_loss", "final_loss", "train_loss")
-# Metrics that are better the lower, and the higher, they are, whoever searches for them.
-_LOWER = (*LOSS_METRICS, "val_mse", "val_mae")
-_HIGHER = tuple(
-    f"val_{name}"
-    # A drawdown is at most 0: that of -0.1 is better than that of -0.4.
-    for name in ("r2", "ic", "rank_ic", "hit_rate", "sharpe", "sortino", "max_drawdown", "cagr", "calmar", "alpha")
-)
 
 
 class Objective(NamedTuple):
@@ -38,11 +30,6 @@ def objectives_of(hpo: HpoConfig) -> tuple[Objective, ...]:
     """Pair the metrics with their directions; a list of one is the same as the one."""
     metrics, directions = (given if isinstance(given, list) else [given] for given in (hpo.metric, hpo.direction))
     return tuple(Objective(str(metric), str(way)) for metric, way in zip(metrics, directions, strict=True))
-
-
-def better_direction(metric: str) -> str | None:
-    """Give ``minimize`` or ``maximize``, whichever seeks a metric's better values; None where nobody knows."""
-    return "minimize" if metric in _LOWER else "maximize" if metric in _HIGHER else None
 
 
 def doubtful_directions(hpo: HpoConfig) -> list[str]:

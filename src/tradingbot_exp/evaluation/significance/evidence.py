@@ -9,18 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.config.choices import BACKTEST_METRICS, OBJECTIVES
+from tradingbot_exp.config.metrics import OBJECTIVES, better_direction, family_of
 from tradingbot_exp.evaluation._arrays import Floats
-from tradingbot_exp.evaluation.metrics.objectives import better_direction
 from tradingbot_exp.evaluation.significance.series import Before, Twice, alpha_series, forecast_series
 
 Family = Literal["forecast", "return"]
 _COVERED = 0.9  # share of the winner's bars that a trial has to have to be tested beside it
-
-
-def family_of(metric: str) -> Family:
-    """Tell whether a metric judges returns, or forecasts."""
-    return "return" if metric.removeprefix("val_") in BACKTEST_METRICS else "forecast"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.metrics import family_of
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags, market_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
-from tradingbot_exp.evaluation.significance.evidence import family_of
 from tradingbot_exp.evaluation.significance.luck import outlook
 from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tradingbot_exp.config.metrics import TABLE, TRAIN_METRICS, Form
+from tradingbot_exp.config.metrics import Metric as Row
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.tracking.reading.facts import day
@@ -48,47 +50,26 @@ class Metric:
     hint: str = ""
 
 
-def _error(label: str, hint: str = "", better: int = -1) -> Metric:
-    return Metric(label, better, significant, _TARGET, hint)
-
-
-def _score(label: str, text: Callable[[float | None], str], hint: str = "", better: int = 1) -> Metric:
-    return Metric(label, better, text, _TARGET, hint)
-
-
-def _trade(label: str, better: int, text: Callable[[float | None], str] = ratio, hint: str = "") -> Metric:
-    return Metric(label, better, text, (*RULES, *_SCHEME), hint)
-
-
-_CORRELATION = partial(ratio, digits=3)
-_SHARE = partial(percent, digits=2)
-JUDGED: dict[str, Metric] = {
-    "mse": _error("MSE", "mean squared error"),
-    "mae": _error("MAE", "mean absolute error"),
-    "r2": _score("R² against the train mean", _SHARE),
-    "ic": _score("IC", _CORRELATION, "correlation of forecast and actual"),
-    "rank_ic": _score("rank IC", _CORRELATION, "rank correlation of forecast and actual"),
-    "hit_rate": _score("hit rate", percent, "share of bars whose sign was forecast"),
-    "sharpe": _trade("Sharpe ratio, net", 1, hint="a year, where its bars are known"),
-    "sortino": _trade("Sortino ratio, net", 1, hint="a year, where its bars are known"),
-    "calmar": _trade("Calmar ratio, net", 1),
-    "cagr": _trade("growth a year, net", 1, percent),
-    "alpha": _trade("alpha a year, net", 1, percent, "what is left without its share of the market"),
-    "beta": _trade("beta to buy and hold", 0, hint="its share of the market"),
-    "sharpe_lag0": _trade("Sharpe ratio, net, at lag 0", 1, hint="filled at the close that made the signal"),
-    "sharpe_lag1": _trade("Sharpe ratio, net, at lag 1", 1, hint="filled a bar later"),
-    "cagr_lag0": _trade("growth a year, net, at lag 0", 1, percent),
-    "cagr_lag1": _trade("growth a year, net, at lag 1", 1, percent),
-    "max_drawdown": _trade("maximum drawdown", 1, percent, "deepest fall of wealth from its peak"),
-    "turnover": _trade("turnover a bar", 0, hint="mean change of position"),
-    "zero_mse": _error("MSE of the zero forecast", "of directions, of a coin flip", better=0),
-    "train_mean_mse": _error("MSE of the train mean", better=0),
-    "linear_mse": _error("MSE of the linear model", better=0),
-    "linear_ic": _score("IC of the linear model", _CORRELATION, better=0),
-    "linear_sharpe": _trade("Sharpe ratio of the linear model", 0),
-    "buy_hold_sharpe": _trade("Sharpe ratio of buy and hold", 0),
-    "buy_hold_cagr": _trade("growth a year of buy and hold", 0, percent),
+_TEXTS: dict[Form, Callable[[float | None], str]] = {
+    "error": significant,
+    "share": partial(percent, digits=2),
+    "correlation": partial(ratio, digits=3),
+    "percent": percent,
+    "ratio": ratio,
 }
+
+
+def _shown(row: Row) -> Metric:
+    needs = _TARGET if row.family == "forecast" else (*RULES, *_SCHEME)
+    return Metric(row.label, row.better, _TEXTS[row.form], needs, row.hint)
+
+
+def _of_train(row: Row) -> Metric:
+    plain, net, _ = row.label.partition(" against ")[0].partition(", net")
+    return replace(_shown(row), label=f"{plain} on the train rows{net}", better=0, hint="")
+
+
+JUDGED: dict[str, Metric] = {name: _shown(row) for name, row in TABLE.items()}
 """Of validation and test, by name without ``val_`` or ``test_``; in the order of the table."""
 
 
@@ -102,13 +83,7 @@ TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
     "best_epoch": Metric("best epoch"),
-    "train_mse": _error("MSE on the train rows", better=0),
-    "train_mae": _error("MAE on the train rows", better=0),
-    "train_r2": _score("R² on the train rows", _SHARE, better=0),
-    "train_ic": _score("IC on the train rows", _CORRELATION, better=0),
-    "train_rank_ic": _score("rank IC on the train rows", _CORRELATION, better=0),
-    "train_hit_rate": _score("hit rate on the train rows", percent, better=0),
-    "train_sharpe": _trade("Sharpe ratio on the train rows, net", 0),
+    **{f"train_{name}": _of_train(TABLE[name]) for name in TRAIN_METRICS},
 }
 """Of the training, by name; in the order of the table."""
 # What curves show, and the table need not repeat.

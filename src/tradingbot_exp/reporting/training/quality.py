@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.config.metrics import OWN_METRICS, TABLE
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
@@ -22,23 +23,7 @@ from tradingbot_exp.reporting.page.metrics import JUDGED
 from tradingbot_exp.reporting.page.page import Cell, Column, Table, Tile, Tiles, Tone
 from tradingbot_exp.reporting.training.skill import luck_of
 
-MODEL = (
-    "mse",
-    "mae",
-    "r2",
-    "ic",
-    "rank_ic",
-    "hit_rate",
-    "sharpe",
-    "sortino",
-    "max_drawdown",
-    "turnover",
-    "alpha",
-    "beta",
-)
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
-_SKILL = ("ic", "rank_ic", "sharpe", "sortino")
-"""Metrics of which 0 or less is no skill: the best of several without any gets no star."""
 
 
 @dataclass(frozen=True)
@@ -194,14 +179,13 @@ def rivals_of(
     found: dict[str, dict[str, float]] = {name: {} for name in RIVALS}
     zero, mean, linear, hold = found.values()
     logged = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
-    for rival, name in ((zero, "zero_mse"), (mean, "train_mean_mse"), (linear, "linear_mse")):
-        if name in logged:
-            rival["mse"] = logged[name]
-            if folds == 1 and logged.get("train_mean_mse"):
-                rival["r2"] = 1.0 - logged[name] / logged["train_mean_mse"]
-    linear |= {name: logged[f"linear_{name}"] for name in ("ic", "sharpe") if f"linear_{name}" in logged}
-    if "buy_hold_sharpe" in logged:
-        hold["sharpe"] = logged["buy_hold_sharpe"]
+    rivals = {"zero": zero, "train_mean": mean, "linear": linear, "buy_hold": hold}
+    for row in TABLE.values():
+        if row.variant in rivals and row.name in logged:
+            rivals[row.variant][row.base] = logged[row.name]
+    for rival in (zero, mean, linear):
+        if folds == 1 and "mse" in rival and logged.get("train_mean_mse"):
+            rival["r2"] = 1.0 - rival["mse"] / logged["train_mean_mse"]
     actual = np.empty(0)
     if predictions is not None and "actual" in predictions:
         actual = numbers_of(predictions["actual"])
@@ -211,6 +195,7 @@ def rivals_of(
             hold["hit_rate"] = scores.hit_rate(actual, np.full_like(actual, threshold + 1.0), threshold)
     if test is not None:
         hold["sortino"] = backtest.sortino(test.market, test.rules.annual)
+        hold["calmar"] = backtest.calmar(test.market, test.rules.annual)
         hold["max_drawdown"] = backtest.max_drawdown(test.market)
         hold["turnover"] = backtest.turnover(np.ones(len(test.market)))
     return found
@@ -219,12 +204,13 @@ def rivals_of(
 def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], rules: Rules) -> Table:
     """Lay the validation metrics out, a row each, the model first; the best of a row is marked."""
     rows = []
-    for name in MODEL:
+    for name in OWN_METRICS:
         kind = JUDGED[name]
         values = [metrics.get(f"val_{name}"), *(rivals[rival].get(name) for rival in RIVALS)]
         there = [value for value in values if value is not None and math.isfinite(value)]
         best = ""  # as it is shown: of numbers that look the same, none is better
-        if kind.better and len(there) > 1 and not (name in _SKILL and max(there) <= 0):
+        unskilled = TABLE[name].skill and max(there, default=0.0) <= 0  # the best of several without any gets no star
+        if kind.better and len(there) > 1 and not unskilled:
             best = kind.text(max(there, key=lambda value: kind.better * value))
         cells = [number_cell(value, kind.text) for value in values]
         cells = [replace(cell, text=f"★\u00a0{best}", tone="good") if cell.text == best else cell for cell in cells]

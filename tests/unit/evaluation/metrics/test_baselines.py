@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from tradingbot_exp.config.choices import BASELINES
+from tradingbot_exp.config.metrics import BASELINES, LINEAR
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.evaluation.metrics import baselines
@@ -69,7 +69,7 @@ def test_the_metrics_are_those_of_scikit_learns_forecast_judged_like_a_model(len
     metrics, undefined = baseline_metrics(data, data.val, **RULES)
     assert undefined == {}
     assert set(metrics) == set(BASELINES)
-    for name in baselines.LINEAR:
+    for name in LINEAR:
         assert metrics[f"linear_{name}"] == pytest.approx(judged[name], rel=1e-9)
     assert metrics["train_mean_mse"] == pytest.approx(np.mean((actual - level) ** 2), rel=1e-12)
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tradingbot_exp.config.choices import BACKTEST_METRICS, METRICS
+from tradingbot_exp.config.metrics import BACKTEST_METRICS, METRICS
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}

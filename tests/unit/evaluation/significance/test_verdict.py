@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tradingbot_exp.config.choices import OBJECTIVES
+from tradingbot_exp.config.metrics import OBJECTIVES, better_direction
 from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
-from tradingbot_exp.evaluation.metrics.objectives import better_direction, doubtful_directions
+from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
