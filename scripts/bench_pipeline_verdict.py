@@ -46,7 +46,8 @@ from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, as_sums
 from tradingbot_exp.hpo.samplers import make_sampler
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.verdict.judge import evidence_of, first_winner
+from tradingbot_exp.hpo.trials import best_trials
+from tradingbot_exp.hpo.verdict.judge import evidence_of
 from tradingbot_exp.hpo.verdict.null_search import permuted
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
@@ -110,15 +111,21 @@ def _on(**data: Any) -> Callable[[Config], None]:
     return change
 
 
-def _folds(config: Config) -> None:
-    config.evaluation.scheme, config.evaluation.folds = "walk_forward", 4
+def _folds(scheme: str, folds: int) -> Callable[[Config], None]:
+    """Give what sets a validation scheme."""
+
+    def change(config: Config) -> None:
+        config.evaluation.scheme, config.evaluation.folds = scheme, folds
+
+    return change
 
 
 NULLS = (
     Kind("networks, IBM permuted, searched by loss", with_nothing_to_find),
     Kind("networks, MSFT permuted, searched by Sharpe ratio", with_nothing_to_find, _on(name="msft"), "val_sharpe"),
     Kind("networks, IBM permuted, horizon 5", with_nothing_to_find, _on(horizon=5)),
-    Kind("networks, IBM permuted, 4 walk-forward folds", with_nothing_to_find, _folds),
+    Kind("networks, IBM permuted, 4 walk-forward folds", with_nothing_to_find, _folds("walk_forward", 4)),
+    Kind("networks, IBM permuted, 4 purged folds", with_nothing_to_find, _folds("purged_kfold", 4)),
 )
 SKILLS = (
     Kind("networks, 0.3 planted over 3,270 bars, searched by loss", with_signal),
@@ -132,7 +139,7 @@ def evidence(config: Config, data: PreparedData, run: TrackedRun) -> StudyEviden
     with given_data(data):
         session: Any = SimpleNamespace(config=config, space=SearchSpace.parse(config.hpo.param_space))
         results = search(session, run)
-        winner = first_winner(session.study, objectives_of(config.hpo)[0].sign)
+        winner = next(iter(best_trials(session.study)), None)
         if winner is None:
             raise ValueError("No trial is complete.")
         dates = {trial: data.dates(result.rows) for trial, result in results.items()}

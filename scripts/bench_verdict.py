@@ -10,9 +10,9 @@ Sharpe ratio of the signs of the same forecasts):
 
 - ours: this package's verdict, by forecasts and by returns;
 - old: the one of its first version, SPA of the gain in squared error over the train mean, and of returns over buy and
-  hold (and over the winner's average share of the market, where that fell);
+  hold (and, where the market fell, over its slope on the market);
 - t: a plain t-test of the best Sharpe ratio at 2.5 %;
-- DSR: a deflated Sharpe ratio of at least 0.95, of returns as they are (ffn's definition);
+- DSR: a deflated Sharpe ratio of at least 0.95, of returns as they are (skfolio's definition);
 - PBO: a probability of backtest overfitting below one half (ffn's, ml4t-diagnostic's).
 """
 
@@ -273,7 +273,8 @@ def rules_taken_in(
         "DSR": lambda: _deflated(returns.values, best),
         "PBO": lambda: best.mean() > 0 and overfitting(returns.values, "sharpe").probability < 0.5,
     }
-    return [rule for rule in rules if made[rule]()]
+    undefined = ["PBO undefined"] if "PBO" in rules and overfitting(returns.values, "sharpe").problem else []
+    return [rule for rule in rules if made[rule]()] + undefined
 
 
 def _old_loss(part: Part, horizon: int, draws: int, seed: int) -> bool:
@@ -345,6 +346,9 @@ def print_table(
 def _line(kind: str, found: list[list[str]]) -> str:
     cells = []
     for rule in RULES:
+        if all(f"{rule} undefined" in each for each in found):
+            cells.append("–")
+            continue
         count = sum(rule in each for each in found)
         low, high = interval(count, len(found))
         cells.append(f"{100 * count / len(found):.1f} [{100 * low:.1f}, {100 * high:.1f}]")

@@ -19,15 +19,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _ask(opened: Opened) -> None:
     """Ask the person at the terminal, before dates are opened for the first time; elsewhere, refuse."""
-    what = f"The {opened.bars:,} test bars of {opened.instrument}, {opened.start[:10]} to {opened.end[:10]}"
+    what = (
+        f"The {opened.bars:,} test bars of {opened.instrument}, {opened.start[:10]} to {opened.end[:10]}, have never "
+    )
+    what += "been opened in this store" if not opened.earlier else "all been opened in this store, only some of them"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise RunError(
-            f"{what}, have never been opened in this store. Opening them is counted and cannot be undone: where nobody "
-            "can be asked, give --yes."
-        )
+        raise RunError(f"{what}. Opening them is counted and cannot be undone: where nobody can be asked, give --yes.")
     told = "\n".join(looks_in_lines(opened))
     sys.stderr.write(
-        f"{told}\n{what}, have never been opened in this store. A test set is out of sample once: choose first, then "
+        f"{told}\n{what}. A test set is out of sample once: choose first, then "
         f"look. Open it for the run {opened.name}? [y/N] "
     )
     sys.stderr.flush()

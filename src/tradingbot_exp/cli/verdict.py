@@ -27,11 +27,25 @@ _BEGINNING = f"<?xml version='1.0' encoding='utf-8'?>\n<testsuite name=\"{_SUITE
 def run(options: argparse.Namespace) -> int:
     """Print the verdict; give 0, or with ``--require`` 3 where it is not met and 4 where nothing can be told."""
     found = read_verdict(options.run, options.tracking_uri)
-    status = _status(found, allow_unchecked=options.allow_unchecked) if options.require else 0
+    answer = _status(found, allow_unchecked=options.allow_unchecked)
+    status = answer if options.require else 0
     if options.junit is not None:
-        _write_junit(Path(options.junit), found, status)
-    sys.stdout.write(_as_json(found, status) if options.json else _as_text(found))
+        _write_junit(Path(options.junit), found, answer)
+    text = _as_json(found, status) if options.json else _as_text(found)
+    if options.require and not options.json:
+        text += f"\ngate     {'not passed: ' if status else 'passed'}{_why(found, answer)}\n"
+    sys.stdout.write(text)
     return status
+
+
+def _why(found: RecordedVerdict, answer: int) -> str:
+    """Say why a gate that asks for a real winner is not passed; empty if it is."""
+    if not answer:
+        return ""
+    if found.word != "real":
+        return f"the verdict is '{found.word}'"
+    accepts = "; --allow-unchecked accepts that" if found.inputs == "not checked" else ""
+    return f"the inputs are '{found.inputs}', and nobody can see whether they know their future{accepts}"
 
 
 def _status(found: RecordedVerdict, *, allow_unchecked: bool) -> int:
@@ -55,7 +69,7 @@ def _as_json(found: RecordedVerdict, status: int) -> str:
 
 
 def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
-    """Write one test case: passed, failed (not shown), or in error (cannot be told).
+    """Write one test case, whether the winner is real: passed, failed (not shown), or in error (cannot be told).
 
     Raises
     ------
@@ -66,10 +80,12 @@ def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
     suite.set("failures", str(int(status == NOT_SHOWN)))
     suite.set("errors", str(int(status == CANNOT_BE_TOLD)))
     case = ET.SubElement(suite, "testcase", classname=found.name, name="the winner is real")
-    text = "\n".join([found.headline, *found.reasons, f"inputs: {found.inputs}", f"run: {found.run_id}"])
+    told = "\n".join([found.headline, *found.reasons, f"inputs: {found.inputs}", f"run: {found.run_id}"])
+    text = "".join(each if each.isprintable() or each == "\n" else "\N{REPLACEMENT CHARACTER}" for each in told)
     if status:
         tag = "failure" if status == NOT_SHOWN else "error"
-        ET.SubElement(case, tag, message=found.headline, type=found.word).text = text
+        what = found.word if found.word != "real" else f"inputs {found.inputs}"
+        ET.SubElement(case, tag, message=f"{_why(found, status)}. {found.headline}", type=what).text = text
     else:
         ET.SubElement(case, "system-out").text = text
     try:

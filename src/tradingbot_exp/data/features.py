@@ -7,6 +7,7 @@ Technical Trading Systems (1978).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -115,12 +116,13 @@ def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature
         raise ConfigError(
             f"data.features: {name} learns from train bars, and what it learned was not given: fit it by fit_features."
         )
-    function = fitted[name].transform if isinstance(registered, type) else registered
+    # A copy, so that nothing it sets is there the next time.
+    function = copy.deepcopy(fitted[name]).transform if isinstance(registered, type) else registered
     if function.__module__ == __name__:
         return function(frame)
     place = f"data.features: {name} ({function.__module__}.{function.__qualname__})"
     try:
-        values = pd.Series(function(frame.copy()))
+        values = pd.Series(function(frame.copy())).astype(np.float64)
     except Exception as error:
         raise ConfigError(f"{place} raised {type(error).__name__}: {error}") from error
     if not values.index.equals(frame.index):

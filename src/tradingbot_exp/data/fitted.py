@@ -10,6 +10,10 @@ import pandas as pd
 from tradingbot_exp.data.features import FEATURES, WARMUP, FittedFeature, feature
 from tradingbot_exp.errors import ConfigError
 
+_KEEP = (
+    "Keep numbers, texts, lists, dicts, arrays or scikit-learn objects as its attributes: of a pandas series, "
+    "series.to_numpy()."
+)
 _Class = TypeVar("_Class", bound=type[FittedFeature])
 
 
@@ -57,11 +61,17 @@ def fit_features(names: Sequence[str], bars: pd.DataFrame) -> dict[str, FittedFe
         if not isinstance(cls, type):
             continue
         place = f"data.features: {name} ({_full_name(cls)})"
+        before = dict(vars(cls))
         try:
             found[name] = cls()
             found[name].fit(bars.copy())
         except Exception as error:
             raise ConfigError(f"{place} cannot be fitted: {type(error).__name__}: {error}") from error
+        if dict(vars(cls)) != before:
+            raise ConfigError(
+                f"{place} keeps what it learned as attributes of the class, which no other process has: set "
+                "them on self."
+            )
         _see_it_can_be_kept(place, found[name])
     return found
 
@@ -79,18 +89,26 @@ def from_bytes(data: bytes) -> dict[str, FittedFeature]:
     Raises
     ------
     ConfigError
-        One of another class is among them.
+        The bytes are damaged, or hold an object of another class than the one that is registered by its name.
     """
     import skops.io
 
     known = {_full_name(cls) for cls in FEATURES.values() if isinstance(cls, type)}
-    strange = _strange(data, known)
+    try:
+        strange = _strange(data, known)
+        found = None if strange else skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+    except Exception as error:
+        raise ConfigError(f"what was kept of the run's features is damaged: {type(error).__name__}: {error}") from error
     if strange:
         raise ConfigError(
             f"data.features: what was kept of the run's features is of {', '.join(strange)}, which nothing registers "
             "as a fitted feature. Name the module that does in plugins."
         )
-    return dict(skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data)))
+    if not isinstance(found, dict) or any(type(each) is not FEATURES.get(name) for name, each in found.items()):
+        raise ConfigError(
+            "data.features: what was kept of the run's features is not of the classes that have their names now."
+        )
+    return found
 
 
 def _see_it_can_be_kept(place: str, feature: FittedFeature) -> None:
@@ -103,14 +121,11 @@ def _see_it_can_be_kept(place: str, feature: FittedFeature) -> None:
             skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
     except Exception as error:
         raise ConfigError(
-            f"{place} cannot be kept and read again: {type(error).__name__}: {error}. Is it a class at the top of a "
-            "module?"
+            f"{place} cannot be kept and read again: {type(error).__name__}: {error}. It has to be a class at the top "
+            f"of a module. {_KEEP}"
         ) from error
     if strange:
-        raise ConfigError(
-            f"{place} learned what cannot be kept, of {', '.join(strange)}. Keep numbers, texts, lists, dicts, arrays "
-            "or scikit-learn objects as its attributes, such as series.to_numpy()."
-        )
+        raise ConfigError(f"{place} learned what cannot be kept, of {', '.join(strange)}. {_KEEP}")
 
 
 def _strange(data: bytes, known: set[str]) -> list[str]:

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 Span = tuple[str, str]
 """First and last moment, ends included, as `stamp` writes them."""
+TARGETS = "target"
+"""Name of the series that stands for a market's returns where there are none."""
 ALWAYS: Span = ("", "~")  # sorts before and behind every moment
 LEAST_SHARED, SAME_CORRELATION = 60, 0.99
 _DAILY = 20 * 3600  # seconds between bars from which they are told apart by their day
+_FILE = "file "
 _UNNAMED = ("csv", "table")  # names that the options bring along, and that say nothing of the instrument
 
 
@@ -30,7 +33,7 @@ def instrument(config: DataConfig, data: PreparedData) -> str:
         The symbol where there is one, in capitals; of a user's file without one `data.name` or, if that is not set,
         the file's name; of a synthetic process what defines its path; of arrays that were given, their fingerprint.
     """
-    return re.sub(r"[^\w .=+&-]", "_", _instrument(config, data))[:100]  # so that a query can name it
+    return plain_name(_instrument(config, data))
 
 
 def _instrument(config: DataConfig, data: PreparedData) -> str:
@@ -39,8 +42,18 @@ def _instrument(config: DataConfig, data: PreparedData) -> str:
     if not data.symbol:
         return f"{data.name} {data.fingerprint}"
     if data.symbol == data.name and data.name in _UNNAMED and config.path:
-        return f"file {Path(config.path).name}"
+        return f"{_FILE}{Path(config.path).name}"
     return data.symbol.upper()
+
+
+def is_file(instrument: str) -> bool:
+    """Tell whether a market is named after a file, as nothing better was known."""
+    return instrument.startswith(_FILE)
+
+
+def plain_name(name: str) -> str:
+    """Write a market's name so that a query can name it."""
+    return re.sub(r"[^\w .=+&-]", "_", name)[:100]
 
 
 def market_returns(data: PreparedData) -> pd.Series[float]:
@@ -51,8 +64,8 @@ def market_returns(data: PreparedData) -> pd.Series[float]:
     Series of shape (n,)
         Log returns; of data without one-bar returns the targets. The test rows are left out.
     """
-    values = data.target if data.next_return is None else data.next_return
-    return pd.Series(values[: data.val.stop], data.index[: data.val.stop])
+    values, name = (data.target, TARGETS) if data.next_return is None else (data.next_return, "return")
+    return pd.Series(values[: data.val.stop], data.index[: data.val.stop], name=name)
 
 
 def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool | None:
@@ -69,14 +82,13 @@ def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool | 
     Returns
     -------
     bool or None
-        None for fewer shared dates, which tell nothing.
+        None for fewer shared dates, which tell nothing, and where targets that differ stand for returns.
     """
     pair = pd.concat([_by_day(first), _by_day(second)], axis=1, join="inner").dropna().to_numpy(dtype=np.float64)
     if len(pair) < LEAST_SHARED:
         return None
-    if not np.ptp(pair, axis=0).all():
-        return False
-    return bool(np.corrcoef(pair, rowvar=False)[0, 1] > SAME_CORRELATION)
+    alike = bool(np.ptp(pair, axis=0).all() and np.corrcoef(pair, rowvar=False)[0, 1] > SAME_CORRELATION)
+    return None if not alike and TARGETS in (first.name, second.name) else alike
 
 
 def _by_day(returns: pd.Series[float]) -> pd.Series[float]:
@@ -119,4 +131,5 @@ def identity_tags(config: DataConfig, data: PreparedData) -> dict[str, str]:
         "data.train_start": stamp(train),
         "data.val_start": stamp(first),
         "data.val_end": stamp(last),
+        "data.known_end": stamp(data.index[min(data.val.stop - 1 + data.horizon, len(data.index) - 1)]),
     }

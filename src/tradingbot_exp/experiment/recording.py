@@ -66,7 +66,7 @@ def record_surroundings(job: Job) -> None:
         scaler=data.scaler,
     )
     with tempfile.TemporaryDirectory() as scratch:  # what the ledger knows the market by
-        returns = market_returns(data).rename_axis("date").rename("return").astype("float32")
+        returns = market_returns(data).rename_axis("date").astype("float32")
         folder, _, name = MARKET_RETURNS.partition("/")
         returns.to_frame().to_parquet(Path(scratch) / name)
         job.run.log_artifact(Path(scratch) / name, folder)

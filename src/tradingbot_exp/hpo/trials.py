@@ -109,9 +109,15 @@ class Trials:
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """Give the complete trials, best first; of several objectives, the Pareto front."""
-    if len(study.directions) > 1:
-        return list(study.best_trials)
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    sign = 1.0 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1.0
-    return sorted(complete, key=lambda trial: (sign * float(trial.value or 0.0), trial.number))
+    """Give the complete trials, best first; of several objectives the Pareto front, by the first of them.
+
+    The first of them is a study's winner: it is judged, tagged, kept, registered and evaluated.
+    """
+    several = len(study.directions) > 1
+    trials = study.best_trials if several else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    signs = [1.0 if way == optuna.study.StudyDirection.MINIMIZE else -1.0 for way in study.directions]
+
+    def cost(trial: FrozenTrial) -> tuple[list[float], int]:
+        return [sign * float(value) for sign, value in zip(signs, trial.values, strict=True)], trial.number
+
+    return sorted(trials, key=cost)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
+from tradingbot_exp.tracking.writing.predictions import joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +59,8 @@ def open_test_set(
     tracking_uri : str or Path, optional
         See `tradingbot_exp.tracking.store.store.open_store`.
     confirm : callable, optional
-        Asked before the first opening of these dates, with what is known so far; to prevent it, it raises.
+        Asked before any of these dates is opened for the first time, with what is known so far; to prevent it, it
+        raises.
 
     Raises
     ------
@@ -79,17 +82,18 @@ def open_test_set(
     instrument, start, end = identity["data.instrument"], stamp(dates[0]), stamp(dates[-1])
     asked = MarketDates(instrument, (start, end), data.fingerprint, market_returns(data))
     earlier = overlapping_openings(store, asked)
-    own = {str(found.info.run_id), found.data.tags.get("mlflow.parentRunId", "")}
-    looked = looks_at(store, asked, own - {""})
+    looked = looks_at(store, asked)
     opened = Opened(loaded.run_id, loaded.name, "", instrument, start, end, len(dates), tuple(earlier), looked)
-    if confirm is not None and not earlier:
+    seen = joined((each.start, each.end) for each in earlier)
+    if confirm is not None and not any(first <= start and end <= last for first, last in seen):
         confirm(opened)
     with _evaluation_run(store, found, opened, data) as record:
+        opened = _numbered(store, asked, opened, record)
         judged = _judge(config, data, forecast)
         record.log_metrics(judged.all_metrics())
         record.set_tags({f"undefined.{name}": reason for name, reason in judged.undefined.items()})
         _record_returns(record, data, forecast, judged.model)
-    _mark_evaluated(store, found, judged, earlier)
+    _mark_evaluated(store, found, judged, opened.earlier)
     # Of several folds ``val_…`` are means, and the model is the last one's.
     fold = "" if config.evaluation.scheme == "chronological" else f"fold_{config.evaluation.folds}_"
     validation = {
@@ -194,6 +198,16 @@ def _evaluation_run(store: Store, evaluated: Run, opened: Opened, data: Prepared
         yield run
 
 
+def _numbered(store: Store, asked: MarketDates, opened: Opened, record: TrackedRun) -> Opened:
+    """Count those before this one, which is on record now: another may have been opened while a person was asked."""
+    found = overlapping_openings(store, asked)
+    earlier = tuple(takewhile(lambda each: each.run_id != record.run_id, found))
+    if len(earlier) != len(opened.earlier):
+        opened = replace(opened, earlier=earlier)
+        record.set_tags({"opened.number": opened.number, "mlflow.runName": f"test-{opened.name}-{opened.number}"})
+    return opened
+
+
 def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.float64], model: Evaluation) -> None:
     """Log ``evaluation/test_returns.csv``, with the columns of ``validation_returns.csv``."""
     returns = data.returns(data.test)
@@ -211,7 +225,7 @@ def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.fl
         run.log_artifact(file, "evaluation")
 
 
-def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: list[Opening]) -> None:
+def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: tuple[Opening, ...]) -> None:
     """Count the opening on the run that was judged, and give it the metrics of its first one."""
     run_id = str(evaluated.info.run_id)
     own = 1 + sum(each.evaluated == run_id for each in earlier)

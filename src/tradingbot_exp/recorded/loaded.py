@@ -37,10 +37,10 @@ class LoadedRun(RecordedRun):
         return predict(self, bars, symbol).frame
 
     def evaluate(self) -> Opened:
-        """Open the sealed test set for this run, as the command ``evaluate`` does; of a study, for its best trial.
+        """Open the sealed test set for this run, as ``evaluate --yes`` does; of a study, for its best trial.
 
-        Every call counts as an opening of these dates, and is recorded as a run of kind ``test_evaluation``. This
-        object goes on showing the run as it was loaded.
+        Nobody is asked. Every call counts as an opening of these dates, and is recorded as a run of kind
+        ``test_evaluation``. This object goes on showing the run as it was loaded.
 
         Returns
         -------

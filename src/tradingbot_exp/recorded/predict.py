@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.plugins import load_plugins
+from tradingbot_exp.config.plugins import load_plugins, plugins_sha256
 from tradingbot_exp.errors import DataError, RunError, TradingBotError
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast, target_unit
+from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.predictions import note_prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.config.schema import Config, DataConfig
+    from tradingbot_exp.data.features import FittedFeature
     from tradingbot_exp.data.identity import Span
     from tradingbot_exp.recorded.incoming import Incoming
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
@@ -91,7 +94,6 @@ def predict(
     import numpy as np
     import pandas as pd
 
-    from tradingbot_exp.data.features import FEATURES
     from tradingbot_exp.data.identity import stamp
     from tradingbot_exp.data.reading import frame_cells, read_cells
     from tradingbot_exp.evaluation.metrics.backtest import positions
@@ -106,8 +108,7 @@ def predict(
     cells = frame_cells(bars, keys[0]) if isinstance(bars, pd.DataFrame) else read_cells(str(bars), keys[0])
     frequency = run.data_card.get("frequency")
     data = replace(config.data, symbol=symbol or config.data.symbol)
-    learns = any(isinstance(FEATURES.get(name), type) for name in data.features)
-    fitted = run.model.get_raw_model().fitted() if learns else None
+    fitted = _learned(run, data.features)
     rows = incoming_rows(cells, data, frequency, keys[1], fitted)
     forecast = np.asarray(run.model.predict(rows.features), dtype=np.float64).ravel()
     first = config.data.sequence_length - 1  # earlier rows have no full window
@@ -128,7 +129,7 @@ def predict(
             "position": positions(forecast, horizon, lag, threshold),
         }
     )
-    _note(run, rows, (stamp(dates[0]), stamp(dates[-1])), symbol)
+    _note(run, rows, config.data, (stamp(dates[0]), stamp(dates[-1])))
     return Prediction(
         frame,
         run.run_id,
@@ -138,25 +139,59 @@ def predict(
         horizon,
         lag,
         rows.bars - len(frame),
-        "" if frequency else "the run keeps no data card, so whether the bars come as often as its own is not checked",
+        "; ".join(_unchecked(run, config, frequency)),
     )
 
 
-def _note(run: RecordedRun, rows: Incoming, dates: Span, symbol: str | None) -> None:
+def _note(run: RecordedRun, rows: Incoming, data: DataConfig, dates: Span) -> None:
     """Keep on record that the model forecast these bars; a store that cannot be written is a warning."""
-    from tradingbot_exp.data.identity import is_same_market
+    from tradingbot_exp.data.identity import is_same_market, plain_name
     from tradingbot_exp.tracking.reading.markets import recorded_returns
 
     client, own = run._store.client, run.tags.get("data.instrument", "")
     try:
-        parent = run.record.parent_id
-        known = recorded_returns(run._store, run._run if parent is None else client.get_run(parent))
+        with wrapped(f"The run {run.run_id} cannot be read"):
+            recorded = run._run if run.record.parent_id is None else client.get_run(run.record.parent_id)
+        known = recorded_returns(run._store, recorded)
         same = None if known is None or rows.returns is None else is_same_market(known, rows.returns)
-        named = symbol is None or symbol.upper() == own
-        instrument = own if same or (same is None and named) else (symbol or rows.symbol).upper()
-        note_prediction(client, run.run_id, instrument, dates)
+        unnamed = rows.symbol in (data.name, data.symbol)  # as the run's own bars are called
+        if same or (same is None and (unnamed or rows.symbol.upper() == own)):
+            note_prediction(client, run.run_id, own, dates)
+        else:
+            name = "another market" if unnamed else plain_name(rows.symbol.upper())
+            note_prediction(client, run.run_id, name, dates, rows.returns)
     except TradingBotError as error:
         log.warning("Whoever opens a test set later will not be told of these forecasts. %s", error)
+
+
+def _unchecked(run: RecordedRun, config: Config, frequency: str | None) -> list[str]:
+    """Say what may have come out otherwise than in the run."""
+    said = []
+    if not frequency:
+        said.append("the run keeps no data card, so whether the bars come as often as its own is not checked")
+    recorded, now = run.tags.get("plugins.sha256"), plugins_sha256(config.plugins)
+    if recorded is not None and recorded != now:
+        said.append(
+            f"the source of its plugins ({', '.join(config.plugins)}) has changed since the run, so its features may "
+            "be computed in another way now"
+        )
+    return said
+
+
+def _learned(run: RecordedRun, names: Sequence[str]) -> dict[str, FittedFeature]:
+    """Read what the run's features learned from its train bars."""
+    from tradingbot_exp.data.features import FEATURES
+
+    learn = {name for name in names if isinstance(FEATURES.get(name), type)}
+    kept = getattr(run.model._model_impl, "fitted", None)  # of a model of ours
+    found: dict[str, FittedFeature] = {} if kept is None else kept()
+    missing = learn - found.keys()
+    if missing:
+        raise RunError(
+            f"The run {run.run_id} ({run.name}) keeps nothing of what {', '.join(sorted(missing))} learned from the "
+            "train bars, so that it cannot be computed for new ones. Train again."
+        )
+    return found
 
 
 def _config_of(run: RecordedRun) -> Config:

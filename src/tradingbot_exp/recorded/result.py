@@ -51,7 +51,9 @@ def looks_in_lines(opened: Opened) -> list[str]:
     """Name who has looked at the test dates before; no line if nobody has."""
     if not opened.looked:
         return []
-    lines = ["  These dates were learned from, judged by or forecast before, and whoever knows them is not blind here:"]
+    lines = [
+        "  Others learned from these dates, were judged on them or forecast them; who knows them is not blind here:"
+    ]
     lines += [f"    {look}" for look in opened.looked[:_MOST_LOOKS]]
     if len(opened.looked) > _MOST_LOOKS:
         lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")

@@ -1,7 +1,8 @@
-"""What is judged on the test set: a run's model, configuration, data and forecasts, if still what they were."""
+"""What is judged on the test set: a run's model, configuration, data and forecasts, unless they have changed."""
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
     from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.store.types import Run
+
+log = logging.getLogger(__name__)
 
 # Share of the spread of a model's validation forecasts by which they may differ from those that the run recorded:
 # above what another machine's rounding does, below what a changed feature does.
@@ -116,14 +119,14 @@ def forecasts_of(loaded: RecordedRun, config: Config, data: PreparedData) -> NDA
             + f"`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` gives the command that trains it by itself."
         ) from error
 
-    raw = fold_views(data, config.evaluation)[-1].raw  # features that learn from train bars are each fold's own
+    last = fold_views(data, config.evaluation)[-1]  # whose model it is, with features that learned from its train bars
 
     def forecast(start: int, stop: int) -> NDArray[np.float64]:
         back = data.sequence_length - 1
-        rows = pd.DataFrame(raw[start - back : stop], columns=list(data.feature_names))
+        rows = pd.DataFrame(last.raw[start - back : stop], columns=list(data.feature_names))
         return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[back:]
 
-    _see_unchanged(loaded, data, forecast(data.val.start, data.val.stop))
+    _see_unchanged(loaded, last, forecast(last.val.start, last.val.stop))
     return forecast(data.test.start, data.test.stop)
 
 
@@ -133,11 +136,16 @@ def _see_unchanged(loaded: RecordedRun, data: PreparedData, forecast: NDArray[np
         recorded = loaded.predictions
     except RunError:
         return
-    if len(recorded) != len(forecast) or list(recorded["date"]) != list(data.dates(data.val)):
-        return  # other rows than the split's own, as folds may have
-    if "fold" in recorded:  # of several folds, the last one's model is kept
-        last = (recorded["fold"] == recorded["fold"].max()).to_numpy()
-        recorded, forecast = recorded[last], forecast[last]
+    if "fold" in recorded:
+        recorded = recorded[recorded["fold"] == recorded["fold"].max()]
+    if list(recorded["date"]) != list(data.dates(data.val)):
+        log.warning(
+            "The run %s (%s) recorded forecasts of other rows than its validation has now, so whether its model still "
+            "forecasts what it did is not checked.",
+            loaded.run_id,
+            loaded.name,
+        )
+        return
     before = recorded["forecast"].to_numpy(dtype=np.float64)
     far = float(np.max(np.abs(forecast - before)))
     if far > _FORECAST_TOLERANCE * float(before.std()) + 1e-9:

@@ -69,24 +69,32 @@ def read_verdict(run: str = "latest", tracking_uri: str | Path | None = None) ->
         The store cannot be read.
     """
     store = open_store(tracking_uri)
-    study = _study_of(store, find_run(store, run, ["study"]))
+    asked = find_run(store, run, ["study"])
+    study = _study_of(store, asked)
     run_id, name = str(study.info.run_id), str(study.info.run_name)
     with wrapped(f"The verdict of the run {run_id} cannot be read"):
         try:
             found = read_artifact(store, study, VERDICT_FILE, mapping_file)
         except ValueError as error:
             raise RunError(f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: {error}.") from error
-    if found is None:
+    best = study.data.tags.get("best.run_id")
+    if asked is not study and best not in (None, asked.info.run_id):
+        raise RunError(
+            f"The verdict of the study {name} is on its winner, the run {best}, and not on the trial "
+            f"{asked.info.run_id} ({asked.info.run_name}). Ask for the study, {run_id}, or for its winner."
+        )
+    if found is None or study.info.status != "FINISHED":  # an earlier start may have left a verdict on fewer trials
         return RecordedVerdict(run_id, name, "cannot be told", "not checked", _without(study), (), {})
     word, inputs = found.get("word"), found.get("inputs", "not checked")
+    reasons = found.get("reasons", [])
+    if not isinstance(reasons, list):
+        raise RunError(f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: its reasons are {reasons!r}.")
     if word not in _WORDS or inputs not in _INPUTS:
         raise RunError(
             f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: its word is {word!r} and its inputs are "
             f"{inputs!r}; expected one of {', '.join(_WORDS)}, and of {', '.join(_INPUTS)}."
         )
-    return RecordedVerdict(
-        run_id, name, word, inputs, str(found.get("headline", "")), tuple(map(str, found.get("reasons", ()))), found
-    )
+    return RecordedVerdict(run_id, name, word, inputs, str(found.get("headline", "")), tuple(map(str, reasons)), found)
 
 
 def _study_of(store: Store, run: Run) -> Run:
@@ -100,6 +108,8 @@ def _study_of(store: Store, run: Run) -> Run:
 def _without(run: Run) -> str:
     kind = run.data.tags.get("run.kind", "")
     if kind == "study":
+        if run.info.status == "FINISHED":
+            return f"Cannot be told: the study keeps no {VERDICT_FILE}: an earlier version made it, or it was removed."
         state = "is still running" if run.info.status == "RUNNING" else "did not come to its end"
         return f"Cannot be told: the study {state}, and is judged then."
     return f"Cannot be told: a run of the kind {kind or 'unknown'} has no verdict; a study has one."

@@ -133,10 +133,6 @@ class SavedModel:
         self._scaler = scaler
         self._learned = learned
 
-    def get_raw_model(self) -> SavedModel:
-        """Give the model to `mlflow.pyfunc.PyFuncModel.get_raw_model`."""
-        return self
-
     def fitted(self) -> dict[str, FittedFeature]:
         """Give what the features learned from the train bars, by name; their classes have to be registered."""
         return from_bytes(self._learned) if self._learned else {}

@@ -153,3 +153,22 @@ def test_a_real_study_of_a_strong_signal_passes_the_gate(workdir: Path, monkeypa
         == 0
     )
     assert set(client.get_registered_model("real").aliases) == {"candidate"}
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "KILLED", "FAILED"])
+def test_a_verdict_that_an_earlier_start_left_does_not_pass_while_the_study_is_not_finished(
+    client: MlflowClient, capsys: pytest.CaptureFixture[str], status: str
+) -> None:
+    run_id = make(client, WORDS)
+    client.set_terminated(run_id, status)
+    assert run(["verdict", run_id, "--require", "real"]) == 4
+    assert "is judged then" in capsys.readouterr().out
+
+
+def test_the_junit_file_says_whether_the_winner_is_real_with_and_without_a_gate(
+    client: MlflowClient, workdir: Path
+) -> None:
+    run_id = make(client, WORDS | {"word": "not shown"})
+    for options, status in (([], 0), (["--require", "real"], 3)):
+        assert run(["verdict", run_id, "--junit", str(workdir / "verdict.xml"), *options]) == status
+        assert 'failures="1"' in (workdir / "verdict.xml").read_text(encoding="utf-8")

@@ -57,6 +57,15 @@ class Ahead(Level):
         return bars["close"].shift(-1).ffill() / self.mean
 
 
+class Cautious(Level):
+    """One that refuses prices that it does not know."""
+
+    def fit(self, bars: pd.DataFrame) -> None:
+        if bars["close"].pct_change().abs().max() > 0.3:
+            raise ValueError("a jump")
+        super().fit(bars)
+
+
 class FromElsewhere(Level):
     """One whose knowledge comes of no bar."""
 
@@ -124,6 +133,8 @@ def test_the_gate_checks_it_with_what_it_learned_held() -> None:
     FEATURES["level"] = Ahead
     with pytest.raises(DataError, match="the feature level knows its future"):
         check_leaks(prepare_data(SMALL))
+    FEATURES["level"] = Cautious
+    assert check_leaks(prepare_data(SMALL)).unchecked == ("level",)
     FEATURES["level"] = FromElsewhere
     report = check_leaks(prepare_data(SMALL))
     assert report.inputs == "not checked" and report.unchecked == ("level",)
@@ -152,7 +163,7 @@ def test_what_cannot_be_made_fitted_or_kept_is_refused_by_name() -> None:
         pass
 
     FEATURES["level"] = Nested
-    with pytest.raises(ConfigError, match="Is it a class at the top of a module"):
+    with pytest.raises(ConfigError, match="has to be a class at the top of a module"):
         prepare_data(SMALL)
     with pytest.raises(ConfigError, match=r"expected a class with fit\(bars\) and transform\(bars\)"):
         fitted_feature("other")(len)  # type: ignore[type-var]

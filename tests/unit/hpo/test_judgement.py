@@ -25,9 +25,10 @@ from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, Kept, as_sums
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
+from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict import null_search as null_replay
 from tradingbot_exp.hpo.verdict import reseeding
-from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of, first_winner
+from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of
 
 __all__ = ["config"]  # a fixture
 SPACE = {"training.batch_size": [16, 32, 64, 128]}
@@ -164,9 +165,16 @@ def test_what_cannot_be_judged_says_why(config: Config) -> None:
 def test_the_winner_is_the_first_of_the_best() -> None:
     made = optuna.create_study(direction="maximize")
     made.add_trials(made_up([1.0, 3.0, None, 3.0]))
-    best = first_winner(made, -1.0)
-    assert best is not None and best.number == 1
-    assert first_winner(optuna.create_study(), 1.0) is None
+    assert [trial.number for trial in best_trials(made)] == [1, 3, 0]
+    assert best_trials(optuna.create_study()) == []
+    several = optuna.create_study(directions=["maximize", "minimize"])
+    for number, values in enumerate([(1.0, 1.0), (3.0, 9.0), (3.0, 5.0), (2.0, 4.0)]):
+        several.add_trial(optuna.trial.create_trial(values=values, user_attrs={"number": number}))
+    assert [trial.number for trial in best_trials(several)] == [
+        2,
+        3,
+        0,
+    ]  # the front, the best in the first metric first
 
 
 def test_a_permutation_has_each_row_once_and_keeps_blocks_together() -> None:

@@ -240,17 +240,18 @@ def test_data_that_have_changed_or_are_gone_are_refused_before_anything_is_opene
     assert opened.instrument == "file bars.csv" and opened.number == 1
 
 
+@pytest.mark.parametrize("scheme", ["chronological", "walk_forward", "purged_kfold"])
 def test_a_model_that_forecasts_otherwise_than_it_did_is_refused(
-    own_file: tuple[Path, str], store: Store, monkeypatch: pytest.MonkeyPatch
+    scheme: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tradingbot_exp.experiment import data as job_data
 
-    _, run_id = own_file
+    run = train([*QUICK, "model=linear", f"evaluation.scheme={scheme}", "tracking.report=false"])
     old = FEATURES["rsi_14"]
     monkeypatch.setitem(FEATURES, "rsi_14", lambda bars: 1 - old(bars))
     job_data._load_data.cache_clear()
     with pytest.raises(RunError, match="forecasts its validation rows otherwise than it did"):
-        open_test_set(run_id)
+        open_test_set(run.run_id, folder)
     job_data._load_data.cache_clear()
 
 
@@ -362,6 +363,24 @@ def test_whatever_learned_from_the_test_dates_is_named_whichever_file_it_came_fr
     assert open_test_set(train([*quick, "data=csv", "data.path=renamed.csv"]).run_id).number == 3  # another file
 
 
+def test_an_opening_by_a_trial_that_searched_columns_counts_for_the_same_bars_in_another_file(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workdir)
+    bars = load_bars(DataConfig()).frame.rename_axis("date")
+    rng = np.random.default_rng(0)
+    bars.assign(mine=rng.standard_normal(len(bars)), other=rng.standard_normal(len(bars))).to_csv("copy.csv")
+    bars.to_csv("plain.csv")
+    quick = ["model=linear", *QUICK, "tracking.report=false", "data=csv"]
+    searched = ["data.path=copy.csv", "+hpo.param_space.data.features=[[ret_1,mine],[ret_1,other]]"]
+    done = train_command(
+        workdir, "--multirun", *quick, *searched, "hpo.num_trials=3", "hpo.sampler=random", "hpo.reseeds=0"
+    )
+    assert done.status == 0, done.err
+    assert open_test_set("latest").number == 1
+    assert open_test_set(train([*quick, "data.path=plain.csv"]).run_id).number == 2
+
+
 def test_forecasts_of_the_test_dates_are_named_whichever_file_their_bars_came_from(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -374,23 +393,29 @@ def test_forecasts_of_the_test_dates_are_named_whichever_file_their_bars_came_fr
     assert open_test_set(judged.run_id).looked == ()
     judged.predict(bars.iloc[:-20])
     judged.predict(bars)
-    foreign.predict(bars)  # the market's returns are not the run's: their name has to do
-    foreign.predict(bars, "IBM")
+    foreign.predict(bars)  # known by its returns
     looked = open_test_set(judged.run_id).looked
     assert [(look.run_id, look.forecasts, look.end[:10]) for look in looked] == [
-        (judged.run_id, 3, "2013-03-01"),
-        (foreign.run_id, 1, "2013-03-01"),
+        (judged.run_id, True, "2013-03-01"),
+        (foreign.run_id, True, "2013-03-01"),
     ]
-    assert f"`predict` with the model of the run {judged.name} ({judged.run_id[:12]}), 3 times, on bars of 2000" in str(
+    assert f"`predict` with the model of the run {judged.name} ({judged.run_id[:12]}), on bars of 2000" in str(
         looked[0]
     )
+    (look,) = open_test_set(foreign.run_id).looked
+    assert (look.run_id, look.start[:4]) == (foreign.run_id, "2000")
+    few = others.iloc[-50:].rename_axis("date").reset_index().assign(symbol="MSFT")
+    judged.predict(few)  # too few to know them by
     client = open_store(None).client
-    client.set_tag(foreign.run_id, "predicted", '{"IBM": ["2012"], "MSFT": 3}')  # by nobody of ours
+    assert [look.run_id for look in open_test_set(foreign.run_id).looked] == [judged.run_id, foreign.run_id]
+    for name in [name for name in client.get_run(foreign.run_id).data.tags if name.startswith("predicted.")]:
+        client.set_tag(foreign.run_id, name, '{"instrument": "IBM", "start": 3')  # by nobody of ours
     assert [look.run_id for look in open_test_set(judged.run_id).looked] == [judged.run_id]
     with closing(sqlite3.connect("mlflow.db")) as database:
-        database.execute("CREATE TRIGGER refusal BEFORE UPDATE ON tags BEGIN SELECT RAISE(ABORT, 'not yours'); END")
-    assert len(load_run(judged.run_id).predict(bars)) == len(bars) - 33
-    assert "Whoever opens a test set later will not be told" in caplog.text and "not yours" in caplog.text
+        database.execute("CREATE TRIGGER refusal BEFORE UPDATE ON tags BEGIN SELECT RAISE(ABORT, 'no'); END")
+    later = pd.concat([bars, bars.iloc[-1:].set_axis(bars.index[-1:] + pd.Timedelta(days=3))])
+    assert len(load_run(judged.run_id).predict(later)) == len(bars) - 32
+    assert "Whoever opens a test set later will not be told" in caplog.text and "cannot be written" in caplog.text
 
 
 def test_the_first_opening_is_asked_for_on_a_terminal_and_wants_a_word_elsewhere(workdir: Path) -> None:

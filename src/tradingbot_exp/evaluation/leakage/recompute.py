@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from tradingbot_exp.data.features import WARMUP, FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
@@ -33,6 +34,7 @@ A feature that looks ahead on a share q of the bars alone, such as one day a mon
 probability q: at 44 in 90 % of cases for 5 % of the bars, at 4 in 19 %.
 """
 _QUICK = 0.2  # seconds of processor time that the first four points may take for there to be more
+_LEFT_OUT = 7  # bars at the start
 _SEARCH = 40  # bars to go back for a row inside its day, week and month
 
 
@@ -88,12 +90,13 @@ def check_features_know_no_future(
 
 
 def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Find the features whose values come of something else than the bars, which nobody can cut or change.
+    """Find features whose values come of something else than the bars, which nobody can cut or change.
 
     Such as a file that was read when the module was imported: what it knows of the future stays where it is. So the
     bars are dated 52 weeks later, which must move nothing, and all are changed, which must move something. A feature
     of the calendar is found too, unless it goes by weekday or time of day. What a feature learned from the train bars
-    is held, and has to be something else where they are changed.
+    is held, and has to be something else where they are changed. What is added by a bar's place in the file is found;
+    what goes by the place in another way, or by a close that is recognised, is not.
 
     Parameters
     ----------
@@ -119,18 +122,49 @@ def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Se
     dated, moved = (each[warmup:][rows] for each in again)
     same = np.all(np.abs(plain - dated) <= TOLERANCE * np.max(np.abs(plain), axis=0), axis=0)
     follows = same & np.any(plain != moved, axis=0)
-    learned = _learned_from_bars(data, bars, changed)
-    return [name for name, fine in zip(names, follows, strict=True) if not (fine and learned.get(name, True))]
+    learned = _learned_from_bars(data, bars, changed) if data.fitted else {}
+    by_place = _by_place(data, names, (bars, plain), (changed, moved))
+    fine = follows & ~by_place & [learned.get(name, True) for name in names]
+    return [name for name, each in zip(names, fine, strict=True) if not each]
+
+
+def _by_place(data: PreparedData, names: Sequence[str], *known: tuple[pd.DataFrame, Floats]) -> NDArray[np.bool_]:
+    """Tell of each feature whether its values have a part that goes by a bar's place in the file, whatever the bars.
+
+    Where the first bars are left out, what goes by the place moves by as much for these bars as for others. A feature
+    with a long memory moves too, but otherwise for other bars. `known` are bars, and the features' values on the train
+    and validation rows.
+    """
+    first, rows = _LEFT_OUT + warmup_of(data.feature_names), slice(data.train.start, data.val.stop)
+    moves = []
+    for bars, values in known:
+        later = compute_features(bars.iloc[_LEFT_OUT:], names, data.fitted).to_numpy()
+        start = max(rows.start, _LEFT_OUT)
+        shifted = later[first - _LEFT_OUT - _LEFT_OUT :][start : rows.stop]
+        moves.append(values[start - rows.start :] - shifted)
+    own, other = moves
+    size = TOLERANCE * np.max(np.abs(known[0][1]), axis=0)
+    alike = np.abs(own - other) <= size + 1e-6 * np.abs(own)
+    return np.asarray((np.abs(own) > size).any(axis=0) & alike.all(axis=0))
 
 
 def _learned_from_bars(data: PreparedData, bars: pd.DataFrame, changed: pd.DataFrame) -> dict[str, bool]:
     """Tell of each feature that is fitted whether it learns something else from other train bars."""
-    if not data.fitted:
-        return {}
     warmup, names = warmup_of(data.feature_names), list(data.fitted)
-    other = fit_features(names, changed.iloc[: warmup + data.train.stop])
-    again = compute_features(bars, names, other).to_numpy()[warmup:][: data.val.stop]
     plain = data.raw[: data.val.stop, [data.feature_names.index(name) for name in names]]
+    train = bars.iloc[: warmup + data.train.stop]
+    again = compute_features(bars, names, fit_features(names, train)).to_numpy()[warmup:][: data.val.stop]
+    differs = np.any(np.abs(plain - again) > TOLERANCE * np.max(np.abs(plain), axis=0), axis=0)
+    if differs.any():
+        raise DataError(
+            f"the feature {names[int(differs.argmax())]} is another one each time that it is fitted to the same train "
+            "bars. Seed what is random in it (random_state=0 of scikit-learn), or leave it out of data.features."
+        )
+    try:
+        other = fit_features(names, changed.iloc[: warmup + data.train.stop])
+        again = compute_features(bars, names, other).to_numpy()[warmup:][: data.val.stop]
+    except Exception:  # it cannot do with other prices
+        return dict.fromkeys(names, False)
     return dict(zip(names, map(bool, np.any(plain != again, axis=0)), strict=True))
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CHANCE = 1e-6
 """Probability below which repeated rows are not put down to chance."""
 _FEWEST = 3
+_ALIKE, _FEW = 1e-3, 10.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ class Repeats:
 def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) -> Repeats | None:
     """Find rows that repeat others, if there are more of them than chance explains.
 
-    Rows of the same features are a group; its first and its last row have the same outcome by chance with the
-    probability p that two rows of all have it. The groups whose outcomes are the same are more than chance explains
-    if so many or more of them come about with a probability below `CHANCE` (binomial). So rounded features and outcomes
-    of a few values raise no alarm, nor do three bars in which nothing moves.
+    Outcomes that recur, as those of a few values do, tell nothing: two rows must have the same with a probability p
+    below 0.001 (or 10 / n). Rows that equal the one before are one, as weekly values are in daily rows. Rows of the
+    same features are a group, whose first and last have the same outcome by chance with the probability p. The groups
+    in which they do are more than chance explains if so many or more come about with a probability below `CHANCE`
+    (binomial).
 
     Parameters
     ----------
@@ -76,23 +78,27 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     -------
     Repeats or None
     """
-    group, sizes = _numbered(features)
+    whole, _ = _numbered(np.column_stack([features, outcome]))
+    kept = np.flatnonzero(np.concatenate([[True], whole[1:] != whole[:-1]]))
+    group, sizes = _numbered(features[kept])
     if sizes.max(initial=0) < 2:
         return None
-    kind, counts = _numbered(outcome)
+    kind, counts = _numbered(outcome[kept])
+    alike = float(np.sum((counts / len(kept)) ** 2))
+    if alike > max(_ALIKE, _FEW / len(kept)):
+        return None
     rows = np.arange(len(group))
     last, first = np.zeros(len(sizes), np.intp), np.zeros(len(sizes), np.intp)
     last[group], first[group[::-1]] = rows, rows[::-1]
     several = np.flatnonzero(sizes > 1)
     same = int(np.sum(kind[first[several]] == kind[last[several]]))
-    alike = float(np.sum((counts / len(rows)) ** 2))
     if same < _FEWEST or binom.sf(same - 1, len(several), alike) >= CHANCE:
         return None
-    whole, _ = _numbered(np.column_stack([features, outcome]))
-    _, earliest = np.unique(whole, return_index=True)
+    whole = whole[kept]
+    _, earliest, whole = np.unique(whole, return_index=True, return_inverse=True)
     repeats = np.flatnonzero(earliest[whole] < rows)
     at = int(repeats[0])
-    return Repeats(len(repeats), _date(index[at]), _date(index[earliest[whole[at]]]))
+    return Repeats(len(repeats), *(_date(index[kept[row]]) for row in (at, earliest[whole[at]])))
 
 
 def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -24,8 +24,9 @@ def words(
     cscv: Overfitting | None,
 ) -> tuple[str, tuple[str, ...]]:
     """Give the headline and the reasons of a verdict; see `judge` for what they are made of."""
-    reasons = [*_skill(evidence, part, support, winner), *_test(part, spa), *_correction(evidence, part)]
-    reasons += [*_scale(winner), *_earned(winner), *_sharpe(evidence, support), *_choice(evidence, word, cscv)]
+    reasons = [*_skill(evidence, part, support, winner), *_earned(winner), *_test(part, spa)]
+    reasons += [*_correction(evidence, part), *_scale(winner), *_sharpe(evidence, support)]
+    reasons += _choice(evidence, word, cscv)
     if word == "cannot be told":
         reasons = [f"The verdict is {p_value.problem}.", *reasons]
     return _headline(evidence, word, p_value, part), tuple(reasons)
@@ -52,10 +53,9 @@ def _headline(evidence: StudyEvidence, word: Word, p_value: Estimate, part: Part
         return f"Not shown: the winner's {what}."
     within, before = (float(each[:, part.winner].mean()) for each in part.series)
     if within <= 0:
-        what = (
-            "forecasts do not move with the outcome" if forecasts else "returns hold nothing beyond their market share"
-        )
-        return f"Not shown: the winner's {what} at all."
+        nothing = "hold nothing beyond their exposure to the market"
+        what = "forecasts do not move with the outcome at all" if forecasts else f"returns {nothing}"
+        return f"Not shown: the winner's {what}."
     if before <= 0:
         what = "forecasts move with the outcome" if forecasts else "returns hold an alpha"
         known = "the means" if forecasts else "the slope on the market"
@@ -100,7 +100,7 @@ def _correction(evidence: StudyEvidence, part: Part | None) -> list[str]:
 
 
 def _skill(evidence: StudyEvidence, part: Part | None, support: Support, winner: Winner) -> list[str]:
-    """Say how large the winner's skill looks, how large it would have to, and on how many bars this much would do."""
+    """Say how large the winner's skill looks, how large it would have to be, and on how many bars it would do."""
     forecasts = evidence.family == "forecast"
     shown, needed = (winner.ic, winner.needed_ic) if forecasts else (support.sharpe, support.needed)
     if part is None or shown.value is None or needed.value is None:
@@ -126,7 +126,7 @@ def _scale(winner: Winner) -> list[str]:
     scale = winner.scale.value
     if scale is None or scale <= 0 or 0.8 <= scale <= 1.25:
         return [f"{sentence}."]
-    return [f"{sentence}: times {scale:.2g} its forecasts would be well scaled."]
+    return [f"{sentence}: its forecasts would be well scaled if multiplied by {scale:.2g}."]
 
 
 def _earned(winner: Winner) -> list[str]:

@@ -6,7 +6,6 @@ A third has what each trial knew before these bars: a row a fold and sum.
 from __future__ import annotations
 
 import logging
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +16,9 @@ from optuna.trial import TrialState
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BARS_FILE, BEFORE, FORECASTS, RETURNS, Kept, load_bars
 from tradingbot_exp.tracking.run_names import trial_name
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -73,10 +74,8 @@ def _matrix(
 
 def _recorded(session: StudySession, kept: Kept) -> pd.DataFrame:
     """Read the matrix that is on the parent run already; an empty one if there is none."""
-    client, run_id = session.organizer.connect()[0], session.parent.run_id
-    path = f"{MATRIX_FOLDER}/{kept.name}"
+    store = Store(session.organizer.connect()[0], session.organizer.config.tracking.uri)
     with wrapped(f"The {kept.field}s of earlier trials cannot be read"):
-        if path not in [found.path for found in client.list_artifacts(run_id, MATRIX_FOLDER)]:
-            return pd.DataFrame()
-        with tempfile.TemporaryDirectory() as scratch:
-            return pd.read_parquet(client.download_artifacts(run_id, path, scratch))
+        run = store.client.get_run(session.parent.run_id)
+        found = read_artifact(store, run, f"{MATRIX_FOLDER}/{kept.name}", pd.read_parquet)
+    return pd.DataFrame() if found is None else found

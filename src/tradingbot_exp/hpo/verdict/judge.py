@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
-from optuna.trial import TrialState
 
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
@@ -27,14 +24,17 @@ from tradingbot_exp.experiment.data import load_data, periods_per_year
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
 from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
+from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.reseeding import reseed
+from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE
+from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import reason, wrapped
+from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
-    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.data import PreparedData
@@ -47,7 +47,7 @@ _WIDTH = 110
 
 
 class Judgement(NamedTuple):
-    """What came of it: lines for the terminal, and whether the winner is real, on inputs that are checked."""
+    """What came of it: lines for the terminal, and whether the winner is real, on inputs and dates that are clean."""
 
     lines: list[str]
     is_shown: bool
@@ -78,11 +78,12 @@ def judge_study(
     """
     session.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(session.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
-        winner = first_winner(session.study, objectives_of(session.config.hpo)[0].sign)
+        winner = next(iter(best_trials(session.study)), None)
         earlier = _recorded(session)
         found = _attempt(lambda: _judged(session, trials, winner, matrices, ever), "The study cannot be judged")
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
+        found = _on_seen_dates(found, _overlap(session))
         if winner is not None:
             _record(session, found | earlier)  # other seeds and replays may take long, and be interrupted
             given = earlier.get("seeds")
@@ -90,13 +91,7 @@ def judge_study(
             _record(session, found | {"null_replays": earlier.get("null_replays")})
             found["null_replays"] = _attempt(lambda: replay(session, winner), "The search cannot be replayed")
         _record(session, found)
-    return Judgement(_lines(found), found["word"] == "real" and found.get("inputs") == "checked")
-
-
-def first_winner(study: Study, sign: float) -> FrozenTrial | None:
-    """Give the complete trial that is best in the first objective, of equals the first; None if there is none."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return min(complete, key=lambda trial: (sign * float(trial.values[0]), trial.number), default=None)
+    return Judgement(_lines(found), found["word"] == "real" and found.get("inputs") == "checked" and not found["seen"])
 
 
 def evidence_of(
@@ -202,6 +197,24 @@ def _data_of(session: StudySession, winner: FrozenTrial) -> PreparedData:
     return load_data(with_values(session.config, session.space.decode(winner.params)))
 
 
+def _overlap(session: StudySession) -> str:
+    """Say which of the study's dates were a test set before; see `tracking.reading.openings.tell_of_openings`."""
+    client, run_id = session.organizer.connect()[0], session.parent.run_id
+    with wrapped("The tags of the study cannot be read"):
+        return str(client.get_run(run_id).data.tags.get("test.overlap", ""))
+
+
+def _on_seen_dates(found: dict[str, Any], seen: str) -> dict[str, Any]:
+    """Say with the word that dates were a test set before."""
+    if not seen:
+        return found | {"seen": ""}
+    headline = found["headline"]
+    if found["word"] == "real":
+        headline = f"Real, on dates that somebody has seen as a test set{headline.removeprefix('Real')}"
+    reason = f"Train or validation dates were a test set before: {seen}. Whoever saw it is not blind here."
+    return found | {"seen": seen, "headline": headline, "reasons": [reason, *found["reasons"]]}
+
+
 def _logits(verdict: Verdict) -> list[list[float]]:
     """Give the distinct logits of the cross-validation, each with how often it came."""
     if verdict.overfitting is None or verdict.overfitting.problem:
@@ -226,16 +239,16 @@ def _attempt(make: Callable[[], dict[str, Any] | None], failure: str) -> Any:
 
 def _recorded(session: StudySession) -> dict[str, Any]:
     """Read what an earlier start recorded of other seeds and replays."""
-    client, run_id = session.organizer.connect()[0], session.parent.run_id
+    store = Store(session.organizer.connect()[0], session.organizer.config.tracking.uri)
     with wrapped("The verdict of an earlier start cannot be read"):
-        folder = str(PurePosixPath(VERDICT_FILE).parent)
-        if VERDICT_FILE not in [found.path for found in client.list_artifacts(run_id, folder)]:
+        run = store.client.get_run(session.parent.run_id)
+        try:
+            found = read_artifact(store, run, VERDICT_FILE, mapping_file) or {}
+        except ValueError as error:
+            log.warning("%s of an earlier start is damaged, and made again: %s", VERDICT_FILE, error)
             return {}
-        with tempfile.TemporaryDirectory() as scratch:
-            file = client.download_artifacts(run_id, VERDICT_FILE, scratch)
-            found: dict[str, Any] = json.loads(Path(file).read_text(encoding="utf-8"))
     parts = {name: found.get(name) for name in ("seeds", "null_replays")}
-    return {name: part for name, part in parts.items() if part and "problem" not in part}
+    return {name: part for name, part in parts.items() if isinstance(part, dict) and part and "problem" not in part}
 
 
 def _record(session: StudySession, found: Mapping[str, Any]) -> None:
@@ -259,8 +272,8 @@ def _record(session: StudySession, found: Mapping[str, Any]) -> None:
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:
-    """Give what the terminal is told: the headline, the weightiest reason, seeds and replays."""
-    said = [f"Is the winner real? {found['headline']}", *found["reasons"][:1]]
+    """Give what the terminal is told: the headline, the weightiest reasons, seeds and replays."""
+    said = [f"Is the winner real? {found['headline']}", *found["reasons"][:2]]
     for key, words in (("seeds", seeds_in_words), ("null_replays", replays_in_words)):
         part = found.get(key)
         if part:

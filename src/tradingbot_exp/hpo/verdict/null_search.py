@@ -49,11 +49,16 @@ def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
     Each replay is a run of kind ``null_study`` with the tag ``null_of``; those that an earlier start recorded, for as
     many trials, are not repeated.
 
+    Raises
+    ------
+    TradingBotError
+        No replay has a value.
+
     Returns
     -------
     dict or None
         `metric`; `trial` and its value `chosen`; `values`, the best of each replay; `as_good`, how many of them are as
-        good or better; `p`, (1 + as_good) / (1 + replays). None without replays.
+        good or better; `p`, (1 + as_good) / (1 + replays), of those that have a value. None without replays.
 
     References
     ----------
@@ -66,9 +71,11 @@ def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
         if number not in found:
             found[number] = _replayed(session, number)
             log.info("search %d of %d on permuted targets: best %s", number + 1, wanted, f"{found[number]:.6g}")
+    if not found:
+        return None
     values = [found[number] for number in sorted(found) if math.isfinite(found[number])]
     if not values:
-        return None
+        raise TradingBotError(f"none of the {len(found)} replays has a trial with a value")
     objective, chosen = objectives_of(session.config.hpo)[0], float(winner.values[0])
     as_good = sum(objective.sign * value <= objective.sign * chosen for value in values)
     return {
@@ -89,8 +96,7 @@ def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng:
     for first, end in parts:
         order[first:end] = first + block_permutation(end - first, length, rng)
     returns = None if data.next_return is None else data.next_return[order]
-    # Features were seen not to know their future on the data as they are.
-    return replace(data, target=data.target[order], next_return=returns, bars=None)
+    return replace(data, target=data.target[order], next_return=returns)
 
 
 def block_permutation(n: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:

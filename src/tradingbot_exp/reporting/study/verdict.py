@@ -116,8 +116,12 @@ def headline_of(verdict: Mapping[str, Any]) -> str:
 def word_tile(verdict: Mapping[str, Any]) -> Tile:
     """Give a verdict in one word, with the trial that it is about."""
     word = str(verdict.get("word", ""))
+    tone = _TONES.get(word, "plain")
+    if word == "real" and (verdict.get("inputs") == "not checked" or verdict.get("seen")):
+        word = "real, on dates seen before" if verdict.get("seen") else "real, if its inputs are honest"
+        tone = "warning"
     trial = f"trial {verdict['winner']}, by its {verdict['metric']}" if "winner" in verdict else ""
-    return Tile("Is the winner real?", word, trial, _TONES.get(word, "plain"))
+    return Tile("Is the winner real?", word, trial, tone)
 
 
 def _figures(
@@ -190,7 +194,7 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         tiles.append(Tile("Its inputs", str(verdict["inputs"]), context, tone))
     opened = len(record.openings)
     if not opened:
-        return [*tiles, Tile("Its test set", "sealed", "nothing has looked at it for this run")]
+        return [*tiles, Tile("Its test set", "sealed", "not opened for this run")]
     text = f"opened {'once' if opened == 1 else f'{opened:,} times'}"
     last = record.openings[-1].tags.get("opened.at", "")[:10]
     return [

@@ -126,7 +126,9 @@ def runs_on_market(client: MlflowClient, where: Sequence[str], markets: Markets)
     seen: set[str] = set()
     for run in chain.from_iterable(search_all(client, where, query) for query in queries):
         run_id = str(run.info.run_id)
-        if run_id not in seen and run.data.tags.get("data.fingerprint") not in markets.other:
+        tags = run.data.tags
+        named = tags.get("data.instrument", ""), tags.get("data.fingerprint", "")
+        if run_id not in seen and (tags.get("mlflow.parentRunId") in markets.studies or markets.holds(*named)):
             seen.add(run_id)
             yield run
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.data.identity import ALWAYS, overlap
+from tradingbot_exp.data.identity import ALWAYS, is_same_market, overlap
 from tradingbot_exp.tracking.reading.ledger import COUNTED, all_experiments, on_record, runs_on_market, search_all
-from tradingbot_exp.tracking.reading.markets import MarketDates, of_market
+from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market, recorded_returns
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing.predictions import PREDICTED, predictions_of
+from tradingbot_exp.tracking.writing.predictions import PREDICTED, Predicted, predictions_of
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
+
     from tradingbot_exp.tracking.store.store import Store
 
 
@@ -25,11 +26,11 @@ class Look:
     run_id, name : str
         Of a study, its parent run's.
     start, end : str
-        First train and last validation bar; of forecasts, the first and last bar that was forecast.
+        First train bar, and the last by which a validation target is known; of forecasts, the first and last bar.
     trials : int
         Of a study, how many; 0 of a single run.
-    forecasts : int
-        How often the run's model forecast such bars; 0 of a run that learned from them.
+    forecasts : bool
+        Whether the run's model forecast such bars, by ``predict``, in place of having learned from them.
     """
 
     run_id: str
@@ -37,18 +38,17 @@ class Look:
     start: str
     end: str
     trials: int = 0
-    forecasts: int = 0
+    forecasts: bool = False
 
     def __str__(self) -> str:
         if self.forecasts:
-            times = "once" if self.forecasts == 1 else f"{self.forecasts:,} times"
-            what = f"`predict` with the model of the run {self.name} ({self.run_id[:12]}), {times}"
-            return f"{what}, on bars of {self.start[:10]} to {self.end[:10]}"
+            bars = f"bars of {self.start[:10]} to {self.end[:10]}"
+            return f"`predict` with the model of the run {self.name} ({self.run_id[:12]}), on {bars}"
         what = f"study of {self.trials:,} trial{'s' * (self.trials != 1)}" if self.trials else "run"
         return f"the {what} {self.name} ({self.run_id[:12]}), on {self.start[:10]} to {self.end[:10]}"
 
 
-def looks_at(store: Store, asked: MarketDates, but: Collection[str] = ()) -> tuple[Look, ...]:
+def looks_at(store: Store, asked: MarketDates) -> tuple[Look, ...]:
     """Find what has learned from dates of a market, or was judged by them, oldest first; deleted runs too.
 
     Then come the runs whose models have forecast such bars.
@@ -57,8 +57,6 @@ def looks_at(store: Store, asked: MarketDates, but: Collection[str] = ()) -> tup
     ----------
     store : Store
     asked : MarketDates
-    but : collection of str
-        Ids of runs that are meant to have nothing to do with it, unless their models forecast such bars.
 
     Raises
     ------
@@ -69,27 +67,34 @@ def looks_at(store: Store, asked: MarketDates, but: Collection[str] = ()) -> tup
     with wrapped(f"What has looked at these dates cannot be read from {store.shown}"):
         where = all_experiments(client)
         parents = list(on_record(client, where))
-        used = list(search_all(client, where, f"tags.`{PREDICTED}` LIKE '%'"))
+        used = list(search_all(client, where, f"tags.`{PREDICTED}` = 'true'"))
         markets = of_market(store, parents, asked, ALWAYS if used else None)
         names = {str(run.info.run_id): str(run.info.run_name) for run in parents}
         found: dict[str, Look] = {}
         for run in runs_on_market(client, where, markets):
             tags, run_id = run.data.tags, str(run.info.run_id)
-            span = tags.get("data.train_start", ""), tags.get("data.val_end", "")
+            span = tags.get("data.train_start", ""), tags.get("data.known_end") or tags.get("data.val_end", "")
             parent = tags.get("mlflow.parentRunId")
             study = parent if tags.get("run.kind") == "trial" else None
-            if tags.get("run.kind") not in COUNTED or {run_id, parent} & set(but) or not overlap(span, asked.dates):
+            if tags.get("run.kind") not in COUNTED or not overlap(span, asked.dates):
                 continue
-            key = study or run_id
+            key = study if study in names else run_id  # a sweep is no study
             known = found.get(key, Look(key, names.get(key, str(run.info.run_name)), *span))
-            found[key] = replace(known, trials=known.trials + 1) if study else known
+            known = replace(known, start=min(known.start, span[0]), end=max(known.end, span[1]))
+            found[key] = replace(known, trials=known.trials + 1) if key == study else known
         for run in used:
-            tags, name = run.data.tags, str(run.info.run_name)
-            own = tags.get("data.instrument", "")
-            for instrument, (start, end, times) in predictions_of(tags).items():
-                fingerprint = tags.get("data.fingerprint", "") if instrument == own else ""
-                if markets.holds(instrument, fingerprint) and overlap((start, end), asked.dates):
-                    found[f"{run.info.run_id} {instrument}"] = Look(
-                        str(run.info.run_id), name, start, end, forecasts=times
-                    )
+            for each in predictions_of(run.data.tags):
+                seen = [span for span in each.spans if overlap(span, asked.dates)]
+                if seen and _is_of(store, run, each, asked, markets):
+                    run_id, name = str(run.info.run_id), str(run.info.run_name)
+                    found[f"{run_id} {each.instrument}"] = Look(run_id, name, seen[0][0], seen[-1][1], forecasts=True)
     return tuple(found.values())
+
+
+def _is_of(store: Store, run: Run, predicted: Predicted, asked: MarketDates, markets: Markets) -> bool:
+    """Tell whether bars that a model forecast are of the market: by their returns, or the run's own; else by name."""
+    if not predicted.returns:
+        return markets.holds(predicted.instrument, run.data.tags.get("data.fingerprint", ""))
+    theirs = recorded_returns(store, run, predicted.returns)
+    same = None if theirs is None or asked.returns is None else is_same_market(asked.returns, theirs)
+    return predicted.instrument == asked.instrument if same is None else same

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.identity import Span, is_same_market, overlap
+from tradingbot_exp.data.identity import Span, is_file, is_same_market, overlap
 from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import reason
 
@@ -56,7 +57,8 @@ class Markets:
     instrument : str
         What this market is called.
     same, other : set of str
-        Fingerprints of data that are of this market, and of those that are not; of those in neither nobody knows.
+        Fingerprints of data that are of this market by their returns, and of those that are not; of those in neither
+        nobody knows. Bars of another length, or adjusted otherwise, have other returns and may be of it all the same.
     studies : set of str
         Ids of the studies that are of it.
     """
@@ -68,8 +70,9 @@ class Markets:
     studies: set[str] = field(default_factory=set)
 
     def holds(self, instrument: str, fingerprint: str) -> bool:
-        """Tell whether data are of this market: by what they are, or by their name where nobody knows better."""
-        return fingerprint in self.same or (instrument == self.instrument and fingerprint not in self.other)
+        """Tell whether data are of this market: by their returns, or by a name that is a symbol's and not a file's."""
+        named = instrument == self.instrument and not (fingerprint in self.other and is_file(instrument))
+        return fingerprint in self.same or named
 
 
 def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span | None = None) -> Markets:
@@ -100,14 +103,14 @@ def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span
     return found
 
 
-def recorded_returns(store: Store, run: Run) -> pd.Series[float] | None:
+def recorded_returns(store: Store, run: Run, path: str = FILE) -> pd.Series[float] | None:
     """Read the returns of its market that a run recorded; None if there are none, or, with a warning, damaged ones."""
     try:
-        found: pd.Series[float] | None = read_artifact(store, run, FILE, _read)
+        found: pd.Series[float] | None = read_artifact(store, run, path, _read)
     except Exception as error:
         log.warning(
             "%s of the run %s cannot be read, so its market is known by name alone: %s",
-            FILE,
+            path,
             run.info.run_id,
             reason(error),
         )
@@ -116,7 +119,10 @@ def recorded_returns(store: Store, run: Run) -> pd.Series[float] | None:
 
 
 def _read(file: Path) -> pd.Series[float]:
-    returns = pd.read_parquet(file)["return"]
+    frame = pd.read_parquet(file)
+    returns = frame[frame.columns[0]].astype("float64")
     if not isinstance(returns.index, pd.DatetimeIndex):
         raise ValueError("it has no dates")
-    return returns
+    if not np.isfinite(returns).all():
+        raise ValueError("it holds values that are no finite numbers")
+    return returns.set_axis(returns.index.as_unit("ns"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -43,6 +44,8 @@ class Opening:
     start, end : str
         First and last test bar, as `tradingbot_exp.data.identity.stamp` writes them.
     instrument, fingerprint : str
+    study : str
+        Id of the study that the run is a trial of; empty of a run of its own.
     """
 
     run_id: str
@@ -53,6 +56,7 @@ class Opening:
     end: str
     instrument: str
     fingerprint: str
+    study: str = ""
 
 
 def overlapping_openings(store: Store, asked: MarketDates) -> list[Opening]:
@@ -80,14 +84,19 @@ def _overlapping(store: Store, dates: Span) -> list[Opening]:
 
 def _on_market(store: Store, openings: Sequence[Opening], asked: MarketDates) -> list[Opening]:
     """Keep those of one market; what runs on other data learned from is not read."""
-    client, named = store.client, {each.fingerprint for each in openings}
+    client, named = store.client, {each.fingerprint for each in openings} | {each.study for each in openings} - {""}
     if not openings:
         return []
     with wrapped(f"The markets of test sets that were opened cannot be read from {store.shown}"):
         parents = on_record(client, all_experiments(client))
-        known = (run for run in parents if run.data.tags.get("data.fingerprint") in named)
+        known = (run for run in parents if {run.data.tags.get("data.fingerprint"), str(run.info.run_id)} & named)
         markets = of_market(store, known, asked, ALWAYS)
-    return [each for each in openings if markets.holds(each.instrument, each.fingerprint)]
+    return [
+        # A trial that searches features has data of its own; then its study tells.
+        each
+        for each in openings
+        if each.study in markets.studies or markets.holds(each.instrument, each.fingerprint)
+    ]
 
 
 def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) -> tuple[Opening, ...] | None:
@@ -127,8 +136,13 @@ def _test_dates(run: RunRecord, card: Mapping[str, Any] | None) -> Span | None:
 
 
 def _opening(run_id: str, tags: Mapping[str, str]) -> Opening:
-    names = ("evaluated.run_id", "opened.by", "opened.at", "opened.start", "opened.end")
-    return Opening(run_id, *(tags.get(name, "") for name in (*names, "data.instrument", "data.fingerprint")))
+    names = ["evaluated.run_id", *(f"opened.{name}" for name in ("by", "at", "start", "end"))]
+    names += ["data.instrument", "data.fingerprint", "evaluated.study_id"]
+    found = Opening(run_id, *(tags.get(name, "") for name in names))
+    with contextlib.suppress(ValueError):
+        datetime.fromisoformat(found.start), datetime.fromisoformat(found.end)
+        return found
+    return replace(found, start=ALWAYS[0], end=ALWAYS[1])  # of dates that nobody can read, any may be meant
 
 
 def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None], returns: pd.Series[float]) -> None:

@@ -1,44 +1,119 @@
-"""That a run's model forecast bars is kept on the run: whoever saw such forecasts has looked at these dates."""
+"""That a run's model forecast bars is kept on the run: whoever saw such forecasts has looked at these dates.
+
+Of each market one tag, ``predicted.<key>``, holds the spans of bars that were forecast. A market that is not
+the run's own has its returns beside it, ``predicted/<key>.parquet``, by which it is known.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
     from tradingbot_exp.data.identity import Span
 
 PREDICTED = "predicted"
-"""Tag: of each instrument the first and the last bar that was forecast, and how often, as JSON."""
+"""Tag of a run whose model has made forecasts, and the folder of the returns of other markets."""
+OWN = "own"
+_TRIES = 5
+_MOST = 100  # spans of a tag
 
 
-def predictions_of(tags: Mapping[str, str]) -> dict[str, tuple[str, str, int]]:
-    """Read the tag; what is not as this package writes it is left out."""
-    found = {}
-    with contextlib.suppress(ValueError, AttributeError):
-        for instrument, entry in json.loads(tags.get(PREDICTED, "{}")).items():
-            with contextlib.suppress(ValueError, TypeError):
-                start, end, times = entry
-                found[str(instrument)] = (str(start), str(end), int(times))
-    return found
+@dataclass(frozen=True)
+class Predicted:
+    """Bars of one market that a run's model has forecast.
+
+    Attributes
+    ----------
+    instrument : str
+        What the market is called.
+    spans : tuple of (str, str)
+        First and last bar, as `tradingbot_exp.data.identity.stamp` writes them; none shares a date with another.
+    returns : str
+        Path of the market's returns among the run's artifacts; empty of the run's own market.
+    """
+
+    instrument: str
+    spans: tuple[Span, ...]
+    returns: str = ""
 
 
-def note_prediction(client: MlflowClient, run_id: str, instrument: str, dates: Span) -> None:
-    """Keep that a run's model forecast bars of an instrument, joined to what is kept of it.
+def predictions_of(tags: Mapping[str, str]) -> Iterator[Predicted]:
+    """Read the tags; what is not as this package writes it is left out."""
+    for name, text in tags.items():
+        if name.startswith(f"{PREDICTED}."):
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
+                found = json.loads(text)
+                spans = tuple((_moment(start), _moment(end)) for start, end in found["spans"])
+                yield Predicted(str(found["instrument"]), spans, str(found["returns"]))
+
+
+def _moment(text: object) -> str:
+    datetime.fromisoformat(str(text))
+    return str(text)
+
+
+def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Join spans that share a date; of very many, all."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return tuple(found) if len(found) <= _MOST else ((found[0][0], found[-1][1]),)
+
+
+def note_prediction(
+    client: MlflowClient, run_id: str, instrument: str, dates: Span, returns: pd.Series[float] | None = None
+) -> None:
+    """Keep that a run's model forecast bars of a market, joined to what is kept of it.
+
+    Parameters
+    ----------
+    client : MlflowClient
+    run_id, instrument : str
+    dates : (str, str)
+    returns : Series, optional
+        Of a market that is not the run's own, its one-bar returns by date.
 
     Raises
     ------
     TrackingError
         The store cannot be written.
     """
+    key, path = OWN, ""
+    if returns is not None and len(returns):
+        key = hashlib.sha256(f"{instrument} {returns.index[0]} {returns.iloc[0]:.6g}".encode()).hexdigest()[:12]
+        path = f"{PREDICTED}/{key}.parquet"
+    name = f"{PREDICTED}.{key}"
     with wrapped(f"The forecasts cannot be kept on record in the run {run_id}"):
-        known = predictions_of(client.get_run(run_id).data.tags)
-        start, end, times = known.get(instrument, (*dates, 0))
-        known[instrument] = (min(start, dates[0]), max(end, dates[1]), times + 1)
-        client.set_tag(run_id, PREDICTED, json.dumps(known))
+        if path and returns is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                file = Path(scratch) / f"{key}.parquet"
+                returns.rename_axis("date").rename("return").astype("float32").to_frame().to_parquet(file)
+                client.log_artifact(run_id, str(file), PREDICTED)
+        wanted = Predicted(instrument, (dates,), path)
+        for _ in range(_TRIES):  # two may write at once: whoever finds less than was meant, writes again
+            tags = client.get_run(run_id).data.tags
+            known = next(predictions_of({name: tags.get(name, "")}), wanted)
+            wanted = Predicted(instrument, joined((*known.spans, *wanted.spans)), path)
+            if known == wanted and name in tags and PREDICTED in tags:
+                return
+            with contextlib.suppress(Exception):  # MLflow refuses one of two who make a tag at once
+                client.set_tag(run_id, name, json.dumps(asdict(wanted)))
+                client.set_tag(run_id, PREDICTED, "true")
+        raise TrackingError(f"The tag {name} of the run {run_id} cannot be written, or others write it at once.")

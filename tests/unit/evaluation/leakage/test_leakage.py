@@ -120,7 +120,7 @@ def test_a_slow_feature_is_not_computed_more_than_a_few_times() -> None:
         return bars["close"]
 
     words = check_leaks(with_feature(slow)).words
-    assert len(computed) == 7 and "other bars" not in words  # once for the data, and at four points
+    assert len(computed) == 9 and "other bars" not in words  # once for the data, at four points, and as other bars
 
 
 def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day() -> None:
@@ -285,10 +285,19 @@ def test_a_feature_of_something_else_than_the_bars_is_not_checked_and_one_of_the
     def mixed(bars: pd.DataFrame) -> Series:
         return bars["close"].pct_change() + 1e-3 * dated(bars)
 
+    def mixed_by_place(bars: pd.DataFrame) -> Series:
+        return bars["close"].pct_change() + 0.4 * by_place(bars)
+
+    def long_memory(bars: pd.DataFrame) -> Series:
+        return bars["close"].expanding().mean() / bars["close"] + bars["volume"].cumsum() / 1e9
+
     def weekday(bars: pd.DataFrame) -> Series:
         return bars["close"].diff() * (pd.DatetimeIndex(bars.index).weekday == 0)
 
-    for function, unchecked in ((dated, True), (strict, True), (by_place, True), (mixed, True), (weekday, False)):
+    for function, unchecked in (
+        *((each, True) for each in (dated, strict, by_place, mixed, mixed_by_place)),
+        *((each, False) for each in (weekday, long_memory)),
+    ):
         FEATURES.pop("mine", None)
         report = check_leaks(with_feature(function))
         assert report.unchecked == (("mine",) if unchecked else ()), function.__name__
@@ -320,6 +329,8 @@ def test_bars_that_a_file_has_twice_under_other_dates_are_found(
         ("rounded", 0),
         ("one column of few values", 0),
         ("a market that often stands still", 0),
+        ("weekly values in daily rows", 0),
+        ("buckets that foretell a bucket", 0),
     ],
 )
 def test_repeated_rows_are_told_from_what_chance_and_few_values_make(name: str, rows: int) -> None:
@@ -339,6 +350,12 @@ def test_repeated_rows_are_told_from_what_chance_and_few_values_make(name: str, 
     elif name == "a market that often stands still":
         still = rng.random(1000) < 0.3
         x[still], y[still] = 0.0, 0.0
+    elif name == "weekly values in daily rows":
+        x, y = np.repeat(x[:200], 5, axis=0), np.repeat(y[:200], 5)
+    elif name == "buckets that foretell a bucket":
+        x = np.floor(4 * rng.random((1000, 2)))
+        y = np.where(rng.random(1000) < 0.8, x[:, 0], x[:, 1])
     found = repeated_rows(x[picked], y[picked][:, None], pd.date_range("2020-01-01", periods=1000))
-    assert (0 if found is None else found.rows) == (1000 - len(set(picked)) if rows else 0)
-    assert abs(rows - (0 if found is None else found.rows)) < 20
+    # A row that equals the one before is not counted.
+    expected = 1000 - len(set(picked)) - int(np.sum(picked[1:] == picked[:-1])) if rows else 0
+    assert (0 if found is None else found.rows) == expected and abs(rows - expected) < 20

@@ -276,7 +276,7 @@ def test_a_winner_that_is_a_share_of_the_market_or_worse_is_not_shown():
         assert "the return is the same on every bar" in verdict.support.sharpe.problem
         assert verdict.winner.beta.value == pytest.approx(share)
     worse = judge(replace(evidence, returns=evidence.returns - 0.01))
-    assert worse.word == "not shown" and "hold nothing beyond their market share at all" in worse.headline
+    assert worse.word == "not shown" and "hold nothing beyond their exposure to the market" in worse.headline
 
 
 @pytest.mark.parametrize(
