@@ -92,6 +92,21 @@ def garch(rng: np.random.Generator, bars: int) -> Values:
     return found
 
 
+def remembering(rng: np.random.Generator, bars: int, share: float = 1.0, memory: float = 0.9) -> Values:
+    """Draw an outcome that remembers, such as volume: a share of its variance is an autoregression."""
+    slow = autoregression(rng, bars, 1, memory)[:, 0]
+    return np.asarray(np.sqrt(share) * slow + np.sqrt(1 - share) * rng.standard_normal(bars))
+
+
+def autoregression(rng: np.random.Generator, bars: int, columns: int, memory: float) -> Values:
+    """Draw autoregressions of one standard deviation."""
+    steps = np.sqrt(1 - memory**2) * rng.standard_normal((bars, columns))
+    steps[0] /= np.sqrt(1 - memory**2)
+    for bar in range(1, bars):
+        steps[bar] += memory * steps[bar - 1]
+    return steps
+
+
 def market(
     rng: np.random.Generator,
     train: int,
@@ -113,11 +128,14 @@ def noise(rng: np.random.Generator, returns: Values, trials: int) -> Values:
 
 def persistent(rng: np.random.Generator, returns: Values, trials: int, memory: float = 0.98) -> Values:
     """Forecast at random, with a long memory: an autoregression."""
-    steps = np.sqrt(1 - memory**2) * rng.standard_normal((returns.size, trials))
-    steps[0] /= np.sqrt(1 - memory**2)
-    for bar in range(1, returns.size):
-        steps[bar] += memory * steps[bar - 1]
-    return steps
+    return autoregression(rng, returns.size, trials, memory)
+
+
+def some_persistent(rng: np.random.Generator, returns: Values, trials: int) -> Values:
+    """Forecast at random, two trials of five with a long memory."""
+    found = noise(rng, returns, trials)
+    found[:, : 2 * trials // 5] = autoregression(rng, returns.size, 2 * trials // 5, 0.95)
+    return found
 
 
 def leaning(rng: np.random.Generator, returns: Values, trials: int) -> Values:
@@ -154,6 +172,7 @@ def skilled(
     return np.asarray(skill * unit[:, None] + np.sqrt(1 - skill**2) * found)
 
 
+SLOW = partial(remembering, share=0.05, memory=0.98)
 SPANS = (20, 60, 120, 250)
 NULLS = (
     Kind("noise, normal returns", market, noise),
@@ -170,6 +189,8 @@ NULLS = (
     Kind("horizon 5, persistent", market, persistent, horizon=5),
     Kind("persistent", market, persistent),
     Kind("persistent, GARCH", partial(market, draw=garch), persistent),
+    Kind("outcome that remembers, some trials persistent", partial(market, draw=remembering), some_persistent),
+    Kind("outcome with a slow part, persistent", partial(market, draw=SLOW), persistent),
     Kind("persistent, Sharpe 3 since validation", partial(market, sharpe=3.0), persistent),
     Kind("persistent, Sharpe -3 since validation", partial(market, sharpe=-3.0), persistent),
     *(Kind(f"against the last {span} bars", market, partial(follow, span=span, sign=-1)) for span in SPANS),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtr, ndtri, stdtr
 
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.significance.block_length import autocovariances, block_lengths
@@ -34,6 +34,8 @@ class Superiority:
     p_each : ndarray, shape (K,)
         The consistent p-value of each rival by itself, allowed for its having been picked among all K; that of
         `best` is `p_consistent`.
+    p_alone : ndarray, shape (K,)
+        The p-value of each rival as if it were the only one, by its score alone: that of Student's t.
     bars, rivals, draws : int
     block : float
         Mean block length in bars.
@@ -47,6 +49,7 @@ class Superiority:
     p_consistent: float
     p_upper: float
     p_each: Floats
+    p_alone: Floats
     bars: int
     rivals: int
     draws: int
@@ -61,7 +64,7 @@ def superiority(
     seed: int = 0,
     block: float | None = None,
     horizon: int = 1,
-    held: int = 1,
+    held: float = 1,
     small_sample: bool = True,
 ) -> Superiority:
     """Test whether any of K rivals beats a benchmark, allowing for their number and for what they share.
@@ -77,7 +80,7 @@ def superiority(
         Mean block length in bars; if not given, the median of `block_lengths` over the rivals whose gain varies.
     horizon : int
         Bars over which one gain overlaps the next ones: blocks are at least as long.
-    held : int
+    held : float
         Bars over which gains may be tied to each other without an overlap, as those of a position that is held:
         blocks are at least as long, and nothing else is allowed for.
     small_sample : bool
@@ -112,7 +115,8 @@ def superiority(
     n, rivals = d.shape
     if problem := _too_little(d, horizon):
         nan = math.nan
-        return Superiority(nan, None, nan, nan, nan, np.full(rivals, nan), n, rivals, draws, nan, problem)
+        none = np.full(rivals, nan)
+        return Superiority(nan, None, nan, nan, nan, none, none, n, rivals, draws, nan, problem)
     moving = np.flatnonzero(np.ptp(d, axis=0) > 0)
     d = d[:, moving]
     d = d / np.abs(d).max(axis=0)  # the test does not depend on the scale, and squares must not under- or overflow
@@ -134,8 +138,10 @@ def superiority(
     lower, consistent, upper = (float(_share_above(row, np.array([statistic]))[0]) for row in reached)
     each = np.ones(rivals)
     each[moving] = np.where(score > 0, _share_above(reached[1], score), 1.0)
+    alone = np.ones(rivals)
+    alone[moving] = ndtr(-score)
     best = int(moving[int(score.argmax())]) if statistic > 0 else None
-    return Superiority(statistic, best, lower, consistent, upper, each, n, rivals, draws, length)
+    return Superiority(statistic, best, lower, consistent, upper, each, alone, n, rivals, draws, length)
 
 
 def _too_little(gains: Floats, horizon: int) -> str:

@@ -24,7 +24,7 @@ def words(
     cscv: Overfitting | None,
 ) -> tuple[str, tuple[str, ...]]:
     """Give the headline and the reasons of a verdict; see `judge` for what they are made of."""
-    reasons = [*_skill(evidence, part, support, winner), *_earned(winner), *_test(part, spa)]
+    reasons = [*_skill(evidence, word, part, support, winner), *_earned(winner), *_test(part, spa)]
     reasons += [*_correction(evidence, part), *_scale(winner), *_sharpe(evidence, support)]
     reasons += _choice(evidence, word, cscv)
     if word == "cannot be told":
@@ -94,18 +94,20 @@ def _correction(evidence: StudyEvidence, part: Part | None) -> list[str]:
     counts = f"{evidence.tried:,} in this study" + (f", {evidence.ever:,} ever on these bars" if evidence.ever else "")
     more = f"{count - tested:,} more configurations were" if count - tested > 1 else "1 more configuration was"
     return [
-        f"{more} tried than can be tested ({counts}): pruned, failed, or tried before. Its p-value is therefore "
-        f"multiplied by {count:,}/{tested:,}."
+        f"{more} tried than can be tested ({counts}): pruned, failed, or tried before. For each of them the p-value "
+        "that the winner would have by itself is added."
     ]
 
 
-def _skill(evidence: StudyEvidence, part: Part | None, support: Support, winner: Winner) -> list[str]:
+def _skill(evidence: StudyEvidence, word: Word, part: Part | None, support: Support, winner: Winner) -> list[str]:
     """Say how large the winner's skill looks, how large it would have to be, and on how many bars it would do."""
     forecasts = evidence.family == "forecast"
     shown, needed = (winner.ic, winner.needed_ic) if forecasts else (support.sharpe, support.needed)
     if part is None or shown.value is None or needed.value is None:
         return []
     what = f"Its information coefficient is {shown.value:.3f}" if forecasts else _alpha_sharpe(shown.value)
+    if (shown.value < needed.value) == (word == "real"):  # the rule of thumb and the test differ: the test decides
+        return [f"{what}."]
     bars = winner.needed_bars.value
     instead = ""
     if bars is not None and bars > len(part.values):

@@ -10,6 +10,8 @@ WORST = [
     "noise, Student's t3",
     "horizon 5, persistent",
     "persistent, Sharpe 3 since validation",
+    "outcome that remembers, some trials persistent",
+    "outcome with a slow part, persistent",
     "against the last 250 bars",
     "with the last 250 bars, Sharpe 3 since",
     "constant, Sharpe 3 since validation",
@@ -25,10 +27,10 @@ def called(kind: str, studies: int, rules: tuple[str, ...] = OURS) -> dict[str, 
 @in_ci
 @pytest.mark.parametrize("kind", WORST)
 def test_where_there_is_nothing_hardly_anything_is_called_real(kind):
-    studies = 120  # of 5 %, 13 or more are seen once in a hundred times
-    assert all(share <= 12 / studies for share in called(kind, studies).values())
-    if "constant" in kind:
-        assert called(kind, studies) == dict.fromkeys(OURS, 0)
+    studies = 120  # the same each time; of 2.5 %, 8 or more would be seen once in a hundred times
+    found = called(kind, studies)
+    assert all(share <= 7 / studies for share in found.values()), found
+    assert "constant" not in kind or found == dict.fromkeys(OURS, 0)
 
 
 @in_ci
