@@ -39,10 +39,10 @@ _SHARE: dict[Family, float] = {"forecast": 0.25, "return": 0.5}
 """Blocks are at least as long as this share of those that the winner's forecasts by themselves would take.
 
 Where outcomes drift slowly, under noise that hides it from any one series, a forecast that hardly changes goes with the
-drift or against it for as long as it lasts. With a quarter (half of signs, which forget sooner), 3 % of such studies are
-called real in place of 14 %: 5 % of the outcome's variance is an autoregression of 0.98, and forecasts are another. Of a
-skill of 0.15 over 1,000 bars 75 % are found in place of 86 % where forecasts are an autoregression of 0.9, and as many
-as before where they are not.
+drift or against it for as long as it lasts. With a quarter (half of signs, which forget sooner), 3 % of such studies
+are called real in place of 14 %: 5 % of the outcome's variance is an autoregression of 0.98, forecasts are another. Of
+a skill of 0.15 over 1,000 bars 75 % are found in place of 86 % where forecasts are an autoregression of 0.9, and as
+many as before where they are not.
 """
 
 

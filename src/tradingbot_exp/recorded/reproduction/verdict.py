@@ -173,6 +173,11 @@ def causes_of(recipe: Recipe, result: Mapping[str, Any]) -> tuple[Cause, ...]:
     """
     made, environment, tags = recipe.made, result.get("environment"), result.get("tags") or {}
     found = code_causes(made, tags, environment)
+    then, now = (each.get("plugins.sha256") for each in (made.run.tags, tags))
+    if then and now and then != now:
+        found.insert(
+            0, Cause("code", "the source of the plugins is another one (plugins.sha256), which no commit keeps")
+        )
     keys = altered_keys(made, recipe.tree or {})
     if keys:
         kind = "seed" if keys[0] == "seed" else "configuration"

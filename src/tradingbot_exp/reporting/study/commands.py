@@ -152,7 +152,7 @@ def _key(word: str) -> str:
 
 def _of_study(word: str) -> bool:
     key = _key(word)
-    return key == "hpo" or key.startswith(("hpo.", "hpo/", "hydra"))
+    return key == "hpo" or key.startswith(("hpo.", "hpo/", "hydra", "tracking.register"))
 
 
 def _ours(record: StudyRecord) -> bool:
