@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 import matplotlib as mpl
@@ -50,8 +51,12 @@ def table(page: Path) -> dict[str, dict[str, float]]:
         if set(RULES) <= set(cells):
             names = cells[1:]
         elif names and len(cells) == len(names) + 1 and cells[1].replace(".", "", 1).isdigit():
-            rows[cells[0].partition(" (")[0]] = dict(zip(names, map(float, cells[1:]), strict=True))
+            rows[cells[0].partition(" (")[0]] = dict(zip(names, map(_number, cells[1:]), strict=True))
     return rows
+
+
+def _number(cell: str) -> float:
+    return math.nan if cell == "–" else float(cell)
 
 
 def draw(rows: dict[str, dict[str, float]]) -> Figure:

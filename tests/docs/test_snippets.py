@@ -150,6 +150,18 @@ def names_on(page: Path) -> list[re.Pattern[str]]:
     return [re.compile(re.escape(each).replace("…", "[^/]+")) for each in re.findall(r"`([^`\n]+)`", prose)]
 
 
+def test_the_figure_of_the_verdict_is_drawn_from_the_tables_of_its_page(tmp_path: Path) -> None:
+    drawn = tmp_path / "figure.svg"
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "scripts" / "verdict_figure.py"), "-o", str(drawn)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert drawn.read_bytes() == (REPOSITORY / "docs" / "who_is_fooled.svg").read_bytes()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_of_a_page_has_a_kind_and_what_is_not_run_a_reason(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
