@@ -20,7 +20,8 @@ def added(file: Path, after: str, line: str) -> None:
 @in_ci
 def test_a_row_and_a_function_are_all_that_a_metric_takes(workdir: Path, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
     source = tmp_path_factory.mktemp("source")
-    shutil.copytree(REPOSITORY / "src", source / "src")
+    for folder in ("src", "conf"):
+        shutil.copytree(REPOSITORY / folder, source / folder)
     package = source / "src" / "tradingbot_exp"
     added(package / "config" / "metrics.py", "_ROWS = (\n", ROW)
     added(
