@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,11 @@ def market_returns(data: PreparedData) -> pd.Series[float]:
     return pd.Series(values[: data.val.stop], data.index[: data.val.stop], name=name)
 
 
+def write_returns(returns: pd.Series[float], file: Path) -> None:
+    """Write what a market is known by as Parquet: one column by date, of the series' name, in float32."""
+    returns.rename_axis("date").astype("float32").to_frame().to_parquet(file)
+
+
 def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool | None:
     """Tell whether two series of returns are of one market: on at least 60 shared dates they hardly differ.
 
@@ -110,6 +116,17 @@ def stamp(moment: pd.Timestamp) -> str:
 def overlap(first: Span, second: Span) -> bool:
     """Say whether two spans share a moment."""
     return first[0] <= second[1] and second[0] <= first[1]
+
+
+def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Join the spans that share a moment."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(found[-1][1], end)
+        else:
+            found.append((start, end))
+    return tuple(found)
 
 
 def identity_tags(config: DataConfig, data: PreparedData) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.finalize import config_sha256, tried_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.data.identity import identity_tags, market_returns
+from tradingbot_exp.data.identity import identity_tags, market_returns, write_returns
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 from tradingbot_exp.evaluation.metrics.target import target_unit
@@ -66,9 +66,8 @@ def record_surroundings(job: Job) -> None:
         scaler=data.scaler,
     )
     with tempfile.TemporaryDirectory() as scratch:  # what the ledger knows the market by
-        returns = market_returns(data).rename_axis("date").astype("float32")
         folder, _, name = MARKET_RETURNS.partition("/")
-        returns.to_frame().to_parquet(Path(scratch) / name)
+        write_returns(market_returns(data), Path(scratch) / name)
         job.run.log_artifact(Path(scratch) / name, folder)
     job.run.log_input(_dataset(data), "training")
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.identity import identity_tags, market_returns, stamp
+from tradingbot_exp.data.identity import identity_tags, joined, market_returns, stamp
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
@@ -33,7 +33,6 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
-from tradingbot_exp.tracking.writing.predictions import joined
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,6 @@ from tradingbot_exp.config.plugins import load_plugins, plugins_sha256
 from tradingbot_exp.errors import DataError, RunError, TradingBotError
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast, target_unit
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing.predictions import note_prediction
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,6 +146,7 @@ def _note(run: RecordedRun, rows: Incoming, data: DataConfig, dates: Span) -> No
     """Keep on record that the model forecast these bars; a store that cannot be written is a warning."""
     from tradingbot_exp.data.identity import is_same_market, plain_name
     from tradingbot_exp.tracking.reading.markets import recorded_returns
+    from tradingbot_exp.tracking.writing.predictions import note_prediction
 
     client, own = run._store.client, run.tags.get("data.instrument", "")
     try:
@@ -181,10 +181,10 @@ def _unchecked(run: RecordedRun, config: Config, frequency: str | None) -> list[
 def _learned(run: RecordedRun, names: Sequence[str]) -> dict[str, FittedFeature]:
     """Read what the run's features learned from its train bars."""
     from tradingbot_exp.data.features import FEATURES
+    from tradingbot_exp.tracking.saved_model import learned_by_features
 
     learn = {name for name in names if isinstance(FEATURES.get(name), type)}
-    kept = getattr(run.model._model_impl, "fitted", None)  # of a model of ours
-    found: dict[str, FittedFeature] = {} if kept is None else kept()
+    found = learned_by_features(run.model)
     missing = learn - found.keys()
     if missing:
         raise RunError(

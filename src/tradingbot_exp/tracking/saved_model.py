@@ -27,6 +27,7 @@ from tradingbot_exp.models.registry import build_model
 from tradingbot_exp.tracking.store.errors import quiet
 
 if TYPE_CHECKING:
+    from mlflow.pyfunc import PyFuncModel
     from numpy.typing import NDArray
     from torch import nn
 
@@ -174,6 +175,18 @@ class SavedModel:
         if self._scaler is not None:
             values = self._scaler.transform(values)
         return np.ascontiguousarray(values, dtype=self._record["dtype"])
+
+
+def learned_by_features(model: PyFuncModel) -> dict[str, FittedFeature]:
+    """Read what the features of a loaded model learned from its train bars; nothing of a model that is not ours.
+
+    Raises
+    ------
+    ConfigError
+        See `tradingbot_exp.data.fitted.from_bytes`.
+    """
+    inside = model._model_impl  # MLflow gives the model back only to those who ask for it in this way
+    return inside.fitted() if isinstance(inside, SavedModel) else {}
 
 
 def _load_own_class(name: str, module: str) -> None:

@@ -153,14 +153,14 @@ def tell_of_openings(run: TrackedRun, tags: Mapping[str, str | None], returns: p
     run : TrackedRun
         About to be trained. While MLflow cannot be reached, nothing is asked.
     tags : mapping
-        The run's own: ``data.instrument``, ``data.fingerprint``, ``data.train_start`` and ``data.val_end``.
+        The run's own: ``data.instrument``, ``data.fingerprint``, ``data.train_start`` and ``data.known_end``.
     returns : Series
         Of the market, by date.
     """
     client = run.delivery.client
     if client is None or run.delivery.failure is not None:
         return
-    names = ("data.instrument", "data.fingerprint", "data.train_start", "data.val_end")
+    names = ("data.instrument", "data.fingerprint", "data.train_start", "data.known_end")
     instrument, fingerprint, start, end = (tags.get(name) or "" for name in names)
     try:
         found = overlapping_openings(

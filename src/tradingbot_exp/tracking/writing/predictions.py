@@ -10,20 +10,19 @@ import contextlib
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.data.identity import Span, joined, write_returns
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow import MlflowClient
-
-    from tradingbot_exp.data.identity import Span
 
 PREDICTED = "predicted"
 """Tag of a run whose model has made forecasts, and the folder of the returns of other markets."""
@@ -66,17 +65,6 @@ def _moment(text: object) -> str:
     return str(text)
 
 
-def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Join spans that share a date; of very many, all."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(found[-1][1], end)
-        else:
-            found.append((start, end))
-    return tuple(found) if len(found) <= _MOST else ((found[0][0], found[-1][1]),)
-
-
 def note_prediction(
     client: MlflowClient, run_id: str, instrument: str, dates: Span, returns: pd.Series[float] | None = None
 ) -> None:
@@ -104,16 +92,20 @@ def note_prediction(
         if path and returns is not None:
             with tempfile.TemporaryDirectory() as scratch:
                 file = Path(scratch) / f"{key}.parquet"
-                returns.rename_axis("date").rename("return").astype("float32").to_frame().to_parquet(file)
+                write_returns(returns.rename("return"), file)
                 client.log_artifact(run_id, str(file), PREDICTED)
-        wanted = Predicted(instrument, (dates,), path)
+        wanted, refused = Predicted(instrument, (dates,), path), Exception("others write it at once")
         for _ in range(_TRIES):  # two may write at once: whoever finds less than was meant, writes again
             tags = client.get_run(run_id).data.tags
             known = next(predictions_of({name: tags.get(name, "")}), wanted)
-            wanted = Predicted(instrument, joined((*known.spans, *wanted.spans)), path)
+            spans = joined((*known.spans, *wanted.spans))
+            spans = spans if len(spans) <= _MOST else ((spans[0][0], spans[-1][1]),)
+            wanted = Predicted(instrument, spans, path)
             if known == wanted and name in tags and PREDICTED in tags:
                 return
-            with contextlib.suppress(Exception):  # MLflow refuses one of two who make a tag at once
+            try:
                 client.set_tag(run_id, name, json.dumps(asdict(wanted)))
                 client.set_tag(run_id, PREDICTED, "true")
-        raise TrackingError(f"The tag {name} of the run {run_id} cannot be written, or others write it at once.")
+            except Exception as error:  # MLflow refuses one of two who make a tag at once
+                refused = error
+        raise TrackingError(f"the tag {name} cannot be written ({reason(refused)})") from refused
