@@ -292,9 +292,10 @@ def rules_taken_in(
         "old, returns": lambda: _old_returns(returns, by_forecast.horizon, draws, seed),
         "t": lambda: bool(best.std() > 0 and best.mean() / best.std(ddof=1) * np.sqrt(best.size) > 1.96),
         "DSR": lambda: _deflated(returns.values, best),
-        "PBO": lambda: best.mean() > 0 and overfitting(returns.values, "sharpe").probability < 0.5,
+        "PBO": lambda: best.mean() > 0 and pbo is not None and pbo.probability < 0.5,
     }
-    undefined = ["PBO undefined"] if "PBO" in rules and overfitting(returns.values, "sharpe").problem else []
+    pbo = overfitting(returns.values, "sharpe") if "PBO" in rules else None
+    undefined = ["PBO undefined"] if pbo is not None and pbo.problem else []
     return [rule for rule in rules if made[rule]()] + undefined
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 LAGS = (0, 1)
 """Execution lags whose results stand side by side, whatever `evaluation.execution_lag` is."""
+Family = Literal["forecast", "return"]
 Form = Literal["error", "share", "correlation", "percent", "ratio"]
 Rival = Literal["zero", "train_mean", "linear", "buy_hold", "lag1"]
 _RIVALS = {"linear": "the linear model", "buy_hold": "buy and hold", "train_mean": "the train mean"}
@@ -57,7 +58,7 @@ class Metric:
 
     name: str
     label: str
-    family: Literal["forecast", "return"]
+    family: Family
     form: Form
     better: int = 0
     hint: str = ""
@@ -181,8 +182,8 @@ TABLE: dict[str, Metric] = {each.name: each for each in sorted(_ALL, key=lambda 
 """Every metric by name: first the model's own, then those at other lags, then those of rivals."""
 
 
-def _names(of: tuple[str, ...], family: str = "") -> tuple[str, ...]:
-    return tuple(name for name, row in TABLE.items() if row.of in of and family in ("", row.family))
+def _names(of: tuple[str, ...], family: Family | None = None) -> tuple[str, ...]:
+    return tuple(name for name, row in TABLE.items() if row.of in of and family in (None, row.family))
 
 
 OWN_METRICS = _names(("model",))
@@ -209,7 +210,7 @@ def better_direction(metric: str) -> str | None:
     return {-1: "minimize", 0: None, 1: "maximize"}[better]
 
 
-def family_of(metric: str) -> Literal["forecast", "return"]:
+def family_of(metric: str) -> Family:
     """Tell whether a metric judges forecasts, or returns; a loss and a user's own metric judge forecasts."""
     row = TABLE.get(metric.removeprefix("val_"))
     return "forecast" if row is None else row.family

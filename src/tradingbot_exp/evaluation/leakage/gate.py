@@ -6,8 +6,8 @@ train rows, and no label of one block may reach into the next. Columns that cann
 with the target instead: see `tradingbot_exp.evaluation.leakage.suspicion`. Rows that are other rows once more are found
 by `tradingbot_exp.evaluation.leakage.repeats`.
 
-Of the default run it takes 2.0 % (18 of 900 ms of processor time; 1.9 to 2.2 % in seven runs of a warm process, gate
-and run by turns, on 2026-11-25), and of a first run, which imports everything, 0.4 %.
+On the default data it takes 0.23 s of processor time (2026-11-30), nearly all of it the 44 points at which the bars are
+cut or changed.
 """
 
 from __future__ import annotations

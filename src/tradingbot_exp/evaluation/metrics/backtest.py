@@ -72,7 +72,7 @@ def strategy_returns(position: ArrayLike, next_return: ArrayLike, cost_bps: floa
     if not (np.isfinite(cost_bps) and cost_bps >= 0):
         raise ValueError(f"cost_bps is {cost_bps}; expected a number of basis points, 0 or more.")
     p, r = vectors(position=position, next_return=next_return)
-    return np.asarray(p * np.expm1(r) - cost_bps * 1e-4 * _changes(p))
+    return np.asarray(p * np.expm1(r) - cost_bps * 1e-4 * changes_of(p))
 
 
 def buy_and_hold_returns(next_return: ArrayLike) -> Floats:
@@ -251,11 +251,11 @@ def turnover(position: ArrayLike) -> float:
     turnover is the mean sum of absolute trades; there against weights that have drifted with prices.
     """
     (p,) = vectors(position=position)
-    return float(np.mean(_changes(p))) if p.size else float("nan")
+    return float(np.mean(changes_of(p))) if p.size else float("nan")
 
 
-def _changes(position: Floats) -> Floats:
-    """Absolute change of position at each bar, flat before the first."""
+def changes_of(position: Floats) -> Floats:
+    """Compute the absolute change of position at each bar, shape (n,), flat before the first."""
     return np.abs(np.diff(position, prepend=0.0))
 
 

@@ -90,8 +90,7 @@ def validation_metrics(
 
     def sample(held: Floats) -> Sample:
         earned = market if r is None else backtest.strategy_returns(held, r, cost_bps)
-        changes = np.abs(np.diff(held, prepend=0.0))
-        return Sample(a, f, threshold, train_mean, changes, earned, market, periods_per_year)
+        return Sample(a, f, threshold, train_mean, backtest.changes_of(held), earned, market, periods_per_year)
 
     own = sample(position)
     variants = {

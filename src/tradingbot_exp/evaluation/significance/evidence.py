@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tradingbot_exp.config.metrics import OBJECTIVES, better_direction, family_of
+from tradingbot_exp.config.metrics import OBJECTIVES, Family, better_direction, family_of
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.significance.series import Before, Twice, alpha_series, forecast_series
 
-Family = Literal["forecast", "return"]
 _COVERED = 0.9  # share of the winner's bars that a trial has to have to be tested beside it
 
 

@@ -25,9 +25,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from tradingbot_exp.config.choices import Word
+from tradingbot_exp.config.metrics import Family
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.block_length import block_length
-from tradingbot_exp.evaluation.significance.evidence import Family, Part, StudyEvidence
+from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL
 from tradingbot_exp.evaluation.significance.overfitting import Overfitting, overfitting
 from tradingbot_exp.evaluation.significance.superiority import DRAWS, Superiority, superiority
