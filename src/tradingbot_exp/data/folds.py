@@ -156,8 +156,7 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
     """Give the data as each fold sees them: its own rows as `train` and `val`, scaled by its train rows alone.
 
     The views share the arrays of `data`, but for the scaled one (and the raw one, where features learn from train
-    bars), and are made once. With the plain split and its
-    purge the one view is `data` itself.
+    bars), and are made once. With the plain split and its purge the one view is `data` itself.
 
     Parameters
     ----------

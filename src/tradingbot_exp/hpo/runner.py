@@ -125,7 +125,7 @@ def _alias(session: StudySession, judged: Judgement) -> str:
     alias = first_alias(session.config.tracking)
     if judged.is_shown or alias == CHAMPION:
         return CHAMPION
-    return f"{alias}: it is not shown to be real, on inputs that are checked"
+    return f"{alias}: it is not shown to be real, on inputs that are checked and dates that nobody saw"
 
 
 def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
