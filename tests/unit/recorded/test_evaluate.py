@@ -21,7 +21,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run
 from sklearn.linear_model import LinearRegression
-from support import Finished, artifact_folder, clean_environment, python
+from support import Finished, artifact_folder, clean_environment, in_ci, python
 from support import train as train_command
 
 from tradingbot_exp import load_run, run_hpo_study, train
@@ -341,6 +341,7 @@ def test_a_study_on_given_arrays_has_no_test_set(study: tuple[str, str]) -> None
         open_test_set(result.parent_id)
 
 
+@in_ci
 def test_whatever_learned_from_the_test_dates_is_named_whichever_file_it_came_from(
     workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -418,6 +419,7 @@ def test_forecasts_of_the_test_dates_are_named_whichever_file_their_bars_came_fr
     assert "Whoever opens a test set later will not be told" in caplog.text and "cannot be written" in caplog.text
 
 
+@in_ci
 def test_the_first_opening_is_asked_for_on_a_terminal_and_wants_a_word_elsewhere(workdir: Path) -> None:
     done = train_command(workdir, "model=linear", *QUICK, "tracking.report=false")
     assert done.status == 0, done.err

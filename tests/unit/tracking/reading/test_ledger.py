@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from support import artifact_folder
+from support import artifact_folder, in_ci
 
 from tradingbot_exp.api.notebook import train
 from tradingbot_exp.config.compose import compose_config
@@ -231,6 +231,7 @@ def total(data: PreparedData, dates: tuple[str, str]) -> int:
     return read_ledger(Store(MlflowClient(uri), uri), asked).total
 
 
+@in_ci
 def test_a_copy_a_bar_more_a_later_start_and_rounded_prices_are_one_market_and_one_try(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
