@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
-from tradingbot_exp.evaluation.metrics.backtest import positions, strategy_returns
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe, moments
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL
@@ -239,8 +239,8 @@ def simulate(kind: Kind, number: int, seed: int = 0) -> StudyEvidence:
     known, bars = slice(0, TRAIN - kind.horizon), slice(TRAIN, None)
     moves = np.ptp(forecasts[bars], axis=0) > 1e-9
     forecasts *= np.where(moves, 0.1 * DEVIATION / np.maximum(forecasts[bars].std(axis=0), 1e-12), 1.0)
-    held = (positions(each, kind.horizon, 0) for each in forecasts.T)
-    returns = np.column_stack([strategy_returns(each, log_returns, kind.cost) for each in held])
+    rules = Rules(kind.horizon, 0, kind.cost, periods=YEAR)
+    returns = np.column_stack([rules.net_returns(rules.positions(each), log_returns) for each in forecasts.T])
     simple = np.expm1(log_returns)
     sums = [
         sums_before(target[known], forecasts[known, k], simple[known], returns[known, k]) for k in range(kind.trials)
@@ -250,8 +250,7 @@ def simulate(kind: Kind, number: int, seed: int = 0) -> StudyEvidence:
         direction="maximize",
         winner=0,
         tried=kind.trials,
-        periods_per_year=YEAR,
-        horizon=kind.horizon,
+        rules=rules,
         actual=target[bars],
         forecasts=forecasts[bars],
         market=simple[bars],
@@ -288,8 +287,8 @@ def rules_taken_in(
     made: dict[str, Callable[[], bool]] = {
         "ours, forecasts": lambda: winner_test(by_forecast, draws=draws, seed=seed).word == "real",
         "ours, returns": lambda: winner_test(by_return, draws=draws, seed=seed).word == "real",
-        "old, loss": lambda: _old_loss(forecasts, by_forecast.horizon, draws, seed),
-        "old, returns": lambda: _old_returns(returns, by_forecast.horizon, draws, seed),
+        "old, loss": lambda: _old_loss(forecasts, by_forecast.rules.horizon, draws, seed),
+        "old, returns": lambda: _old_returns(returns, by_forecast.rules.horizon, draws, seed),
         "t": lambda: bool(best.std() > 0 and best.mean() / best.std(ddof=1) * np.sqrt(best.size) > 1.96),
         "DSR": lambda: _deflated(returns.values, best),
         "PBO": lambda: best.mean() > 0 and pbo is not None and pbo.probability < 0.5,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.forecast import mse
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
 
@@ -36,7 +37,7 @@ def forecasts(skill=0.0, seed=1, market=MARKET, dates=DATES):
     """Give the table of validation forecasts whose error is `1 - skill` of the market's moves, plus a little noise."""
     noise = np.random.default_rng(seed).normal(0, 0.003, len(market))
     forecast = skill * market + noise
-    position = backtest.positions(forecast, lag=0)
+    position = Rules(lag=0).positions(forecast)
     return pd.DataFrame(
         {
             "date": dates,
@@ -44,7 +45,7 @@ def forecasts(skill=0.0, seed=1, market=MARKET, dates=DATES):
             "forecast": forecast,
             "position": position,
             "next_log_return": market,
-            "strategy_return": backtest.strategy_returns(position, market, 5.0),
+            "strategy_return": Rules().net_returns(position, market),
             "buy_hold_return": np.expm1(market),
         }
     )

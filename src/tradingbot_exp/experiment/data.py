@@ -14,6 +14,7 @@ from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.evaluation.rules import Rules
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -68,15 +69,9 @@ def check_inputs(config: Config) -> PreparedData:
     """
     data = load_data(config)
     fold_views(data, config.evaluation)
-    periods_per_year(config, data)
+    Rules.of(config, data)
     if config.training.device in ("cuda", "mps"):
         from tradingbot_exp.training.device import resolve_device
 
         resolve_device(config.training.device)
     return data
-
-
-def periods_per_year(config: Config, data: PreparedData) -> float:
-    """Give the bars in a year: as configured, else inferred from the time index."""
-    configured = config.evaluation.periods_per_year
-    return data.periods_per_year if configured == "auto" else float(configured)

@@ -16,7 +16,7 @@ from tradingbot_exp.data.identity import identity_tags, market_returns, write_re
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 from tradingbot_exp.evaluation.metrics.target import target_unit
-from tradingbot_exp.experiment.data import periods_per_year
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.experiment.folds import mean_history
 from tradingbot_exp.experiment.job import Job
 from tradingbot_exp.experiment.results import Evaluated, forecast_of
@@ -37,6 +37,7 @@ _TOLD: set[tuple[str, str, str]] = set()
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
     """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    periods = Rules.of(config, data).periods
     return {
         "model.name": config.model.name,
         "model.version": config.model.version,
@@ -48,7 +49,7 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
         **identity_tags(config.data, data),
         **check_leaks(data).tags(),
         # What `auto` came to; without returns nothing is counted in years.
-        "periods_per_year": None if data.next_return is None else f"{periods_per_year(config, data):.12g}",
+        "periods_per_year": None if periods is None else f"{periods:.12g}",
         # Whose model it is that is kept.
         "model.fold": None if config.evaluation.scheme == "chronological" else str(config.evaluation.folds),
     }

@@ -12,14 +12,12 @@ import numpy as np
 
 from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
-from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.metrics.evaluate import judge_rows
 from tradingbot_exp.evaluation.metrics.intervals import alpha_interval, ic_interval, sharpe_interval
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
-from tradingbot_exp.evaluation.metrics.target import neutral_forecast
+from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 from tradingbot_exp.evaluation.significance.series import LEAST_BEFORE, sums_before
-from tradingbot_exp.experiment.data import periods_per_year
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,13 +77,13 @@ def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
 
 
 def _evaluate_fold(job: Job, history: History) -> Evaluated:
-    config, data = job.config, job.data
+    config, data, rules = job.config, job.data, Rules.of(job.config, job.data)
     actual, returns = data.targets(data.val), data.returns(data.val)
     forecast = forecast_of(job, data.inputs(data.val))
-    evaluation = _judged(job, data.val, forecast)
-    rivals, without = baseline_metrics(data, data.val, **_rules(config, data))
+    evaluation = judge_rows(data, data.val, forecast, rules)
+    rivals, without = baseline_metrics(data, data.val, rules)
     fitted = forecast_of(job, data.inputs(data.train))
-    learned = _judged(job, data.train, fitted)
+    learned = judge_rows(data, data.train, fitted, rules)
     metrics = {
         "final_loss": history["val_loss"][-1],
         "best_val_loss": history.best_val_loss,
@@ -116,10 +114,10 @@ def _sums_before(data: PreparedData, fitted: NDArray[np.float64], learned: Evalu
 
 def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
     """Make one evaluation of those of the folds."""
-    rows = replace(folds[0].rows, stop=folds[-1].rows.stop)
+    rows, rules = replace(folds[0].rows, stop=folds[-1].rows.stop), Rules.of(job.config, job.data)
     forecast = np.concatenate([fold.forecast for fold in folds])
     linear = [linear_model(part.data).predict(part.data.inputs(part.data.val, np.float64)) for part in job.folds]
-    whole, rival = _judged(job, rows, forecast), _judged(job, rows, np.concatenate(linear))
+    whole, rival = (judge_rows(job.data, rows, each, rules) for each in (forecast, np.concatenate(linear)))
     returns = dict.fromkeys(BACKTEST_METRICS, whole) | {"linear_sharpe": rival}
     metrics, undefined = _means(folds)
     for name, evaluation in returns.items():
@@ -157,37 +155,18 @@ def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]
     return metrics, undefined
 
 
-def _judged(job: Job, rows: Block, forecast: NDArray[np.float64]) -> Evaluation:
-    """Judge a forecast of any rows."""
-    data = job.data
-    level = float(data.targets(data.train).mean())
-    rules = _rules(job.config, data)
-    return validation_metrics(data.targets(rows), forecast, data.returns(rows), level, horizon=data.horizon, **rules)
-
-
-def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
-    """Give what makes returns of forecasts."""
-    return {
-        "lag": config.evaluation.execution_lag,
-        "cost_bps": config.evaluation.cost_bps,
-        "periods_per_year": 1.0 if data.next_return is None else periods_per_year(config, data),
-        "threshold": neutral_forecast(config.training.loss, config.data.target),
-    }
-
-
 def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
     """Give the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
 
     Of several folds the information coefficient is a mean over folds, and has none.
     """
-    horizon, columns = job.data.horizon, evaluated.columns
+    rules, columns = Rules.of(job.config, job.data), evaluated.columns
     found = {}
     if "fold" not in columns:
-        found["ic"] = ic_interval(evaluated.actual, evaluated.forecast, horizon)
+        found["ic"] = ic_interval(evaluated.actual, evaluated.forecast, rules.horizon)
     if "strategy_return" in columns:
         net, market = columns["strategy_return"], columns["buy_hold_return"]
-        year = periods_per_year(job.config, job.data)
-        found |= {"sharpe": sharpe_interval(net, year, horizon), "alpha": alpha_interval(net, market, year, horizon)}
+        found |= {"sharpe": sharpe_interval(net, rules), "alpha": alpha_interval(net, market, rules)}
     ends = {f"val_{name}_{end}": getattr(each, end) for name, each in found.items() for end in ("low", "high")}
     return {name: value for name, value in ends.items() if math.isfinite(value)}
 

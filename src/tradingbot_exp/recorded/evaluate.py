@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.data.identity import identity_tags, joined, market_returns, stamp
-from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
-from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear
+from tradingbot_exp.evaluation.metrics.evaluate import judge_rows
 from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
-from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.recorded.result import Opened
 from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
 from tradingbot_exp.runtime.process import user_name
@@ -105,7 +105,7 @@ def open_test_set(
         intervals=judged.intervals,
         undefined=judged.undefined,
         validation=validation,
-        naive=NAIVE[neutral_forecast(config.training.loss, config.data.target)],
+        naive=Rules.of(config, data).naive,
     )
 
 
@@ -130,33 +130,12 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
     Of several folds these are the last one's.
     """
     from tradingbot_exp.data.folds import fold_views
-    from tradingbot_exp.experiment.data import periods_per_year
 
-    data = fold_views(data, config.evaluation)[-1]
+    data, rules = fold_views(data, config.evaluation)[-1], Rules.of(config, data)
     block = data.test
-    actual, returns = data.targets(block), data.returns(block)
-    level = float(data.targets(data.train).mean())
-    rules: Any = {
-        "lag": config.evaluation.execution_lag,
-        "cost_bps": config.evaluation.cost_bps,
-        "periods_per_year": 1.0 if returns is None else periods_per_year(config, data),
-        "threshold": neutral_forecast(config.training.loss, config.data.target),
-    }
-    rival = linear_model(data).predict(data.inputs(block, "float64"))
-    model, linear = (
-        validation_metrics(actual, each, returns, level, horizon=data.horizon, **rules) for each in (forecast, rival)
-    )
-    rivals, without = baseline_metrics(data, block, **rules)
-    found = metric_intervals(
-        actual,
-        returns,
-        level,
-        {"": (forecast, model), "linear_": (rival, linear)},
-        horizon=data.horizon,
-        periods_per_year=rules["periods_per_year"],
-        threshold=rules["threshold"],
-        seed=config.seed,
-    )
+    model, linear = judge_rows(data, block, forecast, rules), judge_linear(data, block, rules)
+    rivals, without = baseline_metrics(data, block, rules)
+    found = metric_intervals({"": model, "linear_": linear}, seed=config.seed)
     metrics = {f"test_{name}": value for name, value in (model.metrics | rivals).items()}
     undefined = {f"test_{name}": reason for name, reason in (model.undefined | without).items()}
     if found.problem:

@@ -95,7 +95,7 @@ def predict(
 
     from tradingbot_exp.data.identity import stamp
     from tradingbot_exp.data.reading import frame_cells, read_cells
-    from tradingbot_exp.evaluation.metrics.backtest import positions
+    from tradingbot_exp.evaluation.rules import Rules
     from tradingbot_exp.recorded.incoming import incoming_rows
 
     run = run.best if run.record.kind == "study" else run
@@ -118,14 +118,14 @@ def predict(
             f"{cells.label}: the model's forecast for the bar {dates[worst]} is {forecast[worst]:g}: are its prices "
             "and volume in the unit of those that the model was trained on?"
         )
-    threshold = neutral_forecast(config.training.loss, config.data.target)
-    horizon, lag = config.data.horizon, config.evaluation.execution_lag
+    neutral = neutral_forecast(config.training.loss, config.data.target)
+    rules = Rules(config.data.horizon, config.evaluation.execution_lag, neutral=neutral)
     frame = pd.DataFrame(
         {
             "date": dates,
             "forecast": forecast,
-            "signal": positions(forecast, horizon, 0, threshold),
-            "position": positions(forecast, horizon, lag, threshold),
+            "signal": rules.positions(forecast, lag=0),
+            "position": rules.positions(forecast),
         }
     )
     _note(run, rows, config.data, (stamp(dates[0]), stamp(dates[-1])))
@@ -133,10 +133,10 @@ def predict(
         frame,
         run.run_id,
         run.name,
-        target_unit(config.data.source, config.data.target, horizon),
-        threshold,
-        horizon,
-        lag,
+        target_unit(config.data.source, config.data.target, rules.horizon),
+        rules.neutral,
+        rules.horizon,
+        rules.lag,
         rows.bars - len(frame),
         "; ".join(_unchecked(run, config, frequency)),
     )

@@ -13,8 +13,9 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, metric, on_epoch
 from tradingbot_exp.errors import ConfigError, TrainingError
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.rules import Rules
 
-OPTIONS = {"horizon": 1, "lag": 0, "cost_bps": 0.0, "periods_per_year": 252.0, "threshold": 0.0}
+RULES = Rules(lag=0, cost_bps=0.0, periods=252.0)
 ACTUAL = np.log([1.01, 0.98, 1.03])
 SMALL = ["data=synthetic", "data.synthetic.bars=300", "training.epochs=5", "training.progress=off"]
 
@@ -37,10 +38,10 @@ def test_a_metric_sees_target_forecast_and_the_strategys_net_returns() -> None:
         forecast[:] = 0  # a copy: nobody else sees it
         return float("nan") if returns is None else float(returns.mean())
 
-    found = validation_metrics(ACTUAL, ACTUAL, ACTUAL, 0.0, **OPTIONS)
+    found = validation_metrics(ACTUAL, ACTUAL, ACTUAL, 0.0, RULES)
     assert found.metrics["mean_return"] == pytest.approx((0.01 + 0.02 + 0.03) / 3)
     assert found.metrics["hit_rate"] == 1
-    without = validation_metrics(ACTUAL, ACTUAL, None, 0.0, **OPTIONS)
+    without = validation_metrics(ACTUAL, ACTUAL, None, 0.0, RULES)
     assert without.undefined["mean_return"] == "not defined, because its function gave no finite number"
     assert compose_config(["hpo.metric=val_mean_return"]).hpo.metric == "val_mean_return"
 
@@ -56,7 +57,7 @@ def test_a_metric_that_raises_or_gives_no_number_is_named(result: object, text: 
         return result()  # type: ignore[operator]
 
     with pytest.raises(TrainingError, match=rf"The metric val_odd \(.*odd\) {text}"):
-        validation_metrics(ACTUAL, ACTUAL, ACTUAL, 0.0, **OPTIONS)
+        validation_metrics(ACTUAL, ACTUAL, ACTUAL, 0.0, RULES)
 
 
 def test_a_metric_is_unknown_until_it_is_registered() -> None:

@@ -1,9 +1,7 @@
-"""From forecasts to positions, returns after costs, and what is said about them.
+"""What the returns of a strategy are worth: ratios, drawdown, growth, and what of them is the market's.
 
-Arrays have the shape (n,), a value a bar in time order. ``next_return[t]`` is the log return from the close
-of bar t to the close of bar t + 1, and ``position[t]`` is what is held over that time, as a share of wealth
-(−1 is short, 0 flat, 1 long). NaN or an infinity in an input raises `ValueError` with the argument's name; a
-number that is not defined comes back as ``nan``, never as 0.
+Arrays have the shape (n,), a value a bar in time order. NaN or an infinity in an input raises `ValueError` with the
+argument's name; a number that is not defined comes back as ``nan``, never as 0.
 """
 
 from __future__ import annotations
@@ -12,84 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-
-
-def positions(forecast: ArrayLike, horizon: int = 1, lag: int = 1, threshold: float = 0.0) -> Floats:
-    """Position held over each bar: the mean of the last `horizon` signs, taken `lag` bars later.
-
-    With horizon h each signal is held for h bars, so h signals overlap, each on 1/h of the wealth. Signals
-    before the first bar count 0. ``position[t]`` depends on ``forecast[: t - lag + 1]`` alone.
-
-    Parameters
-    ----------
-    forecast : array_like, shape (n,)
-        ``forecast[t]`` was made with the close of bar t.
-    horizon : int
-        Bars ahead that the forecast looks, at least 1.
-    lag : int
-        Bars between signal and fill; 0 fills at the close that made the signal.
-    threshold : float
-        The forecast that takes no side: 0 for returns, 0.5 for directions.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-        Between −1 and 1.
-
-    References
-    ----------
-    Jegadeesh & Titman (1993), "Returns to buying winners and selling losers", Journal of Finance 48(1): the
-    overlapping portfolios.
-    """
-    if horizon < 1:
-        raise ValueError(f"horizon is {horizon}; expected at least 1 bar.")
-    if lag < 0:
-        raise ValueError(f"lag is {lag}; expected 0 bars or more: a fill cannot come before its signal.")
-    (f,) = vectors(forecast=forecast)
-    # Sums of signs are whole numbers, so the running difference is exact.
-    total = np.concatenate([np.zeros(horizon), np.cumsum(np.sign(f - threshold))])
-    held = (total[horizon:] - total[:-horizon]) / horizon
-    return np.concatenate([np.zeros(min(lag, f.size)), held[: max(f.size - lag, 0)]])
-
-
-def strategy_returns(position: ArrayLike, next_return: ArrayLike, cost_bps: float) -> Floats:
-    """Net simple return of each bar, position · (exp(r) − 1) − cost · |Δ position|.
-
-    Parameters
-    ----------
-    position : array_like, shape (n,)
-        Share of wealth held; before the first bar it is 0, so the first position pays to be entered.
-    next_return : array_like, shape (n,)
-        One-bar log returns.
-    cost_bps : float
-        Cost of changing the position by 1, in basis points (1e-4) of wealth; at least 0.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-        Simple returns.
-    """
-    if not (np.isfinite(cost_bps) and cost_bps >= 0):
-        raise ValueError(f"cost_bps is {cost_bps}; expected a number of basis points, 0 or more.")
-    p, r = vectors(position=position, next_return=next_return)
-    return np.asarray(p * np.expm1(r) - cost_bps * 1e-4 * changes_of(p))
-
-
-def buy_and_hold_returns(next_return: ArrayLike) -> Floats:
-    """Compute each bar's simple return when long from the first one on, at no cost: exp(r) − 1.
-
-    Parameters
-    ----------
-    next_return : array_like, shape (n,)
-        One-bar log returns.
-
-    Returns
-    -------
-    ndarray, shape (n,), float64
-        Simple returns.
-    """
-    (r,) = vectors(next_return=next_return)
-    return np.asarray(np.expm1(r))
+from tradingbot_exp.evaluation.rules import changes_of
 
 
 def sharpe(returns: ArrayLike, periods_per_year: float) -> float:
@@ -111,12 +32,9 @@ def sharpe(returns: ArrayLike, periods_per_year: float) -> float:
     ----------
     Sharpe (1994), "The Sharpe ratio", Journal of Portfolio Management 21(1), equations 3 to 6.
     """
-    year = year_root(periods_per_year)
+    year_root(periods_per_year)
     (r,) = vectors(returns=returns)
-    if is_constant(r):
-        return float("nan")
-    r = r / np.max(np.abs(r))
-    return float(r.mean() / r.std(ddof=1) * year)
+    return float("nan") if is_constant(r) else float(sharpe_ratios(r, periods_per_year))
 
 
 def sharpe_ratios(returns: Floats, periods_per_year: float) -> Floats:
@@ -254,9 +172,49 @@ def turnover(position: ArrayLike) -> float:
     return float(np.mean(changes_of(p))) if p.size else float("nan")
 
 
-def changes_of(position: Floats) -> Floats:
-    """Compute the absolute change of position at each bar, shape (n,), flat before the first."""
-    return np.abs(np.diff(position, prepend=0.0))
+def beta(returns: ArrayLike, market: ArrayLike) -> float:
+    """Share of the market that returns move with: the slope of their regression on the market's.
+
+    Parameters
+    ----------
+    returns, market : array_like, shape (n,)
+        Simple returns a bar, of the strategy and of buy and hold.
+
+    Returns
+    -------
+    float
+        ``nan`` where the market returns the same on every bar.
+
+    References
+    ----------
+    Jensen (1968), "The performance of mutual funds in the period 1945–1964", Journal of Finance 23(2), for alpha and
+    beta; here the riskless rate is 0.
+    """
+    r, m = vectors(returns=returns, market=market)
+    if is_constant(m):
+        return float("nan")
+    moves = m - m.mean()
+    return float(moves @ r / (moves @ moves))
+
+
+def alpha(returns: ArrayLike, market: ArrayLike, periods_per_year: float) -> float:
+    """Mean return a year without the share of the market that the returns move with: see `beta`.
+
+    Parameters
+    ----------
+    returns, market : array_like, shape (n,)
+        See `beta`.
+    periods_per_year : float
+        Bars in a year, 252 for daily ones.
+
+    Returns
+    -------
+    float
+        Not compounded. ``nan`` where `beta` is.
+    """
+    r, m = vectors(returns=returns, market=market)
+    year_root(periods_per_year)
+    return float((r.mean() - beta(r, m) * m.mean()) * periods_per_year) if r.size else float("nan")
 
 
 def year_root(periods_per_year: float) -> float:

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.config.metrics import LINEAR
 from tradingbot_exp.evaluation._arrays import Floats, vectors
-from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.metrics.evaluate import Evaluation, judge_rows
 from tradingbot_exp.evaluation.metrics.forecast import mse
+from tradingbot_exp.evaluation.rules import Rules
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -96,9 +97,7 @@ def linear_model(data: PreparedData) -> LinearModel:
     return _fitted[data]
 
 
-def baseline_metrics(
-    data: PreparedData, block: Block, *, lag: int, cost_bps: float, periods_per_year: float, threshold: float
-) -> tuple[dict[str, float], dict[str, str]]:
+def baseline_metrics(data: PreparedData, block: Block, rules: Rules) -> tuple[dict[str, float], dict[str, str]]:
     """Judge the linear model and the train mean on `block` as a model is judged there.
 
     Parameters
@@ -106,8 +105,7 @@ def baseline_metrics(
     data : PreparedData
     block : Block
         Rows to forecast; the fit is always to the train rows.
-    lag, cost_bps, periods_per_year, threshold
-        See `validation_metrics`.
+    rules : Rules
 
     Returns
     -------
@@ -116,26 +114,20 @@ def baseline_metrics(
     undefined : dict of str to str
         The others, each with its reason.
     """
-    actual, level = data.targets(block), float(data.targets(data.train).mean())
-    judged = validation_metrics(
-        actual,
-        linear_model(data).predict(data.inputs(block, np.float64)),
-        data.returns(block),
-        level,
-        horizon=data.horizon,
-        lag=lag,
-        cost_bps=cost_bps,
-        periods_per_year=periods_per_year,
-        threshold=threshold,
-    )
+    judged = judge_linear(data, block, rules)
     metrics = {f"linear_{name}": judged.metrics[name] for name in LINEAR if name in judged.metrics}
     undefined = {f"linear_{name}": judged.undefined[name] for name in LINEAR if name in judged.undefined}
-    error = mse(actual, np.full_like(actual, level))
+    error = mse(judged.own.actual, np.full_like(judged.own.actual, judged.own.train_mean))
     if math.isfinite(error):
         metrics["train_mean_mse"] = error
     else:
         undefined["train_mean_mse"] = "not defined, because it is too large for a 64-bit float"
     return metrics, undefined
+
+
+def judge_linear(data: PreparedData, block: Block, rules: Rules) -> Evaluation:
+    """Judge the linear model's forecast of the rows of `block`: see `linear_model`, `validation_metrics`."""
+    return judge_rows(data, block, linear_model(data).predict(data.inputs(block, np.float64)), rules)
 
 
 def _chunks(X: NDArray[Any]) -> Iterator[Floats]:

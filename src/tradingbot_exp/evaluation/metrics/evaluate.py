@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,8 +12,12 @@ from numpy.typing import ArrayLike
 from tradingbot_exp.config.metrics import LAGS, METRICS, TABLE, Metric
 from tradingbot_exp.config.plugins import own_metrics
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.functions import FUNCTIONS, Sample
+from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns, changes_of
+
+if TYPE_CHECKING:
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.data.splits import Block
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +34,8 @@ class Evaluation:
         Net simple return of the strategy a bar; None without one-bar returns.
     position : ndarray, shape (n,)
         Share of wealth held over each bar, between −1 and 1.
+    own : Sample
+        What the model's own metrics were computed from.
     samples : dict of str to Sample
         What each metric was computed from, by its name.
     """
@@ -37,7 +44,14 @@ class Evaluation:
     undefined: dict[str, str]
     returns: Floats | None
     position: Floats
-    samples: dict[str, Sample] = field(default_factory=dict)
+    own: Sample
+    samples: dict[str, Sample]
+
+
+def judge_rows(data: PreparedData, block: Block, forecast: ArrayLike, rules: Rules) -> Evaluation:
+    """Judge a forecast of the rows of `block`, shape (len(block),): see `validation_metrics`."""
+    level = float(data.targets(data.train).mean())
+    return validation_metrics(data.targets(block), forecast, data.returns(block), level, rules)
 
 
 def validation_metrics(
@@ -45,12 +59,7 @@ def validation_metrics(
     forecast: ArrayLike,
     next_return: ArrayLike | None,
     train_mean: float,
-    *,
-    horizon: int,
-    lag: int,
-    cost_bps: float,
-    periods_per_year: float,
-    threshold: float,
+    rules: Rules,
 ) -> Evaluation:
     """Judge a forecast by its errors and by the positions that it leads to.
 
@@ -62,16 +71,9 @@ def validation_metrics(
         One-bar log return that follows each bar. None leaves `BACKTEST_METRICS` undefined.
     train_mean : float
         Mean of the target over the train rows, the reference of R².
-    horizon, lag : int
-        Bars ahead that the forecast looks; bars between signal and fill. Metrics with ``_lag0`` and ``_lag1`` in
-        their names have a lag of their own.
-    cost_bps : float
-        Basis points paid for each unit of position change.
-    periods_per_year : float
-        Bars in a year.
-    threshold : float
-        The forecast that takes no side: 0 for returns, 0.5 for directions. ``zero_mse`` is the squared error
-        of staying there on every bar: that of the zero forecast for returns, and 0.25 for directions.
+    rules : Rules
+        Metrics with ``_lag0`` and ``_lag1`` in their names have a lag of their own. ``zero_mse`` is the squared error
+        of staying at the neutral forecast on every bar: 0.25 for directions.
 
     Returns
     -------
@@ -85,18 +87,18 @@ def validation_metrics(
     """
     a, f = vectors(actual=actual, forecast=forecast)
     r = None if next_return is None else vectors(actual=a, next_return=next_return)[1]
-    held = {f"lag{each}": backtest.positions(f, horizon, each, threshold) for each in {lag, *LAGS}}
-    position, market = held[f"lag{lag}"], np.empty(0) if r is None else backtest.buy_and_hold_returns(r)
+    held = {f"lag{each}": rules.positions(f, each) for each in {rules.lag, *LAGS}}
+    position, market = held[f"lag{rules.lag}"], np.empty(0) if r is None else buy_and_hold_returns(r)
 
     def sample(held: Floats) -> Sample:
-        earned = market if r is None else backtest.strategy_returns(held, r, cost_bps)
-        return Sample(a, f, threshold, train_mean, backtest.changes_of(held), earned, market, periods_per_year)
+        earned = market if r is None else rules.net_returns(held, r)
+        return Sample(a, f, rules, train_mean, changes_of(held), earned, market)
 
     own = sample(position)
     variants = {
         "": own,
         **{f"lag{each}": sample(held[f"lag{each}"]) for each in LAGS},
-        "zero": replace(own, forecast=np.full_like(a, threshold)),
+        "zero": replace(own, forecast=np.full_like(a, rules.neutral)),
         "buy_hold": replace(own, returns=market),
     }
     rows = [TABLE[name] for name in METRICS]
@@ -108,7 +110,8 @@ def validation_metrics(
         for row in rows
         if row.name not in metrics
     }
-    return _with_own(Evaluation(metrics, undefined, None if r is None else own.returns, position, samples), a, f)
+    net = None if r is None else own.returns
+    return _with_own(Evaluation(metrics, undefined, net, position, own, samples))
 
 
 def _reason(row: Metric, value: float | None, own: Sample, position: Floats) -> str:
@@ -127,9 +130,9 @@ def _reason(row: Metric, value: float | None, own: Sample, position: Floats) -> 
     return row.undefined or constant
 
 
-def _with_own(evaluation: Evaluation, actual: Floats, forecast: Floats) -> Evaluation:
+def _with_own(evaluation: Evaluation) -> Evaluation:
     """Add the metrics that the user's own modules registered."""
-    found = own_metrics(actual, forecast, evaluation.returns)
+    found = own_metrics(evaluation.own.actual, evaluation.own.forecast, evaluation.returns)
     finite = {name: value for name, value in found.items() if math.isfinite(value)}
     reason = "not defined, because its function gave no finite number"
     undefined = dict.fromkeys(found.keys() - finite.keys(), reason)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
+from tradingbot_exp.evaluation.rules import Rules
 
 
 def _none() -> Floats:
@@ -26,25 +26,22 @@ class Sample:
     ----------
     actual, forecast : ndarray
         In the target's unit.
-    threshold : float
-        The forecast that takes no side.
+    rules : Rules
     train_mean : float
         Mean of the target over the train rows.
     changes : ndarray
         Absolute change of position at each bar.
     returns, market : ndarray
         Net simple returns of the strategy, and those of buy and hold; empty without one-bar returns.
-    periods_per_year : float
     """
 
     actual: Floats
     forecast: Floats
-    threshold: float
+    rules: Rules
     train_mean: float
     changes: Floats = field(default_factory=_none)
     returns: Floats = field(default_factory=_none)
     market: Floats = field(default_factory=_none)
-    periods_per_year: float = 1.0
 
     def take(self, bars: NDArray[np.int64]) -> Sample:
         """Draw bars, each with all that belongs to it."""
@@ -58,13 +55,13 @@ FUNCTIONS: dict[str, Callable[[Sample], float]] = {
     "r2": lambda of: scores.r2(of.actual, of.forecast, of.train_mean),
     "ic": lambda of: scores.ic(of.actual, of.forecast),
     "rank_ic": lambda of: scores.rank_ic(of.actual, of.forecast),
-    "hit_rate": lambda of: scores.hit_rate(of.actual, of.forecast, of.threshold),
-    "sharpe": lambda of: backtest.sharpe(of.returns, of.periods_per_year),
-    "sortino": lambda of: backtest.sortino(of.returns, of.periods_per_year),
-    "calmar": lambda of: backtest.calmar(of.returns, of.periods_per_year),
-    "cagr": lambda of: backtest.cagr(of.returns, of.periods_per_year),
-    "alpha": lambda of: alpha(of.returns, of.market, of.periods_per_year),
-    "beta": lambda of: beta(of.returns, of.market),
+    "hit_rate": lambda of: scores.hit_rate(of.actual, of.forecast, of.rules.neutral),
+    "sharpe": lambda of: backtest.sharpe(of.returns, of.rules.annual),
+    "sortino": lambda of: backtest.sortino(of.returns, of.rules.annual),
+    "calmar": lambda of: backtest.calmar(of.returns, of.rules.annual),
+    "cagr": lambda of: backtest.cagr(of.returns, of.rules.annual),
+    "alpha": lambda of: backtest.alpha(of.returns, of.market, of.rules.annual),
+    "beta": lambda of: backtest.beta(of.returns, of.market),
     "max_drawdown": lambda of: backtest.max_drawdown(of.returns),
     "turnover": lambda of: float(np.mean(of.changes)) if of.changes.size else float("nan"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
 from tradingbot_exp.evaluation.metrics.functions import FUNCTIONS, Sample
-from tradingbot_exp.evaluation.metrics.market import beta
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.bootstrap import (
     DRAWS,
     MIN_BARS,
@@ -52,19 +52,8 @@ class Intervals:
     draws: int
 
 
-def metric_intervals(
-    actual: ArrayLike,
-    next_return: ArrayLike | None,
-    train_mean: float,
-    judged: Mapping[str, tuple[ArrayLike, Evaluation]],
-    *,
-    horizon: int,
-    periods_per_year: float,
-    threshold: float,
-    draws: int = DRAWS,
-    seed: int = 0,
-) -> Intervals:
-    """Give 95 % intervals of what `validation_metrics` computes, for several forecasts of the same bars.
+def metric_intervals(judged: Mapping[str, Evaluation], draws: int = DRAWS, seed: int = 0) -> Intervals:
+    """Compute 95 % intervals of what `validation_metrics` computes, for several forecasts of the same bars.
 
     Bars are drawn in blocks, with their target, their forecasts and their returns after costs: positions are those
     that were held, and are not formed anew. The mean block length is the longest that squared errors, or any of the
@@ -73,15 +62,8 @@ def metric_intervals(
 
     Parameters
     ----------
-    actual : array_like, shape (n,)
-    next_return : array_like, shape (n,), or None
-        See `validation_metrics`.
-    train_mean : float
-        The reference of R².
-    judged : mapping of str to (forecast, Evaluation)
-        Forecasts, shape (n,), by the prefix of their metrics' names (empty for the model), with their evaluation.
-    horizon : int
-    periods_per_year, threshold : float
+    judged : mapping of str to Evaluation
+        By the prefix of their metrics' names; that of the model, which is empty, comes first.
     draws, seed : int
         Resamples; fewer, but at least 500, of more than 10,000 bars.
 
@@ -96,27 +78,25 @@ def metric_intervals(
     Politis & Romano (1994), "The stationary bootstrap", JASA 89(428); Efron & Tibshirani (1993), "An introduction to
     the bootstrap", chapter 13, for the percentile interval.
     """
-    (a,) = vectors(actual=actual)
+    model = next(iter(judged.values())).own
+    a = model.actual
     n = len(a)
     if n < MIN_BARS:
         return Intervals(
             {}, f"not defined, because there are {n} bars, and a bootstrap takes at least {MIN_BARS}", 0, 0
         )
-    market = None if next_return is None else backtest.buy_and_hold_returns(next_return)
     samples: dict[str, tuple[str, Sample]] = {}
-    guides = [] if market is None else [market]
-    for prefix, (forecast, evaluation) in judged.items():
-        (f,) = vectors(forecast=forecast)
+    guides = [model.market] if model.market.size else []
+    for prefix, evaluation in judged.items():
         for name, sample in evaluation.samples.items():
             if name in evaluation.metrics:
                 row = TABLE[name]
                 samples[name if row.of == "naive" else f"{prefix}{name}"] = row.function, sample
         if evaluation.returns is not None:
             guides += {id(each.returns): each.returns for each in evaluation.samples.values()}.values()
-        guides.append((a - f) ** 2)
-    mean = Sample(a, np.full_like(a, train_mean), threshold, train_mean)
-    samples["train_mean_mse"] = ("mse", mean)
-    block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(horizon)), float(n))
+        guides.append((a - evaluation.own.forecast) ** 2)
+    samples["train_mean_mse"] = ("mse", replace(model, forecast=np.full_like(a, model.train_mean)))
+    block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(model.rules.horizon)), float(n))
     draws = min(draws, draws_for(n))
     return Intervals(_bounds(samples, n, block, draws, seed), "", block, draws)
 
@@ -135,18 +115,18 @@ def ic_interval(actual: ArrayLike, forecast: ArrayLike, horizon: int) -> Interva
     return _interval(pair, _correlations, together, horizon)
 
 
-def sharpe_interval(returns: ArrayLike, periods_per_year: float, horizon: int) -> Interval:
-    """Give the Sharpe ratio a year with its 95 % interval; see `ic_interval`."""
+def sharpe_interval(returns: ArrayLike, rules: Rules) -> Interval:
+    """Return the Sharpe ratio a year with its 95 % interval; see `ic_interval`."""
     (r,) = vectors(returns=returns)
-    return _interval(r, lambda values: backtest.sharpe_ratios(values, periods_per_year), r, horizon)
+    return _interval(r, lambda values: backtest.sharpe_ratios(values, rules.annual), r, rules.horizon)
 
 
-def alpha_interval(returns: ArrayLike, market: ArrayLike, periods_per_year: float, horizon: int) -> Interval:
-    """Give alpha a year with its 95 % interval; see `ic_interval`, and `tradingbot_exp.evaluation.metrics.market`."""
+def alpha_interval(returns: ArrayLike, market: ArrayLike, rules: Rules) -> Interval:
+    """Return alpha a year with its 95 % interval; see `ic_interval` and `backtest.alpha`."""
     r, m = vectors(returns=returns, market=market)
-    slope = beta(r, m)
+    slope = backtest.beta(r, m)
     rest = r - slope * m if math.isfinite(slope) else r
-    return _interval(np.stack([r, m]), lambda pairs: periods_per_year * _alphas(pairs), rest, horizon)
+    return _interval(np.stack([r, m]), lambda pairs: rules.annual * _alphas(pairs), rest, rules.horizon)
 
 
 def _interval(series: Floats, statistic: Callable[[Floats], Floats], guide: Floats, horizon: int) -> Interval:

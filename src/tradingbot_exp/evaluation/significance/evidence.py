@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tradingbot_exp.config.metrics import OBJECTIVES, Family, better_direction, family_of
 from tradingbot_exp.evaluation._arrays import Floats
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.series import Before, Twice, alpha_series, forecast_series
 
 _COVERED = 0.9  # share of the winner's bars that a trial has to have to be tested beside it
@@ -34,11 +35,7 @@ class StudyEvidence:
         Configurations ever tried on these bars, this study's included; 0 if nobody knows.
     planned : int
         Trials that the study was to make.
-    periods_per_year : float
-    horizon : int
-        Bars ahead that the target looks.
-    neutral : float
-        The forecast that takes no side: 0, or 0.5 of a probability.
+    rules : Rules
     actual : ndarray, shape (n,), or None
         Targets.
     forecasts : ndarray, shape (n, K), or None
@@ -57,11 +54,9 @@ class StudyEvidence:
     direction: str
     winner: int | None
     tried: int
-    periods_per_year: float
+    rules: Rules
     ever: int = 0
     planned: int = 0
-    horizon: int = 1
-    neutral: float = 0.0
     actual: Floats | None = None
     forecasts: Floats | None = None
     market: Floats | None = None
@@ -81,8 +76,8 @@ class StudyEvidence:
             if of is not None and (rows is None or rows.shape != of.shape[:1]):
                 shape = None if rows is None else rows.shape
                 raise ValueError(f"{name} has the shape {shape}; expected a value for each of {len(of)} bars.")
-        if self.tried < 1 or self.horizon < 1:
-            raise ValueError(f"tried is {self.tried} and horizon {self.horizon}; expected each to be at least 1.")
+        if self.tried < 1:
+            raise ValueError(f"tried is {self.tried}; expected at least 1 configuration.")
 
     @property
     def family(self) -> Family:
@@ -143,7 +138,7 @@ class StudyEvidence:
         folds = np.zeros(bars.size, np.intp) if self.folds is None else self.folds[bars]
         before = Before(*(each[:, columns] for each in self.before))
         series = (
-            forecast_series(outcomes, values, before, folds, self.horizon)
+            forecast_series(outcomes, values, before, folds, self.rules.horizon)
             if forecasts
             else alpha_series(outcomes, values, before, folds)
         )

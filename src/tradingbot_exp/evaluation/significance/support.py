@@ -62,7 +62,7 @@ def sharpe_support(evidence: StudyEvidence) -> Support:
     Treynor & Black (1973), "How to use security analysis to improve portfolio selection", Journal of Business 46(1):
     the appraisal ratio.
     """
-    trials, year, part = evidence.count, evidence.periods_per_year, evidence.return_part
+    trials, year, part = evidence.count, evidence.rules.annual, evidence.return_part
     if part is None:
         none = undefined("there are no returns of the winner")
         return Support(none, none, none, none, none, none, none, None, 0)

@@ -224,7 +224,7 @@ def _problem(evidence: StudyEvidence, part: Part | None) -> str:
 def _tested(evidence: StudyEvidence, part: Part, series: Floats, draws: int, seed: int) -> Superiority:
     """Test the trials whose bars are kept."""
     # One-bar returns do not overlap, but positions that are held over the horizon may tie them together.
-    horizon, held = (evidence.horizon, 1) if evidence.family == "forecast" else (1, evidence.horizon)
+    horizon, held = (evidence.rules.horizon, 1) if evidence.family == "forecast" else (1, evidence.rules.horizon)
     memory = max(float(held), block_length(series[:, part.winner]), _SHARE[part.family] * block_length(_bets(part)))
     return superiority(series, draws=draws, seed=seed, horizon=horizon, held=memory)
 
@@ -240,5 +240,5 @@ def _overfitting(evidence: StudyEvidence, part: Part | None) -> Overfitting | No
     if part is None:
         return None
     if part.family == "forecast":
-        return overfitting(part.series.within, evidence.ranking, horizon=evidence.horizon)
+        return overfitting(part.series.within, evidence.ranking, horizon=evidence.rules.horizon)
     return overfitting(part.values, evidence.ranking)

@@ -54,7 +54,7 @@ def describe_winner(evidence: StudyEvidence) -> Winner:
     none = undefined("the winner's forecasts on the validation bars were not kept")
     own, needed, neutral, mean, scale = (none,) * 5 if forecasts is None else _forecasts(evidence, forecasts)
     unearned = undefined("there are no returns of the winner")
-    alpha, beta, lead = (unearned,) * 3 if returns is None else _returns(returns, evidence.periods_per_year)
+    alpha, beta, lead = (unearned,) * 3 if returns is None else _returns(returns, evidence.rules.annual)
     bars = _needed_bars(evidence, own, returns)
     return Winner(own, needed, bars, neutral, mean, scale, alpha, beta, lead)
 
@@ -71,8 +71,8 @@ def _forecasts(evidence: StudyEvidence, part: Part) -> tuple[Estimate, Estimate,
     constant = undefined("the winner's forecast, or the outcome, is the same on every bar")
     return (
         constant if still else Estimate(float(together.mean())),
-        needed_ratio(evidence.count, len(y), evidence.horizon),
-        _gain(error, float(np.sum((y - evidence.neutral) ** 2))),
+        needed_ratio(evidence.count, len(y), evidence.rules.horizon),
+        _gain(error, float(np.sum((y - evidence.rules.neutral) ** 2))),
         _gain(error, float(np.sum((y - level) ** 2))),
         constant if still else Estimate(float(moves_y @ moves_f / (moves_f @ moves_f))),
     )
@@ -88,7 +88,7 @@ def _returns(part: Part, year: float) -> tuple[Estimate, Estimate, Estimate]:
 
 def _needed_bars(evidence: StudyEvidence, own: Estimate, returns: Part | None) -> Estimate:
     """Give the bars on which the winner would be told from luck, by what the study searches for."""
-    ratio, horizon = own, evidence.horizon
+    ratio, horizon = own, evidence.rules.horizon
     if evidence.family == "return":
         if returns is None:
             return undefined("there are no returns of the winner")

@@ -9,8 +9,9 @@ from tradingbot_exp.config.metrics import family_of
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags, market_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.luck import outlook
-from tradingbot_exp.experiment.data import load_data, periods_per_year
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
 from tradingbot_exp.tracking.reading.markets import MarketDates
 from tradingbot_exp.tracking.store.store import Store
@@ -59,5 +60,5 @@ def bearing_line(config: Config, data: PreparedData, before: int) -> str:
     """
     bars = sum(len(view.val) for view in fold_views(data, config.evaluation))
     returns = family_of(objectives_of(config.hpo)[0].metric) == "return" and data.next_return is not None
-    year = periods_per_year(config, data) if returns else None
+    year = Rules.of(config, data).periods if returns else None
     return outlook(bars, config.hpo.num_trials, before, horizon=1 if returns else data.horizon, year=year)

@@ -13,14 +13,13 @@ from filelock import FileLock
 
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
-from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
-from tradingbot_exp.evaluation.metrics.target import neutral_forecast
+from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
 from tradingbot_exp.evaluation.significance.series import Before
 from tradingbot_exp.evaluation.significance.verdict import Verdict, judge
-from tradingbot_exp.experiment.data import load_data, periods_per_year
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
 from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
@@ -125,9 +124,7 @@ def evidence_of(
         tried=max(configurations(trials), 1),
         ever=ever,
         planned=config.hpo.num_trials,
-        periods_per_year=1.0 if data.next_return is None else periods_per_year(config, data),
-        horizon=data.horizon,
-        neutral=neutral_forecast(config.training.loss, config.data.target),
+        rules=Rules.of(config, data),
         actual=actual,
         forecasts=forecasts,
         market=market,
@@ -179,8 +176,8 @@ def _judged(
         "value": float(winner.values[0]),
         **{name: getattr(verdict, name) for name in ("count", "tried", "ever", "planned", "tested")},
         "bars": max(verdict.support.bars, verdict.superiority.bars if verdict.superiority else 0),
-        "periods_per_year": evidence.periods_per_year,
-        "horizon": evidence.horizon,
+        "periods_per_year": evidence.rules.annual,
+        "horizon": evidence.rules.horizon,
         "numbers": {
             name: {"value": number.value, "problem": number.problem or None}
             for name, number in verdict.numbers().items()

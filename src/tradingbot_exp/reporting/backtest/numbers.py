@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,51 +20,14 @@ from numpy.typing import NDArray
 from tradingbot_exp.data.frequency import describe_frequency
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.intervals import sharpe_interval
-from tradingbot_exp.evaluation.metrics.target import NAIVE, neutral_forecast
+from tradingbot_exp.evaluation.metrics.target import neutral_forecast
+from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS, Interval
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 Floats = NDArray[np.float64]
 _LARGEST_LOG = 700.0  # the simple return beyond is no float64
 COST_POINTS, LEAST_COST_REACH, MOST_COST_REACH = 61, 10.0, 200.0
-
-
-@dataclass(frozen=True)
-class Rules:
-    """How forecasts become returns in a run.
-
-    Attributes
-    ----------
-    horizon, lag : int
-        Bars ahead that the forecast looks; bars between signal and fill.
-    cost_bps : float
-        Basis points for each unit of position change.
-    threshold : float
-        The forecast that takes no side.
-    periods : float or None
-        Bars a year; None if nobody knows, and then ratios are those of a bar.
-    """
-
-    horizon: int = 1
-    lag: int = 1
-    cost_bps: float = 5.0
-    threshold: float = 0.0
-    periods: float | None = None
-
-    @property
-    def annual(self) -> float:
-        """Bars a year, or 1."""
-        return 1.0 if self.periods is None else self.periods
-
-    @property
-    def per(self) -> str:
-        """What a ratio is for: ``a year``, or ``a bar``."""
-        return "a bar" if self.periods is None else "a year"
-
-    @property
-    def naive(self) -> str:
-        """What the forecast that takes no side is called."""
-        return NAIVE[self.threshold]
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +64,7 @@ class Backtest:
     @cached_property
     def interval(self) -> Interval:
         """The net Sharpe ratio with its 95 % interval, of blocks at least as long as the horizon."""
-        return sharpe_interval(self.net, self.rules.annual, self.rules.horizon)
+        return sharpe_interval(self.net, self.rules)
 
     def luck(self, window: int) -> float:
         """How far from its mean chance takes the Sharpe ratio of that many bars, 19 times of 20; NaN if not known.
@@ -148,12 +111,12 @@ def rules_of(run: RunRecord, predictions: pd.DataFrame | None = None) -> Rules:
     periods: float | None = _number(run.tags, "periods_per_year") or _number(params, "evaluation.periods_per_year")
     if not periods and predictions is not None and _dated(predictions):
         periods = describe_frequency(pd.DatetimeIndex(predictions["date"])).periods
-    threshold = neutral_forecast(params.get("training.loss", "mse"), params.get("data.target", "return"))
+    neutral = neutral_forecast(params.get("training.loss", "mse"), params.get("data.target", "return"))
     return Rules(
         horizon=max(int(_number(params, "data.horizon")), 1),
         lag=int(_number(params, "evaluation.execution_lag", 1.0)),
         cost_bps=_number(params, "evaluation.cost_bps", 5.0),
-        threshold=threshold,
+        neutral=neutral,
         periods=periods if periods and periods > 0 else None,
     )
 
@@ -171,18 +134,14 @@ def backtest_of(predictions: pd.DataFrame, rules: Rules) -> Backtest | None:
     if not keep.any():
         return None
     forecast, log_return = numbers[keep, 0], numbers[keep, 1]
-    position = (
-        numbers[keep, 2]
-        if "position" in used
-        else backtest.positions(forecast, rules.horizon, rules.lag, rules.threshold)
-    )
+    position = numbers[keep, 2] if "position" in used else rules.positions(forecast)
     return Backtest(
         rules,
         _closes(predictions.loc[keep]),
         position,
-        market=backtest.buy_and_hold_returns(log_return),
-        gross=backtest.strategy_returns(position, log_return, 0.0),
-        net=backtest.strategy_returns(position, log_return, rules.cost_bps),
+        market=buy_and_hold_returns(log_return),
+        gross=replace(rules, cost_bps=0.0).net_returns(position, log_return),
+        net=rules.net_returns(position, log_return),
         left_out=int((~keep).sum()),
     )
 

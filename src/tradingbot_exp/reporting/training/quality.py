@@ -16,8 +16,9 @@ import pandas as pd
 from tradingbot_exp.config.metrics import OWN_METRICS, TABLE
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
-from tradingbot_exp.reporting.backtest.numbers import Backtest, Rules, cost_curve
+from tradingbot_exp.reporting.backtest.numbers import Backtest, cost_curve
 from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
 from tradingbot_exp.reporting.page.metrics import JUDGED
 from tradingbot_exp.reporting.page.page import Cell, Column, Table, Tile, Tiles, Tone
@@ -217,7 +218,7 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         ends = [metrics.get(f"val_{name}_{end}", math.nan) for end in ("low", "high")]
         interval = " to ".join(kind.text(end) for end in ends) if all(map(math.isfinite, ends)) else ""
         rows.append([Cell(kind.label), *cells, Cell(interval)])
-    hints = (f"{rules.threshold:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
+    hints = (f"{rules.neutral:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
     columns = [Column("metric"), Column("this model", numeric=True)]
     columns += [
         Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)

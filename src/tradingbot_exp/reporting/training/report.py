@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation.metrics.target import target_unit
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.numbers import count, moment, significant
 from tradingbot_exp.plots.panels import FeatureHistogram, histogram_figure, histograms_from
 from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
@@ -16,7 +17,7 @@ from tradingbot_exp.plots.training import feature_importance
 from tradingbot_exp.reporting.backtest.costs import cost_sentence, costs
 from tradingbot_exp.reporting.backtest.equity import equity, rolling
 from tradingbot_exp.reporting.backtest.months import months
-from tradingbot_exp.reporting.backtest.numbers import Rules, backtest_of, cost_curve, rules_of
+from tradingbot_exp.reporting.backtest.numbers import backtest_of, cost_curve, rules_of
 from tradingbot_exp.reporting.page.blocks import (
     OWN_KINDS,
     again_blocks,
@@ -119,7 +120,7 @@ def _quality_blocks(record: TrainingRecord) -> list[Block]:
     if tiles.tiles:
         blocks += [tiles, Paragraph(reading_of(head))]
     if any(name.startswith("val_") and name != "val_loss" for name in metrics):
-        rivals = rivals_of(metrics, table, test, rules.threshold, folds_of(record))
+        rivals = rivals_of(metrics, table, test, rules.neutral, folds_of(record))
         blocks.append(metrics_table(metrics, rivals, rules))
     if (by_fold := fold_table(metrics)) is not None:
         blocks.append(by_fold)

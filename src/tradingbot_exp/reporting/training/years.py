@@ -9,7 +9,6 @@ import pandas as pd
 
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.forecast import ic
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
 from tradingbot_exp.plots.numbers import percent, ratio
 from tradingbot_exp.reporting.backtest.numbers import Backtest, monthly_returns
 from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
@@ -52,8 +51,8 @@ def years_table(predictions: pd.DataFrame, test: Backtest) -> Table | None:
                 Cell(f"{bars:,}", sort=bars),
                 number_cell(ic(*pair) if seen else math.nan, lambda value: ratio(value, 3)),
                 number_cell(backtest.sharpe(earned, annual) if enough else math.nan, ratio),
-                number_cell(alpha(earned, market, annual) if enough else math.nan, percent),
-                number_cell(beta(earned, market) if enough else math.nan, ratio),
+                number_cell(backtest.alpha(earned, market, annual) if enough else math.nan, percent),
+                number_cell(backtest.beta(earned, market) if enough else math.nan, ratio),
                 number_cell(float(net.loc[year, "year"]), percent),
                 number_cell(float(hold.loc[year, "year"]), percent),
             ]

@@ -10,32 +10,30 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tradingbot_exp.evaluation.metrics.backtest import (
-    buy_and_hold_returns,
     cagr,
     calmar,
     max_drawdown,
-    positions,
     sharpe,
     sortino,
-    strategy_returns,
     turnover,
 )
+from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 
 forecasts = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1))
 returns = arrays(np.float64, st.integers(2, 30), elements=st.integers(-90, 90).map(lambda x: x / 100))
 
 
 def test_position_is_the_sign_of_the_forecast_one_bar_later():
-    assert positions([0.3, -0.1, 0.0, 2.0]).tolist() == [0, 1, -1, 0]
-    assert positions([0.3, -0.1, 0.0, 2.0], lag=0).tolist() == [1, -1, 0, 1]
-    assert positions([0.7, 0.5, 0.2], lag=0, threshold=0.5).tolist() == [1, 0, -1]
+    assert Rules().positions([0.3, -0.1, 0.0, 2.0]).tolist() == [0, 1, -1, 0]
+    assert Rules().positions([0.3, -0.1, 0.0, 2.0], lag=0).tolist() == [1, -1, 0, 1]
+    assert Rules(lag=0, neutral=0.5).positions([0.7, 0.5, 0.2]).tolist() == [1, 0, -1]
 
 
 def test_position_of_a_longer_horizon_is_the_mean_of_the_last_signs_starting_flat():
-    assert positions([1, 1, -1, -1, -1], horizon=2, lag=0).tolist() == [0.5, 1, 0, -1, -1]
-    assert positions([1, 1, -1, -1, -1], horizon=2, lag=2).tolist() == [0, 0, 0.5, 1, 0]
-    assert positions([1, 1], horizon=4, lag=0).tolist() == [0.25, 0.5]
-    assert positions([1, 1], lag=5).tolist() == [0, 0]
+    assert Rules(2, 0).positions([1, 1, -1, -1, -1]).tolist() == [0.5, 1, 0, -1, -1]
+    assert Rules(2, 2).positions([1, 1, -1, -1, -1]).tolist() == [0, 0, 0.5, 1, 0]
+    assert Rules(4, 0).positions([1, 1]).tolist() == [0.25, 0.5]
+    assert Rules(lag=5).positions([1, 1]).tolist() == [0, 0]
 
 
 @given(forecasts, st.integers(1, 6), st.integers(0, 4), st.data())
@@ -43,15 +41,16 @@ def test_position_does_not_see_the_future(forecast, horizon, lag, data):
     now = data.draw(st.integers(0, len(forecast) - 1))
     changed = forecast.copy()
     changed[max(now - lag + 1, 0) :] *= -3
-    before = positions(forecast, horizon, lag)
-    assert positions(changed, horizon, lag)[: now + 1].tolist() == before[: now + 1].tolist()
+    rules = Rules(horizon, lag)
+    before = rules.positions(forecast)
+    assert rules.positions(changed)[: now + 1].tolist() == before[: now + 1].tolist()
     assert len(before) == len(forecast)
     assert np.all(np.abs(before) <= 1)
 
 
 def test_strategy_pays_for_each_change_of_position_and_first_of_all_to_enter():
     log_returns = np.log([1.10, 1.02, 0.96, 1.05])
-    net = strategy_returns([1, 1, -1, 0], log_returns, cost_bps=100)
+    net = Rules(cost_bps=100).net_returns([1, 1, -1, 0], log_returns)
     assert net == pytest.approx([0.10 - 0.01, 0.02, 0.04 - 0.02, -0.01])
     assert turnover([1, 1, -1, 0]) == (1 + 0 + 2 + 1) / 4
     assert buy_and_hold_returns(log_returns) == pytest.approx([0.10, 0.02, -0.04, 0.05])
@@ -59,9 +58,10 @@ def test_strategy_pays_for_each_change_of_position_and_first_of_all_to_enter():
 
 @given(forecasts, st.floats(0, 100))
 def test_costs_only_take_and_a_free_long_position_is_buy_and_hold(market, cost):
-    held = positions(market[::-1])
-    assert np.all(strategy_returns(held, market, cost) <= strategy_returns(held, market, 0))
-    assert strategy_returns(np.ones_like(market), market, 0).tolist() == buy_and_hold_returns(market).tolist()
+    free, paid = Rules(cost_bps=0), Rules(cost_bps=cost)
+    held = free.positions(market[::-1])
+    assert np.all(paid.net_returns(held, market) <= free.net_returns(held, market))
+    assert free.net_returns(np.ones_like(market), market).tolist() == buy_and_hold_returns(market).tolist()
 
 
 def test_ratios_match_values_worked_by_hand():
@@ -131,18 +131,18 @@ def test_what_is_not_defined_is_nan_and_warns_of_nothing():
     assert math.isnan(cagr([], 252)) and math.isnan(calmar([], 252))
     assert math.isnan(calmar([0.1, 0.0, 0.2], 252))
     assert math.isnan(turnover([]))
-    assert positions([]).tolist() == []
+    assert Rules().positions([]).tolist() == []
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: positions([1.0], horizon=0), "horizon is 0"),
-        (lambda: positions([1.0], lag=-1), "lag is -1"),
-        (lambda: positions([math.nan]), "forecast holds 1"),
-        (lambda: strategy_returns([1.0], [math.nan], 5), "next_return holds 1"),
-        (lambda: strategy_returns([1.0], [0.1, 0.2], 5), "next_return has 2 bars and position has 1"),
-        (lambda: strategy_returns([1.0], [0.1], -5), "cost_bps is -5"),
+        (lambda: Rules(horizon=0), "horizon is 0"),
+        (lambda: Rules(lag=-1), "lag is -1"),
+        (lambda: Rules().positions([math.nan]), "forecast holds 1"),
+        (lambda: Rules().net_returns([1.0], [math.nan]), "next_return holds 1"),
+        (lambda: Rules().net_returns([1.0], [0.1, 0.2]), "next_return has 2 bars and position has 1"),
+        (lambda: Rules(cost_bps=-5), "cost_bps is -5"),
         (lambda: sharpe([0.1, 0.2], 0), "periods_per_year is 0"),
         (lambda: cagr([0.1, 0.2], -1), "periods_per_year is -1"),
         (lambda: calmar([0.1, math.nan], 252), "returns holds 1"),

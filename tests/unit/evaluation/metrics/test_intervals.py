@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation.metrics.backtest import sharpe
+from tradingbot_exp.evaluation.metrics.backtest import alpha, sharpe
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.evaluation.metrics.intervals import (
@@ -15,18 +17,17 @@ from tradingbot_exp.evaluation.metrics.intervals import (
     metric_intervals,
     sharpe_interval,
 )
-from tradingbot_exp.evaluation.metrics.market import alpha
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.bootstrap import stationary_indices
 
-RULES = {"periods_per_year": 252.0, "threshold": 0.0}
+RULES = Rules(periods=252.0)
 
 
 def found(
     actual: np.ndarray, forecast: np.ndarray, returns: np.ndarray | None = None, horizon: int = 1, draws: int = 1000
 ) -> Intervals:
-    judged = validation_metrics(actual, forecast, returns, 0.1, horizon=horizon, lag=1, cost_bps=5, **RULES)
-    each = {"": (forecast, judged), "rival_": (forecast, judged)}
-    return metric_intervals(actual, returns, 0.1, each, horizon=horizon, draws=draws, **RULES)
+    judged = validation_metrics(actual, forecast, returns, 0.1, replace(RULES, horizon=horizon))
+    return metric_intervals({"": judged, "rival_": judged}, draws=draws)
 
 
 def test_of_independent_bars_they_are_those_of_the_normal_theory() -> None:
@@ -43,7 +44,7 @@ def test_of_independent_bars_they_are_those_of_the_normal_theory() -> None:
 def test_each_is_the_percentile_of_the_metric_on_resampled_bars_whose_positions_are_kept() -> None:
     rng = np.random.default_rng(1)
     actual, forecast = 0.01 * rng.normal(size=(2, 400))
-    judged = validation_metrics(actual, forecast, actual, 0.1, horizon=1, lag=1, cost_bps=5, **RULES)
+    judged = validation_metrics(actual, forecast, actual, 0.1, RULES)
     intervals = found(actual, forecast, actual, draws=500)
     assert judged.returns is not None
     index = stationary_indices(400, intervals.block, 500, np.random.default_rng(0))
@@ -84,19 +85,20 @@ def test_what_is_not_defined_has_none_and_few_bars_say_why() -> None:
 def test_long_series_are_drawn_less_often() -> None:
     rng = np.random.default_rng(4)
     actual, forecast = rng.normal(size=(2, 30_000))
-    judged = validation_metrics(actual, forecast, None, 0.0, horizon=1, lag=1, cost_bps=5, **RULES)
-    alone = {"": (forecast, type(judged)({"mse": judged.metrics["mse"]}, {}, None, judged.position))}
-    assert metric_intervals(actual, None, 0.0, alone, horizon=1, **RULES).draws == 666
+    judged = validation_metrics(actual, forecast, None, 0.0, RULES)
+    alone = replace(judged, samples={"mse": judged.samples["mse"]})
+    assert metric_intervals({"": alone}).draws == 666
 
 
 def test_what_says_most_has_the_percentiles_of_the_plain_metric_on_resampled_bars() -> None:
     rng = np.random.default_rng(3)
     actual, market = 0.01 * rng.normal(size=(2, 300))
     forecast, net = 0.3 * actual + 0.01 * rng.normal(size=300), 0.5 * market + 0.001 + 0.01 * rng.normal(size=300)
+    rules = replace(RULES, horizon=5)
     made = {
         "ic": (ic_interval(actual, forecast, 5), lambda i: ic(actual[i], forecast[i])),
-        "sharpe": (sharpe_interval(net, 252, 5), lambda i: sharpe(net[i], 252)),
-        "alpha": (alpha_interval(net, market, 252, 5), lambda i: alpha(net[i], market[i], 252)),
+        "sharpe": (sharpe_interval(net, rules), lambda i: sharpe(net[i], 252)),
+        "alpha": (alpha_interval(net, market, rules), lambda i: alpha(net[i], market[i], 252)),
     }
     for interval, plain in made.values():
         assert interval.estimate == pytest.approx(plain(np.arange(300))) and interval.block == 5
@@ -109,7 +111,7 @@ def test_few_bars_a_constant_forecast_and_a_market_that_stands_still_have_none()
     for interval in (
         ic_interval(actual[:20], actual[:20], 1),
         ic_interval(actual, np.ones(100), 1),
-        alpha_interval(actual, np.zeros(100), 252, 1),
-        sharpe_interval(np.zeros(100), 252, 1),
+        alpha_interval(actual, np.zeros(100), RULES),
+        sharpe_interval(np.zeros(100), RULES),
     ):
         assert interval.problem and np.isnan([interval.low, interval.high]).all()

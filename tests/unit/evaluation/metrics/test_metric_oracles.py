@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 import skfolio.measures
 
-from tradingbot_exp.evaluation.metrics.backtest import cagr, calmar, max_drawdown, sharpe, sortino
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
+from tradingbot_exp.evaluation.metrics.backtest import alpha, beta, cagr, calmar, max_drawdown, sharpe, sortino
 
 SEEDS = range(4)
 

@@ -1,24 +1,26 @@
 """The whole evaluation: which numbers come out, and why the others do not."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tradingbot_exp.config.metrics import BACKTEST_METRICS, METRICS
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.rules import Rules
 
 ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}
 MARKET = {"buy_hold_sharpe", "buy_hold_cagr"}
 NAMES = ERRORS | LAGGED | MARKET | {"sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar", "alpha", "beta"}
-OPTIONS = {"horizon": 1, "lag": 1, "cost_bps": 10.0, "periods_per_year": 252.0, "threshold": 0.0}
+RULES = Rules(cost_bps=10.0, periods=252.0)
 ACTUAL = np.log([1.01, 0.98, 1.03, 0.99, 1.02])
 FORECAST = np.array([0.01, -0.02, 0.01, 0.02, -0.01])
 
 
 def evaluate(actual=ACTUAL, forecast=FORECAST, next_return=ACTUAL, train_mean=0.001, **options):
-    return validation_metrics(actual, forecast, next_return, train_mean, **(OPTIONS | options))
+    return validation_metrics(actual, forecast, next_return, train_mean, replace(RULES, **options))
 
 
 def test_every_metric_is_there_under_its_contracted_name():
@@ -54,7 +56,7 @@ def test_buy_and_hold_grows_as_the_market_does():
 
 
 def test_direction_targets_are_judged_around_one_half():
-    found = evaluate(np.array([1, 0, 1, 0, 1]), np.array([0.6, 0.4, 0.4, 0.3, 0.9]), threshold=0.5, train_mean=0.52)
+    found = evaluate(np.array([1, 0, 1, 0, 1]), np.array([0.6, 0.4, 0.4, 0.3, 0.9]), neutral=0.5, train_mean=0.52)
     assert found.metrics["zero_mse"] == 0.25
     assert found.metrics["hit_rate"] == 0.8
     assert found.position.tolist() == [0, 1, -1, -1, -1]

@@ -10,6 +10,7 @@ from tradingbot_exp.config.metrics import OBJECTIVES, better_direction
 from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import LEVEL, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
@@ -17,6 +18,7 @@ from tradingbot_exp.evaluation.significance.superiority import superiority
 from tradingbot_exp.evaluation.significance.verdict import judge, winner_test
 
 BARS, TRAIN, TRIALS, WINNER = 300, 200, 25, 7
+YEAR, LONG = Rules(periods=252), Rules(horizon=20, periods=252)
 
 
 def past(outcome, trials):
@@ -35,7 +37,7 @@ def study(skill=0.0, seed=0, **given):
         direction="maximize",
         winner=WINNER,
         tried=TRIALS,
-        periods_per_year=252,
+        rules=YEAR,
         returns=returns[TRAIN:],
         market=market[TRAIN:],
         before=past(market[:TRAIN], returns[:TRAIN]),
@@ -54,7 +56,7 @@ def forecast_study(skill=0.0, seed=0, drift=0.0, **given):
         direction="minimize",
         winner=WINNER,
         tried=TRIALS,
-        periods_per_year=252,
+        rules=YEAR,
         actual=actual[TRAIN:],
         forecasts=forecasts[TRAIN:],
         before=past(actual[:TRAIN], forecasts[:TRAIN]),
@@ -231,7 +233,7 @@ def test_the_winners_place_is_kept_where_columns_go_and_a_trial_without_a_past_g
         (study(before=None), "the winner's returns on the validation bars were not kept"),
         (forecast_study(direction="maximize"), "the study was to maximize val_loss, which seeks no skill"),
         (study(metric="val_turnover", direction="minimize"), "the study was to minimize val_turnover"),
-        (forecast_study(horizon=20), "there are 300 bars, and the test takes at least 600 with a horizon of 20"),
+        (forecast_study(rules=LONG), "there are 300 bars, and the test takes at least 600 with a horizon of 20"),
         (study(returns=study().returns[:40], market=study().market[:40]), "there are 40 bars"),
     ],
 )
@@ -253,7 +255,7 @@ def test_a_study_is_backwards_where_the_check_of_its_direction_says_so(metric):
 
 
 def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
-    found = judge(study(0.45, horizon=20), draws=200)
+    found = judge(study(0.45, rules=LONG), draws=200)
     assert found.superiority.block == 20 and found.word == "real"
 
 

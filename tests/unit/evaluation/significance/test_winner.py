@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.luck import needed_bars, needed_ratio
 from tradingbot_exp.evaluation.significance.series import Before
@@ -20,12 +21,12 @@ def evidence(metric="val_ic", **given):
     returns = 0.6 * market[:, None] + 0.002 + 0.004 * rng.standard_normal((BARS, TRIALS))
     before = Before(*(np.full((2, TRIALS), value) for value in (100.0, 30.0, 5.0, 0.1, 0.01, 0.2, 0.006)))
     known = {"actual": actual, "forecasts": forecasts, "market": market, "returns": returns, "folds": FOLDS}
+    known["rules"] = Rules(periods=252)
     return StudyEvidence(
         metric=metric,
         direction="maximize",
         winner=WINNER,
         tried=40,
-        periods_per_year=252,
         before=before,
         **(known | given),
     )
@@ -42,7 +43,7 @@ def test_forecasts_are_described_fold_by_fold():
     assert found.scale.value == pytest.approx(sum(a @ b for a, b in moves) / sum(b @ b for _, b in moves))
     assert found.gain_on_neutral.value == pytest.approx(1 - np.sum((y - f) ** 2) / np.sum(y**2))
     assert found.gain_on_mean.value == pytest.approx(1 - np.sum((y - f) ** 2) / np.sum((y - 0.3) ** 2))
-    half = describe_winner(evidence(neutral=0.5)).gain_on_neutral.value
+    half = describe_winner(evidence(rules=Rules(neutral=0.5))).gain_on_neutral.value
     assert half == pytest.approx(1 - np.sum((y - f) ** 2) / np.sum((y - 0.5) ** 2))
     assert found.needed_ic.value == needed_ratio(40, BARS).value
     assert found.needed_bars.value == needed_bars(found.ic.value, 40)

@@ -1,16 +1,16 @@
 """The numbers of a backtest against plain loops and the run's own metrics, and what its figures hold."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
-from tradingbot_exp.evaluation.metrics.market import alpha, beta
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.reporting.backtest import costs, equity, months
 from tradingbot_exp.reporting.backtest.numbers import (
-    Rules,
     backtest_of,
     cost_curve,
     drawdown,
@@ -49,10 +49,11 @@ def subtitle(fig):
 
 
 def test_returns_are_those_of_the_evaluation(predictions, earned):
-    position = backtest.positions(predictions["forecast"], 1, 1, 0.0)
+    position = RULES.positions(predictions["forecast"])
     np.testing.assert_array_equal(earned.position, position)
-    np.testing.assert_array_equal(earned.net, backtest.strategy_returns(position, predictions["actual"], 5.0))
-    np.testing.assert_array_equal(earned.gross, backtest.strategy_returns(position, predictions["actual"], 0.0))
+    np.testing.assert_array_equal(earned.net, RULES.net_returns(position, predictions["actual"]))
+    free = replace(RULES, cost_bps=0.0)
+    np.testing.assert_array_equal(earned.gross, free.net_returns(position, predictions["actual"]))
     assert earned.sharpe(earned.net) == backtest.sharpe(earned.net, 252.0)
 
 
@@ -124,7 +125,7 @@ def test_months_compound_to_years_and_to_the_whole(earned):
 
 def test_nothing_is_left_at_the_break_even_cost(earned):
     curve = cost_curve(earned)
-    held = backtest.strategy_returns(earned.position, np.log1p(earned.market), 5.0)
+    held = RULES.net_returns(earned.position, np.log1p(earned.market))
     assert curve.at_charged == pytest.approx(backtest.sharpe(held, 252.0))
     paid = np.abs(np.diff(earned.position, prepend=0.0)) * 1e-4
     assert np.mean(earned.gross - curve.break_even * paid) == pytest.approx(0, abs=1e-15)
@@ -283,8 +284,8 @@ def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned)
             [
                 np.corrcoef(dated["actual"], dated["forecast"])[0, 1],
                 backtest.sharpe(net, 252),
-                alpha(net, market, 252),
-                beta(net, market),
+                backtest.alpha(net, market, 252),
+                backtest.beta(net, market),
                 np.prod(1 + net) - 1,
                 np.prod(1 + market) - 1,
             ]

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.panels import feature_histograms, histograms_record
 from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.training.quality import Headline, reading_of, tiles_of
@@ -71,9 +72,7 @@ def record(make_run):
     """A finished run on 300 bars whose metrics are those of its forecasts."""
     rng = np.random.default_rng(0)
     actual, forecast = rng.normal(0, 0.01, 300), rng.normal(0, 0.002, 300)
-    judged = validation_metrics(
-        actual, forecast, actual, 0.0, horizon=1, lag=1, cost_bps=5.0, periods_per_year=252.0, threshold=0.0
-    )
+    judged = validation_metrics(actual, forecast, actual, 0.0, Rules(periods=252.0))
     linear = {"linear_mse": 9.9e-5, "linear_ic": 0.05, "linear_sharpe": 0.4, "train_mean_mse": 1.01e-4}
     metrics = {f"val_{name}": value for name, value in (judged.metrics | linear).items()}
     predictions = pd.DataFrame(
