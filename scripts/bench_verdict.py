@@ -32,13 +32,14 @@ import numpy as np
 from scipy.stats import binomtest
 
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe, moments
+from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
-from tradingbot_exp.evaluation.significance.luck import LEVEL
 from tradingbot_exp.evaluation.significance.overfitting import overfitting
+from tradingbot_exp.evaluation.significance.selection_bias import LEVEL
 from tradingbot_exp.evaluation.significance.series import Before, sums_before
+from tradingbot_exp.evaluation.significance.sharpe import moments
 from tradingbot_exp.evaluation.significance.superiority import superiority
-from tradingbot_exp.evaluation.significance.verdict import winner_test
+from tradingbot_exp.evaluation.significance.winner import winner_test
 
 TRAIN, BARS, TRIALS, YEAR, DEVIATION = 2_264, 484, 50, 252, 0.01
 RULES = ("ours, forecasts", "ours, returns", "old, loss", "old, returns", "t", "DSR", "PBO")
@@ -291,9 +292,9 @@ def rules_taken_in(
         "old, returns": lambda: _old_returns(returns, by_forecast.rules.horizon, draws, seed),
         "t": lambda: bool(best.std() > 0 and best.mean() / best.std(ddof=1) * np.sqrt(best.size) > 1.96),
         "DSR": lambda: _deflated(returns.values, best),
-        "PBO": lambda: best.mean() > 0 and pbo is not None and pbo.probability < 0.5,
+        "PBO": lambda: best.mean() > 0 and pbo is not None and pbo.value is not None and pbo.value < 0.5,
     }
-    pbo = overfitting(returns.values, "sharpe") if "PBO" in rules else None
+    pbo = overfitting(returns.values, "sharpe").pbo if "PBO" in rules else None
     undefined = ["PBO undefined"] if pbo is not None and pbo.problem else []
     return [rule for rule in rules if made[rule]()] + undefined
 
@@ -326,8 +327,7 @@ def _deflated(returns: Values, best: Values) -> bool:
         return False
     varying = returns[:, np.ptp(returns, axis=0) > 0]
     variance = float((varying.mean(axis=0) / varying.std(axis=0, ddof=1)).var(ddof=1))
-    trials = float(returns.shape[1])
-    value = deflated_sharpe(found.sharpe, found.bars, trials, variance, skew=found.skew, kurtosis=found.kurtosis).value
+    value = deflated_sharpe(found, float(returns.shape[1]), variance).value
     return value is not None and value >= 0.95
 
 

@@ -67,7 +67,7 @@ NUMBERS = {
 }
 VERDICT = {
     "word": "not shown",
-    "headline": "Not shown: luck suffices; in 31 % of searches there is as good a winner.",
+    "headline": "Not shown: selection bias suffices; in 31 % of searches there is as good a winner.",
     "reasons": [
         "Hansen's test gives p = 0.20.",
         "The Sharpe ratio of its alpha is -1.90 a year.",

@@ -27,7 +27,7 @@ from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict import null_search as null_replay
-from tradingbot_exp.hpo.verdict import reseeding
+from tradingbot_exp.hpo.verdict import seed_robustness
 from tradingbot_exp.hpo.verdict.judge import _attempt, _judged, evidence_of
 
 __all__ = ["config"]  # a fixture
@@ -101,7 +101,7 @@ def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -
     assert said["word"] == "cannot be told" and "forecasts on the validation bars were not kept" in said["headline"]
 
 
-def test_a_planted_winner_is_real_and_luck_is_not(config: Config) -> None:
+def test_a_planted_winner_is_real_and_noise_is_not(config: Config) -> None:
     config.evaluation.periods_per_year = 252
     _, actual, means = validated(config)
     rng = np.random.default_rng(0)
@@ -259,7 +259,7 @@ def test_a_verdict_is_recorded_before_other_seeds_that_may_be_interrupted(
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reseeding, "silent_seeds", interrupted)
+    monkeypatch.setattr(seed_robustness, "silent_seeds", interrupted)
     with pytest.raises(KeyboardInterrupt):
         study(config)
     client = MlflowClient(config.tracking.uri)

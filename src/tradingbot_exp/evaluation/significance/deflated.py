@@ -1,73 +1,86 @@
-"""How sure a Sharpe ratio is: probabilistic and deflated Sharpe ratio, and the shortest track record.
-
-Sharpe ratios here are a period's, mean / std (ddof 1) of one bar's returns, never a year's: divide a year's by
-√(periods a year). Kurtosis is Pearson's, 3 for a normal distribution. What is not defined says why.
-"""
+"""How sure the Sharpe ratio of the winner's alpha is: the probabilistic and the deflated Sharpe ratio."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
+import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
-from tradingbot_exp.evaluation._arrays import Estimate, is_constant, undefined, vectors
-
-_EULER = 0.5772156649015329
-
-
-@dataclass(frozen=True)
-class Moments:
-    """What the distribution of a Sharpe ratio's estimate depends on.
-
-    Attributes
-    ----------
-    bars : int
-    sharpe : float
-        A period's.
-    skew, kurtosis : float
-        Third and fourth standardised moments (ddof 0); the kurtosis is Pearson's.
-    """
-
-    bars: int
-    sharpe: float
-    skew: float
-    kurtosis: float
+from tradingbot_exp.config.choices import Word
+from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+from tradingbot_exp.evaluation.significance.selection_bias import expected_maximum
+from tradingbot_exp.evaluation.significance.sharpe import Moments, winners_moments
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
 
 
-def moments(returns: ArrayLike) -> Moments | str:
-    """Measure returns, shape (n,), one a bar; gives why not, in words, for fewer than 3 bars or constant ones.
+@dataclass(frozen=True, eq=False)
+class Deflated(Statistic):
+    """Probabilistic Sharpe ratio against 0; deflated one with all trials, and with the effective number of them."""
 
-    References
-    ----------
-    Bailey & López de Prado (2012), see `probabilistic_sharpe`, equation 11, which these enter.
-    """
-    (r,) = vectors(returns=returns)
-    if r.size < 3:
-        return f"there are {r.size} returns, and it takes at least 3"
-    if is_constant(r):
-        return "the return is the same on every bar"
-    r = r / abs(r).max()
-    centred = r - r.mean()
-    centred = centred / abs(centred).max()
-    variance = float((centred**2).mean())
-    skew, kurtosis = float((centred**3).mean()) / variance**1.5, float((centred**4).mean()) / variance**2
-    return Moments(r.size, float(r.mean() / r.std(ddof=1)), skew, kurtosis)
+    SHOWN: ClassVar = {
+        "psr": Number(
+            "Probabilistic Sharpe ratio",
+            "ratio",
+            "Probability that the Sharpe ratio is above 0, had there been one trial.",
+        ),
+        "dsr": Number(
+            "Deflated Sharpe ratio",
+            "ratio",
+            "Probability that it is above the selection bias of the best; at least 0.95 is asked for.",
+        ),
+        "dsr_effective": Number(
+            "… of the effective number", "ratio", "The same, if trials that are alike count as fewer."
+        ),
+        "effective_trials": Number("Effective number of trials", "trials", "As how many independent ones they count."),
+    }
+
+    psr: Estimate
+    dsr: Estimate
+    dsr_effective: Estimate
+    effective_trials: Estimate
+
+    @classmethod
+    def of(cls, evidence: StudyEvidence) -> Self:
+        """Measure the winner's alpha among that of all trials; see `Statistic`."""
+        found, part = winners_moments(evidence), evidence.return_part
+        if part is None:
+            return cls(*[undefined("there are no returns of the winner")] * 4)
+        alpha = part.series.within
+        effective = effective_trials(alpha, evidence.count)
+        if not isinstance(found, Moments):
+            return cls(found, found, found, effective)
+        varying = alpha[:, np.ptp(alpha, axis=0) > 0]
+        ratios = varying.mean(axis=0) / varying.std(axis=0, ddof=1)
+        variance = float(ratios.var(ddof=1)) if ratios.size > 1 else None
+        lenient = effective
+        if effective.value is not None:
+            lenient = deflated_sharpe(found, effective.value, variance)
+        return cls(probabilistic_sharpe(found), deflated_sharpe(found, evidence.count, variance), lenient, effective)
+
+    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+        """Give the deflated Sharpe ratio; of a single trial the probabilistic one."""
+        if self.dsr.value is None:
+            if self.psr.value is None:
+                return []
+            return [f"The probability that this Sharpe ratio is above 0 is {self.psr.value:.2f}."]
+        also = ""
+        if self.dsr_effective.value is not None and self.effective_trials.value is not None:
+            alike = f"{self.effective_trials.value:.0f}"
+            ones = f"{alike} independent one{'s' * (alike != '1')}"
+            also = f" ({self.dsr_effective.value:.2f} if they count as {ones})"
+        return [
+            f"The probability that this is more than selection bias is {self.dsr.value:.2f}{also}: the deflated Sharpe "
+            "ratio, which should be at least 0.95."
+        ]
 
 
-def probabilistic_sharpe(
-    sharpe: float, bars: int, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0
-) -> Estimate:
-    """Give the probability that the true Sharpe ratio is above `benchmark`, given the one that was measured.
-
-    Parameters
-    ----------
-    sharpe, benchmark : float
-        A period's.
-    bars : int
-    skew, kurtosis : float
-        Of the returns; Pearson's kurtosis.
+def probabilistic_sharpe(found: Moments, benchmark: float = 0.0) -> Estimate:
+    """Return the probability that the true Sharpe ratio is above `benchmark` (a period's), given that of `found`.
 
     Returns
     -------
@@ -80,57 +93,25 @@ def probabilistic_sharpe(
     Bailey & López de Prado (2012), "The Sharpe ratio efficient frontier", Journal of Risk 15(2), equation 11; the
     variance is that of Mertens (2002), evaluated at the estimate.
     """
-    if bars < 3:
-        return undefined(f"there are {bars} returns, and it takes at least 3")
-    variance = _variance(sharpe, skew, kurtosis)
-    if not variance > 0:
+    if found.bars < 3:
+        return undefined(f"there are {found.bars} returns, and it takes at least 3")
+    if not found.variance > 0:
         return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
-    return Estimate(float(ndtr((sharpe - benchmark) * math.sqrt(bars - 1) / math.sqrt(variance))))
+    score = (found.sharpe - benchmark) * math.sqrt(found.bars - 1) / math.sqrt(found.variance)
+    return Estimate(float(ndtr(score)))
 
 
-def expected_maximum(trials: float) -> float:
-    """Approximate the expected largest of `trials` independent standard normal numbers.
-
-    Parameters
-    ----------
-    trials : float
-        At least 1; an effective number need not be whole.
-
-    Returns
-    -------
-    float
-        In standard deviations; 0 for 1 trial. 10 trials give 1.5746, the exact value is 1.5388.
-
-    References
-    ----------
-    Bailey & López de Prado (2014), "The deflated Sharpe ratio: correcting for selection bias, backtest overfitting,
-    and non-normality", Journal of Portfolio Management 40(5), equation 1 and appendix 1.
-    """
-    if not (math.isfinite(trials) and trials >= 1):
-        raise ValueError(f"trials is {trials}; expected a number of trials, 1 or more.")
-    if trials == 1:
-        return 0.0
-    # Between 1 and 2 the approximation dips below 0, where no expected maximum can be.
-    largest = (1 - _EULER) * ndtri(1 - 1 / trials) + _EULER * ndtri(1 - 1 / (trials * math.e))
-    return max(float(largest), 0.0)
-
-
-def deflated_sharpe(
-    sharpe: float, bars: int, trials: float, variance: float | None, *, skew: float = 0.0, kurtosis: float = 3.0
-) -> Estimate:
-    """Give the probability that the true Sharpe ratio of the best of many trials is above what luck reaches.
+def deflated_sharpe(found: Moments, trials: float, variance: float | None) -> Estimate:
+    """Return the probability that the true Sharpe ratio of the best of many trials is above what selection reaches.
 
     Parameters
     ----------
-    sharpe : float
-        A period's, of the trial that was picked.
-    bars : int
+    found : Moments
+        Of the trial that was picked.
     trials : float
         How many were tried, at least 1.
     variance : float or None
         Of the trials' Sharpe ratios (a period's; a year's divided by the periods a year); None if nobody knows.
-    skew, kurtosis : float
-        Of the picked trial's returns; Pearson's kurtosis.
 
     Returns
     -------
@@ -140,53 +121,59 @@ def deflated_sharpe(
 
     References
     ----------
-    Bailey & López de Prado (2014), equation 2.
+    Bailey & López de Prado (2014), "The deflated Sharpe ratio", Journal of Portfolio Management 40(5), equation 2.
     """
     if trials == 1:
         return undefined("a single trial was not picked among others: see the probabilistic Sharpe ratio")
     if variance is None or not variance > 0:
         return undefined("the trials' Sharpe ratios do not differ from each other")
-    luck = math.sqrt(variance) * expected_maximum(trials)
-    return probabilistic_sharpe(sharpe, bars, skew, kurtosis, benchmark=luck)
+    return probabilistic_sharpe(found, math.sqrt(variance) * expected_maximum(trials))
 
 
-def minimum_track_record(
-    sharpe: float, skew: float = 0.0, kurtosis: float = 3.0, benchmark: float = 0.0, confidence: float = 0.95
-) -> Estimate:
-    """Give the bars that a track record needs for the Sharpe ratio to be above `benchmark` with `confidence`.
+def effective_trials(returns: ArrayLike, tried: float | None = None) -> Estimate:
+    """Return as how many independent trials the correlated ones count: ρ + (1 − ρ)·M for a mean correlation ρ.
 
     Parameters
     ----------
-    sharpe, benchmark : float
-        A period's.
-    skew, kurtosis : float
-        Of the returns; Pearson's kurtosis.
-    confidence : float
-        Above 0.5 and below 1.
+    returns : array_like, shape (n, K)
+        Finite, one column a trial. Constant ones correlate with nothing and are left out of the mean.
+    tried : float, optional
+        M, if more were tried than there are columns (pruned ones, earlier studies): they are taken to be as alike
+        as the columns. K if not given.
 
     Returns
     -------
     Estimate
-        Bars, at which `probabilistic_sharpe` is `confidence`. Not defined if the Sharpe ratio is not above the
-        benchmark: no record is long enough.
+        Between 1 and M. A mean correlation below 0 counts as 0. Not defined if no column varies, or if two or more
+        were tried and only one varies: there is no correlation to measure.
 
     References
     ----------
-    Bailey & López de Prado (2012), equation 13.
+    Bailey & López de Prado (2014), "The deflated Sharpe ratio", Journal of Portfolio Management 40(5), appendix 3,
+    equation 9.
+    It is the lenient count: where the variance among the trials' Sharpe ratios is measured, what they share has been
+    taken out of that already.
     """
-    if not 0.5 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}; expected a probability above 0.5 and below 1, such as 0.95.")
-    if not sharpe > benchmark:
-        return undefined("the Sharpe ratio is not above what it is held against: no record is long enough")
-    variance = _variance(sharpe, skew, kurtosis)
-    if not variance > 0:
-        return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
-    with_excess = (float(ndtri(confidence)) / (sharpe - benchmark)) ** 2
-    if not math.isfinite(with_excess * variance):
-        return undefined("the number of bars is too large for a 64-bit float")
-    return Estimate(1 + variance * with_excess)
+    x = np.asarray(returns, dtype=np.float64)
+    if x.ndim != 2 or not np.isfinite(x).all():
+        raise ValueError(f"returns has the shape {x.shape}; expected finite numbers of the shape (bars, trials).")
+    total = float(x.shape[1] if tried is None else tried)
+    if total == 1:
+        return Estimate(1.0)
+    unit = _unit_columns(x)
+    columns = unit.shape[1]
+    if columns < 2:
+        return undefined(f"{columns or 'none'} of the trials' returns vary: there is no correlation to measure")
+    # The sum over all pairs is the squared length of the sum of the columns, less the K pairs of a column with itself.
+    mean = (float(np.square(unit.sum(axis=1)).sum()) - columns) / (columns * (columns - 1))
+    mean = min(max(mean, 0.0), 1.0)
+    return Estimate(mean + (1 - mean) * total)
 
 
-def _variance(sharpe: float, skew: float, kurtosis: float) -> float:
-    """Give (n − 1) times the variance of a Sharpe ratio's estimate."""
-    return 1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2
+def _unit_columns(values: Floats) -> Floats:
+    """Centre the columns that vary, and scale each to the length 1."""
+    varying = values[:, np.ptp(values, axis=0) > 0] if len(values) else values[:, :0]
+    centred = varying / np.abs(varying).max(axis=0) if varying.size else varying
+    centred = centred - centred.mean(axis=0) if varying.size else centred
+    length = np.linalg.norm(centred, axis=0)
+    return np.asarray(centred[:, length > 0] / length[length > 0])

@@ -179,6 +179,11 @@ class Part:
     winner: int
 
     @property
+    def winners(self) -> Floats:
+        """The winner's series by the means of the validation dates, shape (n,)."""
+        return self.series.within[:, self.winner]
+
+    @property
     def is_still(self) -> bool:
         """Whether the winner's series is nothing at all: a forecast that never moves, or a share of the market."""
-        return not np.ptp(self.series.within[:, self.winner])
+        return not np.ptp(self.winners)

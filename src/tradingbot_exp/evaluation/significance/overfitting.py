@@ -7,15 +7,18 @@ way to halve the blocks costs one row of a matrix product.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.evaluation._arrays import Floats
+from tradingbot_exp.config.choices import Word
+from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
+from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
 
 MIN_TRIALS = 20
 """Fewer distinct trials than these have no distribution of ranks to speak of."""
@@ -64,28 +67,60 @@ RANKINGS: dict[str, Ranking] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Overfitting:
+class Overfitting(Statistic):
     """Result of the symmetric cross-validation.
 
     Attributes
     ----------
-    probability : float
+    pbo : Estimate
         Share of the ways to halve the bars in which the best trial of one half is in the lower half of the other
-        (a logit of 0 or below); NaN if it is not defined.
+        (a logit of 0 or below).
     logits : ndarray, shape (ways,)
-        ln(ω / (1 − ω)), where ω is the relative rank, on the other half, of the best on one half.
+        ln(ω / (1 − ω)), where ω is the relative rank, on the other half, of the best on one half; empty if `pbo` is not
+        defined.
     blocks, bars, trials : int
         Distinct trials.
-    problem : str
-        ``not defined, because …``; empty where there is a result.
     """
 
-    probability: float
+    SHOWN: ClassVar = {
+        "pbo": Number(
+            "Probability of backtest overfitting",
+            "percent",
+            "How often the best on half of the bars is below the median on the rest.",
+        ),
+    }
+
+    pbo: Estimate
     logits: Floats
-    blocks: int
-    bars: int
-    trials: int
-    problem: str = ""
+    blocks: int = 0
+    bars: int = 0
+    trials: int = 0
+
+    @classmethod
+    def of(cls, evidence: StudyEvidence) -> Overfitting:
+        """Cross-validate the choice of the winner, ranking trials by what is nearest to the study's metric."""
+        part = evidence.part
+        if part is None:
+            return Overfitting(undefined("there is no matrix of trials to test"), np.empty(0))
+        if part.family == "forecast":
+            return overfitting(part.series.within, evidence.ranking, horizon=evidence.rules.horizon)
+        return overfitting(part.values, evidence.ranking)
+
+    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+        """Give the probability, and say where it contradicts the verdict."""
+        if evidence.part is None:
+            return []
+        if self.pbo.value is None:
+            return [f"The probability of backtest overfitting is {self.pbo.problem}."]
+        score = {"mean": "mean return", "sharpe": "Sharpe ratio", "sortino": "Sortino ratio"}[evidence.ranking]
+        score = "how forecasts move with the outcome" if evidence.family == "forecast" else f"{score} after costs"
+        sentence = (
+            f"By {score}, the best on one half of the bars is in the lower half of the trials on the other half in "
+            f"{100 * self.pbo.value:.0f} % of {self.logits.size:,} splits (probability of backtest overfitting)"
+        )
+        if word == "real" and self.pbo.value > 0.5:
+            return [f"{sentence}: this contradicts the verdict; the trials may be too alike to be ranked."]
+        return [f"{sentence}."]
 
 
 def overfitting(
@@ -127,9 +162,11 @@ def overfitting(
     least = max(_BLOCK_BARS, 2 * horizon)
     count = min(blocks, bars // least // 2 * 2)
     if trials < MIN_TRIALS:
-        return _none(f"{trials} distinct trials are too few: it takes at least {MIN_TRIALS}", bars, trials)
+        few = undefined(f"{trials} distinct trials are too few: it takes at least {MIN_TRIALS}")
+        return Overfitting(few, np.empty(0), 0, bars, trials)
     if count < 4:
-        return _none(f"there are {bars} bars, and 4 blocks of {least} take {4 * least}", bars, trials)
+        short = undefined(f"there are {bars} bars, and 4 blocks of {least} take {4 * least}")
+        return Overfitting(short, np.empty(0), 0, bars, trials)
     rule = RANKINGS[ranking] if isinstance(ranking, str) else ranking
     starts = np.linspace(0, bars, count + 1).astype(int)
     sums = tuple(np.add.reduceat(term, starts[:-1], axis=0) for term in rule.terms(x))
@@ -145,7 +182,7 @@ def overfitting(
         ranks.append(_rank_of_best(one, other))
     relative = np.concatenate(ranks) / (trials + 1)
     logits = np.log(relative / (1 - relative))
-    return Overfitting(float(np.mean(logits <= 1e-12)), logits, count, bars, trials)
+    return Overfitting(Estimate(float(np.mean(logits <= 1e-12))), logits, count, bars, trials)
 
 
 @cache
@@ -174,7 +211,3 @@ def _rank(rows: Floats, values: Floats) -> Floats:
     below = (rows < values[:, None]).sum(axis=1)
     same = (rows == values[:, None]).sum(axis=1)
     return np.asarray(below + (same + 1) / 2)
-
-
-def _none(because: str, bars: int, trials: int) -> Overfitting:
-    return Overfitting(math.nan, np.empty(0), 0, bars, trials, f"not defined, because {because}")

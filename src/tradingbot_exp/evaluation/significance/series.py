@@ -173,6 +173,11 @@ def alpha_series(market: ArrayLike, returns: ArrayLike, before: Before, folds: A
     return Twice(_without_rounding(within, r), _without_rounding(earlier, r))
 
 
+def centred(values: Floats, folds: NDArray[np.intp]) -> Floats:
+    """Return each value less the mean of its fold, shape (n,)."""
+    return values - (np.bincount(folds, values) / np.maximum(np.bincount(folds), 1))[folds]
+
+
 def _columns(name: str, values: ArrayLike, bars: int) -> Floats:
     matrix = np.asarray(values, dtype=np.float64)
     if matrix.ndim != 2 or len(matrix) != bars or not np.isfinite(matrix).all():

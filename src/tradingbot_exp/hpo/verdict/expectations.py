@@ -10,7 +10,7 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags, market_returns
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.evaluation.significance.luck import outlook
+from tradingbot_exp.evaluation.significance.selection_bias import outlook
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
 from tradingbot_exp.tracking.reading.markets import MarketDates

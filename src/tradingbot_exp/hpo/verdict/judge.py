@@ -6,6 +6,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,16 +17,17 @@ from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.evaluation.significance.overfitting import Overfitting
+from tradingbot_exp.evaluation.significance.repetition import Repetition
 from tradingbot_exp.evaluation.significance.series import Before
-from tradingbot_exp.evaluation.significance.verdict import Verdict, judge
+from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, judge, repetitions_of
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
 from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.null_search import replay
-from tradingbot_exp.hpo.verdict.reseeding import reseed
+from tradingbot_exp.hpo.verdict.seed_robustness import train_other_seeds
 from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE
 from tradingbot_exp.tracking.store.artifacts import read_artifact
@@ -83,13 +85,15 @@ def judge_study(
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
         found = _on_seen_dates(found, _overlap(session))
+        _record(session, earlier | found)
+        making: dict[str, Callable[[], Repetition | None]] = {}
         if winner is not None:
-            _record(session, found | earlier)  # other seeds and replays may take long, and be interrupted
-            given = earlier.get("seeds")
-            found["seeds"] = _attempt(lambda: reseed(session, winner, given), "The winner cannot be trained again")
-            _record(session, found | {"null_replays": earlier.get("null_replays")})
-            found["null_replays"] = _attempt(lambda: replay(session, winner), "The search cannot be replayed")
-        _record(session, found)
+            making["seeds"] = lambda: train_other_seeds(session, winner, earlier.get("seeds"))
+            making["null_replays"] = lambda: replay(session, winner)
+        for name, make in making.items():  # which may take long, and be interrupted
+            made = _attempt(make, f"The winner cannot be {REPETITIONS[name].DEED}")
+            found[name] = asdict(made) if isinstance(made, Repetition) else made
+            _record(session, earlier | found)
     return Judgement(_lines(found), found["word"] == "real" and found.get("inputs") == "checked" and not found["seen"])
 
 
@@ -174,15 +178,15 @@ def _judged(
         "winner": winner.number,
         "winner_run_id": winner.user_attrs.get("run_id"),
         "value": float(winner.values[0]),
-        **{name: getattr(verdict, name) for name in ("count", "tried", "ever", "planned", "tested")},
-        "bars": max(verdict.support.bars, verdict.superiority.bars if verdict.superiority else 0),
+        **{name: getattr(evidence, name) for name in ("count", "tried", "ever", "planned")},
+        "tested": verdict.test.tested,
+        "bars": verdict.bars,
         "periods_per_year": evidence.rules.annual,
         "horizon": evidence.rules.horizon,
         "numbers": {
-            name: {"value": number.value, "problem": number.problem or None}
-            for name, number in verdict.numbers().items()
+            name: {"value": number.value, "problem": number.problem or None} for name, number in verdict.numbers.items()
         },
-        "pbo_logits": _logits(verdict),
+        "pbo_logits": _logits(verdict.overfitting),
     }
 
 
@@ -212,11 +216,9 @@ def _on_seen_dates(found: dict[str, Any], seen: str) -> dict[str, Any]:
     return found | {"seen": seen, "headline": headline, "reasons": [reason, *found["reasons"]]}
 
 
-def _logits(verdict: Verdict) -> list[list[float]]:
-    """Give the distinct logits of the cross-validation, each with how often it came."""
-    if verdict.overfitting is None or verdict.overfitting.problem:
-        return []
-    values, counts = np.unique(np.round(verdict.overfitting.logits, 6), return_counts=True)
+def _logits(found: Overfitting) -> list[list[float]]:
+    """Return the distinct logits of the cross-validation, each with how often it came."""
+    values, counts = np.unique(np.round(found.logits, 6), return_counts=True)
     return [[float(value), int(count)] for value, count in zip(values, counts, strict=True)]
 
 
@@ -225,7 +227,7 @@ def _cannot_be_told(because: str) -> dict[str, Any]:
     return {"word": "cannot be told", "headline": headline, "reasons": [], "numbers": {}, "pbo_logits": []}
 
 
-def _attempt(make: Callable[[], dict[str, Any] | None], failure: str) -> Any:
+def _attempt(make: Callable[[], object], failure: str) -> Any:
     """Give what `make` makes; of an error its text, as ``problem``: the study has its result already."""
     try:
         return make()
@@ -260,10 +262,8 @@ def _record(session: StudySession, found: Mapping[str, Any]) -> None:
         if number["value"] is not None
     }
     metrics |= {f"verdict_{name}": float(found[name]) for name in ("count", "tested") if name in found}
-    seeds, replays = found.get("seeds") or {}, found.get("null_replays") or {}
-    metrics |= {f"winner_seed_{name}": seeds[name] for name in ("mean", "std") if seeds.get(name) is not None}
-    if "p" in replays:
-        metrics["verdict_null_p"] = replays["p"]
+    for part in repetitions_of(found).values():
+        metrics |= part.metrics if isinstance(part, Repetition) else {}
     parent.log_metrics(metrics)
     parent.flush()
 
@@ -271,10 +271,6 @@ def _record(session: StudySession, found: Mapping[str, Any]) -> None:
 def _lines(found: Mapping[str, Any]) -> list[str]:
     """Give what the terminal is told: the headline, the weightiest reasons, seeds and replays."""
     said = [f"Is the winner real? {found['headline']}", *found["reasons"][:2]]
-    for key, words in (("seeds", seeds_in_words), ("null_replays", replays_in_words)):
-        part = found.get(key)
-        if part:
-            said.append(
-                f"{key.replace('_', ' ').capitalize()}: {part['problem']}" if "problem" in part else words(part)
-            )
+    for name, part in repetitions_of(found).items():
+        said.append(part.sentence if isinstance(part, Repetition) else f"{name.replace('_', ' ').capitalize()}: {part}")
     return [line for sentence in said for line in textwrap.wrap(sentence, _WIDTH, subsequent_indent="  ")]

@@ -1,4 +1,4 @@
-"""The same search again on targets that are permuted in blocks, where there is nothing to find: what luck finds alone.
+"""The same search again on targets that are permuted in blocks, where there is nothing to find: the permutation test.
 
 Features stay, targets and the returns that belong to them change places in blocks, among train rows and among
 validation rows apart, so that a loss of the replay compares with one of the study. Of purged k-fold, whose rows are
@@ -22,6 +22,7 @@ from optuna.trial import TrialState
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.block_length import block_length
+from tradingbot_exp.evaluation.significance.permutation import PermutationTest
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values, with_values
@@ -43,8 +44,8 @@ KIND = "null_study"
 _MOST_RUNS = 10_000
 
 
-def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
-    """Repeat the search `hpo.null_replays` times, and see where the real winner stands among those of the replays.
+def replay(session: StudySession, winner: FrozenTrial) -> PermutationTest | None:
+    """Repeat the search `hpo.null_replays` times, and see where the real winner stands; None for 0.
 
     Each replay is a run of kind ``null_study`` with the tag ``null_of``; those that an earlier start recorded, for as
     many trials, are not repeated.
@@ -53,17 +54,6 @@ def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
     ------
     TradingBotError
         No replay has a value.
-
-    Returns
-    -------
-    dict or None
-        `metric`; `trial` and its value `chosen`; `values`, the best of each replay; `as_good`, how many of them are as
-        good or better; `p`, (1 + as_good) / (1 + replays), of those that have a value. None without replays.
-
-    References
-    ----------
-    Phipson & Smyth (2010), "Permutation p-values should never be zero", Statistical Applications in Genetics and
-    Molecular Biology 9(1), for the p-value.
     """
     wanted = session.config.hpo.null_replays
     found = _recorded(session)
@@ -76,16 +66,7 @@ def replay(session: StudySession, winner: FrozenTrial) -> dict[str, Any] | None:
     values = [found[number] for number in sorted(found) if math.isfinite(found[number])]
     if not values:
         raise TradingBotError(f"none of the {len(found)} replays has a trial with a value")
-    objective, chosen = objectives_of(session.config.hpo)[0], float(winner.values[0])
-    as_good = sum(objective.sign * value <= objective.sign * chosen for value in values)
-    return {
-        "metric": objective.metric,
-        "trial": winner.number,
-        "chosen": chosen,
-        "values": values,
-        "as_good": as_good,
-        "p": (1 + as_good) / (1 + len(values)),
-    }
+    return PermutationTest.of(objectives_of(session.config.hpo)[0], winner.number, float(winner.values[0]), values)
 
 
 def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng: np.random.Generator) -> PreparedData:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tradingbot_exp.evaluation.significance.luck import rounded_bars
-from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.evaluation.significance.repetition import Repetition
+from tradingbot_exp.evaluation.significance.selection_bias import rounded_bars
+from tradingbot_exp.evaluation.significance.statistic import Form, Number
+from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, STATISTICS, repetitions_of
 from tradingbot_exp.plots.numbers import MISSING, count, percent, ratio, significant
 from tradingbot_exp.reporting.page.page import (
     Block,
@@ -33,54 +35,6 @@ _INPUTS: dict[str, tuple[Tone, str]] = {
     "not checked": ("warning", "nobody can see whether they know their future"),
     "leaks": ("bad", "a column looks too good to be true"),
 }
-_ROWS = (
-    ("verdict_p", "p-value of the winner", "p", "Corrected for every configuration tried; real is below 0.025."),
-    (
-        "spa_p",
-        "SPA p-value",
-        "p",
-        "Hansen (2005): chance that the best of the tested trials looks so good without skill.",
-    ),
-    ("ic", "Information coefficient", "fine", "Correlation of forecast and outcome, the mean over folds."),
-    ("needed_ic", "… that would be needed", "fine", "For the best of so many trials to be told from luck."),
-    (
-        "needed_bars",
-        "Bars that would be needed",
-        "bars",
-        "For the winner to be told from luck, if it went on like this.",
-    ),
-    ("gain_on_neutral", "Squared error below no side", "gain", "Above 0 where it is nearer than taking no side."),
-    ("gain_on_mean", "… below the train mean", "gain", "Above 0 where it is nearer than the mean of earlier targets."),
-    ("scale", "Scale", "ratio", "Times this its forecasts would come nearest; 1 is well scaled."),
-    ("alpha", "Alpha", "gain", "A year, after costs: what is left without its share of the market."),
-    ("beta", "Beta", "ratio", "Its share of the market: the slope of its returns on those of buy and hold."),
-    ("lead", "Return over buy and hold", "gain", "A year, after costs."),
-    ("alpha_sharpe", "Sharpe ratio of its alpha", "ratio", "A year's."),
-    ("noise_sharpe", "… best of as many noise trials", "ratio", "What luck alone reaches on average."),
-    ("noise_sharpe_high", "… in one search of 20", "ratio", "What luck alone stays below in 95 % of searches."),
-    ("needed_sharpe", "… that would be needed", "ratio", "For the best of so many trials to be told from luck."),
-    (
-        "psr",
-        "Probabilistic Sharpe ratio",
-        "ratio",
-        "Probability that the Sharpe ratio is above 0, had there been one trial.",
-    ),
-    (
-        "dsr",
-        "Deflated Sharpe ratio",
-        "ratio",
-        "Probability that it is above the luck of the best; at least 0.95 is asked for.",
-    ),
-    ("dsr_effective", "… of the effective number", "ratio", "The same, if trials that are alike count as fewer."),
-    ("effective_trials", "Effective number of trials", "one", "As how many independent ones they count."),
-    (
-        "pbo",
-        "Probability of backtest overfitting",
-        "percent",
-        "How often the best on half of the bars is below the median on the rest.",
-    ),
-    ("min_track_bars", "Minimum track record", "bars", "Bars that a single trial would need at this Sharpe ratio."),
-)
 
 
 def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
@@ -96,16 +50,12 @@ def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
         why.append(_table(verdict))
     if why:
         blocks.append(Details("Why, and the numbers that it is said from", why))
-    seeds, replays = verdict.get("seeds"), verdict.get("null_replays")
-    for part, words, what in (
-        (seeds, seeds_in_words, "trained again with other seeds"),
-        (replays, replays_in_words, "compared with searches on permuted targets"),
-    ):
-        if part and "problem" in part:
-            blocks.append(Notice(f"The winner could not be {what}: {part['problem']}"))
-        elif part:
-            blocks.append(Paragraph(_minus(words(part))))
-    return [*blocks, *_figures(verdict, seeds, replays)]
+    for name, part in repetitions_of(verdict).items():
+        if isinstance(part, Repetition):
+            blocks.append(Paragraph(_minus(part.sentence)))
+        else:
+            blocks.append(Notice(f"The winner could not be {REPETITIONS[name].DEED}: {part}"))
+    return [*blocks, *_figures(verdict, verdict.get("seeds"), verdict.get("null_replays"))]
 
 
 def headline_of(verdict: Mapping[str, Any]) -> str:
@@ -183,7 +133,7 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
         needed = numbers.get("needed_bars")
         context = ""
         if needed is not None and needed > verdict["bars"]:
-            context = f"some {rounded_bars(needed)} would tell it from luck"
+            context = f"some {rounded_bars(needed)} would be needed"
         tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
         ever = max(verdict.get("ever") or 0, verdict["tried"])
@@ -213,37 +163,36 @@ def _beside(label: str, numbers: Mapping[str, Any], name: str, needed: str, digi
 
 def _table(verdict: Mapping[str, Any]) -> Table:
     rows = []
-    for name, label, kind, meaning in _ROWS:
+    for name, shown in [row for statistic in STATISTICS for row in statistic.SHOWN.items()]:
         number = verdict["numbers"].get(name, {})
-        value, problem = number.get("value"), number.get("problem")
-        text = _text(value, kind)
-        rows.append([Cell(label), Cell(text, tone="plain" if value is not None else "muted"), Cell(problem or meaning)])
-    seeds, replays = verdict.get("seeds") or {}, verdict.get("null_replays") or {}
-    if seeds.get("mean") is not None:
-        spread = f" ± {significant(seeds['std'], 2)}" if seeds.get("std") is not None else ""
-        label = f"{seeds['metric']} over {count(len(seeds['values']), 'other seed')}"
-        rows.append([Cell(label), Cell(f"{significant(seeds['mean'])}{spread}"), Cell("Mean and standard deviation.")])
-    if "p" in replays:
-        label = f"p-value of {count(len(replays['values']), 'replay')}"
-        rows.append(
-            [Cell(label), Cell(_p(replays["p"])), Cell("Searches on permuted targets that found as good a value.")]
-        )
+        rows.append(_row(shown, number.get("value"), problem=number.get("problem")))
+    for part in repetitions_of(verdict).values():
+        if isinstance(part, Repetition) and part.row is not None:
+            rows.append(_row(*part.row))
     return Table("What the verdict is said from", [Column("number"), Column("value", True), Column("what it is")], rows)
 
 
-def _text(value: float | None, kind: str) -> str:
-    if value is None:
-        return MISSING
-    if kind == "p":
-        return _p(value)
-    if kind in ("percent", "gain"):
-        return percent(value, 0 if kind == "percent" else 1)
-    if kind == "fine":
-        return ratio(value, 3)
-    if kind == "one":
-        return ratio(value, 1)
-    return f"{value:,.0f}" if kind == "bars" else ratio(value)
+def _row(shown: Number, value: float | None, spread: float | None = None, problem: str | None = None) -> list[Cell]:
+    text = MISSING if value is None else _FORMS[shown.form](value)
+    text += f" ± {significant(spread, 2)}" if spread is not None else ""
+    return [
+        Cell(shown.label),
+        Cell(text, tone="plain" if value is not None else "muted"),
+        Cell(problem or shown.meaning),
+    ]
 
 
 def _p(value: float) -> str:
     return "below 0.001" if value < 0.001 else ratio(value, 3 if value < 0.1 else 2)
+
+
+_FORMS: dict[Form, Callable[[float], str]] = {
+    "p": _p,
+    "correlation": lambda value: ratio(value, 3),
+    "ratio": ratio,
+    "percent": lambda value: percent(value, 0),
+    "gain": percent,
+    "trials": lambda value: ratio(value, 1),
+    "bars": lambda value: f"{value:,.0f}",
+    "value": significant,
+}

@@ -10,8 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from scipy.special import log_ndtr
 
-from tradingbot_exp.evaluation.significance.deflated import expected_maximum
-from tradingbot_exp.evaluation.significance.luck import beyond_luck
+from tradingbot_exp.evaluation.significance.selection_bias import critical_score, expected_maximum
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, VALIDATION, WHISKER, new_figure, rounded
 from tradingbot_exp.reporting.study.layout import sized
@@ -55,7 +54,7 @@ def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
     top = float(density.max())
     for place, label, color, dash in (
         (expected, "its mean", WHISKER, "dot"),
-        (beyond_luck(trials) * unit, "what would be needed", VALIDATION, "dash"),
+        (critical_score(trials) * unit, "what would be needed", VALIDATION, "dash"),
         (value, "the winner", MARK, "solid"),
     ):
         _line(figure, place, top, label, color, dash)

@@ -1,6 +1,7 @@
 """Probabilistic and deflated Sharpe ratio: published vectors, an independent package, what is not defined."""
 
 import math
+from dataclasses import replace
 
 import ffn
 import numpy as np
@@ -11,14 +12,10 @@ import skfolio.measures
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tradingbot_exp.evaluation.significance.deflated import (
-    Moments,
-    deflated_sharpe,
-    expected_maximum,
-    minimum_track_record,
-    moments,
-    probabilistic_sharpe,
-)
+from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe, probabilistic_sharpe
+from tradingbot_exp.evaluation.significance.selection_bias import expected_maximum
+from tradingbot_exp.evaluation.significance.sharpe import Moments, moments
+from tradingbot_exp.evaluation.significance.track_record import minimum_track_record
 
 sharpes = st.floats(0.01, 0.5)
 skews = st.floats(-2, 2)
@@ -31,17 +28,17 @@ def skewed_returns(seed, n=300):
 
 def test_published_vectors_come_out():
     # Bailey & López de Prado (2012), the hedge fund's example; (2014), the numerical example and its appendix.
-    assert probabilistic_sharpe(0.458, 24, -2.448, 10.164).value == pytest.approx(0.913, abs=5e-4)
+    assert probabilistic_sharpe(Moments(24, 0.458, -2.448, 10.164)).value == pytest.approx(0.913, abs=5e-4)
     assert expected_maximum(10) == pytest.approx(1.5746, abs=5e-5)
     for trials, wanted in ((100, 0.9004), (46, 0.9505)):
-        found = deflated_sharpe(2.5 / math.sqrt(250), 1250, trials, 0.5 / 250, skew=-3, kurtosis=10)
+        found = deflated_sharpe(Moments(1250, 2.5 / math.sqrt(250), -3, 10), trials, 0.5 / 250)
         assert found.value == pytest.approx(wanted, abs=5e-5)
 
 
 @pytest.mark.parametrize(("periods", "years"), [(250, 2.73), (52, 2.83), (12, 3.24)])
 def test_the_published_track_records_come_out(periods, years):
     # Bailey & López de Prado (2012), section 5: a yearly Sharpe ratio of 2 against 1, normal returns, 95 %.
-    found = minimum_track_record(2 / math.sqrt(periods), benchmark=1 / math.sqrt(periods))
+    found = minimum_track_record(Moments(0, 2 / math.sqrt(periods)), 1 / math.sqrt(periods))
     assert found.value / periods == pytest.approx(years, abs=5e-3)
 
 
@@ -51,9 +48,7 @@ def test_they_agree_with_skfolio(seed):
     ratios = trials.mean(axis=0) / trials.std(axis=0, ddof=1)
     picked = trials[:, ratios.argmax()]
     found = moments(picked)
-    shape = found.skew, found.kurtosis
-    psr = probabilistic_sharpe(found.sharpe, found.bars, *shape)
-    dsr = deflated_sharpe(found.sharpe, found.bars, 12, ratios.var(ddof=1), skew=shape[0], kurtosis=shape[1])
+    psr, dsr = probabilistic_sharpe(found), deflated_sharpe(found, 12, ratios.var(ddof=1))
     wanted = skfolio.measures.probabilistic_sharpe_ratio(picked)
     assert psr.value == pytest.approx(wanted, rel=1e-9)
     assert dsr.value == pytest.approx(skfolio.measures.deflated_sharpe_ratio(picked, ratios), rel=1e-9)
@@ -66,15 +61,13 @@ def test_they_agree_with_ffn_whose_skew_and_kurtosis_are_corrected_for_bias(seed
     ratios = trials.mean(axis=0) / trials.std(axis=0, ddof=1)
     picked = pd.Series(trials[:, ratios.argmax()], pd.bdate_range("2010-01-01", periods=len(trials)))
     wanted = ffn.calc_deflated_sharpe_ratio(picked, ratios, nperiods=252, annualized_trials=False)
-    skew, kurtosis = picked.skew(), picked.kurt() + 3
-    given = {"sharpe": ratios.max(), "bars": len(picked), "trials": 12, "variance": ratios.var(ddof=1)}
-    assert deflated_sharpe(**given, skew=skew, kurtosis=kurtosis).value == pytest.approx(wanted, rel=1e-9)
-    found = moments(picked.to_numpy())
-    plain = deflated_sharpe(**given, skew=found.skew, kurtosis=found.kurtosis).value
+    corrected = Moments(len(picked), ratios.max(), picked.skew(), picked.kurt() + 3)
+    assert deflated_sharpe(corrected, 12, ratios.var(ddof=1)).value == pytest.approx(wanted, rel=1e-9)
+    plain = deflated_sharpe(moments(picked.to_numpy()), 12, ratios.var(ddof=1)).value
     assert plain == pytest.approx(wanted, abs=2e-3) and plain != pytest.approx(wanted, rel=1e-9)
 
 
-def test_the_bar_that_luck_sets_is_that_of_ml4t_diagnostic():
+def test_the_bar_that_selection_bias_sets_is_that_of_ml4t_diagnostic():
     # ml4t-diagnostic 0.1.0b2 gives these for the matrices below. Its probability is another one (0.481 and 0.620, here
     # 0.491 and 0.559): the variance is taken at the bar, not at the estimate, with the returns' autocorrelation and a
     # factor for the best of many (López de Prado et al. 2025).
@@ -110,11 +103,12 @@ def test_the_expected_maximum_is_near_the_simulated_one():
 
 @given(sharpes, skews, st.floats(3, 12), st.floats(0.6, 0.999))
 def test_the_shortest_track_record_is_where_the_probability_is_reached(sharpe, skew, kurtosis, confidence):
-    assume(1 - skew * sharpe + (kurtosis - 1) / 4 * sharpe**2 > 1e-3)
-    bars = minimum_track_record(sharpe, skew, kurtosis, confidence=confidence).value
+    record = Moments(0, sharpe, skew, kurtosis)
+    assume(record.variance > 1e-3)
+    bars = minimum_track_record(record, confidence=confidence).value
     assume(bars > 4)
     below, above = (
-        probabilistic_sharpe(sharpe, round_(bars), skew, kurtosis).value for round_ in (math.floor, math.ceil)
+        probabilistic_sharpe(replace(record, bars=round_(bars))).value for round_ in (math.floor, math.ceil)
     )
     assert below <= confidence + 1e-9
     assert above >= confidence - 1e-9
@@ -122,20 +116,21 @@ def test_the_shortest_track_record_is_where_the_probability_is_reached(sharpe, s
 
 @given(sharpes, st.integers(30, 3000), st.integers(2, 1000))
 def test_deflating_never_adds_and_more_trials_take_more(sharpe, bars, trials):
-    few, many = (deflated_sharpe(sharpe, bars, count, 0.01).value for count in (trials, 2 * trials))
-    assert many <= few <= probabilistic_sharpe(sharpe, bars).value
+    found = Moments(bars, sharpe)
+    few, many = (deflated_sharpe(found, count, 0.01).value for count in (trials, 2 * trials))
+    assert many <= few <= probabilistic_sharpe(found).value
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (probabilistic_sharpe(0.1, 2), "there are 2 returns"),
-        (probabilistic_sharpe(0.5, 100, skew=4.0), "so extreme a skew"),
-        (deflated_sharpe(0.1, 100, 1, 0.01), "a single trial"),
-        (deflated_sharpe(0.1, 100, 10, None), "do not differ"),
-        (deflated_sharpe(0.1, 100, 10, 0.0), "do not differ"),
-        (minimum_track_record(-0.1), "no record is long enough"),
-        (minimum_track_record(0.1, benchmark=0.1), "no record is long enough"),
+        (probabilistic_sharpe(Moments(2, 0.1)), "there are 2 returns"),
+        (probabilistic_sharpe(Moments(100, 0.5, skew=4.0)), "so extreme a skew"),
+        (deflated_sharpe(Moments(100, 0.1), 1, 0.01), "a single trial"),
+        (deflated_sharpe(Moments(100, 0.1), 10, None), "do not differ"),
+        (deflated_sharpe(Moments(100, 0.1), 10, 0.0), "do not differ"),
+        (minimum_track_record(Moments(100, -0.1)), "no record is long enough"),
+        (minimum_track_record(Moments(100, 0.1), benchmark=0.1), "no record is long enough"),
     ],
 )
 def test_what_is_not_defined_says_why(found, reason):

@@ -43,7 +43,7 @@ def test_it_is_what_a_plain_computation_gives(ranking, seed):
     found = overfitting(values, ranking, blocks=8)
     logits = plain_logits(values, 8, SCORES[ranking])
     assert found.logits == pytest.approx(logits, abs=1e-9)
-    assert found.probability == pytest.approx(np.mean(logits <= 0))
+    assert found.pbo.value == pytest.approx(np.mean(logits <= 0))
     assert (found.blocks, found.bars, found.trials) == (8, 240, 25)
 
 
@@ -55,17 +55,17 @@ def test_it_is_that_of_ffn_and_of_ml4t_diagnostic(trials):
     # ml4t-diagnostic 0.1.0b2, from the Sharpe ratios of the same halves: of an odd number of trials it does not count
     # those in the very middle, which the paper's definition 2.2 and ffn do.
     of_ml4t = {30: 0.13644133644133644, 31: 0.13325563325563325}[trials]
-    assert found.probability - np.mean(found.logits == 0) == pytest.approx(of_ml4t, abs=1e-12)
+    assert found.pbo.value - np.mean(found.logits == 0) == pytest.approx(of_ml4t, abs=1e-12)
     quick = overfitting(returns[:160], "sharpe", blocks=8)
-    assert quick.probability == pytest.approx(ffn.calc_prob_backtest_overfitting(pd.DataFrame(returns[:160]), 8))
+    assert quick.pbo.value == pytest.approx(ffn.calc_prob_backtest_overfitting(pd.DataFrame(returns[:160]), 8))
 
 
 def test_noise_overfits_in_half_of_the_cases_and_skill_in_none():
-    rates = [overfitting(noise(seed=seed), "mean", blocks=8).probability for seed in range(60)]
+    rates = [overfitting(noise(seed=seed), "mean", blocks=8).pbo.value for seed in range(60)]
     assert np.mean(rates) == pytest.approx(0.5, abs=0.06)
     skilled = noise()
     skilled[:, 3] += 0.01
-    assert overfitting(skilled, "sharpe").probability < 0.01
+    assert overfitting(skilled, "sharpe").pbo.value < 0.01
 
 
 def test_sixteen_blocks_make_12870_splits_and_short_samples_have_fewer():
@@ -78,7 +78,7 @@ def test_trials_that_are_the_same_count_once():
     values = noise()
     twice = np.column_stack([values, values])
     assert overfitting(twice, blocks=8).logits.tolist() == overfitting(values, blocks=8).logits.tolist()
-    assert "19 distinct trials are too few: it takes at least 20" in overfitting(twice[:, 6:25]).problem
+    assert "19 distinct trials are too few: it takes at least 20" in overfitting(twice[:, 6:25]).pbo.problem
     assert overfitting(np.repeat(values[:, :19], 3, axis=1)).trials == 19
 
 
@@ -87,7 +87,7 @@ def test_ties_share_the_mean_of_their_ranks():
     flat = Ranking(lambda x: (x,), lambda sums, bars: np.zeros_like(sums[0]))
     found = overfitting(noise(), flat, blocks=4)
     assert found.logits == pytest.approx(np.zeros(6), abs=1e-12)
-    assert found.probability == 1.0
+    assert found.pbo.value == 1.0
 
 
 def test_a_trial_that_never_trades_has_a_ratio_of_zero():
@@ -98,9 +98,9 @@ def test_a_trial_that_never_trades_has_a_ratio_of_zero():
 
 def test_what_is_not_defined_says_why():
     found = overfitting(noise(30))
-    assert math.isnan(found.probability) and not found.logits.size
-    assert found.problem == "not defined, because there are 30 bars, and 4 blocks of 8 take 32"
-    assert "1 distinct trials are too few" in overfitting(np.zeros((100, 30))).problem
+    assert found.pbo.value is None and not found.logits.size
+    assert found.pbo.problem == "not defined, because there are 30 bars, and 4 blocks of 8 take 32"
+    assert "1 distinct trials are too few" in overfitting(np.zeros((100, 30))).pbo.problem
     with pytest.raises(ValueError, match="finite numbers"):
         overfitting(np.full((100, 30), math.nan))
     with pytest.raises(ValueError, match="blocks is 5"):

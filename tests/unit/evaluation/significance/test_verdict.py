@@ -12,10 +12,11 @@ from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.luck import LEVEL, rounded_bars
+from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
 from tradingbot_exp.evaluation.significance.superiority import superiority
-from tradingbot_exp.evaluation.significance.verdict import judge, winner_test
+from tradingbot_exp.evaluation.significance.verdict import judge
+from tradingbot_exp.evaluation.significance.winner import winner_test
 
 BARS, TRAIN, TRIALS, WINNER = 300, 200, 25, 7
 YEAR, LONG = Rules(periods=252), Rules(horizon=20, periods=252)
@@ -70,9 +71,11 @@ def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
         (forecast_study, 0.4, "the winner's forecasts move with the outcome"),
     ):
         real, luck = judge(make(skill)), judge(make())
-        assert real.word == "real" and real.headline.startswith(f"Real: {what} by more than luck explains, with all 25")
+        assert real.word == "real" and real.headline.startswith(
+            f"Real: {what} by more than selection bias explains, with all 25"
+        )
         assert luck.word == "not shown" and luck.headline.startswith("Not shown: ")
-        assert real.p_value.value < LEVEL < luck.p_value.value
+        assert real.test.verdict_p.value < LEVEL < luck.test.verdict_p.value
         assert not any("contradicts" in reason for reason in real.reasons)
 
 
@@ -93,7 +96,7 @@ def test_neither_being_in_a_market_nor_out_of_it_nor_against_it_is_skill(drift):
         winner, known = int((own.mean(axis=0) / own.std(axis=0)).argmax()), past(market[:TRAIN], returns[:TRAIN])
         verdict = judge(study(returns=own, market=market[TRAIN:], before=known, winner=winner))
         assert verdict.word == ("real" if name == "timed" else "not shown"), name
-        assert verdict.winner.beta.value == pytest.approx(
+        assert verdict.numbers["beta"].value == pytest.approx(
             {"long": 0.8, "short": -0.8, "flat": 0.1, "timed": 0.0}[name], abs=0.35
         )
 
@@ -102,9 +105,9 @@ def test_a_constant_forecast_of_a_drifting_outcome_is_no_skill():
     evidence = forecast_study(drift=0.3)
     constants = np.repeat(np.linspace(0.1, 0.5, TRIALS)[None], BARS, axis=0)
     verdict = judge(replace(evidence, forecasts=constants))
-    assert (verdict.word, verdict.p_value.value) == ("not shown", 1.0)
+    assert (verdict.word, verdict.test.verdict_p.value) == ("not shown", 1.0)
     assert verdict.headline == "Not shown: the winner's forecast never moves."
-    assert verdict.winner.gain_on_neutral.value > 0  # though it is nearer than zero
+    assert verdict.numbers["gain_on_neutral"].value > 0  # though it is nearer than zero
     one = evidence.forecasts.copy()
     one[:, WINNER] = 0.3
     assert judge(replace(evidence, forecasts=one)).headline == verdict.headline
@@ -113,9 +116,9 @@ def test_a_constant_forecast_of_a_drifting_outcome_is_no_skill():
 def test_a_forecast_of_the_wrong_size_is_skill_all_the_same_and_told_its_size():
     evidence = forecast_study(0.4)
     verdict = judge(replace(evidence, forecasts=20 * evidence.forecasts))
-    assert verdict.word == "real" and verdict.p_value.value == judge(evidence).p_value.value
-    assert verdict.winner.gain_on_neutral.value < 0
-    assert verdict.winner.scale.value == pytest.approx(judge(evidence).winner.scale.value / 20)
+    assert verdict.word == "real" and verdict.test.verdict_p.value == judge(evidence).test.verdict_p.value
+    assert verdict.numbers["gain_on_neutral"].value < 0
+    assert verdict.numbers["scale"].value == pytest.approx(judge(evidence).numbers["scale"].value / 20)
     (said,) = [reason for reason in verdict.reasons if "squared error" in reason]
     assert "above that of taking no side" in said and "its forecasts would be well scaled" in said
 
@@ -139,27 +142,27 @@ def test_the_reasons_give_the_numbers():
     assert "375 more configurations were tried than can be tested (25 in this study, 400 ever on these bars)" in text
     assert "For each of them the p-value that the winner would have by itself is added." in text
     assert "1 more configuration was tried" in " ".join(judge(study(0.45, ever=26), draws=200).reasons)
-    assert f"The Sharpe ratio of its alpha is {verdict.support.sharpe.value:.2f} a year" in text
-    assert f"Its alpha is {100 * verdict.winner.alpha.value:.1f} % a year at a beta of " in text
-    assert f"{verdict.support.noise.expected:.2f} on average" in text
+    assert f"The Sharpe ratio of its alpha is {verdict.numbers['alpha_sharpe'].value:.2f} a year" in text
+    assert f"Its alpha is {100 * verdict.numbers['alpha'].value:.1f} % a year at a beta of " in text
+    assert f"{verdict.numbers['noise_sharpe'].value:.2f} on average" in text
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
     assert "of 12,870 splits (probability of backtest overfitting)" in text
-    assert verdict.count == 400 and verdict.tested == TRIALS
+    assert verdict.evidence.count == 400 and verdict.test.tested == TRIALS
 
 
 def test_the_bars_that_would_do_are_said_where_there_are_fewer():
     strong, weak = judge(forecast_study(0.6), draws=200), judge(forecast_study(0.1, seed=4), draws=200)
-    assert strong.winner.needed_bars.value < BARS < weak.winner.needed_bars.value
+    assert strong.numbers["needed_bars"].value < BARS < weak.numbers["needed_bars"].value
     assert strong.reasons[0].endswith(" would be needed.")
     assert weak.reasons[0].endswith(
-        f"or the same on some {rounded_bars(weak.winner.needed_bars.value)} validation bars instead of 300."
+        f"or the same on some {rounded_bars(weak.numbers['needed_bars'].value)} validation bars instead of 300."
     )
 
 
 def test_every_number_has_a_name_and_a_value_or_a_reason():
     seen = forecast_study()
     both = study(0.45, actual=seen.actual, forecasts=seen.forecasts + 0.01 * seen.actual[:, None])
-    full, empty = judge(both).numbers(), judge(forecast_study(forecasts=None)).numbers()
+    full, empty = judge(both).numbers, judge(forecast_study(forecasts=None)).numbers
     assert full.keys() == empty.keys()
     assert [name for name, number in full.items() if number.value is None] == []
     assert all(number.value is None and number.problem for number in empty.values())
@@ -171,14 +174,14 @@ def test_for_each_configuration_that_cannot_be_tested_the_winners_p_value_alone_
     found = winner_test(evidence)
     alone = found.superiority.p_alone[found.part.winner]
     for counts in ({"tried": 2 * TRIALS}, {"ever": 2 * TRIALS}, {"tried": 2 * TRIALS, "ever": TRIALS}):
-        wanted = min(found.p_value.value + TRIALS * alone, 1)
-        assert winner_test(replace(evidence, **counts)).p_value.value == pytest.approx(wanted)
+        wanted = min(found.verdict_p.value + TRIALS * alone, 1)
+        assert winner_test(replace(evidence, **counts)).verdict_p.value == pytest.approx(wanted)
     # Alike trials are hardly more than one, and what was tried beside them counts in full.
     alike = replace(evidence, returns=evidence.returns[:, [evidence.winner] * TRIALS], winner=0)
     one, many = (winner_test(replace(alike, ever=ever)) for ever in (0, 10 * TRIALS))
     alone = many.superiority.p_alone[0]
-    assert one.p_value.value < alone + 0.01
-    assert many.p_value.value == pytest.approx(many.superiority.p_each[0] + 9 * TRIALS * alone)
+    assert one.verdict_p.value < alone + 0.01
+    assert many.verdict_p.value == pytest.approx(many.superiority.p_each[0] + 9 * TRIALS * alone)
 
 
 def test_a_real_winner_is_not_shown_once_enough_was_tried_before():
@@ -190,7 +193,7 @@ def test_a_real_winner_is_not_shown_once_enough_was_tried_before():
 def test_it_is_the_winner_that_is_judged_and_not_the_trial_that_stands_out():
     evidence = study(0.45)
     verdict = judge(replace(evidence, winner=3))
-    assert verdict.superiority.p_consistent < LEVEL and verdict.superiority.best == WINNER
+    assert verdict.test.superiority.p_consistent < LEVEL and verdict.test.superiority.best == WINNER
     assert verdict.word == "not shown"
     assert any("is not the winner, whose own p" in reason for reason in verdict.reasons)
 
@@ -202,14 +205,14 @@ def test_trials_without_enough_bars_are_left_out_and_counted():
     returns[:, 4] = math.nan
     returns[:5, 5] = math.nan  # few: the bars go, the trial stays
     verdict = judge(replace(evidence, returns=returns))
-    assert verdict.tested == TRIALS - 2 and verdict.count == TRIALS
-    assert verdict.superiority.bars == BARS - 5
+    assert verdict.test.tested == TRIALS - 2 and verdict.evidence.count == TRIALS
+    assert verdict.test.superiority.bars == BARS - 5
     assert verdict.word == "real"
     # What remains is tested as it would be by itself.
     kept, known = np.delete(returns, [2, 4], axis=1)[5:], [np.delete(each, [2, 4], axis=1) for each in evidence.before]
     series = alpha_series(evidence.market[5:], kept, Before(*known))
     found = [superiority(each, draws=2_000).p_each[WINNER - 2] for each in series]
-    assert max(found) == verdict.superiority.p_each[WINNER - 2]
+    assert max(found) == verdict.test.superiority.p_each[WINNER - 2]
 
 
 def test_the_winners_place_is_kept_where_columns_go_and_a_trial_without_a_past_goes():
@@ -242,8 +245,8 @@ def test_what_cannot_be_told_says_why(evidence, reason):
     assert verdict.word == "cannot be told"
     assert verdict.headline.startswith("Cannot be told: ") and reason in verdict.headline
     assert verdict.reasons[0].startswith("The verdict is not defined, because ")
-    assert verdict.p_value.value is None
-    assert (verdict.tested > 0) == (verdict.numbers()["spa_p"].value is not None)
+    assert verdict.test.verdict_p.value is None
+    assert (verdict.test.tested > 0) == (verdict.numbers["spa_p"].value is not None)
 
 
 @pytest.mark.parametrize("metric", [name for name in OBJECTIVES if better_direction(name)])
@@ -256,7 +259,7 @@ def test_a_study_is_backwards_where_the_check_of_its_direction_says_so(metric):
 
 def test_returns_are_resampled_in_blocks_as_long_as_the_horizon_though_they_do_not_overlap():
     found = judge(study(0.45, rules=LONG), draws=200)
-    assert found.superiority.block == 20 and found.word == "real"
+    assert found.test.superiority.block == 20 and found.word == "real"
 
 
 def test_a_metric_of_the_users_own_may_be_better_the_lower_it_is():
@@ -269,7 +272,7 @@ def test_a_single_trial_is_judged_without_a_correction_and_says_what_it_lacks():
     known = Before(*(each[:, [WINNER]] for each in evidence.before))
     verdict = judge(replace(evidence, returns=evidence.returns[:, [WINNER]], before=known, winner=0, tried=1))
     assert verdict.word == "real" and "in its only trial" in verdict.headline
-    assert "a single trial" in verdict.support.dsr.problem
+    assert "a single trial" in verdict.numbers["dsr"].problem
     assert any("1 distinct trials are too few" in reason for reason in verdict.reasons)
     assert any("above 0 is" in reason for reason in verdict.reasons)
 
@@ -279,8 +282,8 @@ def test_a_winner_that_is_a_share_of_the_market_or_worse_is_not_shown():
     for share in (1.0, -0.5, 0.0):
         verdict = judge(replace(evidence, returns=share * np.repeat(evidence.market[:, None], TRIALS, axis=1)))
         assert verdict.word == "not shown" and "a share of the market's, and nothing else" in verdict.headline
-        assert "the return is the same on every bar" in verdict.support.sharpe.problem
-        assert verdict.winner.beta.value == pytest.approx(share)
+        assert "the return is the same on every bar" in verdict.numbers["alpha_sharpe"].problem
+        assert verdict.numbers["beta"].value == pytest.approx(share)
     worse = judge(replace(evidence, returns=evidence.returns - 0.01))
     assert worse.word == "not shown" and "hold nothing beyond their exposure to the market" in worse.headline
 
@@ -310,7 +313,7 @@ def test_the_metric_decides_what_is_tested():
 
 
 def test_the_same_seed_gives_the_same_verdict():
-    one, again, other = (winner_test(study(0.2), draws=300, seed=seed).p_value.value for seed in (1, 1, 2))
+    one, again, other = (winner_test(study(0.2), draws=300, seed=seed).verdict_p.value for seed in (1, 1, 2))
     assert one == again != other
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.study_records import NUMBERS, PARAMS, TAGS, VERDICT, random_trials, study
-from tradingbot_exp.evaluation.significance.luck import needed_ratio, noise_maximum
+from tradingbot_exp.evaluation.significance.selection_bias import needed_ratio, noise_maximum
 from tradingbot_exp.reporting.page.page import Cell, Details, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.study.verdict import verdict_blocks
@@ -46,7 +46,7 @@ def test_the_card_holds_the_word_the_skill_the_bars_and_both_counts():
     skill = shown["Information coefficient"]
     assert (skill.value, skill.context) == ("+0.031", "about 0.15 would be needed")
     bars, tried = shown["Validation bars"], shown["Configurations tried"]
-    assert (bars.value, bars.context) == ("484", "some 12,000 would tell it from luck")
+    assert (bars.value, bars.context) == ("484", "some 12,000 would be needed")
     assert (tried.value, tried.context) == ("40", "12 in this study, 10 of them tested")
     assert shown["Its test set"].value == "sealed"
     earned = tiles(section(VERDICT | {"family": "return"}))["Sharpe ratio of its alpha"]
@@ -94,7 +94,7 @@ def test_the_noise_is_a_density_with_the_mean_that_the_verdict_names():
     x, y = (np.array(axis) for axis in (figure.data[0].x, figure.data[0].y))
     assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
     mean = np.trapezoid(x * y, x)
-    assert mean == pytest.approx(noise_maximum(40, 484, 252).expected, abs=0.03)
+    assert mean == pytest.approx(noise_maximum(40, 484, 252)[0].value, abs=0.03)
     assert list(figure.data[-1].x) == [1.9, 1.9]
     needed = math.sqrt(252) * needed_ratio(40, 484).value
     assert figure.data[-2].x[0] == pytest.approx(needed, abs=1e-4)

@@ -1,4 +1,4 @@
-"""What luck can do: effective trials, the best of noise, and the Sharpe ratio that it takes, by simulation."""
+"""Selection bias: effective trials, the best of noise, and the Sharpe ratio that it takes, by simulation."""
 
 import math
 
@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tradingbot_exp.evaluation.significance.luck import (
+from tradingbot_exp.evaluation.significance.deflated import effective_trials
+from tradingbot_exp.evaluation.significance.selection_bias import (
     LEVEL,
-    effective_trials,
     needed_bars,
     needed_ratio,
     noise_maximum,
@@ -63,9 +63,9 @@ def test_the_best_of_noise_is_what_simulated_searches_reach():
     for _ in range(1_500):
         x = rng.standard_normal((250, 30))
         best.append((x.mean(axis=0) / x.std(axis=0, ddof=1)).max() * math.sqrt(252))
-    found = noise_maximum(30, 250, 252)
-    assert found.expected == pytest.approx(np.mean(best), rel=0.03)
-    assert found.high == pytest.approx(np.quantile(best, 0.95), rel=0.03)
+    expected, high = noise_maximum(30, 250, 252)
+    assert expected.value == pytest.approx(np.mean(best), rel=0.03)
+    assert high.value == pytest.approx(np.quantile(best, 0.95), rel=0.03)
 
 
 def test_what_is_needed_is_what_the_best_of_noise_exceeds_once_in_forty_searches():
@@ -108,5 +108,6 @@ def test_the_outlook_is_one_line_with_what_noise_shows_and_what_is_needed():
 
 
 def test_too_few_bars_bear_nothing():
-    assert noise_maximum(10, 2, 252) == "there are 2 bars, and it takes at least 3"
+    for found in noise_maximum(10, 2, 252):
+        assert found.value is None and "there are 2 bars, and it takes at least 3" in found.problem
     assert "there are 20 bars with a horizon of 10, which tell nothing" in needed_ratio(10, 20, 10).problem

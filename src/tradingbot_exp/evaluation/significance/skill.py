@@ -1,0 +1,91 @@
+"""How large the winner's skill looks, how large it would have to be, and on how many bars it would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from tradingbot_exp.config.choices import Word
+from tradingbot_exp.evaluation._arrays import Estimate, undefined
+from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
+from tradingbot_exp.evaluation.significance.selection_bias import needed_bars, needed_ratio, rounded_bars
+from tradingbot_exp.evaluation.significance.series import centred
+from tradingbot_exp.evaluation.significance.sharpe import AlphaSharpe
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+
+
+@dataclass(frozen=True, eq=False)
+class Skill(Statistic):
+    """The winner's information coefficient: the mean over folds of the correlation, weighted by bars.
+
+    `needed_bars` is by the information coefficient or, where returns are searched, by the Sharpe ratio of alpha.
+    """
+
+    SHOWN: ClassVar = {
+        "ic": Number(
+            "Information coefficient", "correlation", "Correlation of forecast and outcome, the mean over folds."
+        ),
+        "needed_ic": Number(
+            "… that would be needed", "correlation", "For the best of so many trials to be more than selection bias."
+        ),
+        "needed_bars": Number(
+            "Bars that would be needed",
+            "bars",
+            "For the winner to be more than selection bias, if it went on like this.",
+        ),
+    }
+
+    ic: Estimate
+    needed_ic: Estimate
+    needed_bars: Estimate
+
+    @classmethod
+    def of(cls, evidence: StudyEvidence) -> Self:
+        """Measure the forecasts fold by fold; see `Statistic`."""
+        part, returns = evidence.forecast_part, evidence.return_part
+        ic = needed = undefined("the winner's forecasts on the validation bars were not kept")
+        if part is not None:
+            ic, needed = _ic(part), needed_ratio(evidence.count, len(part.outcomes), evidence.rules.horizon)
+        ratio, horizon = ic, evidence.rules.horizon
+        if evidence.family == "return":
+            ratio, horizon = _alpha_ratio(returns), 1
+        if ratio.value is None:
+            return cls(ic, needed, ratio)
+        if ratio.value <= 0:
+            return cls(ic, needed, undefined("the winner shows nothing above 0 that could be enough on more bars"))
+        return cls(ic, needed, Estimate(float(needed_bars(ratio.value, evidence.count, horizon))))
+
+    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+        """Compare what was searched for with what would be needed."""
+        shown, needed, what = self.ic, self.needed_ic, "Its information coefficient is {:.3f}"
+        if evidence.family == "return":
+            sharpe = AlphaSharpe.of(evidence)
+            shown, needed, what = sharpe.alpha_sharpe, sharpe.needed_sharpe, AlphaSharpe.WORDS
+        part = evidence.part
+        if part is None or shown.value is None or needed.value is None:
+            return []
+        said = what.format(shown.value)
+        if (shown.value < needed.value) == (word == "real"):  # the rule of thumb and the test differ
+            return [f"{said}."]
+        bars, instead = self.needed_bars.value, ""
+        if bars is not None and bars > len(part.values):
+            instead = f", or the same on some {rounded_bars(bars)} validation bars instead of {len(part.values):,}"
+        return [f"{said}; about {needed.value:.2f} would be needed{instead}."]
+
+
+def _ic(part: Part) -> Estimate:
+    squares = np.bincount(part.folds, centred(part.outcomes, part.folds) ** 2)
+    spread = np.sqrt((squares / np.maximum(np.bincount(part.folds), 1))[part.folds])
+    if part.is_still or not np.any(spread > 0):
+        return undefined("the winner's forecast, or the outcome, is the same on every bar")
+    return Estimate(float((part.winners / np.where(spread > 0, spread, 1.0)).mean()))
+
+
+def _alpha_ratio(part: Part | None) -> Estimate:
+    """Return mean over standard deviation of the winner's alpha a bar; 0 without spread."""
+    if part is None:
+        return undefined("there are no returns of the winner")
+    spread = float(part.winners.std(ddof=1)) if part.winners.size > 1 else 0.0
+    return Estimate(float(part.winners.mean()) / spread if spread else 0.0)

@@ -1,0 +1,42 @@
+"""The winner trained again with other seeds; see `tradingbot_exp.evaluation.significance.seed_robustness`."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tradingbot_exp.errors import TradingBotError
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
+from tradingbot_exp.evaluation.significance.seed_robustness import SeedRobustness
+from tradingbot_exp.hpo.silent import silent_seeds, with_values
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from tradingbot_exp.hpo.study import StudySession
+
+log = logging.getLogger(__name__)
+
+
+def train_other_seeds(
+    session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any] | None
+) -> SeedRobustness | None:
+    """Train the winner's configuration with `hpo.reseeds` seeds that the study has not used; None for 0.
+
+    What an earlier start gave stays if it is of this winner and of as many seeds.
+    """
+    hpo, config = session.config.hpo, session.config
+    if earlier is not None and earlier.get("trial") == winner.number and len(earlier["seeds"]) >= hpo.reseeds:
+        return SeedRobustness.read(earlier)
+    if not hpo.reseeds:
+        return None
+    config = with_values(config, session.space.decode(winner.params))
+    seeds = [(config.seed + hpo.repeats + shift) % 2**32 for shift in range(hpo.reseeds)]
+    found: dict[int, float] = {}
+    for seed, value in zip(seeds, silent_seeds(config, seeds, session.parent), strict=True):
+        if isinstance(value, TradingBotError):
+            log.warning("the winner with the seed %d: %s", seed, value)
+        found[seed] = math.nan if isinstance(value, TradingBotError) else float(value)
+    return SeedRobustness.of(objectives_of(hpo)[0], winner.number, float(winner.values[0]), found)
