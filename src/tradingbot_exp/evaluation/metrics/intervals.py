@@ -15,13 +15,12 @@ from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
 from tradingbot_exp.evaluation.metrics.functions import FUNCTIONS, Sample
 from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.evaluation.significance.block_length import block_length, block_lengths
 from tradingbot_exp.evaluation.significance.bootstrap import (
     DRAWS,
     MIN_BARS,
     Interval,
-    block_length,
-    block_lengths,
-    bootstrap_interval,
+    bootstrap_intervals,
     draws_for,
     stationary_indices,
 )
@@ -132,7 +131,7 @@ def alpha_interval(returns: ArrayLike, market: ArrayLike, rules: Rules) -> Inter
 def _interval(series: Floats, statistic: Callable[[Floats], Floats], guide: Floats, horizon: int) -> Interval:
     n = series.shape[-1]
     block = block_length(guide) if n >= MIN_BARS else None
-    return bootstrap_interval(series, statistic, draws=draws_for(n), block=block, horizon=horizon)
+    return bootstrap_intervals(series, [statistic], draws=draws_for(n), block=block, horizon=horizon)[0]
 
 
 def _correlations(pairs: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""The stationary bootstrap: how far a statistic of a time series would have moved with other luck.
+"""The stationary bootstrap: how far a statistic of a time series would have moved by chance.
 
 Blocks of bars are drawn with replacement, their lengths geometrically distributed, and joined; what depends on
 the bars just before it keeps doing so. Everything random takes a seed, and the same seed gives the same numbers.
@@ -13,28 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.significance.block_length import block_length, block_lengths
-
-__all__ = [
-    "DRAWS",
-    "MIN_BARS",
-    "Interval",
-    "Statistic",
-    "block_length",
-    "block_lengths",
-    "bootstrap_interval",
-    "bootstrap_intervals",
-    "draws_for",
-    "paired_difference",
-    "paired_differences",
-    "resample_counts",
-    "stationary_indices",
-]
 
 Statistic = Callable[[Floats], Floats]
 """From series of shape (..., n) to their values of shape (...)."""
@@ -142,51 +127,6 @@ def resample_counts(n: int, block: float, draws: int, seed: int, width: int = 1)
         yield np.bincount(drawn.ravel(), minlength=part * n).reshape(part, n).astype(np.float64)
 
 
-def bootstrap_interval(
-    series: Floats,
-    statistic: Statistic,
-    *,
-    level: float = 0.95,
-    draws: int = DRAWS,
-    block: float | None = None,
-    horizon: int = 1,
-    seed: int = 0,
-) -> Interval:
-    """Give a statistic of one series, or of several that are resampled together, with its uncertainty.
-
-    Parameters
-    ----------
-    series : ndarray of shape (n,) or (k, n)
-        Finite: returns for a mean or a Sharpe ratio, squared errors for an MSE. Of k series, the same bars are drawn
-        from each, so what moves all of them moves them together; `statistic` then takes shape (..., k, n).
-    statistic : callable
-        From shape (..., n) to shape (...); NaN where it is not defined.
-    level : float
-        Of the percentile interval, between 0 and 1.
-    draws : int
-        Resampled series.
-    block : float, optional
-        Mean block length in bars; else the longest that `block_length` chooses for any of the series.
-    horizon : int
-        Bars over which one value overlaps the next ones: blocks are at least as long.
-    seed : int
-
-    Returns
-    -------
-    Interval
-        Not defined for fewer than `MIN_BARS` bars, and where the statistic is not; resampled values that are NaN are
-        left out.
-
-    References
-    ----------
-    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13, for the percentile interval, and chapter
-    16 for the p-value, from resampled values that are shifted so that their mean is 0.
-    """
-    return bootstrap_intervals(series, [statistic], level=level, draws=draws, block=block, horizon=horizon, seed=seed)[
-        0
-    ]
-
-
 def bootstrap_intervals(
     series: Floats,
     statistics: Sequence[Statistic],
@@ -197,7 +137,36 @@ def bootstrap_intervals(
     horizon: int = 1,
     seed: int = 0,
 ) -> list[Interval]:
-    """Give several statistics with their uncertainty, all from the same resamples: see `bootstrap_interval`."""
+    """Return statistics of one series, or of several that are resampled together, with their uncertainty.
+
+    Parameters
+    ----------
+    series : ndarray of shape (n,) or (k, n)
+        Finite: returns for a mean or a Sharpe ratio, squared errors for an MSE. Of k series, the same bars are drawn
+        from each, so what moves all of them moves them together; a statistic then takes shape (..., k, n).
+    statistics : sequence of callable
+        From shape (..., n) to shape (...); NaN where it is not defined. All are of the same resamples.
+    level : float
+        Of the percentile interval, between 0 and 1.
+    draws : int
+        Resampled series.
+    block : float, optional
+        Mean block length in bars; else the longest that `block_lengths` chooses for any of the series.
+    horizon : int
+        Bars over which one value overlaps the next ones: blocks are at least as long.
+    seed : int
+
+    Returns
+    -------
+    list of Interval
+        Not defined for fewer than `MIN_BARS` bars, and where the statistic is not; resampled values that are NaN are
+        left out.
+
+    References
+    ----------
+    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapter 13, for the percentile interval, and chapter
+    16 for the p-value, from resampled values that are shifted so that their mean is 0.
+    """
     if not 0 < level < 1:
         raise ValueError(f"level is {level}; expected a coverage between 0 and 1, such as 0.95.")
     values = np.asarray(series, dtype=np.float64)
@@ -237,31 +206,6 @@ def _none(because: str, estimate: float = math.nan) -> Interval:
     return Interval(estimate, math.nan, math.nan, math.nan, problem=f"not defined, because {because}")
 
 
-def paired_difference(
-    first: Floats,
-    second: Floats,
-    statistic: Statistic,
-    *,
-    level: float = 0.95,
-    draws: int = DRAWS,
-    horizon: int = 1,
-    seed: int = 0,
-) -> Interval:
-    """Compare a statistic of two series over the same bars: the first's less the second's.
-
-    The block length is chosen for the series' difference.
-
-    Parameters
-    ----------
-    first, second : ndarray of shape (n,)
-    statistic : callable
-        From shape (..., n) to shape (...).
-    level, draws, horizon, seed
-        See `bootstrap_interval`.
-    """
-    return paired_differences(first, second, [statistic], level=level, draws=draws, horizon=horizon, seed=seed)[0]
-
-
 def paired_differences(
     first: Floats,
     second: Floats,
@@ -272,11 +216,14 @@ def paired_differences(
     horizon: int = 1,
     seed: int = 0,
 ) -> list[Interval]:
-    """Compare several statistics of two series, all on the same resamples: see `paired_difference`."""
+    """Compare statistics of two series over the same bars, shape (n,) each: the first's less the second's.
+
+    The block length is chosen for the series' difference; for the rest see `bootstrap_intervals`.
+    """
     both = np.stack([first, second])
     return bootstrap_intervals(
         both,
-        [_less(statistic) for statistic in statistics],
+        [partial(_less, statistic) for statistic in statistics],
         level=level,
         draws=draws,
         block=block_length(both[0] - both[1]),
@@ -285,6 +232,6 @@ def paired_differences(
     )
 
 
-def _less(statistic: Statistic) -> Statistic:
-    """Make the statistic of two series, shape (..., 2, n), that is the first's less the second's."""
-    return lambda values: statistic(values[..., 0, :]) - statistic(values[..., 1, :])
+def _less(statistic: Statistic, values: Floats) -> Floats:
+    """Return a statistic of two series, shape (..., 2, n): the first's less the second's."""
+    return statistic(values[..., 0, :]) - statistic(values[..., 1, :])

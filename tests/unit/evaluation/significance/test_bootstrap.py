@@ -1,17 +1,18 @@
-"""The stationary bootstrap: its blocks, their length, and how often its intervals hold what is true."""
+"""The stationary bootstrap: its blocks, their length, and its intervals, which are arch's and skfolio's."""
 
 import math
 
 import numpy as np
 import pytest
+from arch.bootstrap import StationaryBootstrap
+from skfolio.utils.bootstrap import stationary_bootstrap
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe, sharpe_ratios
+from tradingbot_exp.evaluation.metrics.intervals import _alphas, _correlations
+from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.evaluation.significance.bootstrap import (
-    block_length,
-    bootstrap_interval,
     bootstrap_intervals,
     draws_for,
-    paired_difference,
     paired_differences,
     stationary_indices,
 )
@@ -19,6 +20,22 @@ from tradingbot_exp.evaluation.significance.bootstrap import (
 
 def mean(values):
     return values.mean(axis=-1)
+
+
+def yearly_sharpe(values):
+    return sharpe_ratios(values, 252)
+
+
+def interval(series, statistic, **given):
+    return bootstrap_intervals(series, [statistic], **given)[0]
+
+
+def difference(first, second, statistic, **given):
+    return paired_differences(first, second, [statistic], **given)[0]
+
+
+def returns(seed=0, n=400):
+    return 0.0005 + 0.01 * np.random.default_rng(seed).standard_t(4, n)
 
 
 def autoregressive(n, rho, seed=0):
@@ -68,7 +85,7 @@ def test_the_block_length_of_nothing_to_measure_is_one(series):
 def test_an_interval_holds_the_true_mean_about_as_often_as_it_says():
     hits = 0
     for seed in range(200):
-        found = bootstrap_interval(autoregressive(300, 0.4, seed), mean, draws=300, seed=seed)
+        found = interval(autoregressive(300, 0.4, seed), mean, draws=300, seed=seed)
         hits += found.low <= 0.0 <= found.high
     assert 0.86 <= hits / 200 <= 0.98
 
@@ -81,7 +98,7 @@ def test_several_statistics_of_the_same_resamples_are_those_that_each_has_alone(
         return values.std(axis=-1)
 
     together = paired_differences(first, second, [mean, spread], draws=100, horizon=5)
-    assert together == [paired_difference(first, second, each, draws=100, horizon=5) for each in (mean, spread)]
+    assert together == [difference(first, second, each, draws=100, horizon=5) for each in (mean, spread)]
     assert [each.block for each in together] == [together[0].block] * 2
 
 
@@ -103,10 +120,10 @@ def test_a_paired_difference_sees_what_two_separate_intervals_would_not():
     rng = np.random.default_rng(0)
     market = rng.normal(0, 1, 400)
     first, second = market + 0.05, market + rng.normal(0, 0.1, 400)
-    found = paired_difference(first, second, mean)
+    found = difference(first, second, mean)
     assert 0 < found.low < found.estimate < found.high
     assert found.p_value == pytest.approx(1 / 2001)
-    alone = bootstrap_interval(first, mean)
+    alone = interval(first, mean)
     assert alone.low < 0 < alone.high
 
 
@@ -115,25 +132,21 @@ def test_noise_against_noise_has_p_values_that_are_spread_evenly():
     for seed in range(200):
         rng = np.random.default_rng(seed)
         first, second = rng.normal(size=(2, 200))
-        values.append(paired_difference(first, second, mean, draws=300, seed=seed).p_value)
+        values.append(difference(first, second, mean, draws=300, seed=seed).p_value)
     assert 0.01 <= np.mean(np.array(values) < 0.05) <= 0.1
     assert np.mean(values) == pytest.approx(0.5, abs=0.07)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     series = autoregressive(200, 0.3)
-    first, again, other = (bootstrap_interval(series, mean, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (interval(series, mean, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
 
 
-def test_what_is_not_defined_is_nan_and_draws_where_it_is_not_are_left_out():
-    def ratio(values):
-        return sharpe_ratios(values, 252)
-
-    assert math.isnan(bootstrap_interval(np.zeros(50), ratio).low)
+def test_draws_where_the_statistic_is_not_defined_are_left_out():
     rare = np.zeros(50)
     rare[3] = 1.0
-    found = bootstrap_interval(rare, ratio, block=1.0)
+    found = interval(rare, yearly_sharpe, block=1.0)
     assert found.low < found.estimate < found.high
 
 
@@ -143,3 +156,59 @@ def test_sharpe_ratios_of_many_series_are_those_of_each():
     found = sharpe_ratios(series, 252)
     assert found.shape == (3, 4) and math.isnan(found[1, 2])
     assert found[0, 0] == pytest.approx(sharpe(series[0, 0], 252), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("statistic", "series"),
+    [
+        (mean, [returns()]),
+        (yearly_sharpe, [returns()]),
+        (mean, [returns(1) ** 2]),
+        (_correlations, [returns(2) + 0.2 * returns(3), returns(3)]),
+        (_alphas, [returns(2) + 0.2 * returns(3), returns(3)]),
+    ],
+    ids=["mean", "sharpe", "mse", "ic", "alpha"],
+)
+def test_intervals_agree_with_arch_and_skfolio(statistic, series):
+    def of(*parts):
+        return np.atleast_1d(statistic(np.stack(parts) if len(parts) > 1 else parts[0]))
+
+    found = interval(np.squeeze(np.stack(series)), statistic, block=5, draws=4_000)
+    others = [StationaryBootstrap(5, *series, seed=1).conf_int(of, reps=4_000, method="percentile").ravel()]
+    if len(series) == 1:
+        drawn = stationary_bootstrap(series[0][:, None], 4_000, block_size=5, seed=1)[:, :, 0]
+        others.append(np.quantile(statistic(drawn), [0.025, 0.975]))
+    for low, high in others:
+        assert (found.low, found.high) == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+def test_an_interval_of_the_sharpe_ratio_covers_the_truth_about_as_often_as_it_says():
+    hits = 0
+    for seed in range(100):
+        found = interval(returns(seed, n=250), yearly_sharpe, draws=200, seed=seed)
+        hits += found.low <= 0.0005 / (0.01 * math.sqrt(2)) * math.sqrt(252) <= found.high
+    assert 0.89 <= hits / 100 <= 0.99
+
+
+def test_blocks_are_at_least_as_long_as_the_horizon():
+    assert interval(returns(), mean, draws=10).block < 5
+    assert interval(returns(), mean, draws=10, horizon=20).block == 20
+
+
+@pytest.mark.parametrize(
+    ("series", "reason"),
+    [
+        (returns(n=29), "there are 29 bars, and a bootstrap takes at least 30"),
+        (np.full(100, 0.01), "the statistic has no value on these bars"),
+    ],
+)
+def test_what_has_no_interval_says_why(series, reason):
+    found = interval(series, yearly_sharpe)
+    assert math.isnan(found.low) and found.problem == f"not defined, because {reason}"
+
+
+def test_nan_and_an_impossible_level_are_refused():
+    with pytest.raises(ValueError, match="series holds values that are NaN"):
+        interval(np.full(50, math.nan), mean)
+    with pytest.raises(ValueError, match="level is 95"):
+        interval(returns(), mean, level=95)
