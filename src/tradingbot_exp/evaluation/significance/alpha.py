@@ -7,10 +7,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +42,7 @@ class Alpha(Statistic):
         beta = Estimate(float(m @ (r - part.winners) / moves)) if moves else undefined("the market does not move")
         return cls(Estimate(float(part.winners.mean()) * year), beta, Estimate(float((r - m).mean()) * year))
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Give alpha, beta and the lead."""
         if self.alpha.value is None or self.beta.value is None or self.lead.value is None:
             return []

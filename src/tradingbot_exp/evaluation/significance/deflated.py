@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import expected_maximum
 from tradingbot_exp.evaluation.significance.sharpe import Moments, winners_moments
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,7 @@ class Deflated(Statistic):
             lenient = deflated_sharpe(found, effective.value, variance)
         return cls(probabilistic_sharpe(found), deflated_sharpe(found, evidence.count, variance), lenient, effective)
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Give the deflated Sharpe ratio; of a single trial the probabilistic one."""
         if self.dsr.value is None:
             if self.psr.value is None:

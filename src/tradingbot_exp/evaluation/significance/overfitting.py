@@ -15,10 +15,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 MIN_TRIALS = 20
 """Fewer distinct trials than these have no distribution of ranks to speak of."""
@@ -106,7 +105,7 @@ class Overfitting(Statistic):
             return overfitting(part.series.within, evidence.ranking, horizon=evidence.rules.horizon)
         return overfitting(part.values, evidence.ranking)
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Give the probability, and say where it contradicts the verdict."""
         if evidence.part is None:
             return []
@@ -118,7 +117,7 @@ class Overfitting(Statistic):
             f"By {score}, the best on one half of the bars is in the lower half of the trials on the other half in "
             f"{100 * self.pbo.value:.0f} % of {self.logits.size:,} splits (probability of backtest overfitting)"
         )
-        if word == "real" and self.pbo.value > 0.5:
+        if test.word == "real" and self.pbo.value > 0.5:
             return [f"{sentence}: this contradicts the verdict; the trials may be too alike to be ranked."]
         return [f"{sentence}."]
 

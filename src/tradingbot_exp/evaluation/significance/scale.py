@@ -7,11 +7,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.series import centred
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Scale(Statistic):
             scale = Estimate(float(moves_y @ moves_f / (moves_f @ moves_f)))
         return cls(_gain(error, neutral), _gain(error, mean), scale)
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Say how near the forecasts come, and by what they would have to be multiplied."""
         if self.gain_on_neutral.value is None or self.gain_on_mean.value is None:
             return []

@@ -12,11 +12,10 @@ from typing import ClassVar, Self
 
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, is_constant, undefined, vectors
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import needed_ratio, noise_maximum
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class AlphaSharpe(Statistic):
             needed if needed.value is None else Estimate(needed.value * math.sqrt(year)),
         )
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Compare the ratio with the best of noise; say why there is none."""
         if self.alpha_sharpe.value is None:
             return [f"The Sharpe ratio of its alpha is {self.alpha_sharpe.problem}."]

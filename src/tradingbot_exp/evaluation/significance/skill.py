@@ -7,13 +7,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import needed_bars, needed_ratio, rounded_bars
 from tradingbot_exp.evaluation.significance.series import centred
 from tradingbot_exp.evaluation.significance.sharpe import AlphaSharpe
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +56,7 @@ class Skill(Statistic):
             return cls(ic, needed, undefined("the winner shows nothing above 0 that could be enough on more bars"))
         return cls(ic, needed, Estimate(float(needed_bars(ratio.value, evidence.count, horizon))))
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Compare what was searched for with what would be needed."""
         shown, needed, what = self.ic, self.needed_ic, "Its information coefficient is {:.3f}"
         if evidence.family == "return":
@@ -67,7 +66,7 @@ class Skill(Statistic):
         if part is None or shown.value is None or needed.value is None:
             return []
         said = what.format(shown.value)
-        if (shown.value < needed.value) == (word == "real"):  # the rule of thumb and the test differ
+        if (shown.value < needed.value) == (test.word == "real"):  # the rule of thumb and the test differ
             return [f"{said}."]
         bars, instead = self.needed_bars.value, ""
         if bars is not None and bars > len(part.values):

@@ -7,13 +7,14 @@ the verdict with its reasons, ``study/verdict.json``, MLflow's metrics, the repo
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
 from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate
 
 if TYPE_CHECKING:
     from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
+    from tradingbot_exp.evaluation.significance.superiority import Superiority
 
 Form = Literal["p", "correlation", "ratio", "percent", "gain", "trials", "bars", "value"]
 
@@ -25,6 +26,18 @@ class Number:
     label: str
     form: Form
     meaning: str
+
+
+class WordTest(Protocol):
+    """The test that the word rests on, as the other statistics see it."""
+
+    @property
+    def word(self) -> Word:
+        """``real``, ``not shown`` or ``cannot be told``."""
+
+    @property
+    def superiority(self) -> Superiority | None:
+        """Its result; None if there was nothing to test."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +57,8 @@ class Statistic:
         """Compute the numbers."""
         raise NotImplementedError
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
-        """Say what the numbers mean beside the verdict's word; nothing where they say nothing."""
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
+        """Say what the numbers mean beside the test's word; nothing where they say nothing."""
         raise NotImplementedError
 
     def numbers(self) -> dict[str, Estimate]:

@@ -8,11 +8,10 @@ from typing import ClassVar, Self
 
 from scipy.special import ndtri
 
-from tradingbot_exp.config.choices import Word
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.sharpe import Moments, winners_moments
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,7 @@ class TrackRecord(Statistic):
         found = winners_moments(evidence)
         return cls(minimum_track_record(found) if isinstance(found, Moments) else found)
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Say it where there are fewer bars."""
         part, needed = evidence.return_part, self.min_track_bars.value
         if part is None or needed is None or needed <= len(part.values):

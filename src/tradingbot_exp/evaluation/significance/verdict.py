@@ -86,7 +86,7 @@ class Verdict:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Sentences, the weightiest first."""
-        reasons = [said for each in self.statistics for said in each.sentences(self.evidence, self.word)]
+        reasons = [said for each in self.statistics for said in each.sentences(self.evidence, self.test)]
         if self.word == "cannot be told":
             reasons.insert(0, f"The verdict is {self.test.verdict_p.problem}.")
         return tuple(reasons)

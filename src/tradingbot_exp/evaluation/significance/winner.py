@@ -25,7 +25,7 @@ from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import LEVEL
-from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, shown_p
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest, shown_p
 from tradingbot_exp.evaluation.significance.superiority import DRAWS, Superiority, superiority
 
 _SHARE: dict[Family, float] = {"forecast": 0.25, "return": 0.5}
@@ -86,7 +86,7 @@ class WinnerTest(Statistic):
         """Trials in the test."""
         return 0 if self.superiority is None or self.superiority.problem else self.superiority.rivals
 
-    def sentences(self, evidence: StudyEvidence, word: Word) -> list[str]:
+    def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Give the test's p-values, and what was tried beside it."""
         part, spa, sentences = self.part, self.superiority, []
         if part is not None and spa is not None and not spa.problem:
