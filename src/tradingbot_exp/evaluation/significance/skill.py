@@ -9,10 +9,11 @@ import numpy as np
 
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
-from tradingbot_exp.evaluation.significance.selection_bias import needed_bars, needed_ratio, rounded_bars
+from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, needed_bars, needed_ratio, rounded_bars
 from tradingbot_exp.evaluation.significance.series import centred
 from tradingbot_exp.evaluation.significance.sharpe import AlphaSharpe
 from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
+from tradingbot_exp.evaluation.significance.superiority import Superiority
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,19 +60,41 @@ class Skill(Statistic):
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Compare what was searched for with what would be needed."""
         shown, needed, what = self.ic, self.needed_ic, "Its information coefficient is {:.3f}"
+        digits = 3 if evidence.family == "forecast" else 2
         if evidence.family == "return":
             sharpe = AlphaSharpe.of(evidence)
             shown, needed, what = sharpe.alpha_sharpe, sharpe.needed_sharpe, AlphaSharpe.WORDS
         part = evidence.part
         if part is None or shown.value is None or needed.value is None:
             return []
-        said = what.format(shown.value)
-        if (shown.value < needed.value) == (test.word == "real"):  # the rule of thumb and the test differ
-            return [f"{said}."]
+        said, is_real = what.format(shown.value), test.word == "real"
+        if (shown.value < needed.value) == is_real:
+            rule, same = f"{needed.value:.{digits}f}", round(shown.value - needed.value, digits) == 0
+            if test.superiority is None or test.word == "cannot be told" or same:
+                return [f"{said}."]
+            side, scale = "below" if is_real else "above", needed.value / shown.value
+            rule = f"{side} the {rule} that would be needed if bars and trials were independent"
+            return [f"{said}, {rule}; but {_why(evidence, part, test.superiority, is_real=is_real, scale=scale)}."]
         bars, instead = self.needed_bars.value, ""
         if bars is not None and bars > len(part.values):
             instead = f", or the same on some {rounded_bars(bars)} validation bars instead of {len(part.values):,}"
         return [f"{said}; about {needed.value:.2f} would be needed{instead}."]
+
+
+def _why(evidence: StudyEvidence, part: Part, spa: Superiority, *, is_real: bool, scale: float) -> str:
+    """Say what the test allows for and the rule of thumb does not; `scale` is what is needed over what is shown."""
+    # Beyond all that was tried, if the winner's own series is taken as the test takes it, block by block.
+    stands_alone = evidence.count * float(spa.p_alone[part.winner]) < LEVEL
+    if is_real:
+        if stands_alone:
+            return "its bars offset each other, which makes their mean surer than that of independent ones"
+        return f"the {spa.rivals:,} trials that are tested share so much that they count as fewer"
+    within, before = (float(each[:, part.winner].mean()) for each in part.series)
+    if stands_alone:
+        return f"the test's correction for all {evidence.count:,} configurations tried is the stricter one"
+    if before < scale * within:
+        return "by means that could be known before each date it is less, and the lesser of the two counts"
+    return f"its bars depend on each other: the test resamples them in blocks of {spa.block:.0f} on average"
 
 
 def _ic(part: Part) -> Estimate:

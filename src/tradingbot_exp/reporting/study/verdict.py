@@ -126,13 +126,13 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
     if numbers.get("verdict_p") is not None:
         tiles.append(Tile("Its p-value", _p(numbers["verdict_p"]), "real is below 0.025"))
     if verdict.get("family") == "return":
-        tiles += _beside("Sharpe ratio of its alpha", numbers, "alpha_sharpe", "needed_sharpe", 2)
+        tiles += _beside("Sharpe ratio of its alpha", verdict, "alpha_sharpe", "needed_sharpe", 2)
     else:
-        tiles += _beside("Information coefficient", numbers, "ic", "needed_ic", 3)
+        tiles += _beside("Information coefficient", verdict, "ic", "needed_ic", 3)
     if "bars" in verdict:
         needed = numbers.get("needed_bars")
         context = ""
-        if needed is not None and needed > verdict["bars"]:
+        if needed is not None and needed > verdict["bars"] and verdict["word"] != "real":
             context = f"some {rounded_bars(needed)} would be needed"
         tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
@@ -153,12 +153,14 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
     ]
 
 
-def _beside(label: str, numbers: Mapping[str, Any], name: str, needed: str, digits: int) -> list[Tile]:
-    if numbers.get(name) is None:
+def _beside(label: str, verdict: Mapping[str, Any], name: str, needed: str, digits: int) -> list[Tile]:
+    value, wanted = (verdict.get("numbers", {}).get(each, {}).get("value") for each in (name, needed))
+    if value is None:
         return []
-    wanted = numbers.get(needed)
     context = "" if wanted is None else f"about {ratio(wanted, 2)} would be needed"
-    return [Tile(label, ratio(numbers[name], digits, signed=True), context)]
+    if wanted is not None and (value < wanted) == (verdict["word"] == "real"):  # a reason says why
+        context += ", if bars and trials were independent"
+    return [Tile(label, ratio(value, digits, signed=True), context)]
 
 
 def _table(verdict: Mapping[str, Any]) -> Table:

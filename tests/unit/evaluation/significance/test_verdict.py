@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bench_verdict import KINDS, best_by, simulate
 
 from tradingbot_exp.config.metrics import OBJECTIVES, better_direction
 from tradingbot_exp.config.schema import HpoConfig
@@ -124,11 +125,7 @@ def test_a_forecast_of_the_wrong_size_is_skill_all_the_same_and_told_its_size():
 
 
 def test_by_the_means_of_only_one_kind_nothing_is_shown():
-    evidence = forecast_study(0.4)
-    late = evidence.before._replace(
-        actual=evidence.before.actual + 2_000.0, forecast=evidence.before.forecast - 2_000.0
-    )
-    verdict = judge(replace(evidence, before=late))
+    verdict = judge(known_late())
     assert verdict.word == "not shown"
     assert verdict.headline.endswith(
         "move with the outcome, but not by the means that could be known before each date."
@@ -157,6 +154,41 @@ def test_the_bars_that_would_do_are_said_where_there_are_fewer():
     assert weak.reasons[0].endswith(
         f"or the same on some {rounded_bars(weak.numbers['needed_bars'].value)} validation bars instead of 300."
     )
+
+
+def alike(skill):
+    """A study whose trials hardly differ."""
+    evidence = study(skill)
+    noise = 1e-5 * np.random.default_rng(0).standard_normal((BARS, TRIALS))
+    return replace(evidence, returns=evidence.returns[:, [WINNER] * TRIALS] + noise, winner=0)
+
+
+def known_late():
+    """A study whose forecasts move with the outcome, but not by the means of the dates before each date."""
+    evidence = forecast_study(0.4)
+    actual, forecast = evidence.before.actual + 2_000.0, evidence.before.forecast - 2_000.0
+    return replace(evidence, before=evidence.before._replace(actual=actual, forecast=forecast))
+
+
+@pytest.mark.parametrize(
+    ("evidence", "word", "why"),
+    [
+        (
+            best_by(simulate(KINDS["outcome that remembers, some trials persistent"], 0), "val_ic"),
+            "not shown",
+            "blocks",
+        ),
+        (known_late(), "not shown", "the lesser of the two counts"),
+        (alike(0.18), "real", "count as fewer"),
+    ],
+    ids=["memory", "means", "alike"],
+)
+def test_where_the_rule_of_thumb_and_the_word_differ_a_sentence_says_why(evidence, word, why):
+    verdict = judge(evidence, draws=500)
+    pair = ("ic", "needed_ic") if evidence.family == "forecast" else ("alpha_sharpe", "needed_sharpe")
+    shown, needed = (verdict.numbers[name].value for name in pair)
+    assert verdict.word == word and (shown < needed) == (word == "real")
+    assert f", {'below' if word == 'real' else 'above'} the " in verdict.reasons[0] and why in verdict.reasons[0]
 
 
 def test_every_number_has_a_name_and_a_value_or_a_reason():

@@ -49,6 +49,9 @@ def test_the_card_holds_the_word_the_skill_the_bars_and_both_counts():
     assert (bars.value, bars.context) == ("484", "some 12,000 would be needed")
     assert (tried.value, tried.context) == ("40", "12 in this study, 10 of them tested")
     assert shown["Its test set"].value == "sealed"
+    real = tiles(section(VERDICT | {"word": "real"}))
+    assert real["Information coefficient"].context == "about 0.15 would be needed, if bars and trials were independent"
+    assert not real["Validation bars"].context
     earned = tiles(section(VERDICT | {"family": "return"}))["Sharpe ratio of its alpha"]
     assert (earned.value, earned.context) == ("+1.90", "about 2.60 would be needed")
 
