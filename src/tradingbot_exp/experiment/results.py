@@ -12,8 +12,8 @@ import numpy as np
 
 from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, linear_model
-from tradingbot_exp.evaluation.metrics.evaluate import judge_rows
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear, linear_model
+from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, judge_rows
 from tradingbot_exp.evaluation.metrics.intervals import alpha_interval, ic_interval, sharpe_interval
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
 from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
@@ -81,7 +81,7 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
     actual, returns = data.targets(data.val), data.returns(data.val)
     forecast = forecast_of(job, data.inputs(data.val))
     evaluation = judge_rows(data, data.val, forecast, rules)
-    rivals, without = baseline_metrics(data, data.val, rules)
+    rivals, without = baseline_metrics(judge_linear(data, data.val, rules))
     fitted = forecast_of(job, data.inputs(data.train))
     learned = judge_rows(data, data.train, fitted, rules)
     metrics = {
@@ -97,7 +97,7 @@ def _evaluate_fold(job: Job, history: History) -> Evaluated:
         **{f"val_{name}": reason for name, reason in (evaluation.undefined | without).items()},
         **{f"train_{name}": learned.undefined[name] for name in TRAIN_METRICS if name in learned.undefined},
     }
-    columns, before = _bar_columns(returns, evaluation), _sums_before(data, fitted, learned)
+    columns, before = bar_columns(evaluation, returns), _sums_before(data, fitted, learned)
     return Evaluated(metrics, undefined, {**metrics, **last}, data.val, actual, forecast, columns, before)
 
 
@@ -134,7 +134,7 @@ def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
                 metrics[f"fold_{number}_{name}"] = fold.metrics[name]
             else:
                 undefined[f"fold_{number}_{name}"] = fold.undefined[name]
-    columns = _bar_columns(job.data.returns(rows), whole)
+    columns: dict[str, Any] = bar_columns(whole, job.data.returns(rows))
     columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), [len(fold.rows) for fold in folds])
     objective = over_folds(job.config.hpo, [fold.objective for fold in folds])
     before = np.concatenate([fold.before for fold in folds])
@@ -174,18 +174,6 @@ def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
 def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
     """Give the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
     return [metrics.get(objective.metric, math.nan) for objective in objectives_of(config.hpo)]
-
-
-def _bar_columns(returns: NDArray[np.float64] | None, evaluation: Any) -> dict[str, Any]:
-    """Give the columns that stand beside each bar's forecast: position, and returns where there are any."""
-    if returns is None:
-        return {"position": evaluation.position}
-    return {
-        "position": evaluation.position,
-        "next_log_return": returns,
-        "strategy_return": evaluation.returns,
-        "buy_hold_return": np.expm1(returns),
-    }
 
 
 def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from tradingbot_exp.data.identity import identity_tags, joined, market_returns, stamp
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear
-from tradingbot_exp.evaluation.metrics.evaluate import judge_rows
+from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, judge_rows
 from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.recorded.result import Opened
@@ -134,7 +134,7 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
     data, rules = fold_views(data, config.evaluation)[-1], Rules.of(config, data)
     block = data.test
     model, linear = judge_rows(data, block, forecast, rules), judge_linear(data, block, rules)
-    rivals, without = baseline_metrics(data, block, rules)
+    rivals, without = baseline_metrics(linear)
     found = metric_intervals({"": model, "linear_": linear}, seed=config.seed)
     metrics = {f"test_{name}": value for name, value in (model.metrics | rivals).items()}
     undefined = {f"test_{name}": reason for name, reason in (model.undefined | without).items()}
@@ -188,15 +188,8 @@ def _numbered(store: Store, asked: MarketDates, opened: Opened, record: TrackedR
 
 def _record_returns(run: TrackedRun, data: PreparedData, forecast: NDArray[np.float64], model: Evaluation) -> None:
     """Log ``evaluation/test_returns.csv``, with the columns of ``validation_returns.csv``."""
-    returns = data.returns(data.test)
-    columns: dict[str, Any] = {
-        "date": data.dates(data.test),
-        "actual": data.targets(data.test),
-        "forecast": forecast,
-        "position": model.position,
-    }
-    if returns is not None:
-        columns |= {"next_log_return": returns, "strategy_return": model.returns, "buy_hold_return": np.expm1(returns)}
+    columns: dict[str, Any] = {"date": data.dates(data.test), "actual": data.targets(data.test), "forecast": forecast}
+    columns |= bar_columns(model, data.returns(data.test))
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "test_returns.csv"
         pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")

@@ -98,7 +98,7 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     _, earliest, whole = np.unique(whole, return_index=True, return_inverse=True)
     repeats = np.flatnonzero(earliest[whole] < rows)
     at = int(repeats[0])
-    return Repeats(len(repeats), *(_date(index[kept[row]]) for row in (at, earliest[whole[at]])))
+    return Repeats(len(repeats), *(day_of(index[kept[row]]) for row in (at, earliest[whole[at]])))
 
 
 def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -109,5 +109,6 @@ def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     return number.astype(np.intp), counts.astype(np.intp)
 
 
-def _date(moment: pd.Timestamp) -> str:
+def day_of(moment: pd.Timestamp) -> str:
+    """Write a bar's date, with the time where it is within the day."""
     return moment.strftime("%Y-%m-%d") if moment == moment.normalize() else moment.isoformat()

@@ -97,15 +97,8 @@ def linear_model(data: PreparedData) -> LinearModel:
     return _fitted[data]
 
 
-def baseline_metrics(data: PreparedData, block: Block, rules: Rules) -> tuple[dict[str, float], dict[str, str]]:
-    """Judge the linear model and the train mean on `block` as a model is judged there.
-
-    Parameters
-    ----------
-    data : PreparedData
-    block : Block
-        Rows to forecast; the fit is always to the train rows.
-    rules : Rules
+def baseline_metrics(linear: Evaluation) -> tuple[dict[str, float], dict[str, str]]:
+    """Return what is kept of the linear model and of the train mean, from `judge_linear` of the rows.
 
     Returns
     -------
@@ -114,10 +107,9 @@ def baseline_metrics(data: PreparedData, block: Block, rules: Rules) -> tuple[di
     undefined : dict of str to str
         The others, each with its reason.
     """
-    judged = judge_linear(data, block, rules)
-    metrics = {f"linear_{name}": judged.metrics[name] for name in LINEAR if name in judged.metrics}
-    undefined = {f"linear_{name}": judged.undefined[name] for name in LINEAR if name in judged.undefined}
-    error = mse(judged.own.actual, np.full_like(judged.own.actual, judged.own.train_mean))
+    metrics = {f"linear_{name}": linear.metrics[name] for name in LINEAR if name in linear.metrics}
+    undefined = {f"linear_{name}": linear.undefined[name] for name in LINEAR if name in linear.undefined}
+    error = mse(linear.own.actual, np.full_like(linear.own.actual, linear.own.train_mean))
     if math.isfinite(error):
         metrics["train_mean_mse"] = error
     else:

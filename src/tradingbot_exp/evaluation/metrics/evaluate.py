@@ -114,6 +114,18 @@ def validation_metrics(
     return _with_own(Evaluation(metrics, undefined, net, position, own, samples))
 
 
+def bar_columns(evaluation: Evaluation, next_return: Floats | None) -> dict[str, Floats]:
+    """Return the columns that stand beside each bar's forecast: position, and returns where there are any."""
+    if next_return is None or evaluation.returns is None:
+        return {"position": evaluation.position}
+    return {
+        "position": evaluation.position,
+        "next_log_return": next_return,
+        "strategy_return": evaluation.returns,
+        "buy_hold_return": evaluation.own.market,
+    }
+
+
 def _reason(row: Metric, value: float | None, own: Sample, position: Floats) -> str:
     """Say what the input lacks for a metric whose value is not finite, or None if it was not computed."""
     if value is None:

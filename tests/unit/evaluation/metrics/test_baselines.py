@@ -10,7 +10,7 @@ from tradingbot_exp.config.metrics import BASELINES, LINEAR
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.evaluation.metrics import baselines
-from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, fit_linear, linear_model
+from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, fit_linear, judge_linear, linear_model
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
 
@@ -67,7 +67,7 @@ def test_the_metrics_are_those_of_scikit_learns_forecast_judged_like_a_model(len
     forecast = LinearRegression().fit(train, data.targets(data.train)).predict(val)
     actual, level = data.targets(data.val), data.targets(data.train).mean()
     judged = validation_metrics(actual, forecast, data.returns(data.val), level, RULES).metrics
-    metrics, undefined = baseline_metrics(data, data.val, RULES)
+    metrics, undefined = baseline_metrics(judge_linear(data, data.val, RULES))
     assert undefined == {}
     assert set(metrics) == set(BASELINES)
     for name in LINEAR:
@@ -76,7 +76,7 @@ def test_the_metrics_are_those_of_scikit_learns_forecast_judged_like_a_model(len
 
 
 def test_without_returns_the_sharpe_ratio_says_why_it_is_missing(data):
-    metrics, undefined = baseline_metrics(replace(data, next_return=None), data.val, RULES)
+    metrics, undefined = baseline_metrics(judge_linear(replace(data, next_return=None), data.val, RULES))
     assert set(metrics) == set(BASELINES) - {"linear_sharpe"}
     assert "no one-bar returns were given" in undefined["linear_sharpe"]
 
