@@ -1,15 +1,18 @@
-"""Positions, costs and ratios, worked by hand, and what they may and may not depend on."""
+"""Positions, costs and ratios, worked by hand and against two packages, and what they may and may not depend on."""
 
 import math
 
 import empyrical
 import numpy as np
 import pytest
+import skfolio.measures as measures
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tradingbot_exp.evaluation.metrics.backtest import (
+    alpha,
+    beta,
     cagr,
     calmar,
     max_drawdown,
@@ -97,19 +100,52 @@ def test_drawdown_agrees_with_wealth_compounded_bar_by_bar(r):
 
 
 @given(returns)
-def test_growth_and_calmar_agree_with_wealth_compounded_bar_by_bar_and_with_empyrical(r):
+def test_growth_and_calmar_agree_with_wealth_compounded_bar_by_bar(r):
     growth = math.prod(1 + r) ** (252 / len(r)) - 1
     assert cagr(r, 252) == pytest.approx(growth, rel=1e-9, abs=1e-12)
-    assert cagr(r, 252) == pytest.approx(empyrical.cagr(r, annualization=252), rel=1e-9, abs=1e-12)
     if min(r) < 0:
         assert calmar(r, 252) == pytest.approx(growth / -max_drawdown(r), rel=1e-9, abs=1e-12)
-        assert calmar(r, 252) == pytest.approx(empyrical.calmar_ratio(r, annualization=252), rel=1e-9, abs=1e-12)
 
 
 def test_growth_is_by_the_year_and_calmar_by_the_deepest_fall():
     assert cagr([0.1, 0.1], 2) == pytest.approx(0.21)
     assert cagr([0.21], 0.5) == pytest.approx(0.1)
     assert calmar([0.5, -0.25, 0.5], 3) == pytest.approx((1.5 * 0.75 * 1.5 - 1) / 0.25)
+
+
+def drawn(seed):
+    return 0.0003 + 0.012 * np.random.default_rng(seed).standard_t(4, 484)
+
+
+def of_skfolio(r):
+    """Sharpe and Sortino ratio, drawdown, growth and Calmar ratio; its squared losses are divided by n - 1."""
+    downside = measures.semi_deviation(r, min_acceptable_return=0.0) * np.sqrt(483 / 484)
+    fall = measures.max_drawdown(measures.get_drawdowns(r, compounded=True))
+    growth = measures.get_cumulative_returns(r, compounded=True)[-1] ** (252 / len(r)) - 1
+    ratios = measures.mean(r) / np.array([measures.standard_deviation(r), downside]) * np.sqrt(252)
+    return [*ratios, -fall, growth, growth / fall]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_they_are_those_of_empyrical_and_skfolio(seed):
+    r = drawn(seed)
+    found = [sharpe(r, 252), sortino(r, 252), max_drawdown(r), cagr(r, 252), calmar(r, 252)]
+    ratios = (empyrical.sharpe_ratio, empyrical.sortino_ratio, empyrical.cagr, empyrical.calmar_ratio)
+    one, two, four, five = (ratio(r, annualization=252) for ratio in ratios)
+    for other in ([one, two, empyrical.max_drawdown(r), four, five], of_skfolio(r)):
+        assert found[:3] == pytest.approx(other[:3], rel=1e-12)
+        assert found[3:] == pytest.approx(other[3:], rel=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_alpha_and_beta_are_those_of_empyrical_and_of_least_squares(seed):
+    m = drawn(seed + 100)
+    r = drawn(seed) + 0.4 * m
+    slope, level = np.polyfit(m, r, 1)
+    assert beta(r, m) == pytest.approx(empyrical.beta(r, m), rel=1e-9)
+    assert beta(r, m) == pytest.approx(slope, rel=1e-9)
+    assert alpha(r, m, 252) == pytest.approx(252 * level, rel=1e-9)
+    assert alpha(r, m, 1) == pytest.approx(empyrical.alpha(r, m, annualization=1), rel=1e-9)  # a year's are compounded
 
 
 @pytest.mark.filterwarnings("error")
