@@ -30,6 +30,7 @@ class PermutationTest(Repetition):
     """
 
     DEED: ClassVar = "compared with searches on permuted targets"
+    METRICS: ClassVar = {"verdict_null_p": "p"}
 
     values: list[float]
     as_good: int
@@ -56,8 +57,3 @@ class PermutationTest(Repetition):
         """See `Repetition`."""
         label = f"p-value of {len(self.values)}\u00a0replay{'s' * (len(self.values) != 1)}"
         return Number(label, "p", "Searches on permuted targets that found as good a value."), self.p, None
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """See `Repetition`."""
-        return {"verdict_null_p": self.p}

@@ -21,6 +21,8 @@ class Repetition:
     ----------
     DEED : str
         What is done with the winner, or the search: for a message that it could not be.
+    METRICS : dict of str to str
+        Fields that MLflow has, by the names that it has them by.
     metric : str
     trial : int
         The winner's number.
@@ -29,6 +31,7 @@ class Repetition:
     """
 
     DEED: ClassVar[str]
+    METRICS: ClassVar[dict[str, str]]
 
     metric: str
     trial: int
@@ -52,4 +55,5 @@ class Repetition:
     @property
     def metrics(self) -> dict[str, float]:
         """Return what MLflow has of it."""
-        raise NotImplementedError
+        found = {name: getattr(self, field) for name, field in self.METRICS.items()}
+        return {name: value for name, value in found.items() if value is not None}

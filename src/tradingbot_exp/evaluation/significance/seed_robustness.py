@@ -30,6 +30,7 @@ class SeedRobustness(Repetition):
     """
 
     DEED: ClassVar = "trained again with other seeds"
+    METRICS: ClassVar = {"winner_seed_mean": "mean", "winner_seed_std": "std"}
 
     seeds: list[int]
     values: list[float]
@@ -79,9 +80,3 @@ class SeedRobustness(Repetition):
             return None
         label = f"{self.metric} over {len(self.values)}\u00a0other seed{'s' * (len(self.values) != 1)}"
         return Number(label, "value", "Mean and standard deviation."), self.mean, self.std
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """See `Repetition`."""
-        found = {"winner_seed_mean": self.mean, "winner_seed_std": self.std}
-        return {name: value for name, value in found.items() if value is not None}

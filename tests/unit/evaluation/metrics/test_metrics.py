@@ -146,18 +146,8 @@ def test_direction_targets_are_judged_around_one_half():
 def test_what_is_not_defined_is_left_out_and_explained(changes, expected):
     found = evaluate(**changes)
     assert set(found.undefined) == set(expected)
+    assert (found.returns is None) == ("next_return" in changes and changes["next_return"] is None)
     for name, reason in expected.items():
         assert found.undefined[name].startswith(f"not defined, because {reason}")
     assert set(found.metrics) == NAMES - set(expected)
     assert all(math.isfinite(value) for value in found.metrics.values())
-
-
-def test_without_returns_there_is_a_position_and_no_profit():
-    found = evaluate(next_return=None)
-    assert found.returns is None
-    assert found.position.tolist() == [0, 1, -1, 1, 1]
-
-
-def test_evaluation_is_frozen():
-    with pytest.raises(AttributeError):
-        evaluate().returns = None

@@ -47,25 +47,10 @@ def autoregressive(n, rho, seed=0):
     return x
 
 
-def test_blocks_are_runs_of_the_series_of_the_length_that_was_asked_for():
-    drawn = stationary_indices(500, 10.0, 200, np.random.default_rng(0))
-    assert drawn.shape == (200, 500)
-    assert drawn.min() == 0 and drawn.max() == 499
-    breaks = (np.diff(drawn, axis=1) % 500 != 1).sum()
-    assert drawn.size / breaks == pytest.approx(10, rel=0.1)
-    # each bar is drawn as often as any other
-    assert np.bincount(drawn.ravel(), minlength=500).std() < 50
-
-
 def test_blocks_of_one_bar_are_the_plain_bootstrap():
     drawn = stationary_indices(100, 1.0, 500, np.random.default_rng(0))
     follows = (np.diff(drawn, axis=1) % 100 == 1).mean()
     assert follows == pytest.approx(0.01, abs=0.005)
-
-
-def test_the_block_length_grows_with_the_memory_of_a_series_and_is_short_for_noise():
-    lengths = [np.mean([block_length(autoregressive(1000, rho, seed)) for seed in range(10)]) for rho in (0, 0.5, 0.9)]
-    assert lengths[0] < 5 < lengths[1] < lengths[2] <= 3 * math.sqrt(1000)
 
 
 def test_the_block_length_of_an_autoregression_is_the_theoretical_one():

@@ -157,8 +157,10 @@ def test_the_counts_are_those_of_the_same_draws_however_much_memory_there_is(mon
 
 def test_a_block_has_the_length_that_was_asked_for_and_any_start():
     drawn = stationary_indices(200, 8.0, 500, 0)
+    assert drawn.shape == (500, 200) and drawn.min() == 0 and drawn.max() == 199
     breaks = (np.diff(drawn, axis=1) % 200 != 1).mean()
     assert breaks == pytest.approx((1 / 8) * (199 / 200), rel=0.03)
     assert np.bincount(drawn[:, 0], minlength=200).max() < 15
+    assert np.bincount(drawn.ravel(), minlength=200).std() < 50  # each bar is drawn about as often as any other
     with pytest.raises(ValueError, match=r"block 0\.5"):
         stationary_indices(10, 0.5, 10, 0)

@@ -1,7 +1,8 @@
 """The verdict: its word, its reasons, what it counts, and what it says where it can say nothing."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,12 +13,15 @@ from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.evaluation._arrays import Estimate
 from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions
 from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.evaluation.significance import verdict as significance
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
+from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
 from tradingbot_exp.evaluation.significance.superiority import superiority
-from tradingbot_exp.evaluation.significance.verdict import judge
+from tradingbot_exp.evaluation.significance.verdict import STATISTICS, judge
 from tradingbot_exp.evaluation.significance.winner import winner_test
+from tradingbot_exp.reporting.study import verdict as report
 
 BARS, TRAIN, TRIALS, WINNER = 300, 200, 25, 7
 YEAR, LONG = Rules(periods=252), Rules(horizon=20, periods=252)
@@ -145,6 +149,27 @@ def test_the_reasons_give_the_numbers():
     assert "the deflated Sharpe ratio, which should be at least 0.95" in text
     assert "of 12,870 splits (probability of backtest overfitting)" in text
     assert verdict.evidence.count == 400 and verdict.test.tested == TRIALS
+
+
+def test_another_statistic_is_a_class_and_a_line_that_numbers_reasons_and_the_report_follow(monkeypatch):
+    @dataclass(frozen=True, eq=False)
+    class Seen(Statistic):
+        SHOWN: ClassVar = {"seen": Number("Bars seen", "bars", "Of all trials.")}
+        seen: Estimate
+
+        @classmethod
+        def of(cls, evidence):
+            return cls(Estimate(float(len(evidence.part.values))))
+
+        def sentences(self, evidence, test):
+            return [f"It is {test.word} on {self.seen.value:.0f} bars."]
+
+    for module in (significance, report):
+        monkeypatch.setattr(module, "STATISTICS", (*STATISTICS, Seen))
+    verdict = judge(study(0.45), draws=100)
+    assert verdict.numbers["seen"].value == BARS and verdict.reasons[-1] == "It is real on 300 bars."
+    row = report._table({"numbers": {"seen": {"value": 300.0, "problem": None}}}).rows[-1]
+    assert [cell.text for cell in row] == ["Bars seen", "300", "Of all trials."]
 
 
 def test_the_bars_that_would_do_are_said_where_there_are_fewer():
