@@ -111,7 +111,12 @@ def validation_metrics(
         if row.name not in metrics
     }
     net = None if r is None else own.returns
-    return _with_own(Evaluation(metrics, undefined, net, position, own, samples))
+    for name, value in own_metrics(a, f, net).items():  # those that the user's own modules registered
+        if math.isfinite(value):
+            metrics[name] = value
+        else:
+            undefined[name] = "not defined, because its function gave no finite number"
+    return Evaluation(metrics, undefined, net, position, own, samples)
 
 
 def bar_columns(evaluation: Evaluation, next_return: Floats | None) -> dict[str, Floats]:
@@ -140,12 +145,3 @@ def _reason(row: Metric, value: float | None, own: Sample, position: Floats) -> 
         return "the strategy never takes a position"
     constant = "the forecast is constant" if is_constant(own.forecast) else "the actual values are constant"
     return row.undefined or constant
-
-
-def _with_own(evaluation: Evaluation) -> Evaluation:
-    """Add the metrics that the user's own modules registered."""
-    found = own_metrics(evaluation.own.actual, evaluation.own.forecast, evaluation.returns)
-    finite = {name: value for name, value in found.items() if math.isfinite(value)}
-    reason = "not defined, because its function gave no finite number"
-    undefined = dict.fromkeys(found.keys() - finite.keys(), reason)
-    return replace(evaluation, metrics=evaluation.metrics | finite, undefined=evaluation.undefined | undefined)

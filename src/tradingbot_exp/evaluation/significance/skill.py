@@ -50,7 +50,10 @@ class Skill(Statistic):
             ic, needed = _ic(part), needed_ratio(evidence.count, len(part.outcomes), evidence.rules.horizon)
         ratio, horizon = ic, evidence.rules.horizon
         if evidence.family == "return":
-            ratio, horizon = _alpha_ratio(returns), 1
+            ratio, horizon = undefined("there are no returns of the winner"), 1
+            if returns is not None:
+                spread = float(returns.winners.std(ddof=1)) if returns.winners.size > 1 else 0.0
+                ratio = Estimate(float(returns.winners.mean()) / spread if spread else 0.0)
         if ratio.value is None:
             return cls(ic, needed, ratio)
         if ratio.value <= 0:
@@ -103,11 +106,3 @@ def _ic(part: Part) -> Estimate:
     if part.is_still or not np.any(spread > 0):
         return undefined("the winner's forecast, or the outcome, is the same on every bar")
     return Estimate(float((part.winners / np.where(spread > 0, spread, 1.0)).mean()))
-
-
-def _alpha_ratio(part: Part | None) -> Estimate:
-    """Return mean over standard deviation of the winner's alpha a bar; 0 without spread."""
-    if part is None:
-        return undefined("there are no returns of the winner")
-    spread = float(part.winners.std(ddof=1)) if part.winners.size > 1 else 0.0
-    return Estimate(float(part.winners.mean()) / spread if spread else 0.0)

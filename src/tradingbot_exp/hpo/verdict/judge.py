@@ -6,7 +6,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -246,8 +246,9 @@ def _recorded(session: StudySession) -> dict[str, Any]:
         except ValueError as error:
             log.warning("%s of an earlier start is damaged, and made again: %s", VERDICT_FILE, error)
             return {}
-    parts = {name: found.get(name) for name in ("seeds", "null_replays")}
-    return {name: part for name, part in parts.items() if isinstance(part, dict) and part and "problem" not in part}
+    wanted = {name: {each.name for each in fields(kind)} for name, kind in REPETITIONS.items()}
+    parts = {name: found.get(name) for name in wanted}
+    return {name: part for name, part in parts.items() if isinstance(part, dict) and wanted[name] <= part.keys()}
 
 
 def _record(session: StudySession, found: Mapping[str, Any]) -> None:

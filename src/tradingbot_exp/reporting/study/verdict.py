@@ -132,7 +132,7 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
     if "bars" in verdict:
         needed = numbers.get("needed_bars")
         context = ""
-        if needed is not None and needed > verdict["bars"] and verdict["word"] != "real":
+        if needed is not None and needed > verdict["bars"] and verdict.get("word") != "real":
             context = f"some {rounded_bars(needed)} would be needed"
         tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
@@ -158,7 +158,8 @@ def _beside(label: str, verdict: Mapping[str, Any], name: str, needed: str, digi
     if value is None:
         return []
     context = "" if wanted is None else f"about {ratio(wanted, 2)} would be needed"
-    if wanted is not None and (value < wanted) == (verdict["word"] == "real"):  # a reason says why
+    contradicts = {"real": -1, "not shown": 1}.get(str(verdict.get("word")), 0)
+    if wanted is not None and contradicts * (value - wanted) > 0:  # the first reason says why
         context += ", if bars and trials were independent"
     return [Tile(label, ratio(value, digits, signed=True), context)]
 
