@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
 
 from tradingbot_exp.evaluation._arrays import Estimate, is_constant, undefined, vectors
 
@@ -85,7 +85,7 @@ def probabilistic_sharpe(
     variance = _variance(sharpe, skew, kurtosis)
     if not variance > 0:
         return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
-    return Estimate(float(ndtr((sharpe - benchmark) * math.sqrt(bars - 1) / math.sqrt(variance))))
+    return Estimate(math.erfc((benchmark - sharpe) * math.sqrt((bars - 1) / (2 * variance))) / 2)
 
 
 def expected_maximum(trials: float) -> float:
@@ -110,8 +110,9 @@ def expected_maximum(trials: float) -> float:
         raise ValueError(f"trials is {trials}; expected a number of trials, 1 or more.")
     if trials == 1:
         return 0.0
+    quantile = NormalDist().inv_cdf
     # Between 1 and 2 the approximation dips below 0, where no expected maximum can be.
-    largest = (1 - _EULER) * ndtri(1 - 1 / trials) + _EULER * ndtri(1 - 1 / (trials * math.e))
+    largest = (1 - _EULER) * quantile(1 - 1 / trials) + _EULER * quantile(1 - 1 / (trials * math.e))
     return max(float(largest), 0.0)
 
 
@@ -181,7 +182,7 @@ def minimum_track_record(
     variance = _variance(sharpe, skew, kurtosis)
     if not variance > 0:
         return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
-    with_excess = (float(ndtri(confidence)) / (sharpe - benchmark)) ** 2
+    with_excess = (NormalDist().inv_cdf(confidence) / (sharpe - benchmark)) ** 2
     if not math.isfinite(with_excess * variance):
         return undefined("the number of bars is too large for a 64-bit float")
     return Estimate(1 + variance * with_excess)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.deflated import expected_maximum
@@ -108,7 +108,7 @@ def noise_maximum(trials: float, bars: int, periods_per_year: float) -> NoiseMax
     if bars < 3:
         return f"there are {bars} bars, and it takes at least 3"
     unit = math.sqrt(periods_per_year / (bars - 1))
-    high = float(ndtri(CONFIDENCE ** (1 / trials)))
+    high = NormalDist().inv_cdf(CONFIDENCE ** (1 / trials))
     return NoiseMaximum(trials, expected_maximum(trials) * unit, high * unit)
 
 
@@ -120,7 +120,7 @@ def beyond_luck(trials: float) -> float:
     trials : float
         At least 1.
     """
-    return float(ndtri((1 - LEVEL) ** (1 / trials)))
+    return NormalDist().inv_cdf((1 - LEVEL) ** (1 / trials))
 
 
 def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:
