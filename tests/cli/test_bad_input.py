@@ -12,7 +12,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from support import give_up, in_ci, python, train
+from support import give_up, in_ci, train
 
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
@@ -25,9 +25,12 @@ REFUSED = {
     "untagged tag": (["experiment.tags.desk=fx"], ["+experiment.tags.desk=VALUE"]),
     "wrong type": (["model.learning_rate=fast"], ["model.learning_rate=fast", "a number"]),
     "wrong type in a list": (["model.hidden_layers=[64,x]"], ["model.hidden_layers[1]", "a whole number"]),
-    "impossible value": (["training.epochs=0"], ["training.epochs=0", "1 or more"]),
+    "impossible value": (["training.epochs=0"], ["training.epochs must be 1 or more; got 0"]),
     "unknown option": (["model=mlpp"], ["model=mlpp", "linear, lstm, mlp", "Did you mean 'mlp'?"]),
-    "unknown name": (["training.optimizer=adamw"], ["training.optimizer=adamw", "Did you mean 'AdamW'?"]),
+    "unknown name": (
+        ["training.optimizer=adamw"],
+        ["training.optimizer must be", "Did you mean 'AdamW'?"],
+    ),
     "the guide's spelling": (["--model.learning_rate", "0.005"], ["model.learning_rate=0.005"]),
     "no equals sign": (["epochs"], ["'epochs'", "KEY=VALUE"]),
     "lost interpolation": (["seed=${sead}"], ["'sead'", "Did you mean 'seed'?"]),
@@ -47,7 +50,10 @@ REFUSED = {
         ["postgresql://***@127.0.0.1:9/x", "nothing listens there"],
     ),
     "a directory as store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns", "sqlite:///mlflow.db"]),
-    "unknown objective": (["hpo.metric=val_sharp"], ["hpo.metric=val_sharp", "Did you mean 'val_sharpe'?"]),
+    "unknown objective": (
+        ["hpo.metric=val_sharp"],
+        ["hpo.metric must be", "Did you mean 'val_sharpe'?"],
+    ),
     "no objective": (["hpo.metric=[]", "hpo.direction=[]"], ["hpo.metric is empty"]),
     "two learning rates": (
         ["model.learning_rate=0.1", "training.learning_rate=0.2"],
@@ -153,7 +159,7 @@ def test_a_kill_while_the_store_is_made_leaves_it_makeable(tmp_path: Path) -> No
 def test_hydra_full_error_adds_the_traceback(tmp_path: Path) -> None:
     done = train(tmp_path, "training.epochs=0", env={"HYDRA_FULL_ERROR": "1"})
     assert done.status == 1
-    assert "Traceback" in done.err and "Error: training.epochs=0" in done.err
+    assert "Traceback" in done.err and "Error: training.epochs must be" in done.err
 
 
 @in_ci
@@ -190,32 +196,6 @@ def test_a_full_disk_is_refused_before_training(tmp_path: Path) -> None:
     assert done.status == 1
     assert "The disk is full" in done.err and str(small) in done.err
     assert left == []
-
-
-LOADED = """
-import atexit, sys
-heavy = ("torch", "mlflow", "optuna", "pandas")
-atexit.register(lambda: print("LOADED", [name for name in heavy if name in sys.modules]))
-sys.argv = ["train", *sys.argv[1:]]
-from tradingbot_exp.train import main
-main()
-"""
-
-
-@pytest.mark.parametrize(
-    ("overrides", "status"),
-    [(["--help"], 0), (["--cfg", "job"], 0), (["training.epochs=0"], 1), (["model.learnin_rate=1"], 1)],
-)
-def test_help_and_config_errors_load_no_heavy_library(tmp_path: Path, overrides: list[str], status: int) -> None:
-    done = python(tmp_path, "-c", LOADED, *overrides)
-    assert done.status == status, done.err
-    assert done.out.endswith("LOADED []\n")
-
-
-def test_the_check_for_heavy_libraries_can_fail(tmp_path: Path) -> None:
-    done = python(tmp_path, "-c", LOADED, "data=csv", "data.path=nope.csv")
-    assert done.status == 1
-    assert "'pandas'" in done.out
 
 
 def test_help_shows_the_keys_and_how_to_use_them(tmp_path: Path) -> None:

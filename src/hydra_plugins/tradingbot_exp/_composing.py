@@ -13,8 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, QuotedString
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from tradingbot_exp.config.explain import known_keys
 from tradingbot_exp.config.finalize import LEARNING_RATES, finalize, vary
+from tradingbot_exp.config.keys import BLOCKS, KEYS
 from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
 
 if TYPE_CHECKING:
@@ -229,8 +229,7 @@ def _unquoted(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def _leaves() -> set[str]:
     """Give the keys of the configuration that hold one value, or a list."""
-    keys = set(known_keys())
-    return {key for key in keys if not any(other.startswith(f"{key}.") for other in keys)}
+    return KEYS.keys() - BLOCKS
 
 
 def _refers(config: DictConfig) -> bool:

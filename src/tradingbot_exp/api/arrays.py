@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.plugins import load_plugins
@@ -17,6 +16,7 @@ from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
+from tradingbot_exp.data.scaler import Scaler
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
 from tradingbot_exp.experiment.data import given_data
@@ -191,7 +191,7 @@ def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np
         next_return=None,
         horizon=1,
         sequence_length=1,
-        scaler=StandardScaler(with_mean=False, with_std=False).fit(raw),
+        scaler=Scaler.identity(raw),
         train=blocks[0],
         val=blocks[1],
         test=blocks[2],

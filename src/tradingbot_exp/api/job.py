@@ -14,7 +14,7 @@ from tradingbot_exp.experiment.resume import find_resumption
 from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.hpo.trial_run import run_trial
 from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
-from tradingbot_exp.tracking.writing.active import current_run, start_failure
+from tradingbot_exp.tracking.writing.active import current_run, start_config, start_failure
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
@@ -38,7 +38,7 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     failure = start_failure()
     if failure is not None:
         raise failure
-    config = finalize(composed, overrides)
+    config = start_config() or finalize(composed, overrides)
     run = current_run()
     ticket = os.environ.get(TICKET_VARIABLE)
     if ticket is not None and run is not None:

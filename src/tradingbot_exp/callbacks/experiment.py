@@ -25,7 +25,7 @@ from tradingbot_exp.hpo.trial_spec import ending_tags
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
-from tradingbot_exp.tracking.writing.active import set_start_failure
+from tradingbot_exp.tracking.writing.active import set_start_config, set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -39,6 +39,11 @@ class ExperimentCallback(TrackingCallback):
     """The callback of this package's own app: checks configuration and data before anything is written."""
 
     tradingbot_own = True  # a launcher may show it one configuration for all jobs of a stack
+
+    def _forget(self) -> None:
+        super()._forget()
+        # What the single run, or the first job of a sweep, is run with; None in a worker, which has not started it.
+        self._config: Config | None = None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
@@ -55,6 +60,7 @@ class ExperimentCallback(TrackingCallback):
 
     def _open_job(self, config: DictConfig) -> None:
         """Open the job's run; a trial's was created when the study asked for it, and is taken over."""
+        set_start_config(self._config if parent_run(config) is None else None)
         ticket = ticket_of(config)
         if ticket is None:
             super()._open_job(config)
@@ -85,9 +91,10 @@ class ExperimentCallback(TrackingCallback):
 
         check_inputs(config)
         check_space(launch_dir())
+        self._config = config
 
     def _organized(self, config: DictConfig) -> Organized:
-        return finalized(first_job(config)) if self._resumption is None else self._resumption.config
+        return self._config or finalized(first_job(config))
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Leave the recording to `experiment.prepare`."""
@@ -111,7 +118,7 @@ class ExperimentCallback(TrackingCallback):
         super().on_job_end(config, job_return, **kwargs)
         error = error_of(job_return)
         report = None
-        wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
+        wanted = self._config is not None and self._config.tracking.report
         if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
             report = report_at_end("training", run)
         if error is None and run is not None:

@@ -58,16 +58,16 @@ TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "
 RANGE_KEYS = ("low", "high", "log", "step")
 
 
-def check_name(key: str, given: str, known: tuple[str, ...]) -> None:
+def check_name(key: str, given: object, known: tuple[str, ...]) -> None:
     """Refuse a name that is not known.
 
     Raises
     ------
     ConfigError
-        Names the key, what was given, what is known, and what was probably meant.
+        Names the key, what is known, what was given, and what was probably meant.
     """
     if given not in known:
-        raise ConfigError(f"{key}: {given!r} is unknown. Known: {', '.join(known)}.{near(str(given), known)}")
+        raise ConfigError(f"{key} must be one of {', '.join(known)}; got {given!r}.{near(str(given), known)}")
 
 
 def add_model(name: str) -> None:

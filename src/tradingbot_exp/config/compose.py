@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.finalize import LEARNING_RATES, finalize
+from tradingbot_exp.config.keys import KEYS, value_of
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.config.schema import Config
@@ -63,7 +64,8 @@ def compose_config(overrides: Sequence[str] = (), file: YamlFile | None = None) 
         raise located(explain(error), overrides, file) from error
     except ConfigError as error:
         raise located(str(error), overrides, file) from error
-    for key, uri in (("tracking.uri", config.tracking.uri), ("hpo.storage", config.hpo.storage)):
+    for key in (key for key, facts in KEYS.items() if facts.secret):
+        uri = value_of(config, key)
         if f"{MASK}@" in (uri or ""):
             text = f"{key}={uri} had its password taken out when it was kept. Give the whole address: {key}=ADDRESS."
             raise located(text, overrides, file)

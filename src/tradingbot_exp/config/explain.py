@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any, get_type_hints
+from collections.abc import Sequence
 
-from tradingbot_exp.config.schema import Config
+from tradingbot_exp.config.keys import KEYS
 from tradingbot_exp.errors import ConfigError, near
-
-
-def known_keys(schema: type[Any] = Config, prefix: str = "") -> Iterator[str]:
-    """Yield every key of the schema, dotted."""
-    hints = get_type_hints(schema)
-    for item in dataclasses.fields(schema):
-        key = f"{prefix}{item.name}"
-        yield key
-        if dataclasses.is_dataclass(hints[item.name]):
-            yield from known_keys(hints[item.name], f"{key}.")
 
 
 def refuse_option_spelling(arguments: Sequence[str]) -> None:
@@ -29,15 +17,14 @@ def refuse_option_spelling(arguments: Sequence[str]) -> None:
     ConfigError
         An argument is written as an option, but is a configuration key.
     """
-    keys = set(known_keys())
     for position, argument in enumerate(arguments):
         name, equals, value = argument.lstrip("-").partition("=")
-        if not argument.startswith("--") or not (name in keys or "." in name):
+        if not argument.startswith("--") or not (name in KEYS or "." in name):
             continue
         if not equals:
             following = arguments[position + 1 : position + 2]
             value = following[0] if following and not following[0].startswith("-") else "VALUE"
-        hint = "" if name in keys else near(name, keys)
+        hint = "" if name in KEYS else near(name, KEYS)
         raise ConfigError(f"{argument}: keys are set without dashes and with an equals sign: {name}={value}.{hint}")
 
 
@@ -66,12 +53,12 @@ def unknown_key(key: str) -> str:
         if re.match(r"(experiment\.tags|hpo\.param_space|(model|data)\.options)\.", key)
         else ""
     )
-    return f"{key} is no key of the configuration.{near(key, known_keys())}{added} `--cfg job` shows all keys."
+    return f"{key} is not a key of the configuration.{near(key, KEYS)}{added} `--cfg job` shows all keys."
 
 
 def _unknown_key(key: str, found: re.Match[str]) -> str:
     key = key or found[0]
-    if key in set(known_keys()):
+    if key in KEYS:
         return f"{key} cannot be given a whole mapping here. Set its keys one by one, new ones as +{key}.NAME=VALUE."
     return unknown_key(key)
 
@@ -90,7 +77,7 @@ def _no_override(key: str, found: re.Match[str]) -> str:
 
 
 def _unresolved(key: str, found: re.Match[str]) -> str:
-    return f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], known_keys())}"
+    return f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], KEYS)}"
 
 
 def _no_list(key: str, found: re.Match[str]) -> str:

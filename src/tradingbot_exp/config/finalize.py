@@ -14,7 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.checks import check
-from tradingbot_exp.config.explain import explain, known_keys, unknown_key
+from tradingbot_exp.config.explain import explain, unknown_key
+from tradingbot_exp.config.keys import BLOCKS, KEYS, facts_of, set_value, value_of
 from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
@@ -51,7 +52,7 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
         else:
             own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
-        _refuse_unknown(plain, set(known_keys()))
+        _refuse_unknown(plain)
         unify_learning_rates(plain, overrides)
         missing = sorted(OmegaConf.missing_keys(plain))
         if missing:
@@ -59,8 +60,9 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
         config = cast(Config, OmegaConf.to_object(plain))
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
-    remember(config.tracking.uri)
-    remember(config.hpo.storage)
+    for key, facts in KEYS.items():
+        if facts.secret:
+            remember(value_of(config, key))
     _settle(config)
     load_plugins(config.plugins)
     if config.training.resume is None:  # else the configuration of that run counts, and is checked when it is read
@@ -100,16 +102,8 @@ def vary(config: Config, values: Mapping[str, Any]) -> Config:
     try:
         for key, value in values.items():
             OmegaConf.update(typed, key, value)
-            block, _, name = key.rpartition(".")
-            owner: Any = varied
-            for part in filter(None, block.split(".")):
-                owner = getattr(owner, part)
             node = OmegaConf.select(typed, key)
-            given = OmegaConf.to_container(node) if OmegaConf.is_config(node) else node
-            if isinstance(owner, dict):  # model.options
-                owner[name] = given
-            else:
-                setattr(owner, name, given)
+            set_value(varied, key, OmegaConf.to_container(node) if OmegaConf.is_config(node) else node)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     _settle(varied)
@@ -117,14 +111,14 @@ def vary(config: Config, values: Mapping[str, Any]) -> Config:
     return varied
 
 
-def _refuse_unknown(block: DictConfig, known: set[str], prefix: str = "") -> None:
+def _refuse_unknown(block: DictConfig, prefix: str = "") -> None:
     """Refuse keys that the schema does not have: a plus sign, ``+model.droput=0.1``, puts them even there."""
     for name in map(str, block):
         key = f"{prefix}{name}"
-        if key not in known:
+        if key not in KEYS:
             raise ConfigError(unknown_key(key))
-        if any(other.startswith(f"{key}.") for other in known) and not OmegaConf.is_interpolation(block, name):
-            _refuse_unknown(cast(DictConfig, block[name]), known, f"{key}.")
+        if key in BLOCKS and not OmegaConf.is_interpolation(block, name):
+            _refuse_unknown(cast(DictConfig, block[name]), f"{key}.")
 
 
 @lru_cache(maxsize=1)
@@ -198,18 +192,25 @@ def tried_sha256(config: Config) -> str:
 
 
 def _covered(config: Config) -> dict[str, Any]:
-    tree = asdict(config)
-    covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
-    for name in ("name", "path", "symbol", "options"):
-        del covered["data"][name]
+    """Return what decides a result, nested as in the configuration, without what is as if nothing had been said."""
+    covered = _deciding(asdict(config))
     if not covered["model"]["options"]:
         del covered["model"]["options"]
-    if config.plugins:
+    if not config.plugins:
+        del covered["plugins"]
+    else:
         covered["plugins"] = sorted(config.plugins)
-    for name in ("progress", "checkpoint_every", "resume"):
-        del covered["training"][name]
     _leave_unread_out(covered["evaluation"], config.data.horizon)
     return covered
+
+
+def _deciding(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keep the keys that decide a result; of a mapping that is no block, whatever is in it."""
+    return {
+        name: _deciding(value, f"{prefix}{name}.") if f"{prefix}{name}" in BLOCKS else value
+        for name, value in tree.items()
+        if facts_of(f"{prefix}{name}").decides == "result"
+    }
 
 
 def _digest(covered: dict[str, Any]) -> str:

@@ -1,18 +1,20 @@
-"""The typed schema of every configuration group, registered with Hydra's ConfigStore.
+"""The typed schema of every configuration group, with the facts about each key, registered with Hydra's ConfigStore.
 
 The files under ``conf/`` fill these dataclasses in; an unknown key or a wrong type is refused while the
-configuration is composed, before torch or mlflow is imported. What one key demands of another is in
-`tradingbot_exp.config.checks`.
+configuration is composed, before torch or mlflow is imported. What a key is besides (`tradingbot_exp.config.facts`) is
+said here and nowhere else; what one key demands of another is in `tradingbot_exp.config.checks`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from tradingbot_exp.config import resolvers
+from tradingbot_exp.config import choices, resolvers
+from tradingbot_exp.config.facts import key, number
 
 DEFAULT_FEATURES = (
     "ret_1",
@@ -27,15 +29,32 @@ DEFAULT_FEATURES = (
     "clv",
 )
 
+# Why no study may search a key.
+_SAME_TASK = "it changes what trials are judged on, so they could not be compared. Run one study for each value"
+_NO_RESULT = "it does not decide a result. Set it outside of the search"
+_DERIVED = "it is derived from the rest of the configuration. Leave it out"
+
+# What every database of Optuna and MLflow takes.
+_STUDY_NAME_LETTERS = 200
+_AT_LEAST_0 = number(lambda v: v >= 0)
+_AT_LEAST_1 = number(lambda v: v >= 1)
+_BELOW_1 = number(lambda v: 0 <= v < 1)
+_EPOCHS_OR_NULL = number(lambda v: v >= 1, whole=True, null=True)
+_EPOCHS = "a whole number of epochs, 1 or more, or null for"
+
+
+def _is_filled(text: str) -> bool:
+    return bool(text.strip())
+
 
 @dataclass
 class ExperimentConfig:
     """Names under which MLflow files a run."""
 
-    name: str = "${tradingbot.experiment_name:tradingbot}"
+    name: str = key("${tradingbot.experiment_name:tradingbot}", decides="study", wanted="a name", holds=_is_filled)
     run_name: str | None = None
     description: str | None = None
-    tags: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, Any] = key({})
 
 
 @dataclass
@@ -57,111 +76,155 @@ class SplitConfig:
 class SyntheticConfig:
     """The seeded process behind ``data=synthetic``."""
 
-    bars: int = 2000
-    signal: float = 0.3
-    seed: int = 0
+    bars: int = key(2000, wanted="100 to 10000000 bars", holds=number(lambda v: 100 <= v <= 10_000_000))
+    signal: float = key(0.3, wanted="between -1 and 1, both excluded", holds=number(lambda v: -1 < v < 1))
+    seed: int = key(0, wanted="0 or more", holds=_AT_LEAST_0)
 
 
 @dataclass
 class DataConfig:
-    """Which bars, which features of them, which target, and how they are split."""
+    """Which bars, which features of them, which target, and how they are split.
 
-    name: str = "ibm"
-    source: str = "bundled"
-    path: str | None = None
-    symbol: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-    features: list[str] = field(default_factory=lambda: list(DEFAULT_FEATURES))
-    target: str = "return"
-    returns: str | None = None
-    horizon: int = 1
-    sequence_length: int = 1
-    split: SplitConfig = field(default_factory=SplitConfig)
-    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    The data themselves decide a result, by their fingerprint; their names and places do not.
+    """
+
+    name: str = key("ibm", decides="data", search=_SAME_TASK)
+    source: str = key("bundled", search=_SAME_TASK)
+    path: str | None = key(None, decides="data", search=_SAME_TASK, may_change=True)
+    symbol: str | None = key(None, decides="data", search=_SAME_TASK)
+    options: dict[str, Any] = key({}, decides="data", search=_SAME_TASK)
+    features: list[str] = key(list(DEFAULT_FEATURES), wanted="a list of at least one feature", holds=bool)
+    target: str = key("return", search=_SAME_TASK)
+    returns: str | None = key(None, search=_SAME_TASK)
+    horizon: int = key(1, search=_SAME_TASK, wanted="1 or more bars", holds=_AT_LEAST_1)
+    sequence_length: int = key(1, wanted="1 or more bars", holds=_AT_LEAST_1)
+    split: SplitConfig = key(SplitConfig, search=_SAME_TASK)
+    synthetic: SyntheticConfig = key(SyntheticConfig, search=_SAME_TASK)
 
 
 @dataclass
 class ModelConfig:
     """A network's shape, and the learning rate it likes."""
 
-    name: str = "mlp"
-    version: str | None = None
-    input_dim: int | None = None
-    hidden_layers: list[int] = field(default_factory=lambda: [64, 32])
-    output_dim: int = 1
-    activation: str = "relu"
-    dropout: float = 0.0
-    options: dict[str, Any] = field(default_factory=dict)
+    name: str = key("mlp", one_of=choices.model_names)
+    version: str | None = key(None, derived=True, search=_DERIVED)
+    input_dim: int | None = key(None, derived=True, search=_DERIVED)
+    hidden_layers: list[int] = key(
+        [64, 32], wanted="a list of layers with 1 or more units each", holds=lambda v: all(width >= 1 for width in v)
+    )
+    output_dim: int = key(
+        1,
+        search="a forecast is one number. Leave it out",
+        wanted="1, as a forecast is one number",
+        holds=number(lambda v: v == 1),
+    )
+    activation: str = key("relu", one_of=choices.ACTIVATIONS)
+    dropout: float = key(0.0, wanted="from 0 to below 1", holds=_BELOW_1)
+    options: dict[str, Any] = key({}, search="it is a mapping. Search one option of your model, model.options.NAME")
     # An interpolation tells the default from a value that somebody set: see `unify_learning_rates`.
-    learning_rate: float = "${tradingbot.default:0.001}"  # type: ignore[assignment]
+    learning_rate: float = key(
+        "${tradingbot.default:0.001}", wanted="above 0 and at most 10", holds=number(lambda v: 0 < v <= 10)
+    )
 
 
 @dataclass
 class TrainingConfig:
     """How a network is fitted."""
 
-    epochs: int = 50
-    batch_size: int = 32
-    optimizer: str = "Adam"
-    learning_rate: float = "${model.learning_rate}"  # type: ignore[assignment]
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    gradient_clip: Any = None
-    early_stopping: Any = None
-    loss: str = "mse"
-    scheduler: str = "none"
-    device: str = "auto"
-    precision: str = "float32"
-    progress: str = "auto"
-    checkpoint_every: Any = None
-    resume: str | None = None
+    epochs: int = key(50, wanted="1 or more", holds=_AT_LEAST_1)
+    batch_size: int = key(32, wanted="1 or more rows", holds=_AT_LEAST_1)
+    optimizer: str = key("Adam", one_of=choices.OPTIMIZERS)
+    learning_rate: float = key("${model.learning_rate}")
+    weight_decay: float = key(0.0, wanted="0 or more", holds=_AT_LEAST_0)
+    momentum: float = key(0.0, wanted="from 0 to below 1", holds=_BELOW_1)
+    gradient_clip: Any = key(
+        None, wanted="a number above 0, or null for no clipping", holds=number(lambda v: v > 0, null=True)
+    )
+    early_stopping: Any = key(None, wanted=f"{_EPOCHS} off", holds=_EPOCHS_OR_NULL)
+    loss: str = key("mse", one_of=choices.LOSSES)
+    scheduler: str = key("none", one_of=choices.SCHEDULERS)
+    device: str = key("auto", search=_NO_RESULT, one_of=choices.DEVICES)
+    precision: str = key("float32", one_of=choices.PRECISIONS)
+    progress: str = key("auto", decides="nothing", search=_NO_RESULT, may_change=True, one_of=choices.PROGRESS_MODES)
+    checkpoint_every: Any = key(
+        None,
+        decides="nothing",
+        search="trials keep no checkpoints. Leave it out",
+        may_change=True,
+        wanted=f"{_EPOCHS} none",
+        holds=_EPOCHS_OR_NULL,
+    )
+    resume: str | None = key(
+        None,
+        decides="nothing",
+        search="a study is resumed by its own command, given again. Leave it out",
+        may_change=True,
+    )
 
 
 @dataclass
 class EvaluationConfig:
     """On which rows forecasts are validated, and how they are turned into positions and judged."""
 
-    scheme: str = "chronological"
-    folds: int = 5
+    scheme: str = key("chronological", one_of=choices.SCHEMES)
+    folds: int = key(5, wanted="2 or more", holds=number(lambda v: v >= 2))
     purge: int | None = None
-    embargo: int | None = None
-    window: str = "expanding"
-    cost_bps: float = 5.0
-    execution_lag: int = 1
-    periods_per_year: Any = "auto"
+    embargo: int | None = key(
+        None, wanted="0 or more bars, or null for what windows need", holds=number(lambda v: v >= 0, null=True)
+    )
+    window: str = key("expanding", one_of=choices.WINDOWS)
+    cost_bps: float = key(5.0, wanted="0 or more basis points", holds=_AT_LEAST_0)
+    execution_lag: int = key(1, wanted="0 or more bars", holds=_AT_LEAST_0)
+    periods_per_year: Any = key(
+        "auto", wanted="a number above 0, or auto", holds=lambda v: v == "auto" or number(lambda year: year > 0)(v)
+    )
+
+
+def _is_study_name(name: Any) -> bool:
+    return name is None or (isinstance(name, str) and len(name) <= _STUDY_NAME_LETTERS and name.isprintable())
 
 
 @dataclass
 class HpoConfig:
     """A hyperparameter study."""
 
-    num_trials: int = 10
-    metric: Any = "val_loss"
-    direction: Any = "minimize"
-    aggregate: str = "mean"
-    std_multiple: float = 1.0
-    sampler: str = "tpe"
-    pruner: str = "none"
-    n_jobs: int = 1
-    study_name: str | None = None
-    storage: str | None = None
-    repeats: int = 1
-    keep: str = "best"
+    num_trials: int = key(10, wanted="1 or more", holds=_AT_LEAST_1)
+    metric: Any = key("val_loss", decides="study")
+    direction: Any = key("minimize", decides="study")
+    aggregate: str = key("mean", decides="study", one_of=choices.AGGREGATES)
+    std_multiple: float = key(1.0, decides="study", wanted="0 or more", holds=_AT_LEAST_0)
+    sampler: str = key("tpe", decides="study", one_of=choices.SAMPLERS)
+    pruner: str = key("none", decides="study", one_of=choices.PRUNERS)
+    n_jobs: int = key(1, wanted="1 or more", holds=_AT_LEAST_1)
+    study_name: str | None = key(
+        None,
+        wanted=f"one line of at most {_STUDY_NAME_LETTERS} letters, or null for a name made of model and data",
+        holds=_is_study_name,
+    )
+    storage: str | None = key(None, secret=True)
+    repeats: int = key(1, decides="study", wanted="1 or more", holds=_AT_LEAST_1)
+    keep: str = key("best", decides="study", one_of=choices.KEEP)
     resume: bool = True
-    max_failure_rate: float = 0.5
-    reseeds: int = 5
-    null_replays: int = 0
-    param_space: dict[str, Any] = field(default_factory=dict)
+    max_failure_rate: float = key(0.5, decides="study", wanted="from 0 to 1", holds=number(lambda v: 0 <= v <= 1))
+    reseeds: int = key(5, wanted="0 or more", holds=_AT_LEAST_0)
+    null_replays: int = key(0, wanted="0 or more", holds=_AT_LEAST_0)
+    param_space: dict[str, Any] = key({}, decides="study")
 
 
 @dataclass
 class TrackingConfig:
     """Where MLflow keeps its records, what to do when it cannot, and whether a report is made of them."""
 
-    uri: str = "${tradingbot.tracking_uri:}"
-    register: str | None = None
-    champion: str = "real"
-    on_error: str = "raise"
+    uri: str = key(
+        "${tradingbot.tracking_uri:}", secret=True, wanted="an address, as sqlite:///mlflow.db is", holds=_is_filled
+    )
+    register: str | None = key(
+        None,
+        wanted="letters, digits, spaces, _ - and ., up to 200 of them, or null for no registration",
+        holds=lambda name: name is None or re.fullmatch(r"[\w .-]{1,200}", name) is not None,
+    )
+    champion: str = key("real", one_of=choices.CHAMPIONS)
+    on_error: str = key("raise", one_of=choices.ON_ERROR)
     report: bool = True
 
 
@@ -169,15 +232,34 @@ class TrackingConfig:
 class Config:
     """The whole configuration of one training run."""
 
-    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    seed: int = 42
-    plugins: list[str] = field(default_factory=list)
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    hpo: HpoConfig = field(default_factory=HpoConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    experiment: ExperimentConfig = key(
+        ExperimentConfig,
+        decides="nothing",
+        search="it names and files runs, and decides no result. Set it outside of the search",
+    )
+    seed: int = key(
+        42,
+        search="the best seed is the luckiest one. To average each trial over seeds, set hpo.repeats",
+        wanted="a whole number from 0 to 4294967295",
+        holds=number(lambda v: 0 <= v < 2**32, whole=True),
+    )
+    plugins: list[str] = key([], search="it names modules. Set it outside of the search")
+    data: DataConfig = key(DataConfig)
+    model: ModelConfig = key(ModelConfig)
+    training: TrainingConfig = key(TrainingConfig)
+    evaluation: EvaluationConfig = key(EvaluationConfig, search=_SAME_TASK)
+    hpo: HpoConfig = key(
+        HpoConfig,
+        decides="nothing",
+        search="it describes the search itself. Set it outside of the search",
+        may_change=True,
+    )
+    tracking: TrackingConfig = key(
+        TrackingConfig,
+        decides="nothing",
+        search="it says where records go, and decides no result. Set it outside of the search",
+        may_change=True,
+    )
 
 
 def register() -> None:

@@ -15,7 +15,8 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from tradingbot_exp.config.explain import explain, known_keys
+from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.keys import KEYS
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
@@ -214,7 +215,7 @@ def _check_block(file: YamlFile, block: Mapping[str, Any], schema: type[Any], pr
     for name, value in block.items():
         key = f"{prefix}{name}"
         if name not in names:
-            raise file.error(f"{key} is no key of the configuration.{_hint(key, names, prefix)}", key)
+            raise file.error(f"{key} is not a key of the configuration.{_hint(key, names, prefix)}", key)
         if value == "???":
             raise file.error(f"{key} is '???', which stands for no value. Give it one, or leave it out.", key)
         is_block = dataclasses.is_dataclass(hints[name])
@@ -235,19 +236,18 @@ def _no_block(key: str, value: Any) -> str:
 
 def _hint(key: str, names: list[str], prefix: str) -> str:
     """Say where a key belongs, or which one is near."""
-    known = list(known_keys())
-    if not prefix and key in known:
+    if not prefix and key in KEYS:
         block, _, name = key.partition(".")
         return f" Write it in its block: '{block}:' and below it '  {name}: ...'."
     last = key.rpartition(".")[2]
-    elsewhere = [other for other in known if other.rpartition(".")[2] == last and "." in other]
+    elsewhere = [other for other in KEYS if other.rpartition(".")[2] == last and "." in other]
     if elsewhere:
         return f" There is {' and '.join(elsewhere)}."
     found = near(last, names)
     if found:
         return found.replace("'", f"'{prefix}", 1)
     where = f"{prefix.rstrip('.')} has the keys" if prefix else "The blocks are"
-    return near(key, known) or f" {where}: {', '.join(names)}."
+    return near(key, KEYS) or f" {where}: {', '.join(names)}."
 
 
 def _choices(file: YamlFile) -> dict[str, str]:

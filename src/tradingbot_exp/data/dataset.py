@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
@@ -17,6 +16,7 @@ from tradingbot_exp.data.features import FEATURES, FittedFeature, compute_featur
 from tradingbot_exp.data.fingerprint import fingerprint
 from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
+from tradingbot_exp.data.scaler import Scaler
 from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
 from tradingbot_exp.data.splits import Block, Split, split_rows
 from tradingbot_exp.errors import ConfigError, DataError, near
@@ -49,7 +49,7 @@ class PreparedData:
         ln(C[t+1] / C[t]), float64, known one bar later. None for a table without ``data.returns``.
     horizon, sequence_length : int
         Bars.
-    scaler : sklearn.preprocessing.StandardScaler
+    scaler : Scaler
         Fitted on the train rows alone: all from the first to the end of `train`.
     train, val, test : Block
         Row ranges that have inputs and targets.
@@ -76,7 +76,7 @@ class PreparedData:
     next_return: FloatArray | None
     horizon: int
     sequence_length: int
-    scaler: StandardScaler
+    scaler: Scaler
     train: Block
     val: Block
     test: Block
@@ -170,7 +170,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
     index, split = pd.DatetimeIndex(rows.features.index), rows.split
     check_features(config.path or source.name, rows.features, split.train.stop)
     raw = rows.features.to_numpy(dtype=np.float64)
-    scaler = StandardScaler().fit(raw[: split.train.stop])
+    scaler = Scaler.fit(raw[: split.train.stop])
     digest, frequency = fingerprint(rows.content), describe_frequency(pd.DatetimeIndex(source.frame.index))
     card = data_card(source, index, split, frequency.name) | {
         "features": list(names),

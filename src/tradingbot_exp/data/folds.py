@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
-from sklearn.preprocessing import StandardScaler
 
 from tradingbot_exp.data.checks import check_finite_features, check_spread
 from tradingbot_exp.data.features import compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
+from tradingbot_exp.data.scaler import Scaler
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError
 
@@ -197,7 +197,7 @@ def _view(data: PreparedData, fold: Fold, card: dict[str, Any]) -> PreparedData:
     seen = data.raw[train.rows]
     for name, column in zip(data.feature_names, seen.T, strict=True):
         check_spread(data.name, name, column, f"train rows of fold {fold.number}")
-    scaler = StandardScaler().fit(seen)
+    scaler = Scaler.fit(seen)
     scaled = scaler.transform(data.raw).astype(data.scaled.dtype)
     return replace(data, train=fold.train, val=fold.val, scaler=scaler, scaled=scaled, card=card)
 

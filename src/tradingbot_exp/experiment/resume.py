@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.finalize import finalize, flatten
+from tradingbot_exp.config.keys import KEYS, facts_of, value_of
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 from tradingbot_exp.experiment.checkpoints import CONFIGURATION, DATA, identity
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 KEY = "training.resume"
-# Keys that may be others than those that the run was started with; what follows from the rest is not compared.
-_FREE = ("tracking", "hpo", "training.progress", "training.checkpoint_every", KEY, "data.path")
-_DERIVED = ("model.version", "model.input_dim")
 
 
 def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | None:
@@ -170,10 +168,10 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
     OmegaConf.set_struct(tree, False)
     chosen = [word.lstrip("+~").partition("=")[0].partition("@")[0].replace("/", ".") for word in overrides]
     values = {key: value for key, value in flatten(asdict(given)) if _is_given(key, chosen)}
-    for key in [key for key in values if _is_within(key, _FREE)]:
+    for key in [key for key in values if facts_of(key).may_change]:
         OmegaConf.update(tree, key, values.pop(key), merge=False, force_add=True)
-    OmegaConf.update(tree, "tracking.uri", given.tracking.uri)
-    OmegaConf.update(tree, "hpo.storage", given.hpo.storage)
+    for key in (key for key, facts in KEYS.items() if facts.secret):  # kept without their passwords
+        OmegaConf.update(tree, key, value_of(given, key))
     OmegaConf.update(tree, KEY, None, force_add=True)
     try:
         own = finalize(tree)
@@ -183,7 +181,7 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
     other = [
         f"{key} is {there.get(key)} there, and {value} is given"
         for key, value in values.items()
-        if there.get(key) != value and not (key in _DERIVED and value is None)
+        if there.get(key) != value and not (value is None and facts_of(key).derived)
     ]
     if other:
         raise ConfigError(
@@ -201,10 +199,6 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
 def _is_given(key: str, chosen: Sequence[str]) -> bool:
     """Tell whether a key is set by overrides: itself, its group, or a template of the group experiment."""
     return any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in chosen)
-
-
-def _is_within(key: str, blocks: Sequence[str]) -> bool:
-    return any(key == each or key.startswith(f"{each}.") for each in blocks)
 
 
 def _launch_dir_of(loaded: RecordedRun) -> Path | None:

@@ -8,19 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.runtime.package import code_sha256
 
-# How and where a study is run, and how it is called; everything else defines it.
-_NOT_DEFINING = (
-    *("experiment.run_name", "experiment.description", "experiment.tags", "tracking"),
-    *("training.progress", "training.checkpoint_every", "training.resume"),
-    *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
-    *("hpo.reseeds", "hpo.null_replays"),
-    *("data.name", "data.path", "data.symbol", "data.options"),
-)
 # What a key of the definition is called, where it is none of the configuration.
 _SAID = {"code.sha256": "the source of tradingbot_exp (code.sha256)"}
 
@@ -39,8 +32,9 @@ def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict
     flat = {
         key: value
         for key, value in flatten(asdict(config))
-        if not any(key == name or key.startswith(f"{name}.") for name in _NOT_DEFINING)
+        if facts_of(key).decides in ("result", "study") and not key.startswith("hpo.param_space")
     }
+    # The space as it was read, not as it was written.
     flat.update({f"hpo.param_space.{name}": value for name, value in space.items()})
     # A list of one means the one.
     objectives = objectives_of(config.hpo)

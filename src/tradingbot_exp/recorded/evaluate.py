@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags, joined, market_returns, stamp
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear
 from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, judge_rows
@@ -129,8 +130,6 @@ def _judge(config: Config, data: PreparedData, forecast: NDArray[np.float64]) ->
 
     Of several folds these are the last one's.
     """
-    from tradingbot_exp.data.folds import fold_views
-
     data, rules = fold_views(data, config.evaluation)[-1], Rules.of(config, data)
     block = data.test
     model, linear = judge_rows(data, block, forecast, rules), judge_linear(data, block, rules)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.data.card import GIVEN_ARRAYS
+from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.tracking.store.lookup import find_run
@@ -104,8 +105,6 @@ def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
 
 def forecasts_of(loaded: RecordedRun, config: Config, data: PreparedData) -> NDArray[np.float64]:
     """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
-    from tradingbot_exp.data.folds import fold_views
-
     try:
         model = loaded.model
     except RunError as error:

@@ -22,6 +22,7 @@ import pandas as pd
 from tradingbot_exp.config.choices import model_names
 from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.data.fitted import as_bytes, from_bytes
+from tradingbot_exp.data.scaler import save_scaler
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.models.registry import build_model
 from tradingbot_exp.tracking.store.errors import quiet
@@ -67,7 +68,6 @@ def save(
     fitted : mapping of str to FittedFeature, optional
         Features that learned from train bars, by name.
     """
-    import skops.io
     import torch
     from mlflow.models import ModelSignature
     from mlflow.pyfunc import save_model
@@ -92,7 +92,7 @@ def save(
         else:
             torch.save(cpu_model, data / "module.pt")
         if scaler is not None:
-            skops.io.dump(scaler, data / "scaler.skops")
+            save_scaler(scaler, data / "scaler.skops")
         if fitted:
             (data / "features.skops").write_bytes(as_bytes(fitted))
         signature = frame = None

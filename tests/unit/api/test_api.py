@@ -186,7 +186,7 @@ def test_train_can_be_called_however_the_command_of_that_name_was_imported(befor
         "from tradingbot_exp.train import main\nimport tradingbot_exp.train as module\nassert module.main is main\n"
     )
     done = python(tmp_path, "-c", program)
-    assert done.out == "training.epochs=0 is impossible. Right would be 1 or more.\n", done.err
+    assert done.out == "training.epochs must be 1 or more; got 0.\n", done.err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -99,8 +99,8 @@ def test_arrays_that_do_not_fit_are_refused_by_name(config: Config) -> None:
     with pytest.raises(DataError, match="X_val holds NaN"):
         run_hpo_study(config, X, y, X_val * np.nan, y_val, organizer)
     for key, value, words in (
-        ("num_trials", "3", "hpo.num_trials=3 is impossible. Right would be 1 or more"),
-        ("study_name", 5, "hpo.study_name=5 is impossible"),
+        ("num_trials", "3", "hpo.num_trials must be 1 or more; got '3'"),
+        ("study_name", 5, "hpo.study_name must be one line .* got 5"),
     ):
         with pytest.raises(ConfigError, match=words):
             run_hpo_study(replace(config, hpo=replace(config.hpo, **{key: value})), X, y, X_val, y_val, organizer)

@@ -388,7 +388,7 @@ def test_a_search_space_that_cannot_be_searched_is_refused_by_validate(write: Wr
         (["+training.epoch=3"], "Did you mean 'training.epochs'?"),
         (["+nothing=3"], "nothing is no key"),
         (["+model.nothing=3"], "model.nothing is no key"),
-        (["training.epochs=0"], "training.epochs=0 is impossible"),
+        (["training.epochs=0"], "training.epochs must be 1 or more; got 0"),
         (["model=mlpp"], "Did you mean 'mlp'?"),
         (["epochs"], "Write KEY=VALUE"),
         (["seed=1", ""], "'' is no setting. Write KEY=VALUE"),

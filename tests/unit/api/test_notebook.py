@@ -163,7 +163,7 @@ def test_it_leaves_the_process_as_it_was(here: Path) -> None:
 def test_what_is_wrong_is_refused_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for overrides, kind, text in (
-        (["training.epochs=0"], ConfigError, "training.epochs=0 is impossible"),
+        (["training.epochs=0"], ConfigError, "training.epochs must be 1 or more; got 0"),
         (["model.learnin_rate=1"], ConfigError, "Did you mean 'model.learning_rate'"),
         (["seed=1,2"], ConfigError, "a sweep over several values"),
         ("seed=1", ConfigError, "expected is a list of texts"),

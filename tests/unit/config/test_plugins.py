@@ -61,7 +61,7 @@ def test_a_metric_that_raises_or_gives_no_number_is_named(result: object, text: 
 
 
 def test_a_metric_is_unknown_until_it_is_registered() -> None:
-    with pytest.raises(ConfigError, match=r"hpo\.metric=val_mean_return is not known"):
+    with pytest.raises(ConfigError, match=r"hpo\.metric must be one of .*; got 'val_mean_return'"):
         compose_config(["hpo.metric=val_mean_return"])
 
 

@@ -19,8 +19,8 @@ from omegaconf import OmegaConf
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FixedTrial
 
-from tradingbot_exp.config.explain import known_keys
 from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.config.keys import KEYS
 from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.errors import ConfigError
@@ -335,7 +335,7 @@ def test_the_keys_that_may_be_searched_are_those_that_decide_a_result_on_one_tas
         *("training.weight_decay", "training.gradient_clip", "training.early_stopping", "training.loss"),
         *("training.scheduler", "training.precision", "training.momentum"),
     }
-    for key in set(known_keys()) - set(searchable()):
+    for key in set(KEYS) - set(searchable()):
         assert refusal({key: [1, 2]}).startswith(f"hpo.param_space.{key}")
 
 

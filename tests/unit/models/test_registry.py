@@ -68,9 +68,9 @@ def test_dropout_follows_each_activation() -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (make("mpl"), "model.name: 'mpl' is unknown. Known: linear, lstm, mlp. Did you mean 'mlp'?"),
-        (make("names"), "model.name: 'names' is unknown"),
-        (make(activation="rleu"), "model.activation: 'rleu' is unknown.*Did you mean 'relu'"),
+        (make("mpl"), "model.name must be one of linear, lstm, mlp; got 'mpl'. Did you mean 'mlp'?"),
+        (make("names"), "model.name must be .*; got 'names'"),
+        (make(activation="rleu"), "model.activation must be .*; got 'rleu'.*Did you mean 'relu'"),
         (make(hidden_layers=[8, 0]), r"model.hidden_layers: \[8, 0\] given"),
         (make(output_dim=0), "model.output_dim: 0 given"),
         (make(dropout=1.0), "model.dropout: 1.0 given"),

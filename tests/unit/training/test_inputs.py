@@ -55,10 +55,10 @@ BAD: dict[str, tuple[dict[str, Any], type[TradingBotError], str]] = {
     "patience": ({"early_stopping": 0}, ConfigError, "training.early_stopping: 0 given"),
     "clip": ({"gradient_clip": -1.0}, ConfigError, "training.gradient_clip: -1.0 given"),
     "clip nan": ({"gradient_clip": float("nan")}, ConfigError, "training.gradient_clip: nan given"),
-    "loss": ({"loss": "msee"}, ConfigError, "training.loss: 'msee' is unknown.*Did you mean 'mse'"),
-    "scheduler": ({"scheduler": "cosin"}, ConfigError, "training.scheduler: .*Did you mean 'cosine'"),
-    "device": ({"device": "gpu"}, ConfigError, "training.device: 'gpu' is unknown. Known: auto, cpu"),
-    "precision": ({"precision": "fp16"}, ConfigError, "training.precision: 'fp16' is unknown"),
+    "loss": ({"loss": "msee"}, ConfigError, "training.loss must be .*; got 'msee'.*Did you mean 'mse'"),
+    "scheduler": ({"scheduler": "cosin"}, ConfigError, "training.scheduler must be .*Did you mean 'cosine'"),
+    "device": ({"device": "gpu"}, ConfigError, "training.device must be one of auto, cpu, cuda, mps; got 'gpu'"),
+    "precision": ({"precision": "fp16"}, ConfigError, "training.precision must be .*; got 'fp16'"),
     "empty train": ({"X_train": torch.zeros(0, 3), "y_train": torch.zeros(0)}, TrainingError, "X_train.*no"),
     "empty val": ({"X_val": torch.zeros(0, 3), "y_val": torch.zeros(0)}, TrainingError, "X_val.*nothing"),
     "rows": ({"y_train": torch.zeros(9)}, TrainingError, "X_train has 10 rows, but y_train has 9"),
@@ -107,7 +107,7 @@ def test_lbfgs_is_refused() -> None:
 
 
 def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"training\.optimizer: 'Adan' is unknown.*Did you mean 'Adam'"):
+    with pytest.raises(ConfigError, match=r"training\.optimizer must be .*; got 'Adan'.*Did you mean 'Adam'"):
         make_optimizer("Adan", [], 0.1)
 
 

@@ -104,7 +104,7 @@ def test_a_bar_that_stops_early_stays_where_it_was() -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"training\.progress: 'plan' is unknown.*Did you mean 'plain'"):
+    with pytest.raises(ConfigError, match=r"training\.progress must be .*; got 'plan'.*Did you mean 'plain'"):
         make_progress("plan", 10)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import binom
 
 from tradingbot_exp.evaluation._arrays import Floats
 
@@ -92,7 +91,11 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     last[group], first[group[::-1]] = rows, rows[::-1]
     several = np.flatnonzero(sizes > 1)
     same = int(np.sum(kind[first[several]] == kind[last[several]]))
-    if same < _FEWEST or binom.sf(same - 1, len(several), alike) >= CHANCE:
+    if same < _FEWEST:
+        return None
+    from scipy.special import bdtrc  # few data come this far, and no other part of a run needs SciPy
+
+    if bdtrc(same - 1, len(several), alike) >= CHANCE:
         return None
     whole = whole[kept]
     _, earliest, whole = np.unique(whole, return_index=True, return_inverse=True)

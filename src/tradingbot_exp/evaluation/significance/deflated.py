@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
@@ -97,7 +96,7 @@ def probabilistic_sharpe(found: Moments, benchmark: float = 0.0) -> Estimate:
     if not found.variance > 0:
         return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
     score = (found.sharpe - benchmark) * math.sqrt(found.bars - 1) / math.sqrt(found.variance)
-    return Estimate(float(ndtr(score)))
+    return Estimate(math.erfc(-score / math.sqrt(2)) / 2)
 
 
 def deflated_sharpe(found: Moments, trials: float, variance: float | None) -> Estimate:

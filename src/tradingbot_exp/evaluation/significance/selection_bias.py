@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-
-from scipy.special import ndtri
+from statistics import NormalDist
 
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 
@@ -37,7 +36,8 @@ def expected_maximum(trials: float) -> float:
     if trials == 1:
         return 0.0
     # Between 1 and 2 the approximation dips below 0, where no expected maximum can be.
-    largest = (1 - _EULER) * ndtri(1 - 1 / trials) + _EULER * ndtri(1 - 1 / (trials * math.e))
+    quantile = NormalDist().inv_cdf
+    largest = (1 - _EULER) * quantile(1 - 1 / trials) + _EULER * quantile(1 - 1 / (trials * math.e))
     return max(float(largest), 0.0)
 
 
@@ -67,12 +67,12 @@ def noise_maximum(trials: float, bars: int, periods_per_year: float) -> tuple[Es
         none = undefined(f"there are {bars} bars, and it takes at least 3")
         return none, none
     unit = math.sqrt(periods_per_year / (bars - 1))
-    return Estimate(expected_maximum(trials) * unit), Estimate(float(ndtri(CONFIDENCE ** (1 / trials))) * unit)
+    return Estimate(expected_maximum(trials) * unit), Estimate(NormalDist().inv_cdf(CONFIDENCE ** (1 / trials)) * unit)
 
 
 def critical_score(trials: float) -> float:
     """Return the normal score that the best of `trials` without skill exceeds with probability `LEVEL`; trials ≥ 1."""
-    return float(ndtri((1 - LEVEL) ** (1 / trials)))
+    return NormalDist().inv_cdf((1 - LEVEL) ** (1 / trials))
 
 
 def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri, stdtr
 
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.significance.block_length import autocovariances, block_lengths
@@ -139,7 +138,7 @@ def superiority(
     each = np.ones(rivals)
     each[moving] = np.where(score > 0, _share_above(reached[1], score), 1.0)
     alone = np.ones(rivals)
-    alone[moving] = ndtr(-score)
+    alone[moving] = [math.erfc(value / math.sqrt(2)) / 2 for value in score]
     best = int(moving[int(score.argmax())]) if statistic > 0 else None
     return Superiority(statistic, best, lower, consistent, upper, each, alone, n, rivals, draws, length)
 
@@ -172,6 +171,8 @@ def _normal_scores(t: Floats, n: int, block: float, horizon: int) -> Floats:
     tails those of Student's t. Its degrees of freedom are those at which a χ² has as much relative variance as ω²
     has for uncorrelated gains.
     """
+    from scipy.special import ndtri, stdtr  # a study needs SciPy here alone, for Student's t
+
     kernel, lag = _kernel(n, block), np.arange(1, n)
     overlap = np.maximum(1 - lag / horizon, 0.0)
     seen = 1 + 2 * float(kernel @ ((1 - lag / n) * overlap))

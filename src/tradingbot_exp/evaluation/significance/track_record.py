@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import ClassVar, Self
-
-from scipy.special import ndtri
 
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
@@ -71,7 +70,7 @@ def minimum_track_record(found: Moments, benchmark: float = 0.0, confidence: flo
         return undefined("the Sharpe ratio is not above what it is held against: no record is long enough")
     if not found.variance > 0:
         return undefined("the variance of the Sharpe ratio's estimate is not above 0 for so extreme a skew")
-    with_excess = (float(ndtri(confidence)) / (found.sharpe - benchmark)) ** 2
+    with_excess = (NormalDist().inv_cdf(confidence) / (found.sharpe - benchmark)) ** 2
     if not math.isfinite(with_excess * found.variance):
         return undefined("the number of bars is too large for a 64-bit float")
     return Estimate(1 + found.variance * with_excess)

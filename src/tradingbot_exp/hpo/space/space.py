@@ -18,10 +18,11 @@ from optuna.trial import BaseTrial
 
 from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.config.explain import explain
+from tradingbot_exp.config.keys import BLOCKS
 from tradingbot_exp.config.overrides import GrammarError, quote, read_word
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.space import ranges
-from tradingbot_exp.hpo.space.names import is_block, targets_of
+from tradingbot_exp.hpo.space.names import targets_of
 from tradingbot_exp.hpo.space.parameter import MAX_GRID, Parameter, too_many
 
 _KEY = "hpo.param_space"
@@ -147,7 +148,7 @@ def _flat(param_space: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[st
     """Yield names and values; ``+hpo.param_space.model.dropout=[0,0.1]`` arrives nested, and is meant dotted."""
     for key, given in param_space.items():
         name = f"{prefix}{key}"
-        if isinstance(given, Mapping) and is_block(name) and not set(given) & set(RANGE_KEYS):
+        if isinstance(given, Mapping) and name in BLOCKS and not set(given) & set(RANGE_KEYS):
             yield from _flat(given, f"{name}.")
         else:
             yield name, given

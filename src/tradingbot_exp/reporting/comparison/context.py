@@ -8,6 +8,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.reporting.page.metrics import same_bars
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, without_branch
 from tradingbot_exp.tracking.reading.facts import code_facts, hardware_facts
@@ -15,8 +16,6 @@ from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 
 LETTERS = string.ascii_uppercase
-# What follows from other params, or repeats one.
-_DERIVED = ("model.version",)
 
 
 def config_differences(records: Sequence[TrainingRecord]) -> tuple[list[Row], list[Row]]:
@@ -44,7 +43,7 @@ def _environment(made: Surroundings) -> dict[str, str]:
 
 def only_seed_differs(records: Sequence[TrainingRecord]) -> bool:
     """Tell whether nothing that decides a result differs, the seed aside; no if that is not known."""
-    rows = [row for row in config_differences(records)[0] if row.name not in _DERIVED]
+    rows = [row for row in config_differences(records)[0] if not facts_of(row.name).derived]
     return (
         [row.name for row in rows] == ["seed"]
         and all(same_bars(records[0], record) for record in records)

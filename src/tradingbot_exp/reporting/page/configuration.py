@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tradingbot_exp.config.keys import BLOCKS, KEYS
 from tradingbot_exp.plots.numbers import MISSING, count, moment
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described
@@ -13,7 +14,7 @@ from tradingbot_exp.tracking.reading.run_context import Surroundings
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 # What decides a training run; all else is folded away.
-BLOCKS = ("data", "model", "training", "evaluation")
+_DECIDING = [block for block in KEYS if block in BLOCKS and "." not in block and KEYS[block].decides == "result"]
 _PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
 
 
@@ -29,7 +30,7 @@ def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list
         block, _, name = key.partition(".")
         groups.setdefault(block if name else "general", {})[key] = value
     tables = {block: _table(block, values, changed) for block, values in groups.items()}
-    shown = [tables.pop(block) for block in BLOCKS if block in tables]
+    shown = [tables.pop(block) for block in _DECIDING if block in tables]
     blocks = _changes_blocks(previous, rows) if run.kind == "training" else []
     if shown:
         blocks.append(Details(f"Configuration of data, model, training and evaluation: {_keys(shown)}", shown))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradingbot_exp.config.choices import RANGE_KEYS
+from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.reporting.page.blocks import command_of
 from tradingbot_exp.reporting.page.page import Block, Code, Notice
@@ -36,8 +37,6 @@ def winner_overrides(record: StudyRecord, winner: TrialRecord) -> list[str] | No
     """Give the overrides of the study with the winner's values; None where the study's are not known."""
     if record.artifacts.overrides is None or not record.space:
         return None
-    from tradingbot_exp.config.overrides import quote
-
     own = [word for word in record.artifacts.overrides if not _of_study(word)]
     found = _decoded(record, winner)
     if "model.learning_rate" in found:
@@ -54,7 +53,7 @@ def continue_blocks(study: Study, record: StudyRecord) -> list[Block]:
     total = planned if study.reached < planned else study.reached + planned
     kept = [word for word in words if _key(word) not in ("hpo.num_trials", "hpo.resume", "hpo.study_name")]
     name = study.run.tags.get("study.name")
-    named = [f"hpo.study_name={_quoted(name)}"] if name else []
+    named = [f"hpo.study_name={quote(name)}"] if name else []
     left = "To continue the study" if total == planned else f"To continue the study with {planned:,} more trials"
     return [
         Code(_multirun([*kept, *named, f"hpo.num_trials={total}"]), f"{left}, in the folder that it was started in")
@@ -93,8 +92,6 @@ def study_words(record: StudyRecord) -> list[str] | None:
 
 def sweep_of(entry: Mapping[str, Any]) -> str:
     """Write an entry of a space as Hydra's sweep grammar has it."""
-    from tradingbot_exp.config.overrides import quote
-
     if "choices" in entry:
         texts = [quote(choice) for choice in entry["choices"]]
         return ",".join(texts) if len(texts) > 1 else f"choice({texts[0]})"
@@ -138,12 +135,6 @@ def _configured(key: str, params: Mapping[str, str]) -> bool:
 
 def _multirun(words: Sequence[str]) -> str:
     return shlex.join(["python", "-m", "tradingbot_exp.train", "--multirun", *words])
-
-
-def _quoted(text: str) -> str:
-    from tradingbot_exp.config.overrides import quote
-
-    return quote(text)
 
 
 def _key(word: str) -> str:

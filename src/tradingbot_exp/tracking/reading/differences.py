@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.tracking.reading.facts import code_facts, data_facts, hardware_facts, package_facts
 from tradingbot_exp.tracking.reading.fetch import read_surroundings
 from tradingbot_exp.tracking.store.lookup import find_run
@@ -19,12 +20,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.run_record import RunRecord
     from tradingbot_exp.tracking.store.store import Store
 
-# What `config_sha256` leaves out: it changes no number of a run.
-_HARMLESS = ("experiment.", "tracking.", "hpo.")
-_HARMLESS_KEYS = (
-    *("data.name", "data.path", "data.symbol"),
-    *("training.progress", "training.checkpoint_every", "training.resume"),
-)
 # Packages that numbers come from; they are named first.
 NUMERIC = ("python", "torch", "numpy", "pandas", "scikit-learn", "scipy", "optuna", "tradingbot_exp")
 
@@ -191,7 +186,7 @@ def described(run: RunRecord, fingerprint: str | None = None) -> dict[str, str]:
 
 def is_harmless(key: str) -> bool:
     """Tell whether a key of the configuration changes no number of a run."""
-    return key.startswith(_HARMLESS) or key in _HARMLESS_KEYS
+    return facts_of(key).decides != "result"
 
 
 def canonical(text: str | None) -> str | float | None:

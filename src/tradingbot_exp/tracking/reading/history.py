@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.tracking.reading.artifacts import json_file
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, is_harmless
 from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, search_runs, searched_for, trial_record
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 # What a study counts, and what it does not: attempts that were interrupted.
 _FINISHED = ("complete", "pruned", "failed")
-_STUDY_KEYS = ("hpo.param_space", "hpo.sampler", "hpo.pruner", "hpo.metric", "hpo.direction", "hpo.repeats")
-_LABELS = ("data.name", "data.path", "data.symbol")
 
 
 @dataclass(frozen=True)
@@ -259,9 +258,9 @@ def _changes(before: ConfigurationUse, use: ConfigurationUse) -> tuple[Row, ...]
     pair = [before.params, use.params]
     rows, harmless = config_rows(pair, [each.kind != "other" for each in (before, use)])
     if any(row.name == "data.fingerprint" for row in rows):
-        rows += [row for row in harmless if row.name in _LABELS]
+        rows += [row for row in harmless if facts_of(row.name).decides == "data"]
     if before.kind == use.kind == "study":
-        rows += [row for row in harmless if row.name.startswith(_STUDY_KEYS)]
+        rows += [row for row in harmless if facts_of(row.name).decides == "study"]
     elif not rows and before.kind != use.kind:
         rows += differing([{"kind": each.kind} for each in (before, use)])
     return tuple(rows)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.differences import canonical
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
-
-# What follows from the others, or decides nothing.
-_NOT_GIVEN = (
-    *("model.version", "model.input_dim", "tracking.", "experiment.", "hpo."),
-    *("training.progress", "training.checkpoint_every", "training.resume"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +51,8 @@ class Recipe:
             return own
         params = self.made.run.params
         mine = {key: text for key, text in params.items() if text != parent.params.get(key)}
-        given = {key: "null" if text == NO_VALUE else text for key, text in mine.items()}
-        return (*own, *(f"{key}={text}" for key, text in given.items() if not key.startswith(_NOT_GIVEN)))
+        given = {key: "null" if text == NO_VALUE else text for key, text in mine.items() if _is_given(key)}
+        return (*own, *(f"{key}={text}" for key, text in given.items()))
 
     def tree_of_its_code(self) -> dict[str, Any]:
         """Give a copy of `tree` without keys that are newer than the run: its code would refuse them."""
@@ -193,7 +188,13 @@ def altered_keys(made: Surroundings, tree: Mapping[str, Any]) -> list[str]:
     flat = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in flatten(tree)}
     params = made.run.params
     found = [key for key, text in flat.items() if key in params and not _agree(params[key], text)]
-    return sorted((key for key in found if not key.startswith(_NOT_GIVEN)), key=lambda key: key != "seed")
+    return sorted((key for key in found if _is_given(key)), key=lambda key: key != "seed")
+
+
+def _is_given(key: str) -> bool:
+    """Tell whether a command that makes a run again has to give a key."""
+    facts = facts_of(key)
+    return facts.decides in ("result", "data") and not facts.derived
 
 
 def _agree(param: str, text: str) -> bool:

@@ -80,7 +80,7 @@ def scaler_record(scaler: Any, names: Sequence[str]) -> dict[str, Any]:
     else:
         mean, scale = (-zero / slope, 1.0 / slope) if linear else (None, None)
     return {
-        "kind": f"{type(scaler).__module__.split('.')[0]}.{type(scaler).__name__}",
+        "kind": getattr(scaler, "kind", f"{type(scaler).__module__.split('.')[0]}.{type(scaler).__name__}"),
         "parameters": scaler.get_params(),
         "feature_names": list(names),
         "mean": None if mean is None else [float(value) for value in mean],

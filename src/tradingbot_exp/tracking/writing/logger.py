@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.data.scaler import save_scaler
 from tradingbot_exp.models.summary import model_summary, row_shape_of
 from tradingbot_exp.tracking.saved_model import save
 from tradingbot_exp.tracking.writing.characteristics import in_train_deviations, scaler_record, summary, two_dimensional
@@ -149,11 +150,9 @@ class EnhancedMLflowLogger(RunTarget):
         parts = {"train": summary(first, names), "validation": summary(second, names)}
         run.log_text(_json({**(card or {}), "statistics": parts}), "data/data_card.json")
         if scaler is not None:
-            import skops.io
-
             run.log_text(_json(scaler_record(scaler, names)), "data/scaler.json")
             with _scratch_file("scaler.skops") as file:
-                skops.io.dump(scaler, file)
+                save_scaler(scaler, file)
                 run.log_artifact(file, "data")
         histograms = feature_histograms(names, *in_train_deviations(first, second))
         run.log_text(_json(histograms_record(histograms)), "data/feature_histograms.json")

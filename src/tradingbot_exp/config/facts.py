@@ -1,0 +1,86 @@
+"""What is known of a configuration key besides its type and default: metadata of its field in the schema."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The facts about one key; a block's `decides`, `search` and `may_change` hold for the keys in it, too.
+
+    Attributes
+    ----------
+    decides : str
+        ``result``: a run's numbers. ``data``: which data are loaded, which count by their fingerprint, whatever they
+        are called. ``study``: which study a trial belongs to, and no number of a run. ``nothing``: names, places and
+        what is displayed.
+    search : str
+        Why no study may search it; empty if it may.
+    may_change : bool
+        Whether it may be another when an interrupted run is resumed.
+    derived : bool
+        Whether null stands for a value that follows from the rest of the configuration.
+    secret : bool
+        Whether it is an address that may hold a password.
+    wanted : str
+        The values that it takes, with their unit, such as ``1 or more bars``.
+    holds : callable, optional
+        Whether it takes a value; without it, any of its type.
+    one_of : tuple of str, or callable that returns one, optional
+        The names that it takes.
+    """
+
+    decides: Literal["result", "data", "study", "nothing"] = "result"
+    search: str = ""
+    may_change: bool = False
+    derived: bool = False
+    secret: bool = False
+    wanted: str = ""
+    holds: Callable[[Any], bool] | None = None
+    one_of: tuple[str, ...] | Callable[[], tuple[str, ...]] | None = None
+
+    def check(self, key: str, value: Any) -> None:
+        """Refuse a value that `key` does not take.
+
+        Raises
+        ------
+        ConfigError
+            Names the key, what it takes, and what was given.
+        """
+        if self.one_of is not None:
+            check_name(key, value, self.one_of() if callable(self.one_of) else self.one_of)
+        if self.holds is not None and not self.holds(value):
+            raise wrong(key, self.wanted, value)
+
+
+def key(default: Any, **facts: Any) -> Any:
+    """Declare a key of the schema with its default and its `Facts`; a list, mapping or class is made anew each time."""
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata=facts)
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=facts)
+    return field(default=default, metadata=facts)
+
+
+def number(test: Callable[[float], bool], *, whole: bool = False, null: bool = False) -> Callable[[Any], bool]:
+    """Make a test of finite numbers, of whole ones alone where `whole`; with `null`, None passes too."""
+    kind = int if whole else int | float
+
+    def holds(value: Any) -> bool:
+        if value is None:
+            return null
+        return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and test(value)
+
+    return holds
+
+
+def wrong(key: str, wanted: str, given: Any) -> ConfigError:
+    """Make the error of an impossible value."""
+    return ConfigError(f"{key} must be {wanted}; got {given!r}.")
