@@ -9,12 +9,13 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from tradingbot_exp.config import choices
-from tradingbot_exp.config.metrics import OBJECTIVES
-from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
+from tradingbot_exp.config.losses import BUILT_IN, LOSSES
+from tradingbot_exp.config.names import in_words, known_names
+from tradingbot_exp.config.plugins import BUILT_IN_SOURCES
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
@@ -73,27 +74,9 @@ def check(config: Config, *, own_data: bool = True) -> None:
         value = _get(config, number.key)
         if not _is_real(value) or not math.isfinite(value) or not number.holds(value):
             raise _wrong(number.key, value, number.wanted)
-    known_by_key: dict[str, tuple[str, ...]] = {
-        "data.source": (*BUILT_IN_SOURCES, *SOURCES),
-        "model.name": choices.model_names(),
-        "model.activation": choices.ACTIVATIONS,
-        "training.optimizer": choices.OPTIMIZERS,
-        "training.loss": choices.LOSSES,
-        "training.scheduler": choices.SCHEDULERS,
-        "training.device": choices.DEVICES,
-        "training.precision": choices.PRECISIONS,
-        "training.progress": choices.PROGRESS_MODES,
-        "evaluation.scheme": choices.SCHEMES,
-        "evaluation.window": choices.WINDOWS,
-        "hpo.aggregate": choices.AGGREGATES,
-        "hpo.sampler": choices.SAMPLERS,
-        "hpo.pruner": choices.PRUNERS,
-        "hpo.keep": choices.KEEP,
-        "tracking.on_error": choices.ON_ERROR,
-        "tracking.champion": choices.CHAMPIONS,
-    }
-    for key, known in known_by_key.items():
-        _one_of(key, _get(config, key), known)
+    for key, names in known_names().items():
+        if key not in ("hpo.metric", "hpo.direction"):  # which may be lists
+            _one_of(key, _get(config, key), names)
     _check_data(config)
     _check_model(config)
     _check_training(config)
@@ -170,10 +153,13 @@ def _check_training(config: Config) -> None:
 
 def _check_against_data(config: Config) -> None:
     model, training = config.model, config.training
-    if training.loss == "bce" and config.data.source != "table" and config.data.target != "direction":
+    # Reports know no loss of a plugin, and that a table's target is 0/1 by the loss alone.
+    table = config.data.source == "table" and training.loss in BUILT_IN
+    if LOSSES[training.loss].logits and not table and config.data.target != "direction":
+        others = in_words([row.name for row in LOSSES.values() if not row.logits])
         raise ConfigError(
-            f"training.loss=bce is for 0/1 targets, but data.target={config.data.target}. Use "
-            "data.target=direction, or training.loss=mse, mae or huber."
+            f"training.loss={training.loss} is for 0/1 targets, but data.target={config.data.target}. Use "
+            f"data.target=direction, or training.loss={others}."
         )
     if model.input_dim is not None:
         if model.name not in choices.MODEL_KINDS:
@@ -210,7 +196,7 @@ def _check_hpo(config: Config) -> None:
     if not metrics:
         raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
     for metric in metrics:
-        _one_of("hpo.metric", metric, (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
+        _one_of("hpo.metric", metric, known_names()["hpo.metric"])
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(
@@ -265,7 +251,7 @@ def _check_registered_name(name: str | None) -> None:
         raise _wrong("tracking.register", name, wanted)
 
 
-def _one_of(key: str, value: Any, known: tuple[str, ...]) -> None:
+def _one_of(key: str, value: Any, known: Iterable[str]) -> None:
     if value not in known:
         raise ConfigError(f"{key}={value} is not known. It is one of: {', '.join(known)}.{near(str(value), known)}")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.backtest import buy_and_hold_returns
@@ -214,4 +215,4 @@ def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
     from tradingbot_exp.training.predict import predict
 
     output = predict(job.model, inputs)
-    return 1.0 / (1.0 + np.exp(-output)) if job.config.training.loss == "bce" else output
+    return 1.0 / (1.0 + np.exp(-output)) if LOSSES[job.config.training.loss].logits else output

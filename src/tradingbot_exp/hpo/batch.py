@@ -13,6 +13,7 @@ from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.steps import finish
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
+from tradingbot_exp.training.listeners import Curves
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -120,7 +121,8 @@ def run_jobs(jobs: Sequence[Job], after_epoch: Callable[[], object] = lambda: No
     list of (float or Exception)
         What the task would have returned or raised for each.
     """
-    outcomes: list[Any] = list(fit_all([Fitting(job, job.logger) for job in jobs], after_epoch))
+    fittings = [Fitting(job, [Curves(job.logger, folds=len(job.folds))]) for job in jobs]
+    outcomes: list[Any] = list(fit_all(fittings, after_epoch))
     for position, (job, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
         try:
             if isinstance(outcome, DivergedError):

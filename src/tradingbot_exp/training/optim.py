@@ -1,4 +1,4 @@
-"""Optimizers, losses and learning rate schedules by their names in the configuration."""
+"""Optimizers and learning rate schedules by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tradingbot_exp.config.choices import LOSSES, OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
+from tradingbot_exp.config.choices import OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 _MARK, _ADD = "__dynamo_disable", "add_param_group"
 _FUSED = ("Adam", "AdamW", "SGD")
 _FUSED_DEVICES = ("cpu", "cuda", "mps")
-_LOSS_CLASSES: dict[str, type[nn.Module]] = {
-    "mse": nn.MSELoss,
-    "mae": nn.L1Loss,
-    "huber": nn.HuberLoss,
-    "bce": nn.BCEWithLogitsLoss,
-}
 
 
 def make_optimizer(
@@ -79,25 +73,6 @@ def _without_compiler() -> Iterator[None]:
     finally:
         for function in plain:
             delattr(function, _MARK)
-
-
-def make_loss(name: str) -> nn.Module:
-    """Build a loss, averaged over the samples; ``bce`` takes logits. ConfigError for an unknown name."""
-    check_name("training.loss", name, LOSSES)
-    return _LOSS_CLASSES[name]()
-
-
-def loss_name(criterion: object) -> str | None:
-    """Name a criterion that is exactly what `make_loss` builds, without hooks; None for any other."""
-    for name, cls in _LOSS_CLASSES.items():
-        if type(criterion) is cls and "forward" not in vars(criterion):
-            # Every attribute that decides the result: hooks, reduction, weights, delta.
-            return name if repr(_settings(criterion)) == repr(_settings(cls())) else None
-    return None
-
-
-def _settings(criterion: object) -> dict[str, object]:
-    return {key: value for key, value in vars(criterion).items() if key != "training"}
 
 
 class Schedule:

@@ -17,6 +17,7 @@ from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
+from tradingbot_exp.training.listeners import Hook
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stacked import Member, train_stack
 
@@ -38,6 +39,8 @@ def member(
     torch.manual_seed(seed)
     model = MLP(5, 1, [8, 4]) if model is None else model()
     model.to(torch.float64)
+    if "on_epoch" in options:
+        options["listeners"] = [Hook(options.pop("on_epoch"))]
     return Member(model, make_optimizer(name, model.parameters(), lr, decay), options.pop("epochs", 8), seed, **options)
 
 
