@@ -77,6 +77,6 @@ def check_inputs(config: Config) -> PreparedData:
 
 
 def periods_per_year(config: Config, data: PreparedData) -> float:
-    """Give the bars in a year: as configured, else inferred from the time index."""
+    """Return the bars in a year: as configured, else inferred from the time index."""
     configured = config.evaluation.periods_per_year
     return data.periods_per_year if configured == "auto" else float(configured)

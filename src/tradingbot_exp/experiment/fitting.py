@@ -155,7 +155,8 @@ def _say(alone: dict[int, str], total: int) -> None:
 
 
 def _fit_stack(fittings: Sequence[Fitting], after_epoch: Callable[[], object]) -> list[History | Exception]:
-    from tradingbot_exp.training.stacked import Member, train_stack
+    from tradingbot_exp.training.stacked import train_stack
+    from tradingbot_exp.training.state import Member
 
     def between_epochs(_positions: Sequence[int]) -> None:
         interrupt.check()
@@ -281,7 +282,7 @@ class _BetweenEpochs:
 
 
 def _in_words(data: PreparedData) -> str:
-    """Say which bars a fold trains on and is validated on."""
+    """Name the bars that a fold trains on and is validated on."""
     first, last = data.index[[data.train.start, data.train.stop - 1]]
     said = f"trains on {first} to {last}"
     if data.train.hole is not None:

@@ -103,7 +103,7 @@ def build(config: Config, run: TrackedRun) -> Job:
 
 
 def row_shape(job: Job) -> tuple[int, ...]:
-    """Give the shape of one row as the model takes it: (F,), or (L, F) for a sequential model."""
+    """Return the shape of one row as the model takes it: (F,), or (L, F) for a sequential model."""
     features, length = len(job.data.feature_names), job.data.sequence_length
     if getattr(job.model, "sequential", False):
         return (length, features) if length > 1 else (features,)

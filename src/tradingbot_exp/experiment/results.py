@@ -167,7 +167,7 @@ def _judged(job: Job, rows: Block, forecast: NDArray[np.float64]) -> Evaluation:
 
 
 def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
-    """Give what makes returns of forecasts."""
+    """Return what makes returns of forecasts."""
     return {
         "lag": config.evaluation.execution_lag,
         "cost_bps": config.evaluation.cost_bps,
@@ -177,7 +177,7 @@ def _rules(config: Config, data: PreparedData) -> dict[str, Any]:
 
 
 def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
-    """Give the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
+    """Return the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
 
     Of several folds the information coefficient is a mean over folds, and has none.
     """
@@ -194,12 +194,12 @@ def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
 
 
 def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
-    """Give the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
+    """Return the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
     return [metrics.get(objective.metric, math.nan) for objective in objectives_of(config.hpo)]
 
 
 def _bar_columns(returns: NDArray[np.float64] | None, evaluation: Any) -> dict[str, Any]:
-    """Give the columns that stand beside each bar's forecast: position, and returns where there are any."""
+    """Return the columns that stand beside each bar's forecast: position, and returns where there are any."""
     if returns is None:
         return {"position": evaluation.position}
     return {

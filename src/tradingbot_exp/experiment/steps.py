@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
-    """Train, evaluate and record in an open run; one that is gone on with knows its own configuration."""
+    """Train, evaluate and record in an open run; one that is resumed knows its own configuration."""
     job = prepare(config if run.resumption is None else run.resumption.config, run, overrides)
     (histories,) = fit([job])
     return finish(job, histories)
@@ -47,7 +47,7 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
         From `finalize`.
     run : TrackedRun
         Open; it gets the configuration, environment, data characteristics, and the model's summary, unless it is
-        gone on with: then it has them.
+        resumed: then it has them.
     overrides : sequence of str
         Kept as ``config/overrides.yaml``.
 
@@ -58,7 +58,7 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     """
     job = build(config, run)
     if run.resumption is not None:
-        log.info("Going on with the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
+        log.info("Resuming the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
     else:
         _record_origin(job, overrides)
     return replace(job, checkpointer=checkpointer_of(job.config, job.data.fingerprint, run))

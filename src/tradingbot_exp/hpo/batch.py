@@ -58,7 +58,9 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
         number = f"{kinds:.0f}" if math.isfinite(kinds) else "any number of"
         reason = f"hpo.param_space makes {number} kinds of networks and batches, and a stack is of one kind"
     if reason:
-        log.info("Trials are asked for and trained one by one: %s.", reason)
+        log.warning(
+            "Trials are asked for and trained one by one: %s.", reason
+        )  # Hydra shows a sweeper's warnings alone
         return 1
     if config.hpo.sampler in _BLIND:
         return widest

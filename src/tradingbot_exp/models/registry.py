@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradingbot_exp.config.choices import ACTIVATION_CLASSES, ACTIVATIONS, add_model, model_names
-from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.config.choices import ACTIVATION_CLASSES, add_model, check_name, model_names
+from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,9 +52,7 @@ def model_class(name: str) -> type[nn.Module]:
     ConfigError
         If there is no such model, or its file does not register it.
     """
-    known = model_names()
-    if name not in known:
-        raise ConfigError(f"model.name: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
+    check_name("model.name", name, model_names())
     if name not in _MODELS:
         importlib.import_module(f"{__package__}.{name}")
     if name not in _MODELS:
@@ -119,9 +117,7 @@ def activation_class(name: str) -> type[nn.Module]:
     """Return the ``torch.nn`` class of an activation's name; ConfigError if unknown."""
     from torch import nn
 
-    if name not in ACTIVATION_CLASSES:
-        known = ACTIVATIONS
-        raise ConfigError(f"model.activation: '{name}' is unknown. Known: {', '.join(known)}.{near(name, known)}")
+    check_name("model.activation", name, ACTIVATION_CLASSES)
     found: type[nn.Module] = getattr(nn, ACTIVATION_CLASSES[name])
     return found
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_numbers, check_optimizer, check_parts
+from tradingbot_exp.training.checks import check_member, check_parts
 from tradingbot_exp.training.device import resolve_device, resolve_precision
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import BLOCK, Data, check_targets_are_shares, match_targets, prepare_data
@@ -27,7 +27,7 @@ from tradingbot_exp.training.losses import Criterion, loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
-from tradingbot_exp.training.state import Listener, Snapshot, TrainingState
+from tradingbot_exp.training.state import Listener, Member, Snapshot, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 Forward = Callable[[Tensor], Tensor]
@@ -121,8 +121,10 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         After the first epoch whose loss is not finite; its ``history`` holds the epochs so far.
     """
     check_parts(model, optimizer, criterion, logger)
-    check_numbers(epochs=epochs, batch_size=batch_size, early_stopping=early_stopping, gradient_clip=gradient_clip)
-    check_optimizer(model, optimizer)
+    own = (None if logger is None else Curves(logger), None if on_epoch is None else Hook(on_epoch))
+    told = [listener for listener in (*own, *listeners, progress) if listener is not None]
+    member = Member(model, optimizer, epochs, seed, scheduler, early_stopping, gradient_clip, told)
+    check_member(member, batch_size)
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     model.to(place, dtype)
@@ -136,19 +138,8 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     if LOSSES[loss].logits if given is None else isinstance(given, nn.BCEWithLogitsLoss):
         check_targets_are_shares(data)
     forward = _in_bfloat16(model, place) if precision == "bf16-mixed" else model
-    own = (None if logger is None else Curves(logger), None if on_epoch is None else Hook(on_epoch))
-    told = [listener for listener in (*own, *listeners, progress) if listener is not None]
     rng = SeededRng(seed, place)
-    state = TrainingState(
-        model,
-        optimizer,
-        epochs,
-        scheduler=scheduler,
-        early_stopping=early_stopping,
-        listeners=told,
-        rng=rng,
-        fold=fold,
-    )
+    state = TrainingState(member, rng=rng, fold=fold)
     if resume is not None:
         for epoch in state.restore(resume):  # whose logger may not have got the last of them
             for curves in (listener for listener in told if isinstance(listener, Curves)):

@@ -75,36 +75,7 @@ def _without_compiler() -> Iterator[None]:
             delattr(function, _MARK)
 
 
-class Schedule:
-    """A learning rate schedule, to be called with the validation loss after each epoch.
-
-    Parameters
-    ----------
-    scheduler : torch.optim.lr_scheduler.LRScheduler
-    """
-
-    def __init__(self, scheduler: LRScheduler) -> None:
-        self._scheduler = scheduler
-
-    def __call__(self, val_loss: float) -> None:
-        """Set the next epoch's learning rate."""
-        from torch.optim.lr_scheduler import ReduceLROnPlateau
-
-        if isinstance(self._scheduler, ReduceLROnPlateau):
-            self._scheduler.step(val_loss)
-        else:
-            self._scheduler.step()
-
-    def state(self) -> dict[str, Any]:
-        """Give how far it is, beside the optimizer's learning rate, as plain values."""
-        return dict(self._scheduler.state_dict())
-
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Put it where another one stood."""
-        self._scheduler.load_state_dict(state)
-
-
-def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> Schedule | None:
+def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> LRScheduler | None:
     """Build a learning rate schedule.
 
     ``cosine`` goes to 0 over all epochs, ``step`` to a tenth after each third of them, ``plateau`` to a half
@@ -116,7 +87,7 @@ def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> S
     from torch.optim import lr_scheduler
 
     if name == "plateau":
-        return Schedule(lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0))
+        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0)
     if name == "cosine":
-        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs))
-    return Schedule(lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1))
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    return lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1)

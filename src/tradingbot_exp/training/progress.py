@@ -94,7 +94,7 @@ class _Bar(Progress):
 
 
 def bar_size(stream: TextIO) -> dict[str, Any]:
-    """Give what makes a tqdm bar as wide as the terminal, also when that changes.
+    """Return what makes a tqdm bar as wide as the terminal, also when that changes.
 
     tqdm by itself draws nothing on a terminal that says it has no size.
     """

@@ -87,7 +87,7 @@ class Shape(NamedTuple):
 
 
 def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Shape | None:
-    """Give a model's shape, or None if it cannot be stacked.
+    """Return a model's shape, or None if it cannot be stacked.
 
     Stacked are plain stacks of Linear layers on the CPU (see `read_layers`), with an optimizer
     that `tradingbot_exp.training.rules` knows over exactly their parameters.
@@ -167,57 +167,30 @@ def _unusual(parameter: nn.Parameter) -> bool:
     return bool(hooks) or not parameter.requires_grad or type(parameter) is not nn.Parameter
 
 
-def _relu(_: Any) -> Activation:
-    return Activation(
-        torch.relu,
-        lambda d, _z, a: _ops.threshold_backward.default(d, a, 0),
-        torch.relu_,
-        lambda d, _z, a: _ops.threshold_backward.grad_input(d, a, 0, grad_input=d),
-    )
-
-
-def _tanh(_: Any) -> Activation:
-    return Activation(
-        torch.tanh,
-        lambda d, _z, a: _ops.tanh_backward.default(d, a),
-        torch.tanh_,
-        lambda d, _z, a: _ops.tanh_backward.grad_input(d, a, grad_input=d),
-    )
-
-
-def _gelu(part: Any) -> Activation:
-    kind = part.approximate
-    return Activation(
-        lambda z: functional.gelu(z, approximate=kind),
-        lambda d, z, _a: _ops.gelu_backward.default(d, z, approximate=kind),
-    )
-
-
-def _silu(_: Any) -> Activation:
-    return Activation(functional.silu, lambda d, z, _a: _ops.silu_backward.default(d, z))
-
-
-def _leaky_relu(part: Any) -> Activation:
-    slope = part.negative_slope
-    return Activation(
-        lambda z: functional.leaky_relu(z, slope),
-        lambda d, z, _a: _ops.leaky_relu_backward.default(d, z, slope, False),
-    )
-
-
-def _elu(part: Any) -> Activation:
-    alpha = part.alpha
-    return Activation(
-        lambda z: functional.elu(z, alpha),
-        lambda d, z, _a: _ops.elu_backward.default(d, alpha, 1, 1, False, z),
-    )
-
-
+# From a layer, as it may have settings of its own, to what it computes.
 _ACTIVATIONS: dict[type[nn.Module], Callable[[Any], Activation]] = {
-    nn.ReLU: _relu,
-    nn.Tanh: _tanh,
-    nn.GELU: _gelu,
-    nn.SiLU: _silu,
-    nn.LeakyReLU: _leaky_relu,
-    nn.ELU: _elu,
+    nn.ReLU: lambda part: Activation(
+        torch.relu,
+        lambda d, z, a: _ops.threshold_backward.default(d, a, 0),
+        torch.relu_,
+        lambda d, z, a: _ops.threshold_backward.grad_input(d, a, 0, grad_input=d),
+    ),
+    nn.Tanh: lambda part: Activation(
+        torch.tanh,
+        lambda d, z, a: _ops.tanh_backward.default(d, a),
+        torch.tanh_,
+        lambda d, z, a: _ops.tanh_backward.grad_input(d, a, grad_input=d),
+    ),
+    nn.GELU: lambda part: Activation(
+        part.forward, lambda d, z, a: _ops.gelu_backward.default(d, z, approximate=part.approximate)
+    ),
+    nn.SiLU: lambda part: Activation(functional.silu, lambda d, z, a: _ops.silu_backward.default(d, z)),
+    nn.LeakyReLU: lambda part: Activation(
+        lambda z: functional.leaky_relu(z, part.negative_slope),
+        lambda d, z, a: _ops.leaky_relu_backward.default(d, z, part.negative_slope, False),
+    ),
+    nn.ELU: lambda part: Activation(
+        lambda z: functional.elu(z, part.alpha),
+        lambda d, z, a: _ops.elu_backward.default(d, part.alpha, 1, 1, False, z),
+    ),
 }

@@ -183,7 +183,7 @@ class Stack:
 
     @torch.no_grad()
     def validate(self, data: Data) -> list[float]:
-        """Give each model's mean loss over the validation set, without dropout."""
+        """Return each model's mean loss over the validation set, without dropout."""
         widest = max(*(weight.shape[1] for weight, *_ in self._views), data.X_val[0].numel())
         totals = torch.zeros(len(self), dtype=torch.float64)
         rows = max(1, min(ROWS, BLOCK // widest))
@@ -281,7 +281,7 @@ class Stack:
         return torch.cat([column.expand(-1, size.numel()).reshape(-1) for size in self._sizes])
 
     def _work(self, size: int) -> Work:
-        """Give memory for batches of `size` rows."""
+        """Return memory for batches of `size` rows."""
         if size not in self._memory:
             widths = [weight.shape[1] for weight, *_ in self._views]
             drops = [min(keeps) < 1 for keeps in self._keeps]

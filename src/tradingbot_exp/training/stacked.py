@@ -9,44 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tradingbot_exp.config.choices import check_name
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_numbers, check_optimizer
+from tradingbot_exp.training.checks import check_member
 from tradingbot_exp.training.device import resolve_precision
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match_targets, prepare_data
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
-from tradingbot_exp.training.state import Listener, TrainingState
+from tradingbot_exp.training.state import Member, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One model of a stack, with what is its own; the attributes are arguments of `train_model`.
-
-    Listeners find the model as it was before training: its weights arrive when it has ended.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    epochs: int
-    seed: int
-    scheduler: str = "none"
-    early_stopping: int | None = None
-    gradient_clip: float | None = None
-    listeners: Sequence[Listener] = ()
 
 
 def train_stack(
@@ -89,13 +71,7 @@ def train_stack(
     check_name("training.loss", loss, LOSSES)
     dtype = resolve_precision(precision, CPU)
     for member in members:
-        check_numbers(
-            epochs=member.epochs,
-            batch_size=batch_size,
-            early_stopping=member.early_stopping,
-            gradient_clip=member.gradient_clip,
-        )
-        check_optimizer(member.model, member.optimizer)
+        check_member(member, batch_size)
         member.model.to(CPU, dtype).train()
     shapes = {shape_of(member.model, member.optimizer) for member in members}
     if len(shapes) != 1 or None in shapes:
@@ -143,17 +119,15 @@ class _Part:
             batch_size,
             [member.gradient_clip for member in own],
         )
-        self._generators = {position: torch.Generator().manual_seed(members[position].seed) for position in positions}
+        seeds = [int(torch.randint(1 << 31, ())) if member.seed is None else member.seed for member in own]
+        self._generators = {
+            position: torch.Generator().manual_seed(seed) for position, seed in zip(positions, seeds, strict=True)
+        }
         self._states = {
             position: TrainingState(
-                member.model,
-                member.optimizer,
-                member.epochs,
-                scheduler=member.scheduler,
-                early_stopping=member.early_stopping,
-                listeners=member.listeners,
+                member,
                 weights=lambda position=position: self._weights(position),  # type: ignore[misc]
-                member=position,
+                position=position,
             )
             for position, member in zip(positions, own, strict=True)
         }

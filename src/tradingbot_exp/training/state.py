@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from tradingbot_exp.training.checks import diverged
+from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.optim import make_schedule
 from tradingbot_exp.training.rng import SeededRng
@@ -41,7 +41,7 @@ class Epoch:
         Norm of the last batch's gradient before it was clipped; None where none is clipped.
     seconds : float
         Wall-clock time since training began or the epoch before had ended; of a stack, that of all its models.
-    member : int
+    position : int
         The model's position in its stack, from 0.
     fold : int
         The fold that the model is of, from 1.
@@ -56,7 +56,7 @@ class Epoch:
     learning_rate: float
     gradient_norm: float | None
     seconds: float
-    member: int
+    position: int
     fold: int
     training: TrainingState
 
@@ -78,21 +78,34 @@ class Listener(Protocol):
         """Take note of an epoch; True stops training after it. What is raised ends training, and passes through."""
 
 
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A model to be trained, with what is its own; the attributes are arguments of `train_model`.
+
+    In a stack its listeners find it as it was before training: its weights arrive when that has ended.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    epochs: int
+    seed: int | None
+    scheduler: str = "none"
+    early_stopping: int | None = None
+    gradient_clip: float | None = None
+    listeners: Sequence[Listener] = ()
+
+
 class TrainingState:
     """Keeps the history of one model, tells its listeners of each epoch and decides whether it goes on.
 
     Parameters
     ----------
-    model : nn.Module
-    optimizer : torch.optim.Optimizer
-        Its learning rate is recorded and scheduled.
-    epochs, scheduler, early_stopping, listeners, fold
-        See `tradingbot_exp.training.train_model`.
+    member : Member
     rng : SeededRng, optional
         The training's own.
     weights : callable, optional
         Copies the model's weights as they are, where the model itself does not have them yet.
-    member : int
+    position, fold : int
         See `Epoch`.
 
     Attributes
@@ -104,30 +117,28 @@ class TrainingState:
 
     def __init__(
         self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        epochs: int,
+        member: Member,
         *,
-        scheduler: str = "none",
-        early_stopping: int | None = None,
-        listeners: Sequence[Listener] = (),
         rng: SeededRng | None = None,
         weights: Callable[[], dict[str, Tensor]] | None = None,
-        member: int = 0,
+        position: int = 0,
         fold: int = 1,
     ) -> None:
-        self.history = History(epochs)
+        self.history = History(member.epochs)
         self.best: dict[str, Tensor] = {}
-        self._model, self._optimizer, self._rng = model, optimizer, rng
-        self._early_stopping, self._listeners = early_stopping, listeners
-        self._weights = weights or (lambda: {key: value.detach().clone() for key, value in model.state_dict().items()})
-        self._place = member, fold
-        self._schedule = make_schedule(scheduler, optimizer, epochs)
+        self._model, self._optimizer, self._rng = member.model, member.optimizer, rng
+        self._early_stopping, self._listeners, self._place = member.early_stopping, member.listeners, (position, fold)
+        self._weights = weights or self._copy_weights
+        self._schedule: Any = make_schedule(member.scheduler, member.optimizer, member.epochs)
+        self._by_loss = member.scheduler == "plateau"
         if self._schedule is not None:
             # A schedule warns if it is stepped before its optimizer, which a stack may never step itself.
-            untyped: Any = optimizer
+            untyped: Any = member.optimizer
             untyped._opt_called = True
         self._since = time.perf_counter()
+
+    def _copy_weights(self) -> dict[str, Tensor]:
+        return {key: value.detach().clone() for key, value in self._model.state_dict().items()}
 
     @property
     def goes_on(self) -> bool:
@@ -155,14 +166,14 @@ class TrainingState:
             if self._early_stopping and history.best_epoch == number:
                 self.best = self._weights()
             if self._schedule is not None:
-                self._schedule(val_loss)
+                self._schedule.step(*((val_loss,) if self._by_loss else ()))
             if self._early_stopping and number - history.best_epoch >= self._early_stopping:
                 history.stopped_by = "early_stopping"
         for listener in self._listeners:
             if listener.on_epoch(epoch) and not epoch.diverged:
                 history.stopped_by = "hook"
         if epoch.diverged:
-            raise diverged(history)
+            raise _diverged(history)
         self._since = time.perf_counter()
 
     def snapshot(self) -> Snapshot:
@@ -172,7 +183,7 @@ class TrainingState:
             "history": {key: list(values) for key, values in history.items()},
             "stopped_by": history.stopped_by,
             "best": self.best if self.goes_on else {},
-            "schedule": None if self._schedule is None else self._schedule.state(),
+            "schedule": None if self._schedule is None else dict(self._schedule.state_dict()),
         }
         if not self.goes_on:
             return {"model": _copy(self.best or self._model.state_dict()), "training": state}
@@ -196,18 +207,31 @@ class TrainingState:
         if "optimizer" in snapshot:
             _put_optimizer_state(snapshot["optimizer"], self._optimizer)
             if self._rng is not None:
-                self._rng.go_on_from(snapshot["rng"])
+                self._rng.restore(snapshot["rng"])
         state, history = snapshot["training"], self.history
         for key, values in history.items():
             values[:] = state["history"][key]
         history.stopped_by, self.best = state["stopped_by"], state["best"]
         if self._schedule is not None and state["schedule"] is not None:
-            self._schedule.go_on_from(state["schedule"])
+            self._schedule.load_state_dict(state["schedule"])
         rows = zip(*(history[name] for name in ("train_loss", "val_loss", "learning_rate")), strict=True)
         return [
             Epoch(number, history.epochs, train_loss, val_loss, rate, None, 0.0, *self._place, self)
             for number, (train_loss, val_loss, rate) in enumerate(rows, 1)
         ]
+
+
+def _diverged(history: History) -> DivergedError:
+    """Build the error for a history whose last epoch has a loss that is not finite; it is attached."""
+    epoch = history.epochs_run
+    name = "val_loss" if math.isfinite(history["train_loss"][-1]) else "train_loss"
+    return DivergedError(
+        f"Training diverged: {name} is {history[name][-1]} in epoch {epoch} of {history.epochs}. Lower "
+        f"training.learning_rate (it was {history['learning_rate'][-1]:g}) or set training.gradient_clip, "
+        "e.g. to 1.",
+        epoch,
+        history,
+    )
 
 
 def _optimizer_state(optimizer: torch.optim.Optimizer) -> Snapshot:

@@ -16,7 +16,8 @@ from tradingbot_exp.training import History, make_optimizer, train_model
 from tradingbot_exp.training import threads as threads_module
 from tradingbot_exp.training.listeners import Hook
 from tradingbot_exp.training.predict import predict
-from tradingbot_exp.training.stacked import Member, train_stack
+from tradingbot_exp.training.stacked import train_stack
+from tradingbot_exp.training.state import Member
 from tradingbot_exp.training.threads import PASS_WORTH, WORTH, Threads
 
 
