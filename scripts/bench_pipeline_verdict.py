@@ -153,7 +153,6 @@ def evidence(config: Config, data: PreparedData, run: TrackedRun) -> StudyEviden
 def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
     """Make the trials of a study, in two batches; give what each came to by its number."""
     config, found = session.config, {}
-    nowhere = SimpleNamespace(log_metrics=lambda metrics, step: None)
     session.study = optuna.create_study(
         sampler=make_sampler(config.hpo, session.space, config.seed),
         directions=[StudyDirection[goal.direction.upper()] for goal in objectives_of(config.hpo)],
@@ -163,7 +162,7 @@ def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
         trials = [session.study.ask() for _ in range(size)]
         points = [session.space.decode(session.space.suggest(trial)) for trial in trials]
         jobs = [build(with_values(config, point), run) for point in points]
-        outcomes = fit_all([Fitting(job, nowhere) for job in jobs])
+        outcomes = fit_all([Fitting(job) for job in jobs])
         for trial, job, histories in zip(trials, jobs, outcomes, strict=True):
             if isinstance(histories, Exception):
                 if not isinstance(histories, DivergedError):

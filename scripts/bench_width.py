@@ -52,7 +52,7 @@ Search = Generator[list[Point], list[float], list[float]]
 
 
 class Unrecorded:
-    """A run and its logger, neither of which records anything."""
+    """A run that records nothing."""
 
     def __init__(self) -> None:
         self.delivery = self
@@ -63,14 +63,11 @@ class Unrecorded:
     def set_tags(self, tags: Mapping[str, Any]) -> None:
         """Drop them."""
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Drop them."""
-
 
 def train(points: Sequence[Point]) -> list[float]:
     """Train points as one batch of a study; give their last validation losses, NaN for one that diverged."""
     nowhere: Any = Unrecorded()
-    ended = fit_all([Fitting(build(with_values(config, values), nowhere), nowhere) for config, values in points])
+    ended = fit_all([Fitting(build(with_values(config, values), nowhere)) for config, values in points])
     return [math.nan if isinstance(each, Exception) else float(each[0]["val_loss"][-1]) for each in ended]
 
 

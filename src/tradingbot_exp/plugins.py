@@ -1,4 +1,4 @@
-"""What a package of your own may add: data sources, metrics, and hooks after each epoch.
+"""What a package of your own may add: data sources, losses, metrics, and hooks after each epoch.
 
 Models are registered by `tradingbot_exp.models.register`, features by `tradingbot_exp.data.features.feature`.
 """
@@ -9,6 +9,7 @@ from tradingbot_exp.config.plugins import (
     SOURCES,
     ask_hooks,
     load_plugins,
+    loss,
     metric,
     on_epoch,
     own_metrics,
@@ -22,6 +23,7 @@ __all__ = [
     "SOURCES",
     "ask_hooks",
     "load_plugins",
+    "loss",
     "metric",
     "on_epoch",
     "own_metrics",

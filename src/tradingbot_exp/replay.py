@@ -74,7 +74,20 @@ def train(config: Any, run: Any, spec: dict[str, Any], folder: Path) -> None:
     if spec["stop_after"] is None:
         finish(job, fit([job])[0])
     else:
-        _of_commit("fit_model")(job, job.logger, lambda epoch, record: epoch >= spec["stop_after"])
+        _of_commit("fit_model")(job, job.logger, _StopAfter(spec["stop_after"]))
+
+
+class _StopAfter:
+    """Ends training after an epoch, as a listener or, in older commits, as a function."""
+
+    def __init__(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def on_epoch(self, epoch: Any) -> bool:
+        return bool(epoch.number >= self._epoch)
+
+    def __call__(self, epoch: int, record: Any) -> bool:
+        return epoch >= self._epoch
 
 
 def _of_commit(name: str) -> Any:

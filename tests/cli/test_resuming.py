@@ -56,7 +56,7 @@ def test_a_run_that_is_killed_twice_goes_on_to_the_bits_of_one_that_was_not(work
     assert fixed.status == 0 and done.run.info.status == "KILLED"
     assert command_in(fixed.out) == command_in(found.out)
     interrupted = end_after_a_checkpoint(workdir, command_in(fixed.out), signal.SIGINT)
-    assert interrupted.status == 130 and "Going on with the run killed" in interrupted.err + interrupted.out
+    assert interrupted.status == 130 and "Resuming the run killed" in interrupted.err + interrupted.out
     assert done.run.info.status == "KILLED" and command_in(interrupted.err) == command_in(fixed.out)
     resumed = train(workdir, "training.resume=latest")
     assert resumed.status == 0, resumed.err
@@ -79,7 +79,7 @@ def test_a_run_that_is_killed_twice_goes_on_to_the_bits_of_one_that_was_not(work
 @in_ci
 def test_a_study_neither_goes_on_with_a_run_nor_keeps_checkpoints(workdir: Path) -> None:
     refused = train(workdir, "--multirun", "training.resume=latest")
-    assert refused.status == 1 and "goes on with one training run, without --multirun" in refused.err
+    assert refused.status == 1 and "resumes one training run, without --multirun" in refused.err
     searched = train(workdir, "--multirun", "training.checkpoint_every=1,2")
     assert searched.status == 1 and "trials keep no checkpoints" in searched.err
     assert refused.runs() == []

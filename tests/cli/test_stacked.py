@@ -41,9 +41,6 @@ class Unrecorded:
     def set_tags(self, tags: dict[str, object]) -> None:
         self.tags = tags
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        pass
-
 
 def job(*overrides: str) -> Job:
     return build(compose_config(["data=synthetic", "training.progress=off", *overrides]), Unrecorded())  # type: ignore[arg-type]
@@ -76,7 +73,7 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
         assert (tags["engine"], tags["stack.width"]) == ("stacked", "3")
         places.add((params["training.batch_size"], tags["stack.position"]))
         keys = ("training.learning_rate", "training.batch_size", "training.epochs", "training.optimizer")
-        ((alone,),) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)), Unrecorded())])  # type: ignore[misc]
+        ((alone,),) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)))])  # type: ignore[misc]
         points = done.client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in points] == [1, 2, 3, 4]
         np.testing.assert_allclose([point.value for point in points], alone["val_loss"], rtol=1e-5)
@@ -167,7 +164,7 @@ def test_only_what_cannot_be_stacked_is_told_and_not_what_is_left_over(caplog: p
     ):
         caplog.clear()
         with caplog.at_level("INFO"):
-            fit_all([Fitting(each, Unrecorded()) for each in [*pair, *(job(quick, word) for word in others)]])
+            fit_all([Fitting(each) for each in [*pair, *(job(quick, word) for word in others)]])
         assert text in caplog.text and ("one by one" in caplog.text) == bool(text)
 
 

@@ -9,11 +9,11 @@ import os
 import re
 
 from tradingbot_exp.config import choices
-from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.config.choices import check_name, in_words
 from tradingbot_exp.config.facts import wrong
 from tradingbot_exp.config.keys import KEYS, value_of
-from tradingbot_exp.config.metrics import OBJECTIVES
-from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
+from tradingbot_exp.config.losses import BUILT_IN, LOSSES
+from tradingbot_exp.config.plugins import BUILT_IN_SOURCES
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
@@ -44,7 +44,6 @@ def check(config: Config, *, own_data: bool = True) -> None:
 
 def _check_data(config: Config) -> None:
     data = config.data
-    check_name("data.source", data.source, (*BUILT_IN_SOURCES, *SOURCES))
     if data.source == "bundled":
         check_name("data.name", data.name, choices.BUNDLED)
     if data.source in ("csv", "table"):
@@ -96,10 +95,13 @@ def _check_training(config: Config) -> None:
 
 def _check_against_data(config: Config) -> None:
     model, training = config.model, config.training
-    if training.loss == "bce" and config.data.source != "table" and config.data.target != "direction":
+    # Reports know no loss of a plugin, and that a table's target is 0/1 by the loss alone.
+    table = config.data.source == "table" and training.loss in BUILT_IN
+    if LOSSES[training.loss].logits and not table and config.data.target != "direction":
+        others = in_words([row.name for row in LOSSES.values() if not row.logits])
         raise ConfigError(
-            f"training.loss=bce is for 0/1 targets, but data.target={config.data.target}. Use "
-            "data.target=direction, or training.loss=mse, mae or huber."
+            f"training.loss={training.loss} is for 0/1 targets, but data.target={config.data.target}. Use "
+            f"data.target=direction, or training.loss={others}."
         )
     if model.input_dim is not None:
         if model.name not in choices.MODEL_KINDS:
@@ -126,15 +128,11 @@ def _check_hpo(config: Config) -> None:
     metrics = metrics if isinstance(metrics, list) else [metrics]
     if not metrics:
         raise ConfigError("hpo.metric is empty: name at least one metric, such as val_loss.")
-    for metric in metrics:
-        check_name("hpo.metric", metric, (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS)))
     directions = directions if isinstance(directions, list) else [directions]
     if len(metrics) != len(directions):
         raise ConfigError(
             f"hpo.metric names {len(metrics)} metrics and hpo.direction {len(directions)} directions: one each."
         )
-    for direction in directions:
-        check_name("hpo.direction", direction, choices.DIRECTIONS)
     if config.hpo.aggregate != "mean" and config.evaluation.scheme == "chronological":
         raise ConfigError(
             f"hpo.aggregate={config.hpo.aggregate} is taken over folds, and evaluation.scheme=chronological has one. "

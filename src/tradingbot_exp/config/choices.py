@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from tradingbot_exp.errors import ConfigError, near
@@ -15,11 +16,16 @@ AGGREGATES = ("mean", "worst", "mean_less_std")
 
 OPTIMIZERS = ("Adam", "AdamW", "SGD", "RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam")
 WITH_MOMENTUM = ("SGD", "RMSprop")
-LOSSES = ("mse", "mae", "huber", "bce")
-SCHEDULERS = ("none", "cosine", "step", "plateau")
-DEVICES = ("auto", "cpu", "cuda", "mps")
+# Where a name has to be explained, ``--help`` has the explanation behind it.
+SCHEDULERS = {
+    "none": "",
+    "cosine": "to 0 over all epochs",
+    "step": "a tenth after each third",
+    "plateau": "halved after 5 flat epochs",
+}
+DEVICES = {"auto": "a GPU if there is one", "cpu": "", "cuda": "", "mps": ""}
 PRECISIONS = ("float32", "float64", "bf16-mixed")
-PROGRESS_MODES = ("auto", "bar", "plain", "off")
+PROGRESS_MODES = {"auto": "a bar on a terminal, lines when piped", "bar": "", "plain": "", "off": "only the summary"}
 
 ACTIVATION_CLASSES: dict[str, str] = {
     "relu": "ReLU",
@@ -58,7 +64,7 @@ TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "
 RANGE_KEYS = ("low", "high", "log", "step")
 
 
-def check_name(key: str, given: object, known: tuple[str, ...]) -> None:
+def check_name(key: str, given: object, known: Collection[str]) -> None:
     """Refuse a name that is not known.
 
     Raises
@@ -68,6 +74,13 @@ def check_name(key: str, given: object, known: tuple[str, ...]) -> None:
     """
     if given not in known:
         raise ConfigError(f"{key} must be one of {', '.join(known)}; got {given!r}.{near(str(given), known)}")
+
+
+def in_words(names: Collection[str]) -> str:
+    """List names as a sentence does, ``a, b (what b is) or c``; explanations are those of a mapping."""
+    notes = names if isinstance(names, Mapping) else {}
+    *most, last = [f"{name} ({notes[name]})" if notes.get(name) else name for name in names]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def add_model(name: str) -> None:

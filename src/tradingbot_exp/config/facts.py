@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -33,8 +33,8 @@ class Facts:
         The values that it takes, with their unit, such as ``1 or more bars``.
     holds : callable, optional
         Whether it takes a value; without it, any of its type.
-    one_of : tuple of str, or callable that returns one, optional
-        The names that it takes.
+    one_of : collection of str, or callable that returns one, optional
+        The names that it takes, each of which a list holds; where they are explained, a mapping to the explanation.
     """
 
     decides: Literal["result", "data", "study", "nothing"] = "result"
@@ -44,7 +44,12 @@ class Facts:
     secret: bool = False
     wanted: str = ""
     holds: Callable[[Any], bool] | None = None
-    one_of: tuple[str, ...] | Callable[[], tuple[str, ...]] | None = None
+    one_of: Collection[str] | Callable[[], Collection[str]] = ()
+
+    @property
+    def names(self) -> Collection[str]:
+        """The names that it takes, those that plugins have added so far included; empty if it takes any value."""
+        return self.one_of() if callable(self.one_of) else self.one_of
 
     def check(self, key: str, value: Any) -> None:
         """Refuse a value that `key` does not take.
@@ -54,8 +59,9 @@ class Facts:
         ConfigError
             Names the key, what it takes, and what was given.
         """
-        if self.one_of is not None:
-            check_name(key, value, self.one_of() if callable(self.one_of) else self.one_of)
+        if names := self.names:
+            for each in value if isinstance(value, list) else [value]:
+                check_name(key, each, names)
         if self.holds is not None and not self.holds(value):
             raise wrong(key, self.wanted, value)
 

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tradingbot_exp.config.choices import in_words
+from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.config.paths import conf_dir
 
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<value>.*)")
@@ -37,7 +39,10 @@ def commented_help(show: Callable[[], object]) -> str:
 
 
 def key_comments(folder: Path) -> dict[str, str]:
-    """Collect the comments that stand above the keys of the configuration files, by dotted key."""
+    """Collect the comments that stand above the keys of the configuration files, by dotted key.
+
+    Where a comment has ``{names}``, the names that its key may have are listed.
+    """
     comments: dict[str, str] = {}
     for file in sorted(folder.rglob("*.yaml"), key=lambda file: (file.stem not in _FIRST, file)):
         group = file.parent.name
@@ -54,7 +59,8 @@ def key_comments(folder: Path) -> dict[str, str]:
                 above.append(line.strip(" #"))
                 continue
             if key and above:
-                comments.setdefault(prefix + key, " ".join(above))
+                comment, names = " ".join(above), facts_of(prefix + key).names
+                comments.setdefault(prefix + key, comment.replace("{names}", in_words(names)) if names else comment)
             above = []  # a blank line ends a file's own heading
     return comments
 

@@ -1,4 +1,4 @@
-"""What users add in modules of their own: data sources, metrics and hooks, and the import of the modules that do it.
+"""What users add in modules of their own: data sources, losses, metrics, hooks, and the import of the modules.
 
 The key `plugins` names the modules. They are imported before a configuration is checked, in every process that runs
 a job. Models are registered by `tradingbot_exp.models.register`, features by `tradingbot_exp.data.features.feature`;
@@ -16,8 +16,10 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from tradingbot_exp.config import losses
+from tradingbot_exp.config.losses import LOSSES, Loss
 from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import ConfigError, TradingBotError, TrainingError, near
@@ -82,6 +84,31 @@ def metric(name: str) -> Callable[[_F], _F]:
     if name in _TAKEN_METRICS:
         raise ConfigError(f"metric: val_{name} is a metric of this package. Give yours another name.")
     return _into(OWN_METRICS, name, "metric")
+
+
+def loss(name: str, *, target: Literal["any", "probability"] = "any") -> Callable[[_F], _F]:
+    """Register a loss, ``training.loss=<name>``.
+
+    The function takes two tensors of shape (n, 1), the forecast and the target of a batch's rows, and gives a tensor
+    of shape () that can be differentiated. An epoch's loss is the mean over its rows of what their batches gave, and
+    ``val_loss`` that over the validation rows, of which a million values or so are one batch.
+
+    Parameters
+    ----------
+    name : str
+    target : str
+        ``any``; or ``probability``, for 0/1 targets: then the forecast that the function is given is a logit.
+
+    Raises
+    ------
+    ConfigError
+        The name is taken, or not one for a loss.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigError(f"loss: '{name}' is no name for a loss. It takes small letters, digits and _.")
+    if name in losses.BUILT_IN:
+        raise ConfigError(f"training.loss: '{name}' is a loss of this package. Give yours another name.")
+    return _into(LOSSES, name, "training.loss", lambda function: Loss(name, "", function, target=target))
 
 
 def on_epoch(function: _F) -> _F:
@@ -183,17 +210,19 @@ def plugins_sha256(modules: Sequence[str]) -> str | None:
     return digest.hexdigest()[:12]
 
 
-def _into(registry: dict[str, Any], name: str, what: str) -> Callable[[_F], _F]:
+def _into(
+    registry: dict[str, Any], name: str, what: str, entry: Callable[[Any], Any] = lambda function: function
+) -> Callable[[_F], _F]:
     """Make a decorator that registers a function; the same one may come again, as when its module is reloaded."""
 
     def register(function: _F) -> _F:
-        known = registry.get(name)
+        known = getattr(registry.get(name), "function", registry.get(name))
         if known is not None and (known.__module__, known.__qualname__) != (
             function.__module__,
             function.__qualname__,
         ):
             raise ConfigError(f"{what}: '{name}' is {known.__module__}.{known.__qualname__} already.")
-        registry[name] = function
+        registry[name] = entry(function)
         return function
 
     return register

@@ -15,6 +15,9 @@ from hydra.core.config_store import ConfigStore
 
 from tradingbot_exp.config import choices, resolvers
 from tradingbot_exp.config.facts import key, number
+from tradingbot_exp.config.losses import LOSSES
+from tradingbot_exp.config.metrics import OBJECTIVES
+from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 
 DEFAULT_FEATURES = (
     "ret_1",
@@ -89,7 +92,7 @@ class DataConfig:
     """
 
     name: str = key("ibm", decides="data", search=_SAME_TASK)
-    source: str = key("bundled", search=_SAME_TASK)
+    source: str = key("bundled", search=_SAME_TASK, one_of=lambda: (*BUILT_IN_SOURCES, *SOURCES))
     path: str | None = key(None, decides="data", search=_SAME_TASK, may_change=True)
     symbol: str | None = key(None, decides="data", search=_SAME_TASK)
     options: dict[str, Any] = key({}, decides="data", search=_SAME_TASK)
@@ -141,7 +144,7 @@ class TrainingConfig:
         None, wanted="a number above 0, or null for no clipping", holds=number(lambda v: v > 0, null=True)
     )
     early_stopping: Any = key(None, wanted=f"{_EPOCHS} off", holds=_EPOCHS_OR_NULL)
-    loss: str = key("mse", one_of=choices.LOSSES)
+    loss: str = key("mse", one_of=lambda: {row.name: row.label for row in LOSSES.values()})
     scheduler: str = key("none", one_of=choices.SCHEDULERS)
     device: str = key("auto", search=_NO_RESULT, one_of=choices.DEVICES)
     precision: str = key("float32", one_of=choices.PRECISIONS)
@@ -189,8 +192,10 @@ class HpoConfig:
     """A hyperparameter study."""
 
     num_trials: int = key(10, wanted="1 or more", holds=_AT_LEAST_1)
-    metric: Any = key("val_loss", decides="study")
-    direction: Any = key("minimize", decides="study")
+    metric: Any = key(
+        "val_loss", decides="study", one_of=lambda: (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS))
+    )
+    direction: Any = key("minimize", decides="study", one_of=choices.DIRECTIONS)
     aggregate: str = key("mean", decides="study", one_of=choices.AGGREGATES)
     std_multiple: float = key(1.0, decides="study", wanted="0 or more", holds=_AT_LEAST_0)
     sampler: str = key("tpe", decides="study", one_of=choices.SAMPLERS)

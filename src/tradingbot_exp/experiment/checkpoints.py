@@ -1,11 +1,10 @@
-"""Keeping checkpoints of a training run: when, of which folds, and what has to be the same for going on."""
+"""Keeping checkpoints of a training run: when, of which folds, and what has to be the same to continue."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.plugins import plugins_sha256
@@ -14,7 +13,8 @@ from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.experiment.job import Job
+    from tradingbot_exp.tracking.writing.run import TrackedRun
+    from tradingbot_exp.training.state import Epoch, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def identity(config: Config, fingerprint: str) -> dict[str, str]:
     }
 
 
-class RunKeeper:
-    """Keeps how far the training of a run is: fold by fold, as each is begun.
+class Checkpointer:
+    """A listener that keeps how far the training of a run is, fold by fold, as each is begun.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class RunKeeper:
         Epochs after each of which a checkpoint is written, and at the end of each fold; None: never.
     identity : dict of str to str
         What the bits depend on.
-    states : sequence of dict
-        What to go on from, of each fold begun.
+    snapshots : sequence of dict
+        What to continue from, of each fold begun: see `tradingbot_exp.training.state.TrainingState.snapshot`.
     """
 
     def __init__(
@@ -59,39 +59,25 @@ class RunKeeper:
         file: CheckpointFile,
         every: int | None,
         identity: dict[str, str],
-        states: Sequence[dict[str, Any]] = (),
+        snapshots: Sequence[Snapshot] = (),
     ) -> None:
-        self._file, self._every, self._identity = file, every, identity
-        self._states = list(states)
-        self._begun = 0
+        self._file, self._every, self._identity, self._snapshots = file, every, identity, list(snapshots)
 
-    def next_fold(self) -> FoldKeeper:
-        """Give the keeper of the next fold's model."""
-        self._begun += 1
-        return FoldKeeper(self, self._states[self._begun - 1] if self._begun <= len(self._states) else None)
+    def snapshot_of(self, fold: int) -> Snapshot | None:
+        """Return what to continue a fold from, counted from 1; None to begin it."""
+        return self._snapshots[fold - 1] if fold <= len(self._snapshots) else None
 
-    def after_epoch(self, epoch: int, goes_on: bool, take: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint, if it is time to."""
-        if self._every is not None and (epoch % self._every == 0 or not goes_on):
-            self._states[self._begun - 1 :] = [take()]
-            self._file.write({"identity": self._identity, "folds": self._states})
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Write a checkpoint, if it is time to; the last of the listeners, so that all others have decided."""
+        due = self._every is not None and (epoch.number % self._every == 0 or not epoch.training.goes_on)
+        if due and not epoch.diverged:
+            self._snapshots[epoch.fold - 1 :] = [epoch.training.snapshot()]
+            self._file.write({"identity": self._identity, "folds": self._snapshots})
 
 
-@dataclass(frozen=True, eq=False)
-class FoldKeeper:
-    """Keeps how far the training of one fold's model is: a `tradingbot_exp.training.checkpoint.Keeper`."""
-
-    run: RunKeeper
-    state: dict[str, Any] | None
-
-    def after_epoch(self, epoch: int, goes_on: bool, take: Callable[[], dict[str, Any]]) -> None:
-        """Write a checkpoint, if it is time to."""
-        self.run.after_epoch(epoch, goes_on, take)
-
-
-def keeper_of(job: Job) -> RunKeeper | None:
-    """Give what keeps checkpoints of a job, or knows where to go on; None for a job that does neither."""
-    run, every, resumption = job.run, job.config.training.checkpoint_every, job.run.resumption
+def checkpointer_of(config: Config, fingerprint: str, run: TrackedRun) -> Checkpointer | None:
+    """Make what keeps checkpoints of a run, or knows where to continue; None for a run that does neither."""
+    every, resumption = config.training.checkpoint_every, run.resumption
     if run.parent is not None or (every is None and resumption is None):
         return None
     if run.delivery.client is None or run.delivery.failure is not None:
@@ -101,5 +87,4 @@ def keeper_of(job: Job) -> RunKeeper | None:
     run.after_finish.append(file.remove)
     # Whoever looks from another host has to be able to tell whether the run is being trained.
     run.start_flushing(heartbeat=True)
-    states = () if resumption is None else resumption.states
-    return RunKeeper(file, every, identity(job.config, job.data.fingerprint), states)
+    return Checkpointer(file, every, identity(config, fingerprint), () if resumption is None else resumption.states)

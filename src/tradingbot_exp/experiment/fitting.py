@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.plugins import EPOCH_HOOKS, ask_hooks
-from tradingbot_exp.experiment.folds import train_in_turn
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.job import Job
 from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.training.history import History, mean_history
+from tradingbot_exp.training.listeners import Curves, MetricLogger
 from tradingbot_exp.training.progress import make_progress
 
 if TYPE_CHECKING:
-    from tradingbot_exp.training.checkpoint import Keeper
-    from tradingbot_exp.training.history import History
+    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.training.state import Epoch, Listener
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +34,14 @@ class Fitting:
     Attributes
     ----------
     job : Job
-    logger : object with ``log_metrics(metrics, step)``
-        Gets the losses of each epoch.
-    on_epoch : callable, optional
-        See `tradingbot_exp.training.train_model`.
+    listeners : sequence of Listener
+        Told of each epoch of each fold: see `tradingbot_exp.training.state.Epoch`.
     recorded : bool
         Whether the job's run is to say how it was trained.
     """
 
     job: Job
-    logger: Any
-    on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None
+    listeners: Sequence[Listener] = ()
     recorded: bool = True
 
 
@@ -70,33 +71,40 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
 
 
 def why_alone(job: Job) -> str:
-    """Say what keeps a job from being stacked with any other; empty if nothing does."""
+    """Return what keeps a job from being stacked with any other; empty if nothing does."""
     from tradingbot_exp.training.device import resolve_device
-    from tradingbot_exp.training.lean import read_layers
     from tradingbot_exp.training.rules import STACKED_OPTIMIZERS
+    from tradingbot_exp.training.shape import read_layers
 
-    training, model = job.config.training, job.config.model.name
-    if job.earlier:
-        return f"the {len(job.folds)} folds of evaluation.scheme={job.config.evaluation.scheme} are trained in turn"
-    if EPOCH_HOOKS:
-        return "hooks of plugins are asked after each epoch of one model"
-    if read_layers(job.model) is None:
-        return f"model={model} is no plain stack of linear layers"
-    if training.optimizer not in STACKED_OPTIMIZERS:
-        return f"training.optimizer={training.optimizer} is none of {', '.join(STACKED_OPTIMIZERS)}"
-    if training.precision == "bf16-mixed":
-        return "training.precision=bf16-mixed is not stacked"
+    config, training = job.config, job.config.training
     device = resolve_device(training.device).type
-    return "" if device == "cpu" else f"stacks are trained on the CPU, and training.device is {device} here"
+    reasons = (
+        (
+            job.earlier,
+            f"the {len(job.folds)} folds of evaluation.scheme={config.evaluation.scheme} are trained in turn",
+        ),
+        (EPOCH_HOOKS, "hooks of plugins are asked after each epoch of one model"),
+        (read_layers(job.model) is None, f"model={config.model.name} is no plain stack of linear layers"),
+        (
+            training.optimizer not in STACKED_OPTIMIZERS,
+            f"training.optimizer={training.optimizer} is none of {', '.join(STACKED_OPTIMIZERS)}",
+        ),
+        (
+            LOSSES[training.loss].gradient is None,
+            f"training.loss={training.loss} has no gradient in closed form, as stacks need",
+        ),
+        (training.precision == "bf16-mixed", "training.precision=bf16-mixed is not stacked"),
+        (device != "cpu", f"stacks are trained on the CPU, and training.device is {device} here"),
+    )
+    return next((reason for holds, reason in reasons if holds), "")
 
 
 def _key(job: Job) -> tuple[Any, ...]:
-    """Give what jobs of one stack share."""
-    from tradingbot_exp.training.lean import read_layers
+    """Return what jobs of one stack share."""
+    from tradingbot_exp.training.shape import read_layers, sizes_of
 
     training = job.config.training
-    layers = read_layers(job.model) or []
-    shape = tuple((tuple(part.weight.shape), part.bias is not None, part.kind, part.drops) for part in layers)
+    shape = sizes_of(read_layers(job.model) or [])
     rule = (training.optimizer, training.momentum)
     return (id(job.data), shape, training.batch_size, training.loss, training.precision, rule)
 
@@ -131,7 +139,7 @@ def fit_all(
     for position in alone:
         fitting = fittings[position]
         try:
-            outcomes[position] = _fit_one(fitting, after_epoch)
+            outcomes[position] = fit_folds(fitting.job, fitting.listeners, after_epoch)
         except Exception as error:
             outcomes[position] = error
     return [outcomes[position] for position in range(len(fittings))]
@@ -146,120 +154,139 @@ def _say(alone: dict[int, str], total: int) -> None:
         log.log(level, "%d of %d models trained one by one: %s.", count, total, reason)
 
 
-def _fit_one(fitting: Fitting, after_epoch: Callable[[], object]) -> list[History]:
-    def on_epoch(epoch: int, record: dict[str, float]) -> bool | None:
-        stop = None if fitting.on_epoch is None else fitting.on_epoch(epoch, record)
-        after_epoch()
-        return stop
-
-    return fit_folds(fitting.job, fitting.logger, on_epoch)
-
-
 def _fit_stack(fittings: Sequence[Fitting], after_epoch: Callable[[], object]) -> list[History | Exception]:
-    from tradingbot_exp.training.optim import make_optimizer
-    from tradingbot_exp.training.stacked import Member, train_stack
+    from tradingbot_exp.training.stacked import train_stack
+    from tradingbot_exp.training.state import Member
 
     def between_epochs(_positions: Sequence[int]) -> None:
         interrupt.check()
         after_epoch()
 
-    members = []
     for fitting in fittings:
-        job, training = fitting.job, fitting.job.config.training
+        run = fitting.job.run
         if fitting.recorded:
             # The seeds of a trial are several models of one run.
-            places = [str(place) for place, other in enumerate(fittings) if other.job.run is job.run]
-            job.run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
-            job.run.delivery.training_started()
-        numbers = (training.learning_rate, training.weight_decay, training.momentum)
-        members.append(
-            Member(
-                job.model,
-                make_optimizer(training.optimizer, job.model.parameters(), *numbers),
-                training.epochs,
-                job.config.seed,
-                scheduler=training.scheduler,
-                early_stopping=training.early_stopping,
-                gradient_clip=training.gradient_clip,
-                logger=fitting.logger,
-                on_epoch=fitting.on_epoch,
-            )
-        )
-    first = fittings[0].job
-    data, training = first.data, first.config.training
-    return train_stack(
-        members,
-        data.inputs(data.train),
-        data.targets(data.train),
-        data.inputs(data.val),
-        data.targets(data.val),
-        batch_size=training.batch_size,
-        loss=training.loss,
-        precision=training.precision,
-        before_epoch=between_epochs,
-    )
+            places = [str(place) for place, other in enumerate(fittings) if other.job.run is run]
+            run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
+            run.delivery.training_started()
+    members = [Member(**_own(fitting.job, fitting.listeners)) for fitting in fittings]
+    return train_stack(members, **_shared(fittings[0].job), before_epoch=between_epochs)
 
 
 def fit_folds(
-    job: Job, logger: Any, on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None
+    job: Job, listeners: Sequence[Listener] = (), after_epoch: Callable[[], object] = lambda: None
 ) -> list[History]:
-    """Train the model of each fold of a job: see `fit_model`, and `tradingbot_exp.experiment.folds.train_in_turn`."""
-    keeper = job.keeper
-
-    def train(fold: Job, curves: Any) -> History:
-        return fit_model(fold, curves, on_epoch, None if keeper is None else keeper.next_fold())
-
-    return train_in_turn(job.folds, logger, train)
-
-
-def fit_model(
-    job: Job,
-    logger: Any,
-    on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None,
-    keeper: Keeper | None = None,
-) -> History:
-    """Train one job's model, of several folds the last one's.
+    """Train the model of each fold of a job, one after another.
 
     Parameters
     ----------
     job : Job
-    logger : object with ``log_metrics(metrics, step)``
-        Gets the losses of each epoch.
-    on_epoch, keeper
-        See `train_model`.
+    listeners : sequence of Listener
+    after_epoch : callable, optional
+        Called after each epoch.
+
+    Returns
+    -------
+    list of History
+        One a fold; fewer if a listener stopped one, as no further fold is begun then.
+
+    Raises
+    ------
+    DivergedError
+        Names the fold, if there are several; its history is the mean over the folds so far.
     """
+    histories: list[History] = []
+    several = len(job.folds) > 1
+    for number, fold in enumerate(job.folds, 1):
+        if several and fold.config.training.progress != "off":
+            log.info("fold %d of %d: %s", number, len(job.folds), _in_words(fold.data))
+        try:
+            histories.append(_fit_fold(job, number, listeners, after_epoch))
+        except DivergedError as error:
+            if not several:
+                raise
+            mean = mean_history([*histories, error.history])
+            raise DivergedError(f"In fold {number} of {len(job.folds)}: {error}", error.epoch, mean) from error
+        if histories[-1].stopped_by == "hook":
+            break
+    return histories
+
+
+def fit_model(job: Job, logger: MetricLogger, *listeners: Listener) -> History:
+    """Train one job's model, of several folds the last one's, and log its curves."""
+    return _fit_fold(job, len(job.folds), [Curves(logger), *listeners])
+
+
+def _fit_fold(
+    job: Job, number: int, listeners: Sequence[Listener], after_epoch: Callable[[], object] = lambda: None
+) -> History:
     from tradingbot_exp.training.loop import train_model
-    from tradingbot_exp.training.optim import make_optimizer
 
-    def after_epoch(epoch: int, record: dict[str, float]) -> bool | None:
-        interrupt.check()
-        stop = ask_hooks(epoch, record, job.config)
-        return (on_epoch is not None and on_epoch(epoch, record)) or stop
-
-    config, data = job.config.training, job.data
-    numbers = (config.learning_rate, config.weight_decay, config.momentum)
-    optimizer = make_optimizer(config.optimizer, job.model.parameters(), *numbers)
+    fold, config, checkpointer = job.folds[number - 1], job.config.training, job.checkpointer
+    told = [*listeners, _BetweenEpochs(job.config, after_epoch)]
     job.run.delivery.training_started()
     with make_progress(config.progress, config.epochs) as progress:
         return train_model(
-            job.model,
-            data.inputs(data.train),
-            data.targets(data.train),
-            data.inputs(data.val),
-            data.targets(data.val),
-            optimizer,
-            None,
-            config.epochs,
-            logger,
-            batch_size=config.batch_size,
-            seed=job.config.seed,
-            loss=config.loss,
-            scheduler=config.scheduler,
+            **_own(fold, [progress, *told, *([] if checkpointer is None else [checkpointer])]),
+            **_shared(fold),
+            criterion=None,
             device=config.device,
-            precision=config.precision,
-            early_stopping=config.early_stopping,
-            gradient_clip=config.gradient_clip,
-            on_epoch=after_epoch,
-            progress=progress,
-            keeper=keeper,
+            resume=None if checkpointer is None else checkpointer.snapshot_of(number),
+            fold=number,
         )
+
+
+def _own(job: Job, listeners: Sequence[Listener]) -> dict[str, Any]:
+    """Return what a model has for itself, of the arguments of `train_model`."""
+    from tradingbot_exp.training.optim import make_optimizer
+
+    training = job.config.training
+    numbers = (training.learning_rate, training.weight_decay, training.momentum)
+    return {
+        "model": job.model,
+        "optimizer": make_optimizer(training.optimizer, job.model.parameters(), *numbers),
+        "epochs": training.epochs,
+        "seed": job.config.seed,
+        "scheduler": training.scheduler,
+        "early_stopping": training.early_stopping,
+        "gradient_clip": training.gradient_clip,
+        "listeners": listeners,
+    }
+
+
+def _shared(job: Job) -> dict[str, Any]:
+    """Return what the models of a stack share, of the arguments of `train_model`."""
+    data, training = job.data, job.config.training
+    return {
+        "X_train": data.inputs(data.train),
+        "y_train": data.targets(data.train),
+        "X_val": data.inputs(data.val),
+        "y_val": data.targets(data.val),
+        "batch_size": training.batch_size,
+        "loss": training.loss,
+        "precision": training.precision,
+    }
+
+
+@dataclass(frozen=True)
+class _BetweenEpochs:
+    """Lets a signal end training, and asks the hooks of plugins."""
+
+    config: Config
+    after_epoch: Callable[[], object]
+
+    def on_epoch(self, epoch: Epoch) -> bool:
+        interrupt.check()
+        self.after_epoch()
+        return not epoch.diverged and ask_hooks(epoch.number, epoch.losses, self.config)
+
+
+def _in_words(data: PreparedData) -> str:
+    """Name the bars that a fold trains on and is validated on."""
+    first, last = data.index[[data.train.start, data.train.stop - 1]]
+    said = f"trains on {first} to {last}"
+    if data.train.hole is not None:
+        first, last = data.index[[data.train.hole[0], data.train.hole[1] - 1]]
+        said += f" without {first} to {last}"
+    first, last = data.index[[data.val.start, data.val.stop - 1]]
+    return f"{said}, is validated on {first} to {last}".replace(" 00:00:00", "")

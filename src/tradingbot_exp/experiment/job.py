@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.experiment.checkpoints import Checkpointer
     from tradingbot_exp.tracking.writing.run import TrackedRun
-    from tradingbot_exp.training.checkpoint import FoldsKeeper
 
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class Job:
     logger : EnhancedMLflowLogger
     earlier : tuple of Job
         Where `evaluation.scheme` makes several folds, a job for each but the last, with its own data and model.
-    keeper : FoldsKeeper or None
-        Keeps checkpoints, or knows where to go on.
+    checkpointer : Checkpointer or None
+        Keeps checkpoints, or knows where to continue.
     """
 
     config: Config
@@ -52,7 +52,7 @@ class Job:
     run: TrackedRun
     logger: EnhancedMLflowLogger
     earlier: tuple[Job, ...] = ()
-    keeper: FoldsKeeper | None = None
+    checkpointer: Checkpointer | None = None
 
     @property
     def folds(self) -> tuple[Job, ...]:
@@ -103,7 +103,7 @@ def build(config: Config, run: TrackedRun) -> Job:
 
 
 def row_shape(job: Job) -> tuple[int, ...]:
-    """Give the shape of one row as the model takes it: (F,), or (L, F) for a sequential model."""
+    """Return the shape of one row as the model takes it: (F,), or (L, F) for a sequential model."""
     features, length = len(job.data.feature_names), job.data.sequence_length
     if getattr(job.model, "sequential", False):
         return (length, features) if length > 1 else (features,)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.finalize import config_sha256, tried_sha256
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.plugins import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.identity import identity_tags, market_returns, write_returns
@@ -17,10 +18,10 @@ from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.importance import permutation_importance
 from tradingbot_exp.evaluation.metrics.target import target_unit
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.experiment.folds import mean_history
 from tradingbot_exp.experiment.job import Job
 from tradingbot_exp.experiment.results import Evaluated, forecast_of
 from tradingbot_exp.tracking.reading.markets import FILE as MARKET_RETURNS
+from tradingbot_exp.training.history import mean_history
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -121,7 +122,7 @@ def record_artifacts(job: Job, histories: Sequence[History], evaluated: Evaluate
         example=data.raw[: data.sequence_length - 1 + EXAMPLE_ROWS],
         config=config.model,
         sequence_length=data.sequence_length,
-        logits=config.training.loss == "bce",
+        logits=LOSSES[config.training.loss].logits,
         fitted=data.fitted,
     )
     importance = permutation_importance(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear, linear_model
@@ -156,7 +157,7 @@ def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]
 
 
 def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
-    """Give the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
+    """Return the ends of the 95 % intervals of what says most: ``val_ic_low`` and ``val_ic_high``, Sharpe ratio, alpha.
 
     Of several folds the information coefficient is a mean over folds, and has none.
     """
@@ -172,7 +173,7 @@ def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
 
 
 def objectives(config: Config, metrics: Mapping[str, float]) -> list[float]:
-    """Give the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
+    """Return the values of `hpo.metric`, in its order; NaN for one that is not defined for this run."""
     return [metrics.get(objective.metric, math.nan) for objective in objectives_of(config.hpo)]
 
 
@@ -181,4 +182,4 @@ def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
     from tradingbot_exp.training.predict import predict
 
     output = predict(job.model, inputs)
-    return 1.0 / (1.0 + np.exp(-output)) if job.config.training.loss == "bce" else output
+    return 1.0 / (1.0 + np.exp(-output)) if LOSSES[job.config.training.loss].logits else output

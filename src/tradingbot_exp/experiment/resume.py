@@ -1,6 +1,6 @@
-"""Going on with a training run that was interrupted: which run, whether it may be, and from where.
+"""Resuming a training run that was interrupted: which run, whether it may be, and from where.
 
-A run goes on only where its rest will be what it would have been: same configuration, data, source and packages.
+A run is resumed only where its rest will be what it would have been: same configuration, data, source and packages.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ KEY = "training.resume"
 
 
 def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | None:
-    """Find the run that `training.resume` means, and see that it may be gone on with; nothing is changed.
+    """Find the run that `training.resume` means, and see that it may be resumed; nothing is changed.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
     Raises
     ------
     RunError
-        There is no such run, or it cannot be gone on with; the message says why, and what can be done.
+        There is no such run, or it cannot be resumed; the message says why, and what can be done.
     ConfigError, DataError
         Configuration or data are not those of the run.
     TrackingError
@@ -80,7 +80,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
 
 
 def refuse_in_study(config: Config) -> None:
-    """Refuse to go on with a training run in a study or a sweep, and say that those keep no checkpoints.
+    """Refuse to resume a training run in a study or a sweep, and say that those keep no checkpoints.
 
     Raises
     ------
@@ -89,7 +89,7 @@ def refuse_in_study(config: Config) -> None:
     """
     if config.training.resume is not None:
         raise ConfigError(
-            f"{KEY}={config.training.resume} goes on with one training run, without --multirun. A study is resumed by "
+            f"{KEY}={config.training.resume} resumes one training run, without --multirun. A study is resumed by "
             "its own command, given again: trials that are complete stay."
         )
     if config.training.checkpoint_every is not None:
@@ -101,13 +101,13 @@ def refuse_in_study(config: Config) -> None:
 
 
 def _word(config: Config, overrides: Sequence[str]) -> str:
-    """Give the run as it was typed: to Hydra, an id such as 12e4 is a number."""
+    """Return the run as it was typed: to Hydra, an id such as 12e4 is a number."""
     typed = [word.partition("=")[2] for word in overrides if word.lstrip("+").partition("=")[0] == KEY]
     return typed[-1].strip("'\"") if typed else str(config.training.resume)
 
 
 def _require_fit(store: Store, run: Run) -> None:
-    """Refuse a run that is not one to go on with."""
+    """Refuse a run that is not one to resume."""
     tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
     kind = tags.get("run.kind", "")
     if kind == "trial":
@@ -122,10 +122,10 @@ def _require_fit(store: Store, run: Run) -> None:
         )
     if kind != "training":
         what = f"is a {kind.replace('_', ' ')}" if kind else "was not made by tradingbot_exp.train"
-        raise RunError(f"{named} {what}, and has no training to go on with. Give a training run.")
+        raise RunError(f"{named} {what}, and has no training to resume. Give a training run.")
     if run.info.status == "FINISHED":
         raise RunError(
-            f"{named} is complete, {_epochs(store, run)}: there is nothing to go on with. To train for longer, start a "
+            f"{named} is complete, {_epochs(store, run)}: there is nothing to resume. To train for longer, start a "
             "new run with more training.epochs."
         )
     owner = owner_of(tags)
@@ -139,13 +139,13 @@ def _require_fit(store: Store, run: Run) -> None:
         raise RunError(f"{named} has records that were not sent yet, in {waiting[0]}. Send them first: {SEND_COMMAND}")
     if not has_checkpoint(run):
         raise RunError(
-            f"{named}, which is {run.info.status}, has no checkpoint to go on from: a run keeps them if it is started "
+            f"{named}, which is {run.info.status}, has no checkpoint to resume from: a run keeps them if it is started "
             "with training.checkpoint_every=N, from its N-th epoch on. Train again, with that."
         )
 
 
 def _epochs(store: Store, run: Run) -> str:
-    """Say how many epochs a run was trained for."""
+    """Return in words how many epochs a run was trained for."""
     name = next((name for name in ("train_loss", "fold_1_train_loss") if name in run.data.metrics), None)
     asked = run.data.params.get("training.epochs", "?")
     points = [] if name is None else store.client.get_metric_history(run.info.run_id, name)
@@ -154,7 +154,7 @@ def _epochs(store: Store, run: Run) -> str:
 
 
 def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str]) -> Config:
-    """Give the run's own configuration, with what may be another as it is given.
+    """Return the run's own configuration, with what may be another as it is given.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
 
 
 def _is_given(key: str, chosen: Sequence[str]) -> bool:
-    """Tell whether a key is set by overrides: itself, its group, or a template of the group experiment."""
+    """Return whether a key is set by overrides: itself, its group, or a template of the group experiment."""
     return any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in chosen)
 
 
@@ -211,7 +211,7 @@ def _launch_dir_of(loaded: RecordedRun) -> Path | None:
 
 
 def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -> None:
-    """Refuse to go on with other data, code, packages or another device."""
+    """Refuse to resume with other data, code, packages or another device."""
     named = f"the run {loaded.run_id} ({loaded.name})"
     path = None if config.data.path is None else launch_dir() / config.data.path
     if path is not None and not path.is_file():
@@ -225,7 +225,7 @@ def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -
         other = [each for each in other if not each.startswith(CONFIGURATION)]
     if other:
         raise RunError(
-            f"{KEY}: {named} cannot be gone on with to the same bits, since these are not what they were: "
+            f"{KEY}: {named} cannot be resumed bit for bit, since these are not what they were: "
             f"{', '.join(other)}. Restore them (`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` names commit "
             "and packages), or train again."
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.identity import market_returns
 from tradingbot_exp.errors import DivergedError
-from tradingbot_exp.experiment.checkpoints import keeper_of
+from tradingbot_exp.experiment.checkpoints import checkpointer_of
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import Job, build, row_shape
 from tradingbot_exp.experiment.recording import (
@@ -22,6 +22,7 @@ from tradingbot_exp.experiment.recording import (
 from tradingbot_exp.experiment.results import evaluate, intervals, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.writing.registration import first_alias, register_winner
+from tradingbot_exp.training.listeners import Curves
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
-    """Train, evaluate and record in an open run; one that is gone on with knows its own configuration."""
+    """Train, evaluate and record in an open run; one that is resumed knows its own configuration."""
     job = prepare(config if run.resumption is None else run.resumption.config, run, overrides)
     (histories,) = fit([job])
     return finish(job, histories)
@@ -46,7 +47,7 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
         From `finalize`.
     run : TrackedRun
         Open; it gets the configuration, environment, data characteristics, and the model's summary, unless it is
-        gone on with: then it has them.
+        resumed: then it has them.
     overrides : sequence of str
         Kept as ``config/overrides.yaml``.
 
@@ -57,15 +58,21 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     """
     job = build(config, run)
     if run.resumption is not None:
-        log.info("Going on with the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
-        return replace(job, keeper=keeper_of(job))
+        log.info("Resuming the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
+    else:
+        _record_origin(job, overrides)
+    return replace(job, checkpointer=checkpointer_of(job.config, job.data.fingerprint, run))
+
+
+def _record_origin(job: Job, overrides: Sequence[str]) -> None:
+    """Record what the run is made of."""
+    run = job.run
     tags = identifying_tags(job.config, job.data)
     run.set_tags({**tags, "engine": "single"})
     tell_of_openings(run, tags, market_returns(job.data))
     job.logger.log_config(job.config, overrides)
     record_surroundings(job)
     job.logger.log_model_summary(job.model, input_shape=row_shape(job))
-    return replace(job, keeper=keeper_of(job))
 
 
 def fit(jobs: Sequence[Job]) -> list[list[History]]:
@@ -82,7 +89,7 @@ def fit(jobs: Sequence[Job]) -> list[list[History]]:
         A loss became NaN or infinite; the epochs so far are in the run, with their figure. The first of several
         errors is raised.
     """
-    outcomes = fit_all([Fitting(job, job.logger) for job in jobs])
+    outcomes = fit_all([Fitting(job, [Curves(job.logger, folds=len(job.folds))]) for job in jobs])
     for job, outcome in zip(jobs, outcomes, strict=True):
         if isinstance(outcome, DivergedError):
             job.logger.log_training_history(outcome.history, job.config.training.loss)

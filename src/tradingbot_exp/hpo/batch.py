@@ -13,6 +13,7 @@ from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.steps import finish
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
+from tradingbot_exp.training.listeners import Curves
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -57,7 +58,9 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
         number = f"{kinds:.0f}" if math.isfinite(kinds) else "any number of"
         reason = f"hpo.param_space makes {number} kinds of networks and batches, and a stack is of one kind"
     if reason:
-        log.info("Trials are asked for and trained one by one: %s.", reason)
+        log.warning(
+            "Trials are asked for and trained one by one: %s.", reason
+        )  # Hydra shows a sweeper's warnings alone
         return 1
     if config.hpo.sampler in _BLIND:
         return widest
@@ -120,7 +123,8 @@ def run_jobs(jobs: Sequence[Job], after_epoch: Callable[[], object] = lambda: No
     list of (float or Exception)
         What the task would have returned or raised for each.
     """
-    outcomes: list[Any] = list(fit_all([Fitting(job, job.logger) for job in jobs], after_epoch))
+    fittings = [Fitting(job, [Curves(job.logger, folds=len(job.folds))]) for job in jobs]
+    outcomes: list[Any] = list(fit_all(fittings, after_epoch))
     for position, (job, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
         try:
             if isinstance(outcome, DivergedError):

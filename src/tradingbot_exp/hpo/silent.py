@@ -58,10 +58,10 @@ def silent_values(
         A loss became NaN or infinite.
     """
     config = replace(config, training=replace(config.training, progress="off"))
-    pruning, results = Pruning(config, ask), []
+    results = []
     for shift in range(config.hpo.repeats):
-        job = build(replace(config, seed=config.seed + shift), run)
-        histories = fit_folds(job, _Nowhere(), pruning.after_epoch)
+        job, pruning = build(replace(config, seed=config.seed + shift), run), Pruning(config, ask, shift)
+        histories = fit_folds(job, [pruning])
         if pruning.at is not None:
             return pruning.at
         results.append(evaluate(job, histories).objective)
@@ -86,7 +86,7 @@ def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[
     """
     config = replace(config, training=replace(config.training, progress="off"))
     jobs = [build(replace(config, seed=seed), run) for seed in seeds]
-    outcomes = fit_all([Fitting(job, _Nowhere(), recorded=False) for job in jobs])
+    outcomes = fit_all([Fitting(job, recorded=False) for job in jobs])
     values: list[float | TradingBotError] = []
     for job, outcome in zip(jobs, outcomes, strict=True):
         try:
@@ -96,10 +96,3 @@ def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[
         except TradingBotError as error:
             values.append(error)
     return values
-
-
-class _Nowhere:
-    """Takes the losses of each epoch and drops them."""
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Drop them."""

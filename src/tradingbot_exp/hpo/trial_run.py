@@ -17,12 +17,13 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.evaluation.metrics.objectives import dominates, objectives_of, why_not_finite
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
-from tradingbot_exp.experiment.folds import mean_history
 from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.recording import identifying_tags, record_artifacts, report_undefined
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
 from tradingbot_exp.hpo.results.bars import save_bars
 from tradingbot_exp.hpo.trial_spec import Pruned, Ticket
+from tradingbot_exp.training.history import mean_history
+from tradingbot_exp.training.listeners import Curves
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.tracking.writing.run import TrackedRun
     from tradingbot_exp.training.history import History
+    from tradingbot_exp.training.state import Epoch
 
 # In a trial's folder: the artifacts of a winner so far.
 KEPT_FOLDER = "kept"
@@ -94,9 +96,9 @@ class Trial:
         self._jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
         self._histories: list[list[History]] = []
         self._results: list[Evaluated] = []
-        progress = Progress(folder, config) if ticket.watched else None
+        self._watched = [Progress(folder)] if ticket.watched else []
         ask = _pruner(ticket) if ticket.storage and ticket.pruner != "none" else None
-        self._pruning = [Pruning(config, ask, progress, position) for position in range(len(self._jobs))]
+        self._pruning = [Pruning(config, ask, position) for position in range(len(self._jobs))]
         first = self._jobs[0]
         tags = {**identifying_tags(first.config, first.data), "engine": "single"}  # unless it comes to a stack
         run.log_batch(dict(flatten(asdict(first.config))), tags)
@@ -116,7 +118,9 @@ class Trial:
 
     def _fitting(self, position: int) -> Fitting:
         job = self._jobs[position]
-        return Fitting(job, _Curves(self.run, job.config.seed, len(self._jobs)), self._pruning[position].after_epoch)
+        prefix = f"seed_{job.config.seed}/" if len(self._jobs) > 1 else ""
+        curves = Curves(self.run, prefix, len(job.folds))
+        return Fitting(job, [curves, *self._watched, self._pruning[position]])
 
     def fitted(self, outcome: list[History] | Exception) -> None:
         """Take note of how the training of a seed ended, its folds' histories, in the order of the seeds."""
@@ -185,71 +189,50 @@ def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, a
 
 
 class Progress:
-    """How far a trial is, in a file of its folder: from any process to the one that has the terminal."""
+    """A listener that leaves how far a trial is in a file of its folder: for the process that has the terminal."""
 
     FILE = "progress.json"
 
-    def __init__(self, folder: Path, config: Config) -> None:
-        self._file, self._epochs, self._written = folder / self.FILE, config.training.epochs, 0.0
+    def __init__(self, folder: Path) -> None:
+        self._file, self._written = folder / self.FILE, 0.0
 
-    def write(self, epoch: int, val_loss: float) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Note an epoch, a few times a second at most."""
-        if epoch < self._epochs and time.monotonic() - self._written < REFRESH_SECONDS:
+        if epoch.diverged or (epoch.number < epoch.epochs and time.monotonic() - self._written < REFRESH_SECONDS):
             return
         self._written = time.monotonic()
         fresh = self._file.with_suffix(".new")
-        fresh.write_text(json.dumps({"epoch": epoch, "epochs": self._epochs, "val_loss": val_loss}), encoding="utf-8")
+        noted = {"epoch": epoch.number, "epochs": epoch.epochs, "val_loss": epoch.val_loss}
+        fresh.write_text(json.dumps(noted), encoding="utf-8")
         fresh.replace(self._file)
 
 
-class _Curves:
-    """Logs the losses of each epoch; of several seeds, under the seed's own name."""
-
-    def __init__(self, run: TrackedRun, seed: int, seeds: int) -> None:
-        self._run, self._prefix = run, "" if seeds == 1 else f"seed_{seed}/"
-
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        """Pass an epoch's metrics on."""
-        self._run.log_metrics({self._prefix + name: value for name, value in metrics.items()}, step)
-
-
 class Pruning:
-    """Told of each epoch of a trial's seeds and folds: reports it to the study and asks its pruner, if there is one.
+    """A listener that reports the epochs of one seed of a trial to the study and asks its pruner, if there is one.
 
     Parameters
     ----------
     config : Config
     ask : callable (step, value) -> bool, optional
-    progress : Progress, optional
     position : int
-        The first seed that it is told of, from 0.
+        Which seed, from 0: seeds and folds count as further epochs.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        ask: Callable[[int, float], bool] | None = None,
-        progress: Progress | None = None,
-        position: int = 0,
-    ) -> None:
+    def __init__(self, config: Config, ask: Callable[[int, float], bool] | None = None, position: int = 0) -> None:
         self.at: Pruned | None = None
-        self._ask, self._epochs, self._progress = ask, config.training.epochs, progress
-        # The models begun so far: of each seed, those of its folds.
-        self._begun = position * (1 if config.evaluation.scheme == "chronological" else config.evaluation.folds)
+        self._ask = ask
+        # The models that were trained before those of this seed.
+        self._before = position * (1 if config.evaluation.scheme == "chronological" else config.evaluation.folds)
         # A pruner compares in the study's direction, and a loss is better when it is lower.
         self._sign = objectives_of(config.hpo)[0].sign
 
-    def after_epoch(self, epoch: int, record: dict[str, float]) -> bool:
-        """Give True if the trial is to stop."""
-        if epoch == 1:
-            self._begun += 1
-        if self._progress is not None:
-            self._progress.write(epoch, record["val_loss"])
-        if self._ask is None:
+    def on_epoch(self, epoch: Epoch) -> bool:
+        """Return True if the trial is to stop."""
+        if self._ask is None or epoch.diverged:
             return False
-        step = (self._begun - 1) * self._epochs + epoch
-        if self._ask(step, self._sign * record["val_loss"]):
-            self.at = Pruned(epoch, record["val_loss"])
+        step = (self._before + epoch.fold - 1) * epoch.epochs + epoch.number
+        if self._ask(step, self._sign * epoch.val_loss):
+            self.at = Pruned(epoch.number, epoch.val_loss)
         return self.at is not None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tradingbot_exp.config.choices import ACTIVATION_CLASSES, ACTIVATIONS, add_model, check_name, model_names
+from tradingbot_exp.config.choices import ACTIVATION_CLASSES, add_model, check_name, model_names
 from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def activation_class(name: str) -> type[nn.Module]:
     """Return the ``torch.nn`` class of an activation's name; ConfigError if unknown."""
     from torch import nn
 
-    check_name("model.activation", name, ACTIVATIONS)
+    check_name("model.activation", name, ACTIVATION_CLASSES)
     found: type[nn.Module] = getattr(nn, ACTIVATION_CLASSES[name])
     return found
 

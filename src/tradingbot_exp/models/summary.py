@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TrackingError
 
@@ -38,14 +38,6 @@ def _source(cls: type) -> str:
         return ""
 
 
-class _Row(NamedTuple):
-    """One line of the table."""
-
-    layer: str
-    shape: str
-    parameters: str
-
-
 def model_summary(model: nn.Module, input_shape: Sequence[int]) -> str:
     """Tabulate a network's layers, their output shapes and parameters.
 
@@ -62,14 +54,14 @@ def model_summary(model: nn.Module, input_shape: Sequence[int]) -> str:
         Plain text, one layer a line, then the totals; ends with a newline.
     """
     shapes = _output_shapes(model, input_shape)
-    rows = [_Row("layer", "output shape", "parameters"), _Row("input", _shape((1, *input_shape)), "-")]
+    rows = [("layer", "output shape", "parameters"), ("input", _shape((1, *input_shape)), "-")]
     for name, module in model.named_modules():
         own = sum(p.numel() for p in module.parameters(recurse=False))
         if own or not any(module.children()):
             label = f"{name or 'model'} ({type(module).__name__})"
-            rows.append(_Row(label, shapes.get(name, "not run"), f"{own:,}" if own else "-"))
+            rows.append((label, shapes.get(name, "not run"), f"{own:,}" if own else "-"))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = [f"{row.layer:<{widths[0]}}  {row.shape:<{widths[1]}}  {row.parameters:>{widths[2]}}" for row in rows]
+    lines = [f"{layer:<{widths[0]}}  {shape:<{widths[1]}}  {count:>{widths[2]}}" for layer, shape, count in rows]
     rule = "-" * len(lines[0])
     total = sum(p.numel() for p in model.parameters())
     frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)

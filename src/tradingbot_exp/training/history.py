@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 
 class History(dict[str, list[float]]):
@@ -57,3 +59,13 @@ class History(dict[str, list[float]]):
     def stopped_early(self) -> bool:
         """Whether training ended, on purpose, before all the epochs asked for."""
         return self.stopped_by is not None and self.epochs_run < self.epochs
+
+
+def mean_history(histories: Sequence[History]) -> History:
+    """Average the losses of each epoch that all histories have; return the only one as it is."""
+    if len(histories) == 1:
+        return histories[0]
+    mean = History(histories[0].epochs)
+    for epoch in range(min(history.epochs_run for history in histories)):
+        mean.add({name: fmean(history[name][epoch] for history in histories) for name in mean})
+    return mean

@@ -1,42 +1,38 @@
 """The training loop: a model, two sets in memory and an optimizer give a trained model and a `History`.
 
 What makes it fast: batches are slices of a set permuted once an epoch, not rows collected one by one; losses are
-read once an epoch; plain stacks of Linear layers are trained as a stack of one (`tradingbot_exp.training.stack`),
-or at least skip autograd (`tradingbot_exp.training.lean`).
+read once a block; plain stacks of Linear layers are trained as a stack of one (`tradingbot_exp.training.stack`), which
+skips autograd.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checkpoint import Keeper, put_state, take_state
-from tradingbot_exp.training.checks import check_numbers, check_optimizer, check_parts
-from tradingbot_exp.training.course import Course, MetricLogger, Record
+from tradingbot_exp.training.checks import check_member, check_parts
 from tradingbot_exp.training.device import resolve_device, resolve_precision
 from tradingbot_exp.training.history import History
-from tradingbot_exp.training.inputs import (
-    BLOCK,
-    Data,
-    check_targets_are_shares,
-    match_targets,
-    prepare_data,
-)
-from tradingbot_exp.training.lean import Step, lean_step
-from tradingbot_exp.training.optim import loss_name, make_loss
+from tradingbot_exp.training.inputs import BLOCK, Data, check_targets_are_shares, match_targets, prepare_data
+from tradingbot_exp.training.listeners import Curves, Hook, MetricLogger
+from tradingbot_exp.training.losses import Criterion, loss_name, make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
+from tradingbot_exp.training.state import Listener, Member, Snapshot, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
-Criterion = Callable[[Tensor, Tensor], Tensor]
 Forward = Callable[[Tensor], Tensor]
+Losses = tuple[float, float, float | None]
+"""Of an epoch: train loss, validation loss, and the norm of its last gradient, if that was clipped."""
 
 
 def train_model(  # noqa: PLR0917 - the guide passes these by position
@@ -58,9 +54,11 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     precision: str = "float32",
     early_stopping: int | None = None,
     gradient_clip: float | None = None,
-    on_epoch: Callable[[int, Record], bool | None] | None = None,
-    progress: Callable[[int, int, Record], object] | None = None,
-    keeper: Keeper | None = None,
+    on_epoch: Callable[[int, dict[str, float]], bool | None] | None = None,
+    listeners: Sequence[Listener] = (),
+    resume: Snapshot | None = None,
+    fold: int = 1,
+    progress: Listener | None = None,
 ) -> History:
     """Train a model on one set and watch its loss on another.
 
@@ -86,7 +84,7 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         Decides shuffling and dropout, as if ``torch.manual_seed(seed)`` came before the first epoch and
         ``torch.randperm(n)`` at the start of each; torch's own RNG stays as it was. None: the ambient RNG.
     loss : str
-        mse, mae, huber, or bce on logits; not read if there is a criterion.
+        A name of `tradingbot_exp.config.losses.LOSSES`; not read if there is a criterion.
     scheduler : str
         none, cosine, step or plateau.
     device : str
@@ -97,12 +95,16 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         Stop after so many epochs without a lower val_loss; at the end the best epoch's weights return.
     gradient_clip : float, optional
         Largest norm of a batch's gradient.
-    on_epoch : callable (epoch, record) -> bool or None, optional
-        Called last in each epoch; True stops training. What it raises passes through.
-    progress : callable (epoch, epochs, record), optional
-        A display: `make_progress`.
-    keeper : Keeper, optional
-        Keeps how far training is after each epoch, and may know what to go on from.
+    on_epoch : callable (epoch, losses) -> bool or None, optional
+        Called after each epoch, before the listeners; True stops training. What it raises passes through.
+    listeners : sequence of Listener
+        Told of each epoch after that, in this order: displays such as `make_progress` gives, and your own.
+    resume : dict, optional
+        What `TrainingState.snapshot` gave in a training of the same arguments, which this one continues to the bit.
+    fold : int
+        What listeners are told of it.
+    progress : Listener, optional
+        Deprecated: one of `listeners`.
 
     Returns
     -------
@@ -119,111 +121,101 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         After the first epoch whose loss is not finite; its ``history`` holds the epochs so far.
     """
     check_parts(model, optimizer, criterion, logger)
-    check_numbers(epochs=epochs, batch_size=batch_size, early_stopping=early_stopping, gradient_clip=gradient_clip)
-    check_optimizer(model, optimizer)
+    own = (None if logger is None else Curves(logger), None if on_epoch is None else Hook(on_epoch))
+    told = [listener for listener in (*own, *listeners, progress) if listener is not None]
+    member = Member(model, optimizer, epochs, seed, scheduler, early_stopping, gradient_clip, told)
+    check_member(member, batch_size)
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     model.to(place, dtype)
-    criterion = make_loss(loss) if criterion is None else criterion
+    if progress is not None:
+        warnings.warn("train_model: give progress= as one of listeners=[...].", DeprecationWarning, stacklevel=2)
+    given, criterion = criterion, make_loss(loss) if criterion is None else criterion
     if isinstance(criterion, nn.Module):
         criterion.to(place, dtype)
     with SeededRng(seed, place):
         data = match_targets(model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=place))
-    if isinstance(criterion, nn.BCEWithLogitsLoss):
+    if LOSSES[loss].logits if given is None else isinstance(given, nn.BCEWithLogitsLoss):
         check_targets_are_shares(data)
     forward = _in_bfloat16(model, place) if precision == "bf16-mixed" else model
-    course = Course(
-        optimizer,
-        epochs,
-        scheduler=scheduler,
-        early_stopping=early_stopping,
-        logger=logger,
-        progress=progress,
-        on_epoch=on_epoch,
-        weights=lambda: {key: value.detach().clone() for key, value in model.state_dict().items()},
-    )
     rng = SeededRng(seed, place)
+    state = TrainingState(member, rng=rng, fold=fold)
+    if resume is not None:
+        for epoch in state.restore(resume):  # whose logger may not have got the last of them
+            for curves in (listener for listener in told if isinstance(listener, Curves)):
+                curves.on_epoch(epoch)
     threads = Threads.of(1, size_of(model), min(batch_size, len(data.X))).shared
-    if keeper is not None and keeper.state is not None:
-        put_state(keeper.state, model, optimizer, course, rng)
-    while course.goes_on:
+    while state.goes_on:
         with rng, torch.enable_grad(), sharing(threads) if place.type == "cpu" else nullcontext():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
-            losses = None
+            losses, work = None, (model, data, optimizer, (batch_size, gradient_clip))
             if forward is model:
-                name = loss_name(criterion)
-                losses = _train_stacked(model, name, data, optimizer, (batch_size, gradient_clip))
+                losses = _train_stacked(*work, loss=loss_name(criterion))
             if losses is None:
-                step = lean_step(model, criterion) if forward is model else None
-                step = step or _autograd_step(forward, criterion, optimizer)
-                train_loss = _train_epoch(data, step, optimizer, batch_size, gradient_clip)
-                model.eval()
-                losses = train_loss, _validate(data, forward, criterion)
+                losses = _train_epoch(*work, forward=forward, criterion=criterion)
             model.eval()
-        course.after_epoch(*losses)
-        if keeper is not None:
-            keeper.after_epoch(
-                course.history.epochs_run, course.goes_on, lambda: take_state(model, optimizer, course, rng)
-            )
-    if course.best:
-        model.load_state_dict(course.best)
+        state.after_epoch(*losses)
+    if state.best:
+        model.load_state_dict(state.best)
     model.eval()
-    return course.history
+    return state.history
 
 
 def _train_stacked(
-    model: nn.Module, loss: str | None, data: Data, optimizer: torch.optim.Optimizer, sizes: tuple[int, float | None]
-) -> tuple[float, float] | None:
-    """Go once over the set as a stack of one, the fastest way; give both losses, None if it cannot be stacked."""
-    if loss is None or shape_of(model, optimizer) is None:
+    model: nn.Module,
+    data: Data,
+    optimizer: torch.optim.Optimizer,
+    sizes: tuple[int, float | None],
+    *,
+    loss: str | None,
+) -> Losses | None:
+    """Go once over the set as a stack of one, the fastest way; None if it cannot be stacked."""
+    if loss is None or LOSSES[loss].gradient is None or shape_of(model, optimizer) is None:
         return None
     batch_size, gradient_clip = sizes
     stack = Stack([model], [optimizer], loss, batch_size, [gradient_clip])
     (train_loss,) = stack.epoch(data, torch.randperm(len(data.X)).unsqueeze(0), [None])
     (val_loss,) = stack.validate(data)
     stack.write_back(0)
-    return train_loss, val_loss
+    return train_loss, val_loss, stack.norms[0]
 
 
 def _train_epoch(
-    data: Data, step: Step, optimizer: torch.optim.Optimizer, batch_size: int, gradient_clip: float | None
-) -> float:
-    """Go once over the set in random order; return the mean over the samples of their batches' losses."""
+    model: nn.Module,
+    data: Data,
+    optimizer: torch.optim.Optimizer,
+    sizes: tuple[int, float | None],
+    *,
+    forward: Forward,
+    criterion: Criterion,
+) -> Losses:
+    """Go once over the set in random order by autograd, then over the validation set."""
     X, y = data.X, data.y
-    update, clip, weights = optimizer.step, nn.utils.clip_grad_norm_, _weights(optimizer)
-    optimizer.zero_grad()  # once: each step sets its own, and what no step sets must not stay
-    total = 0.0
+    batch_size, gradient_clip = sizes
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    total, norm = 0.0, None
     for rows in _split(torch.randperm(len(X)).to(X.device), _block_rows(X, batch_size)):
         losses = []
         # index_select gathers this block's rows only, even out of overlapping windows
         X_block, y_block = X.index_select(0, rows), y.index_select(0, rows)
         for X_batch, y_batch in zip(_split(X_block, batch_size), _split(y_block, batch_size), strict=True):
-            losses.append(step(X_batch, y_batch))
+            for weight in weights:
+                weight.grad = None
+            out = forward(X_batch)
+            if out.shape != y_batch.shape:  # broadcasting would train on n x n pairs without a word
+                raise TrainingError(f"The model gives {tuple(out.shape)} for targets of shape {tuple(y_batch.shape)}.")
+            loss = criterion(out, y_batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
             if gradient_clip:
-                clip(weights, gradient_clip)
-            update()
+                norm = nn.utils.clip_grad_norm_(weights, gradient_clip)
+            optimizer.step()
         values = torch.stack(losses).tolist()  # the one wait for the device in this block
         last = len(rows) - batch_size * (len(values) - 1)
         total += batch_size * math.fsum(values[:-1]) + last * values[-1]
-    return total / len(X)
-
-
-def _autograd_step(forward: Forward, criterion: Criterion, optimizer: torch.optim.Optimizer) -> Step:
-    """Build a function from a batch to its loss, with the gradients in ``grad``, for any model."""
-    weights = _weights(optimizer)
-
-    def step(X: Tensor, y: Tensor) -> Tensor:
-        for weight in weights:
-            weight.grad = None
-        out = forward(X)
-        if out.shape != y.shape:  # broadcasting would train on n x n pairs without a word
-            raise TrainingError(f"The model gives {tuple(out.shape)} for targets of shape {tuple(y.shape)}.")
-        loss = criterion(out, y)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
-
-    return step
+    model.eval()
+    return total / len(X), _validate(data, forward, criterion), None if norm is None else float(norm)
 
 
 @torch.no_grad()
@@ -245,10 +237,6 @@ def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
         return out.float()
 
     return forward
-
-
-def _weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [weight for group in optimizer.param_groups for weight in group["params"]]
 
 
 def _block_rows(X: Tensor, batch_size: int) -> int:

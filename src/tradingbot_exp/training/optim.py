@@ -1,4 +1,4 @@
-"""Optimizers, losses and learning rate schedules by their names in the configuration."""
+"""Optimizers and learning rate schedules by their names in the configuration."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from tradingbot_exp.config.choices import LOSSES, OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
+from tradingbot_exp.config.choices import OPTIMIZERS, SCHEDULERS, WITH_MOMENTUM, check_name
 
 if TYPE_CHECKING:
     from torch.optim.lr_scheduler import LRScheduler
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 _MARK, _ADD = "__dynamo_disable", "add_param_group"
 _FUSED = ("Adam", "AdamW", "SGD")
 _FUSED_DEVICES = ("cpu", "cuda", "mps")
-_LOSS_CLASSES: dict[str, type[nn.Module]] = {
-    "mse": nn.MSELoss,
-    "mae": nn.L1Loss,
-    "huber": nn.HuberLoss,
-    "bce": nn.BCEWithLogitsLoss,
-}
 
 
 def make_optimizer(
@@ -81,55 +75,7 @@ def _without_compiler() -> Iterator[None]:
             delattr(function, _MARK)
 
 
-def make_loss(name: str) -> nn.Module:
-    """Build a loss, averaged over the samples; ``bce`` takes logits. ConfigError for an unknown name."""
-    check_name("training.loss", name, LOSSES)
-    return _LOSS_CLASSES[name]()
-
-
-def loss_name(criterion: object) -> str | None:
-    """Name a criterion that is exactly what `make_loss` builds, without hooks; None for any other."""
-    for name, cls in _LOSS_CLASSES.items():
-        if type(criterion) is cls and "forward" not in vars(criterion):
-            # Every attribute that decides the result: hooks, reduction, weights, delta.
-            return name if repr(_settings(criterion)) == repr(_settings(cls())) else None
-    return None
-
-
-def _settings(criterion: object) -> dict[str, object]:
-    return {key: value for key, value in vars(criterion).items() if key != "training"}
-
-
-class Schedule:
-    """A learning rate schedule, to be called with the validation loss after each epoch.
-
-    Parameters
-    ----------
-    scheduler : torch.optim.lr_scheduler.LRScheduler
-    """
-
-    def __init__(self, scheduler: LRScheduler) -> None:
-        self._scheduler = scheduler
-
-    def __call__(self, val_loss: float) -> None:
-        """Set the next epoch's learning rate."""
-        from torch.optim.lr_scheduler import ReduceLROnPlateau
-
-        if isinstance(self._scheduler, ReduceLROnPlateau):
-            self._scheduler.step(val_loss)
-        else:
-            self._scheduler.step()
-
-    def state(self) -> dict[str, Any]:
-        """Give how far it is, beside the optimizer's learning rate, as plain values."""
-        return dict(self._scheduler.state_dict())
-
-    def go_on_from(self, state: dict[str, Any]) -> None:
-        """Put it where another one stood."""
-        self._scheduler.load_state_dict(state)
-
-
-def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> Schedule | None:
+def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> LRScheduler | None:
     """Build a learning rate schedule.
 
     ``cosine`` goes to 0 over all epochs, ``step`` to a tenth after each third of them, ``plateau`` to a half
@@ -141,7 +87,7 @@ def make_schedule(name: str, optimizer: torch.optim.Optimizer, epochs: int) -> S
     from torch.optim import lr_scheduler
 
     if name == "plateau":
-        return Schedule(lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0))
+        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=4, threshold=0.0)
     if name == "cosine":
-        return Schedule(lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs))
-    return Schedule(lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1))
+        return lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    return lr_scheduler.StepLR(optimizer, step_size=math.ceil(epochs / 3), gamma=0.1)

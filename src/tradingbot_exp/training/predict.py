@@ -58,6 +58,6 @@ def predict(model: nn.Module, X: Any, batch_size: int = 4096) -> NDArray[np.floa
 
 
 def _threads(model: nn.Module, batch: torch.Tensor) -> int:
-    """Give how many threads share a pass; on busy cores a small one would take ten times as long on several."""
+    """Return how many threads share a pass; on busy cores a small one would take ten times as long on several."""
     worth = size_of(model) * batch[..., 0].numel() >= PASS_WORTH
     return torch.get_num_threads() if worth else 1

@@ -46,7 +46,7 @@ def forward(h: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor | None =
 
 
 def backward(d: Tensor, weight: Tensor, out: Tensor) -> Tensor:
-    """Give dL/dh, (K, n, in), of dL/dz, (K, n, out); see `forward`."""
+    """Return dL/dh, (K, n, in), of dL/dz, (K, n, out); see `forward`."""
     if weight.shape[1] == 1:
         return torch.mul(d, weight, out=out)
     if weight.shape[2] == 1:

@@ -6,7 +6,6 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,15 +14,17 @@ from tradingbot_exp.config.choices import PROGRESS_MODES, check_name
 if TYPE_CHECKING:
     from typing import Self
 
+    from tradingbot_exp.training.state import Epoch
+
 
 class Progress:
     """Shows nothing; the base of those that show something.
 
-    A context manager, and a callable ``(epoch, epochs, record)`` for `train_model`'s ``progress``.
+    A context manager, and a `tradingbot_exp.training.state.Listener` for `train_model`.
     """
 
-    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
-        """Take note of an epoch, counted from 1, and its losses."""
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Show an epoch."""
 
     def __enter__(self) -> Self:
         """Start."""
@@ -45,28 +46,27 @@ class _Lines(Progress):
         self._unsaid: str | None = None
         self._before: int | None = None
 
-    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Write a line if it is this epoch's turn."""
+        number, epochs = epoch.number, epoch.epochs
         if self._before is None:
-            self._before = epoch - 1  # trained before this display was there
+            self._before = number - 1  # trained before this display was there
         passed = time.monotonic() - self._start
-        left = passed / (epoch - self._before) * (epochs - epoch)
-        count = f"epoch {epoch:>{len(str(epochs))}}/{epochs}"
-        line = f"{count}  {_losses(record)}  {passed:.1f} s, {left:.1f} s left"
-        if epoch in (self._before + 1, epochs) or epoch % self._every == 0:
-            self._say(line)
-        else:
-            self._unsaid = line
+        left = passed / (number - self._before) * (epochs - number)
+        count = f"epoch {number:>{len(str(epochs))}}/{epochs}"
+        self._unsaid = f"{count}  {_losses(epoch)}  {passed:.1f} s, {left:.1f} s left"
+        if number in (self._before + 1, epochs) or number % self._every == 0:
+            self._say()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Write the last epoch's line, if training stopped between two lines."""
         if self._unsaid is not None:
-            self._say(self._unsaid)
+            self._say()
 
-    def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+    def _say(self) -> None:
+        print(self._unsaid, file=self._stream, flush=True)
         self._unsaid = None
 
 
@@ -78,12 +78,12 @@ class _Bar(Progress):
 
         self._bar: tqdm[Any] = tqdm(total=epochs, desc="epoch", unit="epoch", file=stream, **bar_size(stream))
 
-    def __call__(self, epoch: int, epochs: int, record: Mapping[str, float]) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Move the bar; tqdm redraws it at most ten times a second."""
-        if self._bar.n == 0 and epoch > 1:  # trained before this display was there: of no account for the time left
-            self._bar.initial = self._bar.n = epoch - 1
-        self._bar.set_postfix_str(_losses(record), refresh=False)
-        self._bar.update(epoch - self._bar.n)
+        if self._bar.n == 0 and epoch.number > 1:  # trained before this display was there: of no account for the time
+            self._bar.initial = self._bar.n = epoch.number - 1
+        self._bar.set_postfix_str(_losses(epoch), refresh=False)
+        self._bar.update(epoch.number - self._bar.n)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -94,7 +94,7 @@ class _Bar(Progress):
 
 
 def bar_size(stream: TextIO) -> dict[str, Any]:
-    """Give what makes a tqdm bar as wide as the terminal, also when that changes.
+    """Return what makes a tqdm bar as wide as the terminal, also when that changes.
 
     tqdm by itself draws nothing on a terminal that says it has no size.
     """
@@ -109,8 +109,8 @@ def _columns(stream: TextIO) -> int:
         return 0
 
 
-def _losses(record: Mapping[str, float]) -> str:
-    return f"train {record['train_loss']:.6g}  val {record['val_loss']:.6g}"
+def _losses(epoch: Epoch) -> str:
+    return f"train {epoch.train_loss:.6g}  val {epoch.val_loss:.6g}"
 
 
 def make_progress(mode: str, epochs: int, stream: TextIO | None = None) -> Progress:

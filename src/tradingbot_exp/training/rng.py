@@ -50,7 +50,7 @@ class SeededRng:
         """Where the run's own stream stands; None where there is none."""
         return None if self._inner is None else [each.clone() for each in self._inner]
 
-    def go_on_from(self, state: list[Tensor] | None) -> None:
+    def restore(self, state: list[Tensor] | None) -> None:
         """Put the run's own stream where another one stood."""
         self._inner = None if state is None else [each.clone() for each in state]
 

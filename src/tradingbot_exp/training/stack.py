@@ -18,11 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.training.inputs import BLOCK, Data
-from tradingbot_exp.training.lean import LOSSES, Activation, read_layers
+from tradingbot_exp.training.losses import elementwise
 from tradingbot_exp.training.products import Work, backward, forward
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
-from tradingbot_exp.training.shape import parameters_of
+from tradingbot_exp.training.shape import Activation, parameters_of, read_layers
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
@@ -38,7 +39,7 @@ class Stack:
     optimizers : sequence of K torch.optim.Optimizer
         Give state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
     loss : str
-        A key of `LOSSES`.
+        One that has a gradient in closed form: see `tradingbot_exp.config.losses.Loss`.
     batch_size : int
     clips : sequence of K (float or None)
         Largest norm of each model's gradient.
@@ -54,7 +55,9 @@ class Stack:
     ) -> None:
         self._layers = [read_layers(model) or [] for model in models]
         self._optimizers, self._clips = list(optimizers), list(clips)
-        self._loss, self._batch_size = loss, batch_size
+        self._loss, self._batch_size = elementwise(loss), batch_size
+        self._gradient: Any = LOSSES[loss].gradient
+        self._norms: Tensor | None = None
         parameters = [parameters_of(layers) for layers in self._layers]
         self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
         # As they lie in the buffers.
@@ -69,6 +72,12 @@ class Stack:
 
     def __len__(self) -> int:
         return len(self._layers)
+
+    @property
+    def norms(self) -> list[float | None]:
+        """Each model's norm of its last gradient, before it was clipped; None of one that is not clipped."""
+        norms = [math.nan] * len(self) if self._norms is None else self._norms.tolist()
+        return [norm if clip else None for norm, clip in zip(norms, self._clips, strict=True)]
 
     @torch.no_grad()
     def epoch(self, data: Data, orders: Tensor, generators: Sequence[torch.Generator | None]) -> list[float]:
@@ -113,7 +122,7 @@ class Stack:
                 self._clip(self._limits)
             self._steps += 1
             self.rule.step(self._flat, self._rates, self._decays, self._steps)
-        losses: Tensor = LOSSES[self._loss][0](out, y, reduction="none").flatten(2).mean(2)
+        losses: Tensor = self._loss(out, y).flatten(2).mean(2)
         return losses.double() * size  # (batches, K)
 
     def _gradients(
@@ -137,7 +146,7 @@ class Stack:
             )
         if h is not out:
             out.copy_(h)
-        d = LOSSES[self._loss][1](out, y, out[0].numel())  # dL/dh, (K, size, outputs)
+        d = self._gradient(out, y, out[0].numel())  # dL/dh, (K, size, outputs)
         for number in range(last, -1, -1):
             act, noise, (z, a) = self._acts[number], work.noise[number], values[number]
             weight, _, weight_grad, bias_grad = self._views[number]
@@ -166,14 +175,15 @@ class Stack:
         """Scale each model's gradient as `torch.nn.utils.clip_grad_norm_` does; a limit of infinity changes nothing."""
         grads = [grad for _, _, *both in self._views for grad in both if grad is not None]
         norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads], 1)
-        scale = (limits / (torch.linalg.vector_norm(norms, dim=1) + 1e-6)).clamp_(max=1.0)
+        self._norms = torch.linalg.vector_norm(norms, dim=1)
+        scale = (limits / (self._norms + 1e-6)).clamp_(max=1.0)
         scale.masked_fill_(limits == math.inf, 1.0)  # a norm may be infinite, too
         for grad in grads:
             grad.mul_(scale.view(-1, *[1] * (grad.ndim - 1)))
 
     @torch.no_grad()
     def validate(self, data: Data) -> list[float]:
-        """Give each model's mean loss over the validation set, without dropout."""
+        """Return each model's mean loss over the validation set, without dropout."""
         widest = max(*(weight.shape[1] for weight, *_ in self._views), data.X_val[0].numel())
         totals = torch.zeros(len(self), dtype=torch.float64)
         rows = max(1, min(ROWS, BLOCK // widest))
@@ -184,7 +194,7 @@ class Stack:
                 h = forward(h, weight, bias)
                 if act is not None:
                     h = act.forward(h) if act.forward_ is None else act.forward_(h)
-            losses = LOSSES[self._loss][0](h, y.expand_as(h), reduction="none").flatten(1).mean(1)
+            losses = self._loss(h, y.expand_as(h)).flatten(1).mean(1)
             totals += losses.double() * len(y)
         return [float(total) / len(data.X_val) for total in totals]
 
@@ -271,7 +281,7 @@ class Stack:
         return torch.cat([column.expand(-1, size.numel()).reshape(-1) for size in self._sizes])
 
     def _work(self, size: int) -> Work:
-        """Give memory for batches of `size` rows."""
+        """Return memory for batches of `size` rows."""
         if size not in self._memory:
             widths = [weight.shape[1] for weight, *_ in self._views]
             drops = [min(keeps) < 1 for keeps in self._keeps]

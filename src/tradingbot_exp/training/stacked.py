@@ -9,44 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_numbers, check_optimizer
-from tradingbot_exp.training.course import Course, MetricLogger, Record
+from tradingbot_exp.training.checks import check_member
 from tradingbot_exp.training.device import resolve_precision
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match_targets, prepare_data
-from tradingbot_exp.training.optim import make_loss
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
+from tradingbot_exp.training.state import Member, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
 
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One model of a stack, with what is its own; the attributes are arguments of `train_model`.
-
-    `on_epoch` and `logger` find the model as it was before training: its weights arrive when it has ended.
-    """
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    epochs: int
-    seed: int
-    scheduler: str = "none"
-    early_stopping: int | None = None
-    gradient_clip: float | None = None
-    logger: MetricLogger | None = None
-    on_epoch: Callable[[int, Record], bool | None] | None = None
 
 
 def train_stack(
@@ -75,35 +57,31 @@ def train_stack(
     Returns
     -------
     list of K (History or Exception)
-        What `train_model` would have returned or raised for each: `DivergedError`, or what its `logger` or
-        `on_epoch` raised.
+        What `train_model` would have returned or raised for each: `DivergedError`, or what a listener raised.
 
     Raises
     ------
     TrainingError
-        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`.
+        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`, and
+        `tradingbot_exp.config.losses.Loss`.
     KeyboardInterrupt
-        From a hook, or from a signal once the parts' epoch is over; training ends for all, and models that were still
-        in training keep the weights they had.
+        From a listener, or from a signal once the parts' epoch is over; training ends for all, and models that were
+        still in training keep the weights they had.
     """
+    check_name("training.loss", loss, LOSSES)
     dtype = resolve_precision(precision, CPU)
     for member in members:
-        check_numbers(
-            epochs=member.epochs,
-            batch_size=batch_size,
-            early_stopping=member.early_stopping,
-            gradient_clip=member.gradient_clip,
-        )
-        check_optimizer(member.model, member.optimizer)
+        check_member(member, batch_size)
         member.model.to(CPU, dtype).train()
     shapes = {shape_of(member.model, member.optimizer) for member in members}
     if len(shapes) != 1 or None in shapes:
         raise TrainingError("Models of one stack have to be plain stacks of Linear layers of one shape.")
+    if LOSSES[loss].gradient is None:
+        raise TrainingError(f"training.loss={loss} has no gradient in closed form, as a stack needs.")
     with SeededRng(0, CPU):
         data = match_targets(members[0].model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU))
-    if loss == "bce":
+    if LOSSES[loss].logits:
         check_targets_are_shares(data)
-    make_loss(loss)  # refuses an unknown name
     threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
@@ -121,7 +99,7 @@ def train_stack(
 
 
 class _Part:
-    """Members that are one stack, and each one's course through it; `train` is for a thread of its own.
+    """Members that are one stack, and each one's training state; `train` is for a thread of its own.
 
     Its members are known by their positions among all.
     """
@@ -141,39 +119,38 @@ class _Part:
             batch_size,
             [member.gradient_clip for member in own],
         )
-        self._generators = {position: torch.Generator().manual_seed(members[position].seed) for position in positions}
-        self._courses = {
-            position: Course(
-                member.optimizer,
-                member.epochs,
-                scheduler=member.scheduler,
-                early_stopping=member.early_stopping,
-                logger=member.logger,
-                on_epoch=member.on_epoch,
+        seeds = [int(torch.randint(1 << 31, ())) if member.seed is None else member.seed for member in own]
+        self._generators = {
+            position: torch.Generator().manual_seed(seed) for position, seed in zip(positions, seeds, strict=True)
+        }
+        self._states = {
+            position: TrainingState(
+                member,
                 weights=lambda position=position: self._weights(position),  # type: ignore[misc]
+                position=position,
             )
             for position, member in zip(positions, own, strict=True)
         }
 
-    def train(self) -> list[tuple[float, float]]:
-        """Train all that are at work for an epoch; give each one's losses on the two sets."""
+    def train(self) -> list[tuple[float, float, float | None]]:
+        """Train all that are at work for an epoch; return each one's train loss, validation loss and gradient norm."""
         generators = [self._generators[position] for position in self.at_work]
         rows = len(self._data.X)
         orders = torch.stack([torch.randperm(rows, generator=generator) for generator in generators])
         train_losses = self._stack.epoch(self._data, orders, generators)
-        return list(zip(train_losses, self._stack.validate(self._data), strict=True))
+        return list(zip(train_losses, self._stack.validate(self._data), self._stack.norms, strict=True))
 
-    def settle(self, losses: Sequence[tuple[float, float]]) -> None:
-        """Tell each member's course what `train` gave; let go of those whose last epoch it was."""
-        for position, both in zip(self.at_work, losses, strict=True):
-            course = self._courses[position]
+    def settle(self, losses: Sequence[tuple[float, float, float | None]]) -> None:
+        """Tell each member's training state what `train` gave; let go of those whose last epoch it was."""
+        for position, own in zip(self.at_work, losses, strict=True):
+            state = self._states[position]
             try:
-                course.after_epoch(*both)
+                state.after_epoch(*own)
             except Exception as error:
                 self._leave(position, error)
             else:
-                if not course.goes_on:
-                    self._leave(position, course.history)
+                if not state.goes_on:
+                    self._leave(position, state.history)
         staying = [place for place, position in enumerate(self.at_work) if position not in self.outcomes]
         if 0 < len(staying) < len(self.at_work):
             self._stack.keep(staying)
@@ -182,7 +159,7 @@ class _Part:
     def _leave(self, position: int, outcome: History | Exception) -> None:
         self.outcomes[position] = outcome
         self._stack.write_back(self.at_work.index(position))
-        best = self._courses[position].best
+        best = self._states[position].best
         if best and isinstance(outcome, History):
             self._members[position].model.load_state_dict(best)
 

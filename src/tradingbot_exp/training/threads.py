@@ -38,7 +38,7 @@ class Threads(NamedTuple):
 
     @classmethod
     def of(cls, models: int, parameters: int, rows: int) -> Threads:
-        """Give what `models` are worth, each with so many `parameters` and `rows` in a batch."""
+        """Return the threads that `models` are worth, each with so many `parameters` and `rows` in a batch."""
         found, work = torch.get_num_threads(), parameters * rows
         parts = max(1, min(found, models, models * work // WORTH))
         return cls(parts, found // parts if work >= WORTH else 1)

@@ -1,19 +1,25 @@
-"""Metrics and hooks that a user registers are used by every evaluation and by every training."""
+"""Metrics, losses and hooks that a user registers are used by every evaluation and by every training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+from torch.nn.functional import mse_loss
 
 from tradingbot_exp import load_run, train
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.config.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, metric, on_epoch
+from tradingbot_exp.config.losses import LOSSES
+from tradingbot_exp.config.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, loss, metric, on_epoch
 from tradingbot_exp.errors import ConfigError, TrainingError
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.training.losses import make_loss
 
 RULES = Rules(lag=0, cost_bps=0.0, periods=252.0)
 ACTUAL = np.log([1.01, 0.98, 1.03])
@@ -22,10 +28,11 @@ SMALL = ["data=synthetic", "data.synthetic.bars=300", "training.epochs=5", "trai
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    """Take metrics and hooks out again that a test puts in."""
-    before = dict(OWN_METRICS), dict(EPOCH_HOOKS)
+    """Take out again what a test puts in."""
+    registries = (OWN_METRICS, EPOCH_HOOKS, LOSSES)
+    before = [dict(registry) for registry in registries]  # type: ignore[call-overload]
     yield
-    for registry, old in zip((OWN_METRICS, EPOCH_HOOKS), before, strict=True):
+    for registry, old in zip(registries, before, strict=True):
         registry.clear()
         registry.update(old)
 
@@ -101,3 +108,60 @@ def test_a_hook_sees_each_epoch_and_may_stop_the_training_or_fail_it(
     with pytest.raises(ValueError, match="enough"):
         train(SMALL)
     assert load_run().status == "FAILED"
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("function", "target", "twin", "words"),
+    [
+        (mse_loss, "any", "mse", ["evaluation.scheme=walk_forward", "evaluation.folds=2"]),
+        (cross_entropy, "probability", "bce", ["data.target=direction"]),
+    ],
+)
+def test_a_loss_that_is_that_of_the_package_gives_its_numbers(
+    function: Any, target: Any, twin: str, words: list[str], workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workdir)
+
+    @loss("own", target=target)
+    def own(forecast: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
+        assert forecast.shape == given.shape and forecast.shape[1:] == (1,)
+        return function(forecast, given)  # type: ignore[no-any-return]
+
+    words = [*SMALL, *words, "training.epochs=2", "tracking.report=false"]
+    mine, right = train([*words, "training.loss=own"]), train([*words, f"training.loss={twin}"])
+    assert mine.params["training.loss"] == "own"
+    assert mine.metrics == pytest.approx(right.metrics, rel=1e-4, abs=1e-7)
+    assert mine.predictions["forecast"].to_numpy() == pytest.approx(right.predictions["forecast"].to_numpy(), abs=1e-5)
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(
+    ("result", "text"),
+    [
+        (lambda out: out / 0 + 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (lambda out: out.abs(), r"gave a tensor of shape \(3, 1\); expected is a tensor of shape \(\)"),
+        (lambda out: torch.tensor(1.0), r"gave a tensor of shape \(\); expected is .* that follows from the forecast"),
+        (lambda out: 1.0, r"gave 1\.0; expected is a tensor"),
+    ],
+)
+def test_a_loss_that_raises_or_gives_no_such_tensor_is_named(result: Any, text: str) -> None:
+    loss("odd")(lambda forecast, target: result(forecast))
+    out = torch.ones(3, 1, requires_grad=True)
+    with pytest.raises(TrainingError, match=rf"The loss odd \(.*<lambda>\) {text}"):
+        make_loss("odd")(out, torch.zeros(3, 1))
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_loss_has_a_name_of_its_own_and_probabilities_want_0_or_1_targets() -> None:
+    with pytest.raises(ConfigError, match="'mse' is a loss of this package"):
+        loss("mse")
+    with pytest.raises(ConfigError, match="'My loss' is no name for a loss"):
+        loss("My loss")
+    with pytest.raises(ConfigError, match=r"training\.loss=odds is not known.*mse, mae, huber, bce"):
+        compose_config(["training.loss=odds"])
+    loss("odds", target="probability")(cross_entropy)
+    assert compose_config(["training.loss=odds", "data.target=direction"]).training.loss == "odds"
+    for word in ("odds", "bce"):
+        with pytest.raises(ConfigError, match=rf"training\.loss={word} is for 0/1 targets, .*loss=mse, mae or huber"):
+            compose_config([f"training.loss={word}"])

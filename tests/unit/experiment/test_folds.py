@@ -12,12 +12,12 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.fitting import fit_folds
-from tradingbot_exp.experiment.folds import FoldCurves, mean_history
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.recording import report_undefined
 from tradingbot_exp.experiment.results import evaluate
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.training.history import History
+from tradingbot_exp.training.history import History, mean_history
+from tradingbot_exp.training.listeners import Curves, Hook
 
 WALK = ("data=synthetic", "training.progress=off", "evaluation.scheme=walk_forward", "evaluation.folds=3")
 
@@ -42,21 +42,11 @@ def history(*losses: float) -> History:
     return made
 
 
-def test_the_mean_curve_ends_with_the_fold_that_stopped_first() -> None:
-    folds, kept = [history(1.0, 2.0, 3.0), history(5.0, 6.0)], Kept()
-    for step, loss in enumerate((9.0, 10.0, 11.0), 1):
-        FoldCurves(kept, 3, 3, folds).log_metrics({"train_loss": 10 * loss, "val_loss": loss}, step)
-    assert kept.curve("fold_3_val_loss") == {1: 9.0, 2: 10.0, 3: 11.0}
-    assert kept.curve("val_loss") == {1: 5.0, 2: 6.0} and kept.curve("train_loss") == {1: 50.0, 2: 60.0}
+def test_the_mean_of_histories_ends_with_the_one_that_stopped_first() -> None:
+    folds = [history(1.0, 2.0, 3.0), history(5.0, 6.0)]
     mean = mean_history([*folds, history(9.0, 10.0, 11.0)])
     assert mean["val_loss"] == [5.0, 6.0] and mean["train_loss"] == [50.0, 60.0] and mean.epochs == 5
     assert mean_history(folds[:1]) is folds[0]
-
-
-def test_a_fold_before_the_last_has_no_say_in_the_mean() -> None:
-    kept = Kept()
-    FoldCurves(kept, 2, 3, [history(1.0)]).log_metrics({"val_loss": 2.0}, 1)
-    assert kept.points == [("fold_2_val_loss", 1, 2.0)]
 
 
 @pytest.fixture
@@ -72,7 +62,7 @@ def test_folds_start_from_the_same_weights_and_the_first_is_the_plain_split_cut_
         kept = Kept()
         weights = [[p.detach().clone() for p in fold.model.parameters()] for fold in job.folds]
         assert all((a == b).all() for each in weights[1:] for a, b in zip(weights[0], each, strict=True))
-        histories, (expected,) = fit_folds(job, kept), fit_folds(alone, Kept())
+        histories, (expected,) = fit_folds(job, [Curves(kept, folds=3)]), fit_folds(alone)
     assert len(job.folds) == len(histories) == 3 and job.folds[-1] is job and not alone.earlier
     # Same train rows, same seed: the same model, validated on the first third of the rows.
     assert histories[0]["train_loss"] == expected["train_loss"]
@@ -94,7 +84,7 @@ def test_blocks_of_one_bar_leave_what_takes_two_undefined_and_name_the_fold(
     config.training.epochs = 1
     with ExperimentOrganizer(config).start_run() as run:
         job = build(config, run)
-        evaluated = evaluate(job, fit_folds(job, Kept()))
+        evaluated = evaluate(job, fit_folds(job))
         report_undefined(run, evaluated.undefined)
     assert {len(fold.data.val) for fold in job.folds} == {1}
     reason = "not defined, because in fold 1 it takes at least 2 bars"
@@ -132,10 +122,10 @@ def test_a_hook_that_stops_a_fold_ends_the_job_and_a_fold_that_diverges_is_named
             seen.append(epoch)
             return len(seen) == 3
 
-        assert [each.epochs_run for each in fit_folds(build(config, run), Kept(), stop_in_the_second_fold)] == [2, 1]
+        assert [each.epochs_run for each in fit_folds(build(config, run), [Hook(stop_in_the_second_fold)])] == [2, 1]
         job = build(config, run)
         for weight in job.folds[1].model.parameters():
             weight.data.fill_(float("inf"))
         with pytest.raises(DivergedError, match=r"In fold 2 of 3: Training diverged") as caught:
-            fit_folds(job, Kept())
+            fit_folds(job)
     assert caught.value.epoch == 1 and caught.value.history.epochs_run == 1

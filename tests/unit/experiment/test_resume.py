@@ -236,7 +236,7 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused_by_its_kind_and_state(
     store, run_id = client(tmp_path), killed.info.run_id
     word = f"training.resume={run_id[:10]}"
     done = named(tmp_path, "undisturbed").info.run_id
-    assert "is complete, 8 of 8 epochs: there is nothing to go on with" in refused(f"training.resume={done}")
+    assert "is complete, 8 of 8 epochs: there is nothing to resume" in refused(f"training.resume={done}")
     assert "There is no run 'feedbeef'" in refused("training.resume=feedbeef")
     assert "training.checkpoint_every=0" in refused("training.checkpoint_every=0")
     for kind, said in (
@@ -257,7 +257,7 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused_by_its_kind_and_state(
     store.set_tag(run_id, "process.pid", killed.data.tags["process.pid"])
 
     store.delete_tag(run_id, "checkpoint.file")
-    assert "has no checkpoint to go on from: a run keeps them if" in refused(word)
+    assert "has no checkpoint to resume from: a run keeps them if" in refused(word)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "foreign", "gone", "empty"])

@@ -56,9 +56,6 @@ def test_a_change_of_the_source_alone_is_another_version(tmp_path: Path) -> None
 
     assert version(2) != version(3)
     assert version(2) == version(2)
-
-
-def test_a_plain_sequential_has_a_version_too() -> None:
     assert model_version(nn.Sequential(nn.Linear(2, 1))) != model_version(nn.Sequential(nn.Linear(3, 1)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
+from tradingbot_exp.training.state import Epoch
 
 EPOCHS = 9
 
@@ -24,18 +24,18 @@ class StoppedError(Exception):
 
 
 class Kept:
-    """A keeper in memory, that has its states written and read as a file would."""
+    """Keeps checkpoints in memory, written and read as a file would be."""
 
     def __init__(self, state: dict[str, Any] | None = None, every: int = 2) -> None:
         self.state, self.every, self.epochs = state, every, list[int]()
 
-    def after_epoch(self, epoch: int, goes_on: bool, take: Callable[[], dict[str, Any]]) -> None:
-        if epoch % self.every == 0 or not goes_on:
+    def on_epoch(self, epoch: Epoch) -> None:
+        if epoch.number % self.every == 0 or not epoch.training.goes_on:
             file = io.BytesIO()
-            torch.save(take(), file)
+            torch.save(epoch.training.snapshot(), file)
             file.seek(0)
             self.state = torch.load(file, weights_only=True)
-            self.epochs.append(epoch)
+            self.epochs.append(epoch.number)
 
 
 class Points:
@@ -71,7 +71,7 @@ def trained(
     dropout: float = 0.0,
     rate: float = 0.01,
     stop_at: int | None = None,
-    keeper: Kept | None = None,
+    kept: Kept | None = None,
     **options: Any,
 ) -> tuple[History | None, nn.Module, dict[tuple[str, int], float]]:
     """Train as the main job does; an exception of the hook ends it in epoch `stop_at`."""
@@ -83,9 +83,11 @@ def trained(
 
     model, logged, history = make_model(kind, dropout), Points(), None
     made = make_optimizer(optimizer, model.parameters(), rate, 0.001)
-    sets, rest = data(kind), {"batch_size": 16, "seed": 7, "on_epoch": hook, "keeper": keeper, **options}
+    rest: dict[str, Any] = {"batch_size": 16, "seed": 7, "on_epoch": hook, **options}
+    if kept is not None:
+        rest |= {"listeners": [kept], "resume": kept.state}
     try:
-        history = train_model(model, *sets, made, None, EPOCHS, logged, **rest)  # type: ignore[arg-type]
+        history = train_model(model, *data(kind), made, None, EPOCHS, logged, **rest)
     except StoppedError:
         assert stop_at is not None
     return history, model, logged.points
@@ -116,9 +118,9 @@ def test_a_training_that_was_stopped_and_gone_on_with_has_the_bits_of_one_that_w
     expected, model, points = trained(**case)
     assert expected is not None
     kept = Kept()
-    _, _, before = trained(**case, stop_at=min(stop_at, expected.epochs_run), keeper=kept)
+    _, _, before = trained(**case, stop_at=min(stop_at, expected.epochs_run), kept=kept)
     assert before and all(points[key] == value for key, value in before.items())  # keeping changes nothing
-    found, again, after = trained(**case, keeper=Kept(kept.state))
+    found, again, after = trained(**case, kept=Kept(kept.state))
     assert found is not None
     assert dict(found) == dict(expected) and vars(found) == vars(expected)
     assert after == points
@@ -136,9 +138,9 @@ def test_the_cases_do_stop_early_and_do_change_the_learning_rate() -> None:
 
 def test_the_state_after_the_last_epoch_gives_the_outcome_without_training() -> None:
     kept = Kept(every=100)
-    expected, model, _ = trained(early_stopping=2, rate=0.3, keeper=kept)
+    expected, model, _ = trained(early_stopping=2, rate=0.3, kept=kept)
     assert expected is not None and kept.epochs == [expected.epochs_run]
-    found, again, _ = trained(early_stopping=2, rate=0.3, keeper=kept, stop_at=1)
+    found, again, _ = trained(early_stopping=2, rate=0.3, kept=kept, stop_at=1)
     assert found == expected and found is not None and found.stopped_by == "early_stopping"
     assert kept.epochs == [expected.epochs_run]
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
@@ -150,12 +152,12 @@ def test_each_part_of_the_state_is_needed(part: str) -> None:
     history, model, points = trained(**case)
     assert history is not None and history.best_epoch == 3
     kept, fresh = Kept(), Kept(every=1)
-    trained(**case, stop_at=6, keeper=kept)
-    trained(**case, stop_at=2, keeper=fresh)
+    trained(**case, stop_at=6, kept=kept)
+    trained(**case, stop_at=2, kept=fresh)
     assert kept.state is not None and fresh.state is not None
-    for holder in (kept.state, kept.state["course"]):
+    for holder in (kept.state, kept.state["training"]):
         if part in holder:
-            holder[part] = fresh.state.get(part) or fresh.state["course"][part]
-    _, again, after = trained(**case, keeper=Kept(kept.state))
+            holder[part] = fresh.state.get(part) or fresh.state["training"][part]
+    _, again, after = trained(**case, kept=Kept(kept.state))
     same = all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
     assert not (same and after == points)

@@ -17,7 +17,9 @@ from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
-from tradingbot_exp.training.lean import lean_step
+from tradingbot_exp.training.shape import shape_of
+from tradingbot_exp.training.stacked import train_stack
+from tradingbot_exp.training.state import Epoch, Member
 
 Sets = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -99,11 +101,9 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("way", ["stacked", "lean", "autograd"])
+@pytest.mark.parametrize("way", ["stacked", "autograd"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_equals_the_naive_loop_given_the_same_order(
-    case: dict[str, Any], way: str, sets: Sets, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_the_naive_loop_given_the_same_order(case: dict[str, Any], way: str, sets: Sets) -> None:
     case = {
         "name": "Adam",
         "lr": 0.01,
@@ -116,9 +116,8 @@ def test_equals_the_naive_loop_given_the_same_order(
     theirs = copy.deepcopy(ours)
     if way == "autograd":
         ours.register_forward_hook(lambda *_: None)
-    if way == "lean":
-        monkeypatch.setattr("tradingbot_exp.training.loop.shape_of", lambda *_: None)
-    assert (lean_step(ours, nn.MSELoss()) is None) == (way == "autograd")
+    by = make_optimizer(case["name"], ours.parameters(), case["lr"], case["weight_decay"])
+    assert (shape_of(ours, by) is None) == (way == "autograd" or case["name"] == "RMSprop")
     optimizer = getattr(torch.optim, case["name"])(
         theirs.parameters(), lr=case["lr"], weight_decay=case["weight_decay"]
     )
@@ -133,7 +132,7 @@ def test_equals_the_naive_loop_given_the_same_order(
     history = fit(
         ours,
         sets,
-        make_optimizer(case["name"], ours.parameters(), case["lr"], case["weight_decay"]),
+        by,
         case["epochs"],
         gradient_clip=case["clip"],
         scheduler=case["scheduler"],
@@ -185,18 +184,6 @@ def test_the_lstm_equals_the_naive_loop_on_windows() -> None:
     theirs = copy.deepcopy(ours)
     reference = naive(theirs, sets, torch.optim.Adam(theirs.parameters(), lr=0.01), nn.MSELoss(), 3)
     assert_same(fit(ours, sets, epochs=3), reference)
-
-
-def test_the_lstm_learns_what_a_single_bar_does_not_show() -> None:
-    rng = np.random.default_rng(0)
-    bars = rng.standard_normal((500, 2)).astype(np.float32)
-    windows = np.lib.stride_tricks.sliding_window_view(bars, 4, axis=0).transpose(0, 2, 1)
-    y = bars[:-3, 0]  # the first bar of each window
-    torch.manual_seed(0)
-    model = LSTM(2, 1, [16])
-    optimizer = make_optimizer("Adam", model.parameters(), 0.02)
-    history = train_model(model, windows[:400], y[:400], windows[400:], y[400:], optimizer, None, 25, seed=0)
-    assert history.best_val_loss < 0.1 * history["val_loss"][0]
 
 
 def test_the_same_seed_is_bit_identical_and_another_is_not(sets: Sets) -> None:
@@ -277,30 +264,47 @@ def test_early_stopping_restores_the_best_weights(sets: Sets) -> None:
     assert not all(torch.equal(value, last[key]) for key, value in model.state_dict().items())
 
 
-def test_a_hook_stops_training(sets: Sets) -> None:
-    records: list[dict[str, float]] = []
+class Told:
+    """A listener that keeps what it is told, and stops training where it is to."""
 
-    def hook(epoch: int, record: dict[str, float]) -> bool:
-        records.append(record)
-        return epoch == 3
+    def __init__(self, stop: int | None = None) -> None:
+        self.epochs: list[Epoch] = []
+        self.went_on: list[bool] = []
+        self._stop = stop
 
-    history = fit(mlp(), sets, epochs=9, on_epoch=hook)
+    def on_epoch(self, epoch: Epoch) -> bool:
+        self.epochs.append(epoch)
+        self.went_on.append(epoch.training.goes_on)
+        return epoch.number == self._stop
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_each_listener_is_told_of_each_epoch_in_order_and_may_stop_training(sets: Sets, watched: bool) -> None:
+    model, first, last = mlp(), Told(stop=3), Told()
+    if watched:  # so that autograd does the work
+        model.register_forward_hook(lambda *_: None)
+    options = {"gradient_clip": 0.01, "batch_size": 75, "scheduler": "step", "fold": 2}
+    history = fit(model, sets, epochs=9, listeners=[first, last], **options)
     assert (history.epochs_run, history.stopped_by, history.stopped_early) == (3, "hook", True)
-    assert [record["val_loss"] for record in records] == history["val_loss"]
-
-
-def test_what_a_hook_raises_passes_through(sets: Sets) -> None:
-    def hook(_epoch: int, _record: dict[str, float]) -> None:
-        raise KeyboardInterrupt("enough")
-
-    with pytest.raises(KeyboardInterrupt, match="enough"):
-        fit(mlp(), sets, on_epoch=hook)
-
-
-def test_a_full_run_is_not_called_stopped(sets: Sets) -> None:
-    history = fit(mlp(), sets, epochs=3)
-    assert (history.epochs_run, history.stopped_by, history.stopped_early) == (3, None, False)
-    assert {len(values) for values in history.values()} == {3}
+    assert first.epochs == last.epochs and first.went_on == [True] * 3 and last.went_on == [True, True, False]
+    assert [each.losses for each in last.epochs] == [
+        {name: values[n] for name, values in history.items()} for n in range(3)
+    ]
+    assert [(each.number, each.epochs, each.fold, each.position) for each in last.epochs] == [
+        (n, 9, 2, 0) for n in (1, 2, 3)
+    ]
+    assert all(0 < each.seconds < 60 for each in last.epochs)
+    twin = mlp().double()
+    nn.MSELoss()(twin(sets[0]), sets[1]).backward()  # type: ignore[no-untyped-call]
+    gradient = torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])
+    assert last.epochs[0].gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-9)
+    plain, member = Told(), mlp().double()
+    whole = fit(mlp(), sets, epochs=2, listeners=[plain])
+    assert (whole.epochs_run, whole.stopped_by) == (2, None) and plain.epochs[0].gradient_norm is None
+    stacked = Told()
+    by = make_optimizer("Adam", member.parameters(), lr=0.01)
+    train_stack([Member(member, by, 1, 7, "step", None, 0.01, [stacked])], *sets, batch_size=75, precision="float64")
+    assert stacked.epochs[0].gradient_norm == pytest.approx(float(gradient.norm()), rel=1e-9)
 
 
 class Log:
@@ -329,15 +333,16 @@ def test_divergence_names_the_epoch_and_what_to_do(make: Callable[[], nn.Module]
         if epoch == 2:
             next(model.parameters()).data.fill_(float("inf"))
 
-    model, log = make(), Log()
+    model, log, told = make(), Log(), Told(stop=3)
     with pytest.raises(DivergedError) as caught:
-        fit(model, sets, epochs=9, logger=log, on_epoch=explode)
+        fit(model, sets, epochs=9, logger=log, on_epoch=explode, listeners=[told])
+    assert [epoch.diverged for epoch in told.epochs] == [False, False, True]
     assert caught.value.epoch == 3
     message = str(caught.value)
     assert message.startswith("Training diverged: train_loss is nan in epoch 3 of 9. Lower training.learning_rate")
     assert "training.gradient_clip" in message
     history = caught.value.history
-    assert history.epochs_run == 3
+    assert (history.epochs_run, history.stopped_by) == (3, None)
     assert history.best_epoch in (1, 2)
     assert [step for step, _ in log.calls] == [1, 2, 3]
     assert not np.isfinite(log.calls[-1][1]["train_loss"])
@@ -347,26 +352,6 @@ def test_a_learning_rate_far_too_high_diverges(sets: Sets) -> None:
     model = mlp()
     with pytest.raises(DivergedError, match=r"it was 1e\+10"):
         fit(model, sets, make_optimizer("SGD", model.parameters(), 1e10), epochs=50)
-
-
-def test_the_guides_program_runs() -> None:
-    log = Log()
-    for logger in (None, log):
-        model = nn.Sequential(nn.Linear(10, 64), nn.ReLU(), nn.Linear(64, 1))
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
-        history = train_model(
-            model=model,
-            X_train=torch.randn(100, 10),
-            y_train=torch.randn(100, 1),
-            X_val=torch.randn(20, 10),
-            y_val=torch.randn(20, 1),
-            optimizer=optimizer,
-            criterion=nn.MSELoss(),
-            epochs=2,
-            logger=logger,
-        )
-        assert len(history["train_loss"]) == len(history["val_loss"]) == 2
-    assert len(log.calls) == 2
 
 
 @pytest.mark.parametrize("kind", ["tensor", "numpy", "float64", "column", "list"])

@@ -12,13 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tradingbot_exp.config.losses import LOSSES, Loss
 from tradingbot_exp.errors import DivergedError, TrainingError
 from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
+from tradingbot_exp.training.listeners import Hook
 from tradingbot_exp.training.shape import shape_of
-from tradingbot_exp.training.stacked import Member, train_stack
+from tradingbot_exp.training.stacked import train_stack
+from tradingbot_exp.training.state import Member
 
 Sets = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -38,6 +41,8 @@ def member(
     torch.manual_seed(seed)
     model = MLP(5, 1, [8, 4]) if model is None else model()
     model.to(torch.float64)
+    if "on_epoch" in options:
+        options["listeners"] = [Hook(options.pop("on_epoch"))]
     return Member(model, make_optimizer(name, model.parameters(), lr, decay), options.pop("epochs", 8), seed, **options)
 
 
@@ -184,14 +189,6 @@ def test_windows_are_spread_out(sets: Sets) -> None:
     assert_as_alone([member(seed, model=lambda: MLP(20, 1, [6])) for seed in (1, 2)], windows)  # type: ignore[arg-type]
 
 
-def test_in_float32_it_is_the_twin_to_rounding(sets: Sets) -> None:
-    single = tuple(values.float() for values in sets)
-    members = [member(seed, lr=0.003 * seed, epochs=10) for seed in range(1, 6)]
-    for each in members:
-        each.model.to(torch.float32)
-    assert_as_alone(members, single, rtol=1e-5, precision="float32")  # type: ignore[arg-type]
-
-
 def test_whoever_stops_is_pruned_fails_or_diverges_leaves_without_disturbing_the_others(sets: Sets) -> None:
     def stop(epoch: int, _record: dict[str, float]) -> bool:
         return epoch == 3
@@ -219,13 +216,6 @@ def test_a_gradient_too_large_to_be_measured_is_left_alone_where_none_is_clipped
     large = tuple(values * 1e80 for values in sets)  # the square of a gradient is infinite
     outcomes = assert_as_alone([member(1), member(2, gradient_clip=1.0)], large)  # type: ignore[arg-type]
     assert all(isinstance(outcome, History) for outcome in outcomes)
-
-
-def test_a_stack_shrinks_as_models_leave(sets: Sets) -> None:
-    at_work: list[int] = []
-    members = [member(seed, epochs=seed) for seed in (3, 1, 2)]
-    train_stack(members, *sets, precision="float64", before_epoch=lambda positions: at_work.append(len(positions)))
-    assert at_work == [3, 2, 1]
 
 
 def test_an_interrupt_ends_the_training_of_all(sets: Sets) -> None:
@@ -266,6 +256,14 @@ def hooked() -> nn.Module:
 def test_what_cannot_be_stacked_is_refused(make: Callable[[], Member], sets: Sets) -> None:
     with pytest.raises(TrainingError, match="one shape"):
         train_stack([member(0), make()], *sets, precision="float64")
+
+
+def test_a_loss_without_a_gradient_in_closed_form_is_not_stacked(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LOSSES, "smooth", Loss("smooth", "", "SmoothL1Loss"))
+    with pytest.raises(TrainingError, match=r"training\.loss=smooth has no gradient in closed form"):
+        train_stack([member(0)], *sets, loss="smooth", precision="float64")
+    history, _ = alone(member(0), sets, loss="smooth")  # huber is the same where it turns at 1
+    np.testing.assert_allclose(history["val_loss"], alone(member(0), sets, loss="huber")[0]["val_loss"], rtol=1e-10)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from torch import nn
 
 from tradingbot_exp.training import History, make_optimizer, train_model
 from tradingbot_exp.training import threads as threads_module
+from tradingbot_exp.training.listeners import Hook
 from tradingbot_exp.training.predict import predict
-from tradingbot_exp.training.stacked import Member, train_stack
+from tradingbot_exp.training.stacked import train_stack
+from tradingbot_exp.training.state import Member
 from tradingbot_exp.training.threads import PASS_WORTH, WORTH, Threads
 
 
@@ -116,6 +118,8 @@ def test_a_batch_counts_no_more_rows_than_there_are() -> None:
 def small(seed: int, epochs: int, **options: Any) -> Member:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, 1))
+    if "on_epoch" in options:
+        options["listeners"] = [Hook(options.pop("on_epoch"))]
     return Member(model, make_optimizer("Adam", model.parameters(), 0.01), epochs, seed, **options)
 
 

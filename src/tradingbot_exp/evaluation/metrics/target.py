@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tradingbot_exp.config.losses import LOSSES
+
 
 def neutral_forecast(loss: str, target: str) -> float:
     """Give the forecast that takes no side: halfway for 0/1 targets, else zero.
@@ -13,7 +15,9 @@ def neutral_forecast(loss: str, target: str) -> float:
     loss, target : str
         ``training.loss`` and ``data.target``.
     """
-    return 0.5 if loss == "bce" or target == "direction" else 0.0
+    if target == "direction":
+        return 0.5
+    return LOSSES[loss].neutral if loss in LOSSES else 0.0  # of a plugin that is not loaded here
 
 
 NAIVE = {0.0: "zero forecast", 0.5: "coin flip"}

@@ -29,7 +29,7 @@ class Resumption:
     config : Config
         The run's own, with the keys that may be others as they were given.
     states : tuple of dict
-        Of each fold begun, how far its training was: see `tradingbot_exp.training.checkpoint`.
+        Of each fold begun, how far its training was: see `tradingbot_exp.training.state`.
     points : dict of (str, int) to float
         Every metric at every step that the run has.
     tags : dict of str to str
@@ -49,7 +49,7 @@ class Resumption:
     @property
     def where(self) -> str:
         """How far the run is, in words."""
-        losses = self.states[-1]["course"]["history"]["val_loss"]
+        losses = self.states[-1]["training"]["history"]["val_loss"]
         said = f"epoch {len(losses)} of {self.config.training.epochs}"
         if self.config.evaluation.scheme != "chronological":
             said += f", fold {len(self.states)} of {self.config.evaluation.folds}"

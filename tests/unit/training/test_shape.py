@@ -1,4 +1,4 @@
-"""When autograd is skipped, when it may not be, and that both give the same gradients."""
+"""Which networks and losses are trained without autograd, which may not be, and that both give the same gradients."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from tradingbot_exp.config.choices import LOSSES
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import make_optimizer, train_model
-from tradingbot_exp.training.lean import lean_step
-from tradingbot_exp.training.optim import make_loss
+from tradingbot_exp.training.losses import loss_name
+from tradingbot_exp.training.shape import read_layers
 
 TANH = nn.Tanh()
 STACKS: dict[str, Callable[[], nn.Module]] = {
@@ -44,25 +44,29 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("make", STACKS.values(), ids=STACKS)
-def test_loss_and_gradients_are_autograds(make: Callable[[], nn.Module], loss: str) -> None:
+def test_losses_and_gradients_are_autograds(make: Callable[[], nn.Module], loss: str) -> None:
     torch.manual_seed(0)
-    lean = make().double()
-    plain = copy.deepcopy(lean)
+    ours = make().double()
+    assert read_layers(ours) is not None
+    plain = copy.deepcopy(ours)
+    plain.register_forward_hook(lambda *_: None)  # so that autograd does the work
     X = torch.randn(9, 3, 2, dtype=torch.float64)
-    X = X if isinstance(lean, MLP | LinearModel) or type(lean[0]) is nn.Flatten else X.flatten(1)  # type: ignore[index]
-    out = plain(X)
-    y = torch.rand_like(out).detach() + (0 if loss == "bce" else 1)  # residuals on both sides of huber's 1
-    criterion = make_loss(loss)
-    torch.manual_seed(1)
-    expected = criterion(plain(X), y)
-    expected.backward()
-    step = lean_step(lean, criterion)
-    assert step is not None
-    torch.manual_seed(1)
-    value = step(X, y)
-    torch.testing.assert_close(value, expected.detach(), rtol=1e-13, atol=0)
-    for mine, right in zip(lean.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, right.grad, rtol=1e-12, atol=1e-16)
+    X = X if isinstance(ours, MLP | LinearModel) or type(ours[0]) is nn.Flatten else X.flatten(1)  # type: ignore[index]
+    y = torch.rand_like(plain(X)).detach() + (0 if LOSSES[loss].logits else 1)  # on both sides of huber's 1
+    histories = [
+        train_model(
+            model,
+            *(X, y, X, y),
+            make_optimizer("SGD", model.parameters(), 1e-3),
+            *(None, 2),
+            **{"seed": 1, "loss": loss, "precision": "float64", "device": "cpu", "batch_size": 5},  # type: ignore[arg-type]
+        )
+        for model in (ours, plain)
+    ]
+    for key, values in histories[1].items():
+        assert histories[0][key] == pytest.approx(values, rel=1e-12)
+    for mine, right in zip(ours.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, right.grad, rtol=1e-11, atol=1e-15)
 
 
 def with_hook(register: str) -> nn.Module:
@@ -126,19 +130,19 @@ OTHERS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
 def test_anything_else_is_left_to_autograd(make: Callable[[], nn.Module]) -> None:
-    assert lean_step(make(), nn.MSELoss()) is None
+    assert read_layers(make()) is None
 
 
 def test_a_global_hook_or_anomaly_detection_leaves_it_to_autograd() -> None:
     model = MLP(6, 1, [5])
-    assert lean_step(model, nn.MSELoss()) is not None
+    assert read_layers(model) is not None
     handle = nn.modules.module.register_module_forward_hook(lambda *_: None)
     try:
-        assert lean_step(model, nn.MSELoss()) is None
+        assert read_layers(model) is None
     finally:
         handle.remove()
     with torch.autograd.set_detect_anomaly(True):
-        assert lean_step(model, nn.MSELoss()) is None
+        assert read_layers(model) is None
 
 
 def hooked_loss() -> nn.Module:
@@ -161,7 +165,7 @@ def hooked_loss() -> nn.Module:
     ids=["summed", "own delta", "own weight", "smooth", "function", "hooked", "subclass"],
 )
 def test_a_criterion_of_ones_own_is_left_to_autograd(criterion: Any) -> None:
-    assert lean_step(MLP(6, 1, [5]), criterion) is None
+    assert loss_name(criterion) is None
 
 
 def test_a_hook_registered_while_training_is_called() -> None:
