@@ -150,10 +150,10 @@ def _note(run: RecordedRun, rows: Incoming, data: DataConfig, dates: Span) -> No
         same = None if known is None or rows.returns is None else is_same_market(known, rows.returns)
         unnamed = rows.symbol in (data.name, data.symbol)  # as the run's own bars are called
         if same or (same is None and (unnamed or rows.symbol.upper() == own)):
-            note_prediction(store.client, run.run_id, own, dates)
+            note_prediction(store, run.run_id, own, dates)
         else:
             name = "another market" if unnamed else plain_name(rows.symbol.upper())
-            note_prediction(store.client, run.run_id, name, dates, rows.returns)
+            note_prediction(store, run.run_id, name, dates, rows.returns)
     except TradingBotError as error:
         log.warning("Whoever opens a test set later will not be told of these forecasts. %s", error)
 

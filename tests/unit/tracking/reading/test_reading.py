@@ -192,7 +192,12 @@ def test_the_trials_of_a_plain_sweep_have_the_params_that_differ_and_say_what_co
     parent = make_run(store.client, experiment, "sweep", start=1000)
     for number, rate in enumerate(("0.1", "0.2")):
         child = make_run(
-            store.client, experiment, "trial", 2000 + number, mlflow__parentRunId=parent, trial__number=str(number)
+            store.client,
+            experiment,
+            "trial",
+            start=2000 + number,
+            mlflow__parentRunId=parent,
+            trial__number=str(number),
         )
         params = {"model.learning_rate": rate, "model.name": "mlp", "hpo.metric": "val_ic", "hpo.direction": "maximize"}
         store.client.log_batch(
