@@ -8,6 +8,7 @@
     ├── TrainingError         training cannot go on
     │   └── DivergedError     the loss became NaN or infinite
     ├── TrackingError         a record could not be written to, or read from, the tracking store
+    │   ├── DamagedError      an artifact holds something else than it should; in `tracking.store.errors`
     │   └── RunError          a run that is asked for: unknown, ambiguous, deleted, or of the wrong kind
     └── ReportError           a report cannot be made or written
 

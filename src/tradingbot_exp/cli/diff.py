@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
@@ -16,7 +16,7 @@ from tradingbot_exp.tracking.reading.differences import diff_runs
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.reading.differences import MetricRow, Row, RunDifferences
+    from tradingbot_exp.tracking.reading.differences import MetricDifference, Row, RunDifferences
     from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 MAX_PATCH_LINES = 60
@@ -25,12 +25,12 @@ MAX_PATCH_LINES = 60
 def run(options: argparse.Namespace) -> int:
     """Compare the two runs and print what differs; status 0 whether anything does or not."""
     found = diff_runs(open_store(options.tracking_uri), options.run_a, options.run_b)
-    sys.stdout.write(json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else shown(found))
+    sys.stdout.write(json_text(as_json(found)) if options.json else shown(found))
     return 0
 
 
 def as_json(found: RunDifferences) -> dict[str, Any]:
-    """Give the differences as plain values; a NaN or an infinity is text."""
+    """Return the differences as plain values."""
 
     def rows(given: Sequence[Row]) -> dict[str, Any]:
         return {row.name: dict(zip("ab", row.values, strict=True)) for row in given}
@@ -43,7 +43,7 @@ def as_json(found: RunDifferences) -> dict[str, Any]:
         "b": _named(found.b),
         **blocks,
         "patch": {"diff": found.patch, "files": files},
-        "metrics": {row.name: {"a": _plain(row.a), "b": _plain(row.b)} for row in found.metrics},
+        "metrics": {row.name: {"a": row.a, "b": row.b} for row in found.metrics},
         "missing": list(found.missing),
     }
 
@@ -101,7 +101,7 @@ def _patch(found: RunDifferences) -> Iterator[str]:
         yield f"    … {plural(len(lines) - MAX_PATCH_LINES, 'line')} more, with --json"
 
 
-def _metrics(rows: Sequence[MetricRow], say_same: bool) -> Iterator[str]:
+def _metrics(rows: Sequence[MetricDifference], say_same: bool) -> Iterator[str]:
     if not rows:
         if say_same:
             yield "metrics: the same"
@@ -117,9 +117,3 @@ def _metrics(rows: Sequence[MetricRow], say_same: bool) -> Iterator[str]:
 def _named(record: RunRecord) -> dict[str, str]:
     keys = ("run_id", "name", "experiment", "kind", "status")
     return {key: text for key, text in asdict(record).items() if key in keys} | {"started": record.started.isoformat()}
-
-
-def _plain(number: float | None) -> float | str | None:
-    import math
-
-    return number if number is None or math.isfinite(number) else str(number)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
 from tradingbot_exp.terminal.text import wrapped_line
@@ -17,7 +17,6 @@ from tradingbot_exp.tracking.reading.health import Finding, examine
 from tradingbot_exp.tracking.store.client import open_client, open_experiment
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
-from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
 from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
 from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
@@ -32,13 +31,11 @@ def run(options: argparse.Namespace) -> int:
         0 if all is well or was mended, else 1.
     """
     visit = Visit(options.tracking_uri, options.fix)
-    schema_is_fine = visit.see_schema()
     visit.see_records(unsent_runs(Path.cwd()))
-    if schema_is_fine:
-        visit.see_journals(Path.cwd() / "multirun")
-        visit.see_runs()
-    sys.stdout.write(json.dumps(visit.as_json(), indent=2) + "\n" if options.json else visit.shown())
-    for problem in visit.errors:
+    visit.see_journals(Path.cwd() / "multirun")
+    visit.see_runs()
+    sys.stdout.write(json_text(visit.as_json()) if options.json else visit.shown())
+    for problem in dict.fromkeys(visit.errors):
         sys.stderr.write(f"Error: {redact(problem)}\n")
     return int(visit.is_something_left)
 
@@ -69,37 +66,6 @@ class Visit:
     def is_something_left(self) -> bool:
         """Whether anything is wrong that was not mended."""
         return bool(self.unsent or self.journals or self.errors or any(found.is_problem for found in self.left))
-
-    def see_schema(self) -> bool:
-        """Compare the store's schema with the installed MLflow's; give whether the store can be opened."""
-        uri = self._uri()
-        if uri is None:
-            return True
-        try:
-            schema = read_schema(uri)
-        except TradingBotError as error:
-            self.errors.append(str(error))
-            return False
-        if schema is None or schema.is_current:
-            return True
-        if not schema.is_older:
-            what = (
-                f"The store {redact(uri)} has the schema {schema.found}, which the installed MLflow does not know: a "
-                "newer MLflow made it."
-            )
-            self.left.append(Finding("old_schema", what, "Install that MLflow, or a newer one."))
-            return False
-        what = f"The schema of {redact(uri)} ({schema.found}) is older than the installed MLflow's ({schema.expected})."
-        advice = f"Copy the database, then run: {upgrade_command(uri)}"
-
-        def upgrade() -> str:
-            return f"{redact(uri)} is upgraded; as it was, it is kept in {upgrade_sqlite(uri)}."
-
-        finding = Finding("old_schema", what, advice, None, upgrade if uri.startswith("sqlite") else None)
-        if self.fix and finding.mend is not None and self._mend(finding):
-            return True
-        self.left.append(finding)
-        return False
 
     def see_records(self, waiting: Sequence[Path]) -> None:
         """Send what waits on disk."""
@@ -153,7 +119,7 @@ class Visit:
         return True
 
     def _uri(self) -> str | None:
-        """Give the store to look into; None if none is named and there is none here."""
+        """Return the store to look into; None if none is named and there is none here."""
         try:
             address = store_address(self.given or default_uri())
         except TrackingError:
@@ -165,7 +131,7 @@ class Visit:
         return None if path is not None and not path.is_file() and not is_named else address
 
     def as_json(self) -> dict[str, Any]:
-        """Give the round as plain values."""
+        """Return the round as plain values."""
         found = [
             {
                 "kind": each.kind,

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import asdict
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.recorded.evaluate import open_test_set
-from tradingbot_exp.recorded.result import Opened, as_json, as_table, looks_in_lines
+from tradingbot_exp.recorded.result import Opened, as_table, looks_in_lines
 
 
 def run(options: argparse.Namespace) -> int:
     """Open the test set for a run, and print what came of it."""
     opened = open_test_set(options.run, options.tracking_uri, None if options.yes else _ask)
-    sys.stdout.write(as_json(opened) if options.json else as_table(opened))
+    sys.stdout.write(json_text({**asdict(opened), "opening": opened.number}) if options.json else as_table(opened))
     return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.terminal.text import plural, value, wrapped_line
@@ -17,7 +17,7 @@ from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.differences import Row
-    from tradingbot_exp.tracking.reading.history import Code, ConfigurationUse, ExperimentHistory
+    from tradingbot_exp.tracking.reading.history import Commit, ConfigurationUse, ExperimentHistory
     from tradingbot_exp.tracking.store.store import Store
 
 MAX_CHANGES = 12
@@ -30,14 +30,14 @@ def run(options: argparse.Namespace) -> int:
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or newest_experiment(store)
     found = None if name is None else experiment_history(store, name)
     if options.json:
-        sys.stdout.write(json.dumps(as_json(store, found), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(as_json(store, found)))
     else:
         sys.stdout.write(shown(store, found))
     return 0
 
 
 def as_json(store: Store, found: ExperimentHistory | None) -> dict[str, Any]:
-    """Give a history as plain values."""
+    """Return a history as plain values."""
     return {
         "tracking_uri": store.shown,
         "experiment": None if found is None else found.experiment,
@@ -57,9 +57,7 @@ def _entry(use: ConfigurationUse) -> dict[str, Any]:
         "run_ids": list(use.run_ids),
         "code": [{"commit": code.commit, "dirty": code.dirty} for code in use.code],
         "changes": {row.name: {"before": row.values[0], "after": row.values[1]} for row in use.changes},
-        "result": None
-        if result is None
-        else {"metric": result.metric, "value": _plain(result.value), "run_id": result.run_id},
+        "result": None if result is None else {"metric": result.metric, "value": result.value, "run_id": result.run_id},
     }
     if use.kind == "study":
         entry |= {"study": use.study, "trials": dict(use.trials or {}), "searched": list(use.searched)}
@@ -122,7 +120,7 @@ def _runs(use: ConfigurationUse) -> str:
     return f"{words} ({ids})"
 
 
-def _commits(code: tuple[Code, ...]) -> str:
+def _commits(code: tuple[Commit, ...]) -> str:
     if not code:
         return "none recorded: outside git"
     words = [f"{each.commit[:_SHORT]}{' with uncommitted changes' if each.dirty else ''}" for each in code[:3]]
@@ -147,9 +145,3 @@ def _result(use: ConfigurationUse) -> str:
     of = f", the best of {use.finished_trials} trials" if use.kind == "study" else ""
     of = f", the best of {len(use.run_ids)} runs" if len(use.run_ids) > 1 else of
     return f"{use.result.metric} {use.result.value:.6g}{of}: {use.result.run_name} ({use.result.run_id[:_SHORT]})"
-
-
-def _plain(number: float) -> float | str:
-    import math
-
-    return number if math.isfinite(number) else str(number)

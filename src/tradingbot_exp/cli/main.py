@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from tradingbot_exp.cli.failure import in_one_line
-from tradingbot_exp.cli.help_texts import PREDICT
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.runtime import interrupt
@@ -23,6 +22,19 @@ _REPORTS = (
     ("compare", "several runs side by side, the first being the reference", "+"),
 )
 _STORE = "else MLFLOW_TRACKING_URI, else mlflow.db in this directory"
+_PREDICT = """\
+Forecast from new bars with a recorded model: features and scaling as in its run, a row a bar, the last bar included.
+
+columns:
+  date      the bar at whose close the forecast is made
+  forecast  in the target's unit: a log return, or the probability of a rise
+  signal    the position that forecasts up to this bar ask for: the mean of the last data.horizon signs (of a
+            probability, the sign of what it is above 0.5)
+  position  what is held from this bar's close to the next one's, as in the run's backtest: the signal of
+            evaluation.execution_lag bars before. The last signal is taken that many bars after the last bar.
+
+Bars without enough history for the features are left out; give some hundred bars before the first that matters.
+"""
 # Imported when it is run, so that --help and a wrong word are answered at once.
 _MODULES = {
     "report": "tradingbot_exp.cli.report",
@@ -84,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
 
     raw = argparse.RawDescriptionHelpFormatter
     forecasts = "forecasts and positions for new bars"
-    predict = commands.add_parser("predict", help=forecasts, description=PREDICT, formatter_class=raw)
+    predict = commands.add_parser("predict", help=forecasts, description=_PREDICT, formatter_class=raw)
     predict.add_argument("run", metavar="RUN", help=f"{_RUN}; of a study, its best trial is taken")
     predict.add_argument("--data", metavar="FILE", required=True, help="new bars (or a table's features): CSV, Parquet")
     predict.add_argument("--symbol", help="instrument, of a file that holds several")

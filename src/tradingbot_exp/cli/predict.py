@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.api.notebook import load_run
-from tradingbot_exp.errors import DataError
+from tradingbot_exp.cli.output import json_text, require_free, written
 from tradingbot_exp.recorded.predict import predict
-from tradingbot_exp.runtime.files import holds_other
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.predict import Prediction
@@ -24,34 +22,19 @@ def run(options: argparse.Namespace) -> int:
     """Print what the model says, or write it to a file and print the file's path."""
     path = None if options.output is None else Path(options.output)
     if path is not None:
-        _require_free(path)
+        require_free("-o", path, "forecasts", *_BEGINNINGS)
     found = predict(
         load_run(options.run, options.tracking_uri), options.data, options.symbol, keys=("--data", "--symbol")
     )
-    text = json.dumps(as_json(found), indent=2, allow_nan=False) + "\n" if options.json else as_csv(found)
+    text = json_text(as_json(found)) if options.json else as_csv(found)
     if path is None:
         sys.stdout.write(text)
     else:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with written("-o", path):
             path.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"-o {path} cannot be written: {error.strerror}.") from error
         sys.stdout.write(f"{path}\n")
     sys.stderr.write(told(found))
     return 0
-
-
-def _require_free(path: Path) -> None:
-    """Refuse to write over anything but forecasts of before: the bars themselves, say."""
-    try:
-        taken = holds_other(path, *_BEGINNINGS)
-    except OSError as error:
-        raise DataError(f"-o {path} cannot be written: {error.strerror}.") from error
-    if taken:
-        raise DataError(
-            f"-o {path} is there already, and holds no forecasts: it is not written over. Name another file."
-        )
 
 
 def as_csv(found: Prediction) -> str:
@@ -60,7 +43,7 @@ def as_csv(found: Prediction) -> str:
 
 
 def as_json(found: Prediction) -> dict[str, Any]:
-    """Give all of a prediction as plain values."""
+    """Return all of a prediction as plain values."""
     dates = [moment.isoformat() for moment in found.frame["date"]]
     rows = found.frame.assign(date=dates).to_dict("records")
     named = ("run_id", "run_name", "unit", "threshold", "horizon", "execution_lag", "left_out")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.reporting.reporter import ExperimentReporter
 
 
@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> int:
         path = reporter.generate_hpo_report(options.runs[0], options.output)
     else:
         path = reporter.generate_model_comparison_report(options.runs, options.output)
-    sys.stdout.write(json.dumps({"report": str(path)}) + "\n" if options.json else f"{path}\n")
+    sys.stdout.write(json_text({"report": str(path)}) if options.json else f"{path}\n")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import threading
@@ -11,63 +10,49 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.errors import RunError
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.terminal.text import plural, wrapped_line
 from tradingbot_exp.tracking.reading.artifacts import PATCH
 from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
+from tradingbot_exp.tracking.store.kinds import VERIFY, require
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.recorded.reproduction.verdict import Verdict
+    from tradingbot_exp.recorded.reproduction.comparison import Comparison
     from tradingbot_exp.tracking.reading.recipe import Recipe
     from tradingbot_exp.tracking.store.store import Store
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
+    from tradingbot_exp.tracking.reading.recipe import read_recipe
+
     store = open_store(options.tracking_uri)
-    recipe = _find(store, options.run)
+    found = find_run(store, options.run)
     if not options.verify:
-        sys.stdout.write(json.dumps(as_json(recipe), indent=2) + "\n" if options.json else shown(recipe, store))
+        recipe = read_recipe(store, found)
+        sys.stdout.write(json_text(as_json(recipe)) if options.json else shown(recipe, store))
         return 0
-    recipe = _best(store, recipe)
+    trained = require(store, found, VERIFY)
+    if trained is not found:
+        _note(f"{found.info.run_name} is a study; its best trial, {trained.info.run_id}, is made again")
+    recipe = read_recipe(store, trained)
     verdict = _verify(recipe, options)
     from tradingbot_exp.recorded.reproduction.verify import keep
 
     keep(store, recipe.made.run.run_id, verdict)
     if options.json:
-        found = {"run_id": recipe.made.run.run_id, **asdict(verdict), "summary": verdict.summary}
-        sys.stdout.write(json.dumps(_finite(found), indent=2, allow_nan=False) + "\n")
+        told = {"run_id": recipe.made.run.run_id, **asdict(verdict), "summary": verdict.summary}
+        sys.stdout.write(json_text(told))
     else:
         sys.stdout.write(redact("\n".join(_verdict_lines(recipe, verdict)) + "\n"))
     return int(not verdict.is_reproduced)
 
 
-def _find(store: Store, word: str) -> Recipe:
-    from tradingbot_exp.tracking.reading.recipe import read_recipe
-
-    return read_recipe(store, find_run(store, word))
-
-
-def _best(store: Store, recipe: Recipe) -> Recipe:
-    """Take a study's best trial in its place."""
-    run = recipe.made.run
-    if run.kind not in {"study", "sweep"}:
-        return recipe
-    best = run.tags.get("best.run_id")
-    if best is None:
-        raise RunError(
-            f"The run {run.run_id} ({run.name}) is a {run.kind}, which is no training, and names no best trial. "
-            "Give the id of one of its trials."
-        )
-    _note(f"{run.name} is a study; its best trial, {best}, is made again")
-    return _find(store, best)
-
-
-def _verify(recipe: Recipe, options: argparse.Namespace) -> Verdict:
+def _verify(recipe: Recipe, options: argparse.Namespace) -> Comparison:
     from tradingbot_exp.recorded.reproduction.verify import verify
 
     if threading.current_thread() is not threading.main_thread():
@@ -87,7 +72,7 @@ def _note(text: str) -> None:
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
-    """Give the recipe as plain values."""
+    """Return the recipe as plain values."""
     made = recipe.made
     patch = None if made.patch is None else made.patch.decode("utf-8", "replace")
     return {
@@ -102,7 +87,7 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
         "overrides": list(recipe.overrides),
         "data": {"name": made.run.tags.get("data.name"), "path": recipe.data_path, "fingerprint": made.fingerprint},
         "python": made.recorded("python", "version"),
-        "packages": dict(made.requirements or {}),
+        "packages": dict(made.requirements),
         "launch_dir": None if recipe.launch_dir is None else str(recipe.launch_dir),
         "command": redact(recipe.command),
         "verify": f"python -m tradingbot_exp reproduce {made.run.run_id} --verify",
@@ -132,7 +117,7 @@ def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
     yield wrapped_line("overrides", " ".join(recipe.overrides) or "none")
     source = recipe.data_path or run.tags.get("data.name") or "not recorded"
     yield wrapped_line("data", f"{source}, fingerprint {made.fingerprint or 'not recorded'}")
-    packages = made.requirements or {}
+    packages = made.requirements
     first = [name for name in NUMERIC if name in packages]
     python = made.recorded("python", "version")
     words = [*([f"python {python}"] if python else []), *(f"{name} {packages[name]}" for name in first)]
@@ -149,11 +134,11 @@ def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
         yield f"{'':12}python -m tradingbot_exp reproduce {run.run_id} --verify"
     else:
         yield wrapped_line("verify", "not from here: MLflow holds neither that program nor its arrays")
-    for text in made.problems:
+    for text in made.artifacts.problems:
         yield wrapped_line("unread", text)
 
 
-def _verdict_lines(recipe: Recipe, verdict: Verdict) -> Iterator[str]:
+def _verdict_lines(recipe: Recipe, verdict: Comparison) -> Iterator[str]:
     run = recipe.made.run
     compared = f"{plural(verdict.points, 'value')} of {plural(verdict.metrics, 'metric')} at every step"
     if verdict.first is None:
@@ -180,14 +165,3 @@ def _verdict_lines(recipe: Recipe, verdict: Verdict) -> Iterator[str]:
 
 def _number(value: float | None) -> str:
     return "no value" if value is None else repr(value)
-
-
-def _finite(tree: Any) -> Any:
-    """Turn NaN and infinities into text, which JSON can hold."""
-    import math
-
-    if isinstance(tree, dict):
-        return {key: _finite(each) for key, each in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_finite(each) for each in tree]
-    return str(tree) if isinstance(tree, float) and not math.isfinite(tree) else tree

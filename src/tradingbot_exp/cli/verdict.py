@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.errors import ReportError
+from tradingbot_exp.cli.output import json_text, require_free, written
 from tradingbot_exp.recorded.verdict import read_verdict
-from tradingbot_exp.runtime.files import holds_other
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.verdict import RecordedVerdict
@@ -25,7 +23,7 @@ _BEGINNING = f"<?xml version='1.0' encoding='utf-8'?>\n<testsuite name=\"{_SUITE
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the verdict; give 0, or with ``--require`` 3 where it is not met and 4 where nothing can be told."""
+    """Print the verdict; return 0, or with ``--require`` 3 where it is not met and 4 where nothing can be told."""
     found = read_verdict(options.run, options.tracking_uri)
     answer = _status(found, allow_unchecked=options.allow_unchecked)
     status = answer if options.require else 0
@@ -49,7 +47,7 @@ def _why(found: RecordedVerdict, answer: int) -> str:
 
 
 def _status(found: RecordedVerdict, *, allow_unchecked: bool) -> int:
-    """Give what a gate that asks for a real winner answers."""
+    """Return what a gate that asks for a real winner answers."""
     if found.word == "cannot be told":
         return CANNOT_BE_TOLD
     passes = found.inputs == "checked" or (found.inputs == "not checked" and allow_unchecked)
@@ -65,7 +63,7 @@ def _as_text(found: RecordedVerdict) -> str:
 
 def _as_json(found: RecordedVerdict, status: int) -> str:
     named = {name: getattr(found, name) for name in ("run_id", "name", "word", "inputs", "headline", "reasons")}
-    return json.dumps({**found.whole, **named, "status": status}, indent=2) + "\n"
+    return json_text({**found.whole, **named, "status": status})
 
 
 def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
@@ -88,10 +86,6 @@ def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
         ET.SubElement(case, tag, message=f"{_why(found, status)}. {found.headline}", type=what).text = text
     else:
         ET.SubElement(case, "system-out").text = text
-    try:
-        if holds_other(path, _BEGINNING):
-            raise ReportError(f"--junit {path} is there already, and holds no verdict: it is not written over.")
-        path.parent.mkdir(parents=True, exist_ok=True)
+    require_free("--junit", path, "verdict", _BEGINNING)
+    with written("--junit", path):
         ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise ReportError(f"--junit {path} cannot be written: {error.strerror}.") from error

@@ -22,6 +22,7 @@ from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.fetch import run_record
 from tradingbot_exp.tracking.reading.health import owner_of
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
+from tradingbot_exp.tracking.store.kinds import RESUME, require
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
@@ -66,7 +67,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
         return None
 
     store = open_store(config.tracking.uri)
-    found = find_run(store, _word(config, overrides), kinds=("training",))
+    found = require(store, find_run(store, _word(config, overrides), kinds=("training",)), RESUME)
     _require_fit(store, found)
     content = read_checkpoint(store, found)
     loaded = RecordedRun(run_record(store, found, list(found.data.metrics)), store, found)
@@ -107,22 +108,8 @@ def _word(config: Config, overrides: Sequence[str]) -> str:
 
 
 def _require_fit(store: Store, run: Run) -> None:
-    """Refuse a run that is not one to resume."""
+    """Refuse a training run that is over, is still going on, or left nothing to go on from."""
     tags, named = run.data.tags, f"{KEY}: the run {run.info.run_id} ({run.info.run_name})"
-    kind = tags.get("run.kind", "")
-    if kind == "trial":
-        raise RunError(
-            f"{named} is a trial of the study {tags.get('mlflow.parentRunId')}. A study is resumed by its own command, "
-            "given again: `python -m tradingbot_exp doctor` names it."
-        )
-    if kind in ("study", "sweep"):
-        raise RunError(
-            f"{named} is a {kind}, not a training run. Give its own command again, with --multirun and without {KEY}: "
-            + ("trials that are complete stay." if kind == "study" else "its runs are made anew.")
-        )
-    if kind != "training":
-        what = f"is a {kind.replace('_', ' ')}" if kind else "was not made by tradingbot_exp.train"
-        raise RunError(f"{named} {what}, and has no training to resume. Give a training run.")
     if run.info.status == "FINISHED":
         raise RunError(
             f"{named} is complete, {_epochs(store, run)}: there is nothing to resume. To train for longer, start a "
@@ -148,8 +135,8 @@ def _epochs(store: Store, run: Run) -> str:
     """Return in words how many epochs a run was trained for."""
     name = next((name for name in ("train_loss", "fold_1_train_loss") if name in run.data.metrics), None)
     asked = run.data.params.get("training.epochs", "?")
-    points = [] if name is None else store.client.get_metric_history(run.info.run_id, name)
-    ran = str(max((each.step for each in points), default=asked))
+    points = [] if name is None else store.points([run.info.run_id], name)
+    ran = str(max((each.step for _, each in points), default=asked))
     return f"{ran} of {asked} epochs{'' if ran == asked else ' (it stopped early)'}"
 
 

@@ -22,18 +22,17 @@ from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, judge_rows
 from tradingbot_exp.evaluation.metrics.intervals import metric_intervals
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.recorded.result import Opened
-from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of, with_model
+from tradingbot_exp.recorded.subject import configuration_of, data_of, forecasts_of
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.tracking.reading.fetch import run_record
 from tradingbot_exp.tracking.reading.looks import looks_at
 from tradingbot_exp.tracking.reading.markets import MarketDates
 from tradingbot_exp.tracking.reading.openings import KIND, overlapping_openings
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.kinds import EVALUATE, require
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,10 +71,10 @@ def open_test_set(
         The store cannot be read or written.
     """
     store = open_store(tracking_uri)
-    found = with_model(store, find_run(store, run))
+    found = require(store, find_run(store, run), EVALUATE)
     loaded = RecordedRun(run_record(store, found), store, found)
-    config = configuration_of(loaded, store)
-    data = data_of(loaded, config, store)
+    config = configuration_of(loaded)
+    data = data_of(loaded, config)
     forecast = forecasts_of(loaded, config, data)
     dates = data.dates(data.test)
     identity = identity_tags(config.data, data)
@@ -120,7 +119,7 @@ class _Judged:
     model: Evaluation
 
     def all_metrics(self) -> dict[str, float]:
-        """Give the metrics with the ends of their intervals, ``test_…_low`` and ``test_…_high``."""
+        """Return the metrics with the ends of their intervals, ``test_…_low`` and ``test_…_high``."""
         low = {f"{name}_low": pair[0] for name, pair in self.intervals.items()}
         return self.metrics | low | {f"{name}_high": pair[1] for name, pair in self.intervals.items()}
 
@@ -199,8 +198,5 @@ def _mark_evaluated(store: Store, evaluated: Run, judged: _Judged, earlier: tupl
     """Count the opening on the run that was judged, and give it the metrics of its first one."""
     run_id = str(evaluated.info.run_id)
     own = 1 + sum(each.evaluated == run_id for each in earlier)
-    points = []
-    if not any(name.startswith("test_") for name in evaluated.data.metrics):
-        points = [[name, value, now_ms(), 0] for name, value in judged.all_metrics().items()]
-    with wrapped(f"The test metrics cannot be written into the run {run_id}"):
-        send(store.client, run_id, Record("batch", {"metrics": points, "tags": {"test.openings": str(own)}}))
+    is_first = not any(name.startswith("test_") for name in evaluated.data.metrics)
+    store.annotate(run_id, {"test.openings": str(own)}, judged.all_metrics() if is_first else None)

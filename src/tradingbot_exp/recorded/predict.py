@@ -8,20 +8,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pandas as pd
+
 from tradingbot_exp.config.plugins import load_plugins, plugins_sha256
+from tradingbot_exp.data.features import FEATURES
+from tradingbot_exp.data.identity import is_same_market, plain_name, stamp
+from tradingbot_exp.data.reading import frame_cells, read_cells
 from tradingbot_exp.errors import DataError, RunError, TradingBotError
 from tradingbot_exp.evaluation.metrics.target import neutral_forecast, target_unit
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.recorded.incoming import incoming_rows
+from tradingbot_exp.tracking.reading.markets import recorded_returns
+from tradingbot_exp.tracking.saved_model import learned_by_features
+from tradingbot_exp.tracking.store.kinds import PREDICT
+from tradingbot_exp.tracking.writing.predictions import note_prediction
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tradingbot_exp.config.schema import Config, DataConfig
     from tradingbot_exp.data.features import FittedFeature
     from tradingbot_exp.data.identity import Span
     from tradingbot_exp.recorded.incoming import Incoming
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-
 
 log = logging.getLogger(__name__)
 
@@ -90,15 +98,7 @@ def predict(
     ConfigError, DataError
         The bars do not fit.
     """
-    import numpy as np
-    import pandas as pd
-
-    from tradingbot_exp.data.identity import stamp
-    from tradingbot_exp.data.reading import frame_cells, read_cells
-    from tradingbot_exp.evaluation.rules import Rules
-    from tradingbot_exp.recorded.incoming import incoming_rows
-
-    run = run.best if run.record.kind == "study" else run
+    run = run.required_for(PREDICT)
     config = _config_of(run)
     load_plugins(config.plugins)
     _check_model(run, config)
@@ -144,22 +144,16 @@ def predict(
 
 def _note(run: RecordedRun, rows: Incoming, data: DataConfig, dates: Span) -> None:
     """Keep on record that the model forecast these bars; a store that cannot be written is a warning."""
-    from tradingbot_exp.data.identity import is_same_market, plain_name
-    from tradingbot_exp.tracking.reading.markets import recorded_returns
-    from tradingbot_exp.tracking.writing.predictions import note_prediction
-
-    client, own = run._store.client, run.tags.get("data.instrument", "")
+    store, own = run._store, run.tags.get("data.instrument", "")
     try:
-        with wrapped(f"The run {run.run_id} cannot be read"):
-            recorded = run._run if run.record.parent_id is None else client.get_run(run.record.parent_id)
-        known = recorded_returns(run._store, recorded)
+        known = recorded_returns(store, run._run if run.record.parent_id is None else store.run(run.record.parent_id))
         same = None if known is None or rows.returns is None else is_same_market(known, rows.returns)
         unnamed = rows.symbol in (data.name, data.symbol)  # as the run's own bars are called
         if same or (same is None and (unnamed or rows.symbol.upper() == own)):
-            note_prediction(client, run.run_id, own, dates)
+            note_prediction(store, run.run_id, own, dates)
         else:
             name = "another market" if unnamed else plain_name(rows.symbol.upper())
-            note_prediction(client, run.run_id, name, dates, rows.returns)
+            note_prediction(store, run.run_id, name, dates, rows.returns)
     except TradingBotError as error:
         log.warning("Whoever opens a test set later will not be told of these forecasts. %s", error)
 
@@ -180,9 +174,6 @@ def _unchecked(run: RecordedRun, config: Config, frequency: str | None) -> list[
 
 def _learned(run: RecordedRun, names: Sequence[str]) -> dict[str, FittedFeature]:
     """Read what the run's features learned from its train bars."""
-    from tradingbot_exp.data.features import FEATURES
-    from tradingbot_exp.tracking.saved_model import learned_by_features
-
     learn = {name for name in names if isinstance(FEATURES.get(name), type)}
     found = learned_by_features(run.model)
     missing = learn - found.keys()
@@ -197,13 +188,6 @@ def _learned(run: RecordedRun, names: Sequence[str]) -> dict[str, FittedFeature]
 def _config_of(run: RecordedRun) -> Config:
     from tradingbot_exp.config.schema import Config
 
-    if not run.record.kind:
-        raise RunError(
-            f"The run {run.run_id} ({run.name}) was not made by this package, so nothing says which features its model "
-            "takes. Load its model with mlflow.pyfunc.load_model."
-        )
-    if run.record.kind == "sweep":
-        raise RunError(f"The run {run.run_id} ({run.name}) is a plain sweep. Name one of its runs, which have models.")
     config = run.config
     if not isinstance(config, Config):
         raise RunError(f"The configuration of the run {run.run_id} ({run.name}) is not one of this package.")
@@ -212,8 +196,6 @@ def _config_of(run: RecordedRun) -> Config:
 
 def _check_model(run: RecordedRun, config: Config) -> None:
     """Refuse a run whose model is not there, or takes other features than its configuration says."""
-    if not run.has_model:
-        raise RunError(f"The run {run.run_id} ({run.name}, {run.status}) has no model. {_how_to_get_one(run, config)}")
     schema: Any = run.model.metadata.get_input_schema()
     taken = [] if schema is None else schema.input_names()
     if taken != list(config.data.features):
@@ -222,14 +204,3 @@ def _check_model(run: RecordedRun, config: Config) -> None:
             f"The model of the run {run.run_id} ({run.name}) takes {said}, and its configuration computes "
             f"{', '.join(config.data.features)}: it was trained on arrays. Feed it yourself: load_run(ID).model."
         )
-
-
-def _how_to_get_one(run: RecordedRun, config: Config) -> str:
-    if run.record.parent_id is not None:
-        return (
-            f"hpo.keep={config.hpo.keep} did not keep it. The study's id stands for its best trial; hpo.keep=all keeps "
-            "the models of all."
-        )
-    if run.status == "FINISHED":
-        return "Record it with EnhancedMLflowLogger.log_model; `python -m tradingbot_exp.train` does by itself."
-    return "Only a run that is FINISHED has one: train it again, or take another run."

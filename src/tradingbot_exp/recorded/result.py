@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.evaluation.metrics.target import NAIVE
@@ -58,11 +57,6 @@ def looks_in_lines(opened: Opened) -> list[str]:
     if len(opened.looked) > _MOST_LOOKS:
         lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")
     return lines
-
-
-def as_json(opened: Opened) -> str:
-    """Give all of it as JSON."""
-    return json.dumps({**asdict(opened), "opening": opened.number}, indent=2) + "\n"
 
 
 def _shown(metrics: dict[str, float], name: str, form: str) -> str:

@@ -13,7 +13,6 @@ from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
-from tradingbot_exp.tracking.store.lookup import find_run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-    from tradingbot_exp.tracking.store.store import Store
-    from tradingbot_exp.tracking.store.types import Run
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +28,8 @@ log = logging.getLogger(__name__)
 _FORECAST_TOLERANCE = 1e-2
 
 
-def with_model(store: Store, run: Run) -> Run:
-    """Give the run whose model is meant: the run itself, or a study's best trial."""
-    tags, name = run.data.tags, f"The run {run.info.run_id} ({run.info.run_name})"
-    kind = tags.get("run.kind", "")
-    if kind == "study":
-        best = tags.get("best.run_id")
-        if not best:
-            raise RunError(
-                f"{name} is a study without a complete trial so far, so that there is no model to evaluate. Go on with "
-                "it by the command that started it, or name a run of its own."
-            )
-        return find_run(store, best)
-    if kind == "test_evaluation":
-        raise RunError(f"{name} is an evaluation itself, of the run {tags.get('evaluated.run_id')}: evaluate that one.")
-    if kind not in ("training", "trial"):
-        what = f"is a {kind.replace('_', ' ')}, which has no model" if kind else "was not logged by tradingbot_exp"
-        raise RunError(f"{name} {what}. Give a training run, a trial or a study.")
-    if run.info.status == "RUNNING":
-        raise RunError(f"{name} is not over yet; its model is logged at its end.")
-    return run
-
-
-def configuration_of(loaded: RecordedRun, store: Store) -> Config:
-    """Give the configuration that the run recorded, as a job of today would be given it."""
+def configuration_of(loaded: RecordedRun) -> Config:
+    """Return the configuration that the run recorded, as a job of today would be given it."""
     from omegaconf import OmegaConf
 
     from tradingbot_exp.config.finalize import finalize
@@ -66,7 +41,7 @@ def configuration_of(loaded: RecordedRun, store: Store) -> Config:
         )
     tree = loaded._config_tree()
     OmegaConf.set_struct(tree, False)
-    tree.tracking = {"uri": store.uri, "on_error": "raise"}
+    tree.tracking = {"uri": loaded._store.uri, "on_error": "raise"}
     tree.hpo.storage = None
     try:
         return finalize(tree)
@@ -77,13 +52,13 @@ def configuration_of(loaded: RecordedRun, store: Store) -> Config:
         ) from error
 
 
-def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
+def data_of(loaded: RecordedRun, config: Config) -> PreparedData:
     """Prepare the data anew, and see that they are the same that the run saw."""
     from tradingbot_exp.experiment.data import load_data
 
     recorded = loaded.tags.get("data.fingerprint")
     if recorded is None and loaded.record.parent_id is not None:  # a trial whose result was taken from another
-        recorded = store.client.get_run(loaded.record.parent_id).data.tags.get("data.fingerprint")
+        recorded = loaded._store.run(loaded.record.parent_id).data.tags.get("data.fingerprint")
     run = f"the run {loaded.run_id} ({loaded.name})"
     if config.data.name == config.data.path == "arrays":
         raise DataError(f"{run} was trained on {GIVEN_ARRAYS}, which hold no test set. Judge its model yourself.")
@@ -105,19 +80,7 @@ def data_of(loaded: RecordedRun, config: Config, store: Store) -> PreparedData:
 
 def forecasts_of(loaded: RecordedRun, config: Config, data: PreparedData) -> NDArray[np.float64]:
     """Forecast the test rows, after the model has shown that it still forecasts what the run recorded."""
-    try:
-        model = loaded.model
-    except RunError as error:
-        raise RunError(
-            f"The run {loaded.run_id} ({loaded.name}, {loaded.status}) has no model to evaluate: "
-            + (
-                "hpo.keep=best keeps that of the best trial, hpo.keep=all all of them. "
-                if loaded.record.kind == "trial"
-                else "it did not get that far. "
-            )
-            + f"`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` gives the command that trains it by itself."
-        ) from error
-
+    model = loaded.model
     last = fold_views(data, config.evaluation)[-1]  # whose model it is, with features that learned from its train bars
 
     def forecast(start: int, stop: int) -> NDArray[np.float64]:

@@ -11,13 +11,11 @@ from tradingbot_exp.config.choices import Inputs, Word
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.kinds import kind_in_words
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.store.types import Run
 
 _WORDS, _INPUTS = get_args(Word), get_args(Inputs)
@@ -64,19 +62,16 @@ def read_verdict(run: str = "latest", tracking_uri: str | Path | None = None) ->
     Raises
     ------
     RunError
-        There is no such run, or its verdict is damaged.
+        There is no such run, or its verdict has other words.
     TrackingError
-        The store cannot be read.
+        The store cannot be read, or the verdict is damaged.
     """
     store = open_store(tracking_uri)
     asked = find_run(store, run, ["study"])
-    study = _study_of(store, asked)
+    parent = asked.data.tags.get("mlflow.parentRunId") if asked.data.tags.get("run.kind") == "trial" else None
+    study = asked if parent is None else find_run(store, parent)
     run_id, name = str(study.info.run_id), str(study.info.run_name)
-    with wrapped(f"The verdict of the run {run_id} cannot be read"):
-        try:
-            found = read_artifact(store, study, VERDICT_FILE, mapping_file)
-        except ValueError as error:
-            raise RunError(f"{VERDICT_FILE} of the run {run_id} ({name}) is damaged: {error}.") from error
+    found = store.artifact(study, VERDICT_FILE, mapping_file)
     best = study.data.tags.get("best.run_id")
     if asked is not study and best not in (None, asked.info.run_id):
         raise RunError(
@@ -97,14 +92,6 @@ def read_verdict(run: str = "latest", tracking_uri: str | Path | None = None) ->
     return RecordedVerdict(run_id, name, word, inputs, str(found.get("headline", "")), tuple(map(str, reasons)), found)
 
 
-def _study_of(store: Store, run: Run) -> Run:
-    """Give the study that a trial is of; any other run as it is."""
-    parent = run.data.tags.get("mlflow.parentRunId")
-    if run.data.tags.get("run.kind") != "trial" or parent is None:
-        return run
-    return find_run(store, parent)
-
-
 def _without(run: Run) -> str:
     kind = run.data.tags.get("run.kind", "")
     if kind == "study":
@@ -112,4 +99,4 @@ def _without(run: Run) -> str:
             return f"Cannot be told: the study keeps no {VERDICT_FILE}: an earlier version made it, or it was removed."
         state = "is still running" if run.info.status == "RUNNING" else "did not come to its end"
         return f"Cannot be told: the study {state}, and is judged then."
-    return f"Cannot be told: a run of the kind {kind or 'unknown'} has no verdict; a study has one."
+    return f"Cannot be told: it is {kind_in_words(kind)}, which has no verdict; a study has one."

@@ -14,7 +14,8 @@ from tradingbot_exp.errors import ReportError
 from tradingbot_exp.runtime.files import holds_other
 from tradingbot_exp.tracking.reading.fetch import study_record, training_record
 from tradingbot_exp.tracking.store.errors import reason
-from tradingbot_exp.tracking.store.lookup import find_run, require_kind
+from tradingbot_exp.tracking.store.kinds import REPORT_STUDY, REPORT_TRAINING, require
+from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import Store, open_store
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class ExperimentReporter:
         """
         from tradingbot_exp.reporting.training.report import training_page
 
-        run = find_run(self.store, run_id, ["training", ""])
-        require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
+        run = require(self.store, find_run(self.store, run_id, ["training", ""]), REPORT_TRAINING)
         path = _write(training_page(training_record(self.store, run)), output_path, _file_name(run))
         self._keep(run, path, "training_report.html")
         return path
@@ -90,8 +90,7 @@ class ExperimentReporter:
         """
         from tradingbot_exp.reporting.study.report import study_page
 
-        run = find_run(self.store, parent_run_id, ["study", "sweep"])
-        require_kind(run, ["study", "sweep", "null_study"], "a study")
+        run = require(self.store, find_run(self.store, parent_run_id, ["study", "sweep"]), REPORT_STUDY)
         path = _write(study_page(study_record(self.store, run)), output_path, _file_name(run))
         self._keep(run, path, "hpo_report.html")
         return path
@@ -111,9 +110,9 @@ class ExperimentReporter:
         if isinstance(run_ids, str) or not 2 <= len(run_ids) <= MAX_COMPARED:
             given = repr(run_ids) if isinstance(run_ids, str) else f"{len(run_ids)}"
             raise ReportError(f"A comparison takes a list of 2 to {MAX_COMPARED} runs; given: {given}.")
-        runs = [find_run(self.store, run_id, ["training", ""]) for run_id in run_ids]
-        for run in runs:
-            require_kind(run, ["training", "trial", "test_evaluation"], "a training run")
+        runs = [
+            require(self.store, find_run(self.store, run_id, ["training", ""]), REPORT_TRAINING) for run_id in run_ids
+        ]
         ids = [run.info.run_id for run in runs]
         twice = next((run_id for run_id in ids if ids.count(run_id) > 1), None)
         if twice:

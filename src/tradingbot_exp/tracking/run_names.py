@@ -6,22 +6,24 @@ import json
 import sys
 from collections.abc import Sequence
 
+FINISHED_STATES = ("complete", "pruned", "failed")
+"""States of trials that a study counts; attempts that were interrupted it does not."""
 # The tag that says how a study searched, and its value where that is a program's own affair.
 SAMPLER_TAG, OWN_LOOP = "study.sampler", "own loop"
 
 
 def study_run_name(study: str) -> str:
-    """Give the name of a study's parent run."""
+    """Return the name of a study's parent run."""
     return f"hpo-{study}"
 
 
 def trial_name(number: int) -> str:
-    """Give the name of a trial's run, and of its folder."""
+    """Return the name of a trial's run, and of its folder."""
     return f"trial-{number:04d}"
 
 
 def state_of(error: BaseException | None) -> str:
-    """Give the state of a trial that ended, by what it raised."""
+    """Return the state of a trial that ended, by what it raised."""
     if error is None:
         return "complete"
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -34,7 +36,7 @@ def is_pruning(error: BaseException | None) -> bool:
 
 
 def result_tags(state: str, values: Sequence[float] | None = None) -> dict[str, str]:
-    """Give the tags that a job writes when its trial has ended, after all its metrics."""
+    """Return the tags that a job writes when its trial has ended, after all its metrics."""
     tags = {"trial.state": state}
     if values is not None:
         tags["trial.values"] = json.dumps([float(value) for value in values])
@@ -42,7 +44,7 @@ def result_tags(state: str, values: Sequence[float] | None = None) -> dict[str, 
 
 
 def status_of(error: BaseException | None) -> str:
-    """Give the MLflow status of a run that ended with `error`: FINISHED, FAILED or KILLED."""
+    """Return the MLflow status of a run that ended with `error`: FINISHED, FAILED or KILLED."""
     if error is None:
         return "FINISHED"
     return "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"

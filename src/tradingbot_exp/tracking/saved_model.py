@@ -135,7 +135,7 @@ class SavedModel:
         self._learned = learned
 
     def fitted(self) -> dict[str, FittedFeature]:
-        """Give what the features learned from the train bars, by name; their classes have to be registered."""
+        """Return what the features learned from the train bars, by name; their classes have to be registered."""
         return from_bytes(self._learned) if self._learned else {}
 
     def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:

@@ -240,14 +240,14 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused_by_its_kind_and_state(
     assert "There is no run 'feedbeef'" in refused("training.resume=feedbeef")
     assert "training.checkpoint_every=0" in refused("training.checkpoint_every=0")
     for kind, said in (
-        ("trial", "is a trial of the study"),
+        ("trial", "is a trial, not a training run. A study is resumed by its own command"),
         ("study", "Give its own command again, with --multirun"),
-        ("test_evaluation", "is a test evaluation, and has no training"),
+        ("test_evaluation", "is a test-set evaluation, not a training run"),
     ):
         store.set_tag(run_id, "run.kind", kind)
         assert said in refused(word)
     store.delete_tag(run_id, "run.kind")
-    assert "was not made by tradingbot_exp.train" in refused(word)
+    assert "is a run of another program, not a training run" in refused(word)
     store.set_tag(run_id, "run.kind", "training")
 
     own = {name: text for name, text in client(tmp_path).get_run(done).data.tags.items() if name.startswith("process.")}

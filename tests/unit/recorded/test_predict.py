@@ -166,12 +166,12 @@ def test_a_run_without_a_model_says_how_to_get_one(folder: Path, monkeypatch: py
     config = compose_config(["experiment.name=other"])
     with ExperimentOrganizer(config).start_run() as own:
         EnhancedMLflowLogger().log_config(config)
-    with pytest.raises(RunError, match=r"FINISHED\) has no model\. Record it with EnhancedMLflowLogger\.log_model"):
+    with pytest.raises(RunError, match=r"FINISHED\) has no artifact model\. Record it with Enhanced"):
         load_run(own.run_id).predict(IBM)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
     with mlflow.start_run() as foreign:
         pass
-    with pytest.raises(RunError, match="was not made by this package"):
+    with pytest.raises(RunError, match="is a run of another program, not a training run, a trial or a study"):
         load_run(foreign.info.run_id).predict(IBM)
 
 

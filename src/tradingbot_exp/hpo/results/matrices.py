@@ -16,7 +16,6 @@ from optuna.trial import TrialState
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BARS_FILE, BEFORE, FORECASTS, RETURNS, Kept, load_bars
 from tradingbot_exp.tracking.run_names import trial_name
-from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import Store
 
@@ -76,6 +75,6 @@ def _recorded(session: StudySession, kept: Kept) -> pd.DataFrame:
     """Read the matrix that is on the parent run already; an empty one if there is none."""
     store = Store(session.organizer.connect()[0], session.organizer.config.tracking.uri)
     with wrapped(f"The {kept.field}s of earlier trials cannot be read"):
-        run = store.client.get_run(session.parent.run_id)
-        found = read_artifact(store, run, f"{MATRIX_FOLDER}/{kept.name}", pd.read_parquet)
+        run = store.run(session.parent.run_id)
+        found = store.artifact(run, f"{MATRIX_FOLDER}/{kept.name}", pd.read_parquet)
     return pd.DataFrame() if found is None else found

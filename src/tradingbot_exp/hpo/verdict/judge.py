@@ -30,7 +30,6 @@ from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.seed_robustness import train_other_seeds
 from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE
-from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 from tradingbot_exp.tracking.store.store import Store
 
@@ -240,9 +239,9 @@ def _recorded(session: StudySession) -> dict[str, Any]:
     """Read what an earlier start recorded of other seeds and replays."""
     store = Store(session.organizer.connect()[0], session.organizer.config.tracking.uri)
     with wrapped("The verdict of an earlier start cannot be read"):
-        run = store.client.get_run(session.parent.run_id)
+        run = store.run(session.parent.run_id)
         try:
-            found = read_artifact(store, run, VERDICT_FILE, mapping_file) or {}
+            found = store.artifact(run, VERDICT_FILE, mapping_file) or {}
         except ValueError as error:
             log.warning("%s of an earlier start is damaged, and made again: %s", VERDICT_FILE, error)
             return {}

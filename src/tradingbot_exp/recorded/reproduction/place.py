@@ -88,12 +88,12 @@ def prepared_place(recipe: Recipe, scratch: Path) -> Iterator[Place]:
 
 
 def _recorded_version(recipe: Recipe) -> str | None:
-    found = recipe.made.recorded("code", "version") or (recipe.made.requirements or {}).get("tradingbot_exp")
+    found = recipe.made.recorded("code", "version") or recipe.made.requirements.get("tradingbot_exp")
     return None if found is None else str(found)
 
 
 def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
-    """Give the environment of the process: as it was, where the run says so, and nothing that steers the command."""
+    """Return the environment of the process: as it was, where the run says so, and nothing that steers the command."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_STEERING)}
     recorded = recipe.made.recorded("variables")
     if isinstance(recorded, Mapping):
@@ -105,28 +105,47 @@ def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
     return kept | {"PYTHONPATH": os.pathsep.join(path), "MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
-def chosen_data_file(recipe: Recipe, given: str | None, place: Place) -> Path | None:
-    """Find the data file: one that is in the run's commit is taken from there, as the run saw it.
+def data_file(recipe: Recipe, given: str | None, place: Place) -> tuple[Path | None, str]:
+    """Find the run's data file; one that is in the run's commit is taken from there, as the run saw it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    given : str or None
+        Where the file is now.
+    place : Place
+
+    Returns
+    -------
+    file : Path or None
+        None for data that come with the package.
+    note : str
+        That the file in the launch directory has changed or gone since; empty if it has not.
 
     Raises
     ------
     RunError
         It is nowhere.
     """
-    if given is None and recipe.data_path is not None and not Path(recipe.data_path).is_absolute():
-        kept = place.cwd / recipe.data_path
+    path, launch = recipe.data_path, recipe.launch_dir
+    if given is not None:
+        tried = [Path(given).expanduser().absolute()]
+    elif path is None:
+        return None, ""
+    else:
+        kept, own = place.cwd / path, None if launch is None else launch / path
         if kept.is_file() and kept.resolve().is_relative_to(place.root):
-            return kept
-    return recipe.data_file(given)
-
-
-def data_note(recipe: Recipe, file: Path | None, place: Place) -> str | None:
-    """Say that the data file has changed or gone since, where the one in the run's commit is taken."""
-    launch = recipe.launch_dir
-    if file is None or launch is None or not file.resolve().is_relative_to(place.root):
-        return None
-    own = launch / str(recipe.data_path)
-    if own.is_file() and filecmp.cmp(own, file, shallow=False):
-        return None
-    what = "has changed since" if own.is_file() else "is not there any more"
-    return f"data: the file {own} {what}; the run's own was taken, from its commit and its uncommitted changes"
+            if own is None or (own.is_file() and filecmp.cmp(own, kept, shallow=False)):
+                return kept, ""
+            what = "has changed since" if own.is_file() else "is not there any more"
+            why = "the run's own was taken, from its commit and its uncommitted changes"
+            return kept, f"data: the file {own} {what}; {why}"
+        tried = list(dict.fromkeys([*([own] if own is not None else []), Path.cwd() / path]))
+    for each in tried:
+        if each.is_file():
+            return each, ""
+    raise RunError(
+        f"data: the file {given or path} of the run {recipe.made.run.run_id} is not there any more (looked for: "
+        f"{' or '.join(map(str, tried))}). If it was moved, say where it is with --data FILE; its content has to be "
+        f"the same, fingerprint {recipe.made.fingerprint}."
+    )

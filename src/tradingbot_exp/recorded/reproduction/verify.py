@@ -10,43 +10,40 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.recorded.reproduction.place import (
-    Place,
-    chosen_data_file,
-    data_note,
-    environment_of,
-    prepared_place,
-)
-from tradingbot_exp.recorded.reproduction.verdict import (
+from tradingbot_exp.recorded.reproduction.comparison import (
     Cause,
-    Verdict,
+    Comparison,
     bound_of,
     causes_of,
     code_causes,
     compare_points,
     package_causes,
 )
+from tradingbot_exp.recorded.reproduction.place import (
+    Place,
+    data_file,
+    environment_of,
+    prepared_place,
+)
 from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
-from tradingbot_exp.tracking.reading.artifacts import json_file
 from tradingbot_exp.tracking.reading.facts import day
-from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages
-from tradingbot_exp.tracking.writing.outbox.send import Record, send
 from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe
+    from tradingbot_exp.tracking.reading.run_context import RunContext
+    from tradingbot_exp.tracking.reading.run_record import RunRecord
     from tradingbot_exp.tracking.store.store import Store
 
 _REPLAY = FOLDER / "replay.py"
@@ -58,7 +55,7 @@ _STORE = "store"
 _NOT_OF_TRAINING = ("test_", "system/")
 
 
-def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object] = lambda text: None) -> Verdict:
+def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object] = lambda text: None) -> Comparison:
     """Check data and packages, train again, and compare every metric at every step.
 
     Nothing of the user's is changed: the code is checked out into a temporary worktree, and the records go into a
@@ -84,47 +81,28 @@ def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object]
     with tempfile.TemporaryDirectory(prefix="tradingbot-reproduce-") as name:
         scratch = Path(name).resolve()
         with prepared_place(recipe, scratch) as place:
-            file = chosen_data_file(recipe, data, place)
-            changed = data_note(recipe, file, place)
+            file, changed = data_file(recipe, data, place)
             say(f"training again {place.words}")
             _write_spec(recipe, scratch, file)
             result = _run(scratch, place, environment_of(recipe, place))
-            if "run_id" in result:
-                result |= _harvest(scratch / _STORE, result["run_id"])
-    _require_result(recipe, result, file)
-    verdict = judge(recipe, result, place.words)
-    return replace(verdict, notes=(*verdict.notes, changed)) if changed else verdict
+            _require_result(recipe, result, file)
+            again = _made_again(scratch / _STORE, result["run_id"])
+    ending = f"it ended as {result['failure']}" if result.get("failure") else ""
+    found = compare(recipe, again)
+    notes = (place.words, *found.notes, ending, changed)
+    return replace(found, notes=tuple(filter(None, notes)))
 
 
-def judge(recipe: Recipe, result: Mapping[str, Any], words: str = "") -> Verdict:
-    """Compare what came of making a run again with the run.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    result : mapping
-        What `tradingbot_exp.replay` left, and what its run holds.
-    words : str
-        Where that was, as a note.
-    """
-    run = recipe.made.run
-    then = {(metric, step): number for metric, curve in run.curves.items() for step, number in _points(curve)}
-    now = {(metric, int(step)): float(number) for metric, step, number in result["points"]}
-    then, now = (
-        {key: number for key, number in points.items() if not key[0].startswith(_NOT_OF_TRAINING)}
-        for points in (then, now)
-    )
+def compare(recipe: Recipe, again: RunContext) -> Comparison:
+    """Compare what came of making a run again, with every metric at every step, with the run."""
+    run, is_whole = recipe.made.run, _is_whole(recipe)
     bound = bound_of(run.tags.get("engine", ""), run.params.get("training.precision", "float32"))
-    found = compare_points(then, now, bound, is_whole=_is_whole(recipe))
-    notes = [words] if words else []
-    if not _is_whole(recipe):
-        notes.append(f"the run ended early ({run.tags.get('trial.state') or run.status}): compared as far as it went")
-    if result.get("failure"):
-        notes.append(f"it ended as {result['failure']}")
-    return replace(found, causes=causes_of(recipe, result), notes=tuple(notes))
+    found = compare_points(_points(run), _points(again.run), bound, is_whole=is_whole)
+    early = f"the run ended early ({run.tags.get('trial.state') or run.status}): compared as far as it went"
+    return replace(found, causes=causes_of(recipe, again), notes=() if is_whole else (early,))
 
 
-def keep(store: Store, run_id: str, verdict: Verdict) -> None:
+def keep(store: Store, run_id: str, verdict: Comparison) -> None:
     """Write the verdict into the run, as the tags ``reproduced.result``, ``reproduced.at`` and ``reproduced.by``.
 
     Raises
@@ -140,12 +118,17 @@ def keep(store: Store, run_id: str, verdict: Verdict) -> None:
         "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
         "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {VERSION}",
     }
-    with wrapped(f"The result cannot be kept in the run {run_id}"):
-        send(store.client, run_id, Record("batch", {"tags": tag_texts(tags)}))
+    store.annotate(run_id, tag_texts(tags))
 
 
-def _points(curve: Any) -> Iterator[tuple[int, float]]:
-    return zip(curve.steps, curve.values, strict=True)
+def _points(run: RunRecord) -> dict[tuple[str, int], float]:
+    """Return every value of every metric of a training, by name and step."""
+    return {
+        (name, step): value
+        for name, curve in run.curves.items()
+        if not name.startswith(_NOT_OF_TRAINING)
+        for step, value in zip(curve.steps, curve.values, strict=True)
+    }
 
 
 def _is_whole(recipe: Recipe) -> bool:
@@ -154,9 +137,8 @@ def _is_whole(recipe: Recipe) -> bool:
 
 
 def _last_epoch(recipe: Recipe) -> int:
-    """Give the epoch after which a run ended early; 1 if it has metrics of the whole run only."""
-    curves = [each for name, each in recipe.made.run.curves.items() if not name.startswith(_NOT_OF_TRAINING)]
-    return max((step for each in curves for step in each.steps), default=0) or 1
+    """Return the epoch after which a run ended early; 1 if it has metrics of the whole run only."""
+    return max((step for _, step in _points(recipe.made.run)), default=0) or 1
 
 
 def _package_check(recipe: Recipe) -> list[Cause]:
@@ -220,36 +202,11 @@ def _run(scratch: Path, place: Place, environment: Mapping[str, str]) -> dict[st
     return {"error": lines[-1] if lines else f"it ended with status {process.returncode}"}
 
 
-def _harvest(place: Path, run_id: str) -> dict[str, Any]:
-    """Read every metric at every step, tags, environment and packages out of the scratch store."""
-    with _file_store_allowed(), wrapped("What was trained again cannot be read"):
-        store = open_store(place)
-        run = store.client.get_run(run_id)
-        points = [
-            [name, point.step, point.value]
-            for name in run.data.metrics
-            for point in store.client.get_metric_history(run_id, name)
-        ]
-        return {
-            "points": points,
-            "tags": dict(run.data.tags),
-            "environment": read_artifact(store, run, "environment/environment.json", json_file),
-            "requirements": read_artifact(store, run, REQUIREMENTS, lambda file: file.read_text(encoding="utf-8")),
-        }
-
-
-@contextlib.contextmanager
-def _file_store_allowed() -> Iterator[None]:
-    """Let MLflow open its old file store, which the scratch store is, for the length of a ``with`` block."""
-    name = "MLFLOW_ALLOW_FILE_STORE"
-    before = os.environ.get(name)
-    os.environ[name] = "true"
-    try:
-        yield
-    finally:
-        os.environ.pop(name)
-        if before is not None:
-            os.environ[name] = before
+def _made_again(place: Path, run_id: str) -> RunContext:
+    """Read the run that was made again, with every metric at every step, out of the scratch store."""
+    store = open_store(place)
+    run = store.run(run_id)
+    return read_context(store, run, list(run.data.metrics))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -282,11 +239,11 @@ def _require_result(recipe: Recipe, result: Mapping[str, Any], file: Path | None
     then, now = recipe.made.fingerprint, result["fingerprint"]
     if then == now:
         return
-    card, old = result.get("card") or {}, recipe.made.card or {}
+    card, old = result.get("card") or {}, recipe.made.card
     what = f"the file {file}" if file is not None else f"the data {run.params.get('data.name')}"
     said = [f"{card.get('rows')} rows", *(f"to {day(each)}" for each in (card.get("period") or [])[1:])]
     before = [f"{old.get('rows')} rows", *(f"to {day(each)}" for each in (old.get("period") or [])[1:])]
-    also = "".join(f" Also not the same: {cause}." for cause in code_causes(recipe.made, {}, None))
+    also = "".join(f" Also not the same: {cause}." for cause in code_causes(recipe.made))
     raise RunError(
         f"data: {what} is not what the run {run.run_id} was made with: its fingerprint was {then} ({' '.join(before)}) "
         f"and is {now} ({' '.join(said)}). One bar or more has changed; nothing was trained. With the old file at "

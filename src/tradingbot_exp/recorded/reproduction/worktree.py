@@ -17,7 +17,7 @@ _GIT = ("git", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false")
 
 
 def find_repository(commit: str, places: Sequence[Path]) -> Path:
-    """Give the first git work tree, of those that `places` lie in, that has the commit.
+    """Return the first git work tree, of those that `places` lie in, that has the commit.
 
     Raises
     ------

@@ -4,59 +4,64 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.reading.run_record import Artifacts
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.errors import DamagedError
+from tradingbot_exp.tracking.writing.environment import parse_requirements
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
 
+CARD = "data/data_card.json"
+ENVIRONMENT = "environment/environment.json"
+OVERRIDES = "config/overrides.yaml"
 PATCH = "code/uncommitted.patch"
+PREDICTIONS = "evaluation/validation_returns.csv"
+REQUIREMENTS = "environment/requirements.txt"
 
 
-def read_artifacts(store: Store, run: Run, parent: Run | None = None) -> Artifacts:
+def read_artifacts(
+    store: Store, run: Run, parent: Run | None = None, names: Collection[str] | None = None
+) -> Artifacts:
     """Read what the artifacts of a run say, and of a trial what its study keeps for all.
 
     What is not there is None, what cannot be read is named in `problems`.
+
+    Parameters
+    ----------
+    store : Store
+    run : Run
+    parent : Run, optional
+        Of a trial, its study.
+    names : collection of str, optional
+        Attributes of `Artifacts`; if not given, all.
     """
     problems: list[str] = []
-    own, shared = reader(store, [run], problems), reader(store, [run, parent], problems)
-    return Artifacts(
-        predictions=own("evaluation/validation_returns.csv", predictions_file),
-        card=shared("data/data_card.json", _card),
-        environment=shared("environment/environment.json", _environment),
-        overrides=shared("config/overrides.yaml", words_file),
-        importance=own("evaluation/feature_importance.csv", _csv),
-        histograms=shared("data/feature_histograms.json", lambda file: _checked(json_file(file), list)),
-        traceback=own("error/traceback.txt", lambda file: file.read_text(encoding="utf-8")),
-        patch=shared(PATCH, Path.read_bytes),
-        problems=tuple(problems),
-    )
+    found = {
+        name: read_or_note(store, path, parse, problems, run, parent if is_shared else None)
+        for name, (path, parse, is_shared) in _FILES.items()
+        if names is None or name in names
+    }
+    return Artifacts(**found, problems=tuple(problems))
 
 
-def reader(
-    store: Store, runs: Sequence[Run | None], problems: list[str]
-) -> Callable[[str, Callable[[Path], Any]], Any]:
-    """Give a function that reads an artifact of the first run that has it; None if none has.
+def read_or_note(store: Store, path: str, parse: Callable[[Path], Any], problems: list[str], *runs: Run | None) -> Any:
+    """Read an artifact of the first run that has it; None if none has.
 
     Where it cannot be read the reason is added to `problems`.
     """
-
-    def read(path: str, parse: Callable[[Path], Any]) -> Any:
-        try:
-            found = (read_artifact(store, run, path, parse) for run in runs if run is not None)
-            return next((each for each in found if each is not None), None)
-        except Exception as error:
-            problems.append(f"{path}: {reason(error)}")
-            return None
-
-    return read
+    try:
+        found = (store.artifact(run, path, parse) for run in runs if run is not None)
+        return next((each for each in found if each is not None), None)
+    except TrackingError as error:
+        problems.append(f"{path}: {error.why if isinstance(error, DamagedError) else error}")
+        return None
 
 
 def json_file(file: Path) -> Any:
@@ -146,3 +151,17 @@ def predictions_file(file: Path) -> Any:
             table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())
         )
     return table
+
+
+# Of each attribute of `Artifacts`: path, parser, and whether the trials of a study share it, which then keeps it.
+_FILES: dict[str, tuple[str, Callable[[Path], Any], bool]] = {
+    "predictions": (PREDICTIONS, predictions_file, False),
+    "card": (CARD, _card, True),
+    "environment": (ENVIRONMENT, _environment, True),
+    "overrides": (OVERRIDES, words_file, True),
+    "importance": ("evaluation/feature_importance.csv", _csv, False),
+    "histograms": ("data/feature_histograms.json", lambda file: _checked(json_file(file), list), True),
+    "traceback": ("error/traceback.txt", lambda file: file.read_text(encoding="utf-8"), False),
+    "patch": (PATCH, Path.read_bytes, True),
+    "requirements": (REQUIREMENTS, lambda file: parse_requirements(file.read_text(encoding="utf-8")), True),
+}

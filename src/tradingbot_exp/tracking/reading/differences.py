@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.tracking.reading.facts import code_facts, data_facts, hardware_facts, package_facts
-from tradingbot_exp.tracking.reading.fetch import read_surroundings
+from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.store.lookup import find_run
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.reading.run_context import Surroundings
+    from tradingbot_exp.tracking.reading.run_context import RunContext
     from tradingbot_exp.tracking.reading.run_record import RunRecord
     from tradingbot_exp.tracking.store.store import Store
 
@@ -40,7 +40,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class MetricRow:
+class MetricDifference:
     """A metric of which two runs have different values; None for a run that does not have it."""
 
     name: str
@@ -71,7 +71,7 @@ class RunDifferences:
         Versions, Python's among them; None where a package is not installed.
     hardware : tuple of Row
         Processor, memory, GPUs, threads, operating system, variables of the environment.
-    metrics : tuple of MetricRow
+    metrics : tuple of MetricDifference
         Newest values.
     missing : tuple of str
         What could not be compared, and why.
@@ -87,7 +87,7 @@ class RunDifferences:
     data: tuple[Row, ...]
     packages: tuple[Row, ...]
     hardware: tuple[Row, ...]
-    metrics: tuple[MetricRow, ...]
+    metrics: tuple[MetricDifference, ...]
     missing: tuple[str, ...] = ()
 
     @property
@@ -98,7 +98,7 @@ class RunDifferences:
         )
 
 
-def compare(a: Surroundings, b: Surroundings) -> RunDifferences:
+def compare(a: RunContext, b: RunContext) -> RunDifferences:
     """Compare two runs in all that was recorded of both; what only one of them recorded is named in `missing`."""
     runs, missing = (a, b), list[str]()
 
@@ -131,13 +131,13 @@ def compare(a: Surroundings, b: Surroundings) -> RunDifferences:
         metrics=metric_rows(a.run.metrics, b.run.metrics),
         missing=(
             *missing,
-            *(f"{letter}: {text}" for letter, each in zip("AB", runs, strict=True) for text in each.problems),
+            *(f"{letter}: {text}" for letter, each in zip("AB", runs, strict=True) for text in each.artifacts.problems),
         ),
     )
 
 
 def differing(described: Sequence[Mapping[str, str]]) -> list[Row]:
-    """Give a row for each key whose values are not the same in all mappings; ``0.001`` and ``1e-3`` are the same."""
+    """Return a row for each key whose values are not the same in all mappings; ``0.001`` and ``1e-3`` are the same."""
     keys = dict.fromkeys(key for each in described for key in each)
     rows = [Row(key, tuple(each.get(key) for each in described)) for key in keys]
     return [row for row in rows if len({canonical(value) for value in row.values}) > 1]
@@ -179,7 +179,7 @@ def config_rows(params: Sequence[Mapping[str, str]], ours: Sequence[bool]) -> tu
 
 
 def described(run: RunRecord, fingerprint: str | None = None) -> dict[str, str]:
-    """Give a run's params and, before them, the fingerprint of its data: what data count by."""
+    """Return a run's params and, before them, the fingerprint of its data: what data count by."""
     seen = fingerprint or run.tags.get("data.fingerprint")
     return ({} if seen is None else {"data.fingerprint": seen}) | dict(run.params)
 
@@ -199,10 +199,10 @@ def canonical(text: str | None) -> str | float | None:
     return text
 
 
-def metric_rows(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[MetricRow, ...]:
-    """Give the metrics whose values are not the same number; NaN is the same as NaN."""
-    names = dict.fromkeys((*a, *b))
-    return tuple(MetricRow(name, a.get(name), b.get(name)) for name in names if not same(a.get(name), b.get(name)))
+def metric_rows(a: Mapping[str, float], b: Mapping[str, float]) -> tuple[MetricDifference, ...]:
+    """Return the metrics whose values are not the same number; NaN is the same as NaN."""
+    both = ((name, a.get(name), b.get(name)) for name in dict.fromkeys((*a, *b)))
+    return tuple(MetricDifference(*each) for each in both if not same(*each[1:]))
 
 
 def same(a: float | None, b: float | None) -> bool:
@@ -224,7 +224,7 @@ def touched(patch: str) -> tuple[str, ...]:
 
 
 def patch_diff(a: str, b: str) -> str:
-    """Give the unified diff of two patches; empty if they are the same."""
+    """Return the unified diff of two patches; empty if they are the same."""
     lines = difflib.unified_diff(a.splitlines(), b.splitlines(), "patch of A", "patch of B", lineterm="", n=2)
     return "\n".join(lines)
 
@@ -237,5 +237,5 @@ def diff_runs(store: Store, run_a: str, run_b: str) -> RunDifferences:
     RunError
         One of them is not there, or is not the only one.
     """
-    a, b = (read_surroundings(store, find_run(store, word)) for word in (run_a, run_b))
+    a, b = (read_context(store, find_run(store, word)) for word in (run_a, run_b))
     return compare(a, b)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tradingbot_exp.tracking.reading.run_context import Surroundings
+    from tradingbot_exp.tracking.reading.run_context import RunContext
 
 
-def code_facts(run: Surroundings) -> dict[str, str]:
-    """Give what is known of a run's code, by label."""
+def code_facts(run: RunContext) -> dict[str, str]:
+    """Return what is known of a run's code, by label."""
     source, left_out = run.recorded("code", "sha256"), run.recorded("git", "left_out_of_patch")
     return _texts(
         {
@@ -25,9 +25,9 @@ def code_facts(run: Surroundings) -> dict[str, str]:
     )
 
 
-def data_facts(run: Surroundings) -> dict[str, str]:
-    """Give what is known of a run's data, by label: fingerprint, period, rows, and the rest of the data card."""
-    card = run.card or {}
+def data_facts(run: RunContext) -> dict[str, str]:
+    """Return what is known of a run's data, by label: fingerprint, period, rows, and the rest of the data card."""
+    card = run.card
     facts: dict[str, Any] = {"fingerprint": run.fingerprint, "rows": card.get("rows")}
     period = card.get("period")
     if isinstance(period, list):
@@ -41,20 +41,20 @@ def data_facts(run: Surroundings) -> dict[str, str]:
     return _texts(facts)
 
 
-def package_facts(run: Surroundings) -> dict[str, str]:
-    """Give the version of each package, and of Python as ``python``; empty if none is recorded."""
+def package_facts(run: RunContext) -> dict[str, str]:
+    """Return the version of each package, and of Python as ``python``; empty if none is recorded."""
     if not run.requirements:
         return {}
-    return _texts({"python": run.recorded("python", "version")}) | dict(run.requirements)
+    return _texts({"python": run.recorded("python", "version")} | dict(run.requirements))
 
 
-def hardware_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
+def hardware_facts(environment: Mapping[str, Any]) -> dict[str, str]:
     """Flatten what ``environment.json`` says of a machine and its settings."""
 
     def get(block: str, key: str) -> Any:
-        return ((environment or {}).get(block) or {}).get(key)
+        return (environment.get(block) or {}).get(key)
 
-    variables = (environment or {}).get("variables") or {}
+    variables = environment.get("variables") or {}
     return _texts(
         {
             "processor": get("hardware", "cpu"),
@@ -66,7 +66,7 @@ def hardware_facts(environment: Mapping[str, Any] | None) -> dict[str, str]:
             "torch threads": get("torch", "threads"),
             "CUDA": get("torch", "cuda"),
             "deterministic": get("torch", "deterministic"),
-            **dict(variables),
+            **variables,
         }
     )
 

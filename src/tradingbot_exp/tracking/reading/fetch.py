@@ -5,37 +5,33 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.runtime.collector import uncollected
 from tradingbot_exp.tracking.reading.artifacts import (
-    PATCH,
+    OVERRIDES,
     mapping_file,
     read_artifacts,
-    reader,
+    read_or_note,
     space_file,
     words_file,
-    yaml_file,
 )
 from tradingbot_exp.tracking.reading.curves import as_number, read_curves
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE, StudyRecord, TrainingRecord, TrialRecord
-from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS, Surroundings
+from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
-from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing.environment import parse_requirements
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
 
-_PAGE = 1000
-
 LOSSES = ("train_loss", "val_loss", "learning_rate")
+# What says how a run was made; results and figures do not.
+_CONTEXT = ("card", "environment", "overrides", "patch", "requirements")
 
 
 def training_record(store: Store, run: Run) -> TrainingRecord:
@@ -43,13 +39,14 @@ def training_record(store: Store, run: Run) -> TrainingRecord:
     from tradingbot_exp.tracking.reading.openings import others_opened
 
     record, parent = run_record(store, run, LOSSES), read_parent(store, run)
-    artifacts = read_artifacts(store, run, parent)
-    own = _openings(store, run)
+    artifacts, experiments = read_artifacts(store, run, parent), [record.experiment_id]
+    query = f"tags.`run.kind` = 'training' and attributes.start_time < {run.info.start_time}"
+    before = store.search(query, experiments, newest_first=True, most=1) if record.kind == "training" else ()
     return TrainingRecord(
         run=record,
         artifacts=artifacts,
-        previous=_previous(store, run) if record.kind == "training" else None,
-        openings=tuple(run_record(store, each, experiment=record.experiment) for each in own),
+        previous=next((run_record(store, each, experiment=record.experiment) for each in before), None),
+        openings=tuple(_openings(store, record)),
         others_opened=others_opened(store, record, artifacts.card),
         parent=None if parent is None else run_record(store, parent, experiment=record.experiment),
     )
@@ -64,12 +61,11 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     """
     parent = run_record(store, run)
     problems: list[str] = []
-    read = reader(store, [run], problems)
-    space = read("study/search_space.json", space_file) or {}
-    verdict = read(VERDICT_FILE, mapping_file)
+    space = read_or_note(store, "study/search_space.json", space_file, problems, run) or {}
+    verdict = read_or_note(store, VERDICT_FILE, mapping_file, problems, run)
     artifacts = read_artifacts(store, run)
     artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
-    children = search_runs(store, [parent.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.run_id}'")
+    children = list(store.search(f"tags.`mlflow.parentRunId` = '{parent.run_id}'", [parent.experiment_id]))
     saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
     metrics, directions = searched_for(parent.params if "hpo.metric" in parent.params else saying)
     keys = list(space) or _varying([child.data.params for child in children])
@@ -79,47 +75,26 @@ def study_record(store: Store, run: Run) -> StudyRecord:
         key=lambda trial: (trial.number, trial.started),
     )
     best = rank_trials(trials, directions)
-    by_id = {child.info.run_id: child for child in children}
-    own = by_id[best[0].run_id] if best else None
-    words = reader(store, [own], [])("config/overrides.yaml", words_file)
-    openings = [] if own is None else [run_record(store, each) for each in _openings(store, own)]
+    own = next((child for child in children if best and child.info.run_id == best[0].run_id), None)
     return StudyRecord(
-        parent, artifacts, metrics, directions, space, tuple(trials), best, words, verdict, tuple(openings)
+        parent,
+        artifacts,
+        metrics,
+        directions,
+        space,
+        tuple(trials),
+        best,
+        winner_overrides=read_or_note(store, OVERRIDES, words_file, [], own),
+        verdict=verdict,
+        openings=() if own is None else tuple(_openings(store, run_record(store, own, experiment=parent.experiment))),
     )
 
 
-def search_runs(store: Store, experiments: Sequence[str], query: str) -> list[Run]:
-    """Give all runs of some experiments that a query of MLflow's finds, oldest first, page by page."""
-    found: list[Run] = []
-    with wrapped(f"The runs in {store.shown} cannot be read"):
-        token = None
-        while True:
-            page = store.client.search_runs(
-                list(experiments), query, max_results=_PAGE, order_by=["attributes.start_time ASC"], page_token=token
-            )
-            found += page
-            token = page.token
-            if not token:
-                return found
-
-
-def _previous(store: Store, run: Run) -> RunRecord | None:
-    """Give the training run of the same experiment that started last before `run`."""
-    query = f"tags.`run.kind` = 'training' and attributes.start_time < {run.info.start_time}"
-    with wrapped(f"The runs in {store.shown} cannot be read"):
-        found = store.client.search_runs(
-            [run.info.experiment_id], query, max_results=1, order_by=["attributes.start_time DESC"]
-        )
-    return run_record(store, found[0]) if found else None
-
-
-def _openings(store: Store, run: Run) -> list[Run]:
-    """Give the openings for a run, deleted ones too: what was seen was seen."""
-    from tradingbot_exp.tracking.reading.ledger import search_all
-
-    query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.info.run_id}'"
-    with wrapped(f"The runs in {store.shown} cannot be read"):
-        return list(search_all(store.client, [str(run.info.experiment_id)], query))
+def _openings(store: Store, run: RunRecord) -> Iterator[RunRecord]:
+    """Yield the test-set evaluations of a run, deleted ones too: what was seen was seen."""
+    query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.run_id}'"
+    for found in store.search(query, [run.experiment_id], deleted=True):
+        yield run_record(store, found, experiment=run.experiment)
 
 
 def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
@@ -168,7 +143,7 @@ def _varying(params: Sequence[Mapping[str, str]]) -> list[str]:
 
 
 def searched_for(params: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the study's metrics and directions from its params."""
+    """Return the study's metrics and directions from its params."""
     metrics = _several(params.get("hpo.metric", "val_loss"))
     directions = _several(params.get("hpo.direction", "minimize"))
     return metrics, directions if len(directions) == len(metrics) else directions[:1] * len(metrics)
@@ -235,46 +210,22 @@ def run_record(store: Store, run: Run, curves: Sequence[str] = (), experiment: s
 def read_parent(store: Store, run: Run) -> Run | None:
     """Read the run that a run belongs to, its study's or its sweep's; None if there is none."""
     parent_id = run.data.tags.get("mlflow.parentRunId")
-    if parent_id is None:
-        return None
-    with wrapped(f"The run {parent_id}, to which {run.info.run_id} belongs, cannot be read"):
-        return store.client.get_run(parent_id)
+    return None if parent_id is None else store.run(parent_id)
 
 
 def _moment(milliseconds: int | None) -> datetime | None:
     return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-def read_surroundings(store: Store, run: Run, curves: Sequence[str] = ()) -> Surroundings:
-    """Read what a run was made of.
-
-    Parameters
-    ----------
-    store : Store
-    run : Run
-    curves : sequence of str
-        Metrics to read with all their steps.
+def read_context(store: Store, run: Run, curves: Sequence[str] = ()) -> RunContext:
+    """Read a run with what it was made of, and the metrics `curves` with all their steps.
 
     Raises
     ------
     TrackingError
         The store cannot be read.
     """
-    problems: list[str] = []
     parent = read_parent(store, run)
-    read = reader(store, [run, parent], problems)
-    return Surroundings(
-        run=run_record(store, run, curves),
-        parent=None if parent is None else run_record(store, parent),
-        config=read("config/config.yaml", yaml_file),
-        overrides=read("config/overrides.yaml", words_file),
-        card=read("data/data_card.json", mapping_file),
-        environment=read("environment/environment.json", mapping_file),
-        requirements=read(REQUIREMENTS, _requirements),
-        patch=read(PATCH, Path.read_bytes),
-        problems=tuple(problems),
-    )
-
-
-def _requirements(file: Path) -> dict[str, str]:
-    return parse_requirements(file.read_text(encoding="utf-8"))
+    record = run_record(store, run, curves)
+    above = None if parent is None else run_record(store, parent, experiment=record.experiment)
+    return RunContext(record, read_artifacts(store, run, parent, _CONTEXT), parent=above)

@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.runtime.process import identity, is_alive
-from tradingbot_exp.tracking.reading.artifacts import json_file, yaml_file
-from tradingbot_exp.tracking.reading.fetch import search_runs
+from tradingbot_exp.tracking.reading.artifacts import ENVIRONMENT, OVERRIDES, mapping_file, words_file
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS
-from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
-from tradingbot_exp.tracking.store.artifacts import read_artifact
+from tradingbot_exp.tracking.run_names import FINISHED_STATES, OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, resume_command
-from tradingbot_exp.tracking.writing.outbox.send import now_ms
 from tradingbot_exp.tracking.writing.trial_runs import ENDED, KNOWN
 
 if TYPE_CHECKING:
@@ -35,7 +32,6 @@ _KEY_ARTIFACTS = {
 }
 # So many runs of one place without artifacts are told as one.
 _MANY = 4
-_COUNTED = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``dead_run``, ``perhaps_dead_run``, ``interrupted_study``, ``missing_artifacts``, ``unsent_records``,
-        ``old_schema`` or ``store``.
+        ``dead_run``, ``perhaps_dead_run``, ``interrupted_study`` or ``missing_artifacts``.
     what : str
         One sentence.
     advice : str
@@ -81,19 +76,16 @@ def examine(store: Store, waiting: Collection[str] = ()) -> list[Finding]:
     TrackingError
         The store cannot be read.
     """
-    everywhere = list(store.experiments())
-    running = search_runs(store, everywhere, "attributes.status = 'RUNNING'") if everywhere else []
-    open_runs = [run for run in running if run.info.run_id not in waiting]
-    studies = search_runs(store, everywhere, "tags.`run.kind` = 'study'") if everywhere else []
+    open_runs = [run for run in store.search("attributes.status = 'RUNNING'") if run.info.run_id not in waiting]
     return [
         *_dead_runs(store, open_runs),
-        *(found for study in studies for found in _study(store, study, open_runs)),
-        *_missing_artifacts(store, everywhere),
+        *(found for study in store.search("tags.`run.kind` = 'study'") for found in _study(store, study, open_runs)),
+        *_missing_artifacts(store),
     ]
 
 
 def owner_of(tags: Mapping[str, str]) -> dict[str, str]:
-    """Give the tags that name the process of a run; empty for a run of another program."""
+    """Return the tags that name the process of a run; empty for a run of another program."""
     return {name: text for name, text in tags.items() if name.startswith("process.")}
 
 
@@ -120,7 +112,7 @@ def _dead_runs(store: Store, running: Sequence[Run]) -> list[Finding]:
 
 
 def _how_to_go_on(store: Store, run: Run) -> str:
-    """Give the command that goes on with a run from its checkpoint; empty without one."""
+    """Return the command that goes on with a run from its checkpoint; empty without one."""
     return f"Go on with it: {resume_command(run.info.run_id, store.uri)}" if has_checkpoint(run) else ""
 
 
@@ -154,7 +146,7 @@ def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
                 if is_trial:
                     client.set_tag(run_id, "trial.state", "interrupted")
                 client.set_tag(run_id, "error", "its process ended before it could close the run")
-            client.set_terminated(run_id, status, now_ms())
+            client.set_terminated(run_id, status)
         return "\n".join(filter(None, (f"{name} is closed as {status}.", _how_to_go_on(store, run))))
 
     return close
@@ -168,8 +160,8 @@ def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:
         return []
     wanted = int(study.data.params.get("hpo.num_trials", 0))
     query = f"tags.`mlflow.parentRunId` = '{study.info.run_id}'"
-    children = search_runs(store, [study.info.experiment_id], query)
-    done = sum(each.data.tags.get("trial.state") in _COUNTED for each in children)
+    children = store.search(query, [study.info.experiment_id])
+    done = sum(each.data.tags.get("trial.state") in FINISHED_STATES for each in children)
     if status == "FINISHED" and done >= wanted:
         return []
     name = tags.get("study.name", study.info.run_name)
@@ -180,8 +172,8 @@ def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:
 
 
 def study_command(store: Store, study: Run) -> str:
-    """Give the command that goes on with a study, where it was started."""
-    environment = read_artifact(store, study, "environment/environment.json", json_file) or {}
+    """Return the command that goes on with a study, where it was started."""
+    environment = store.artifact(study, ENVIRONMENT, mapping_file) or {}
     program = study.data.tags.get("mlflow.source.name", "")
     arguments = environment.get("arguments")
     place = environment.get("launch_dir")
@@ -189,19 +181,17 @@ def study_command(store: Store, study: Run) -> str:
     if Path(program).name not in OUR_PROGRAMS:
         return f"{where}python {program} (the program that called run_hpo_study, with the same data)"
     if arguments is None:
-        arguments = ["--multirun", *(read_artifact(store, study, "config/overrides.yaml", yaml_file) or [])]
+        arguments = ["--multirun", *(store.artifact(study, OVERRIDES, words_file) or [])]
     return f"{where}{shlex.join(['python', '-m', 'tradingbot_exp.train', *map(str, arguments)])}"
 
 
-def _missing_artifacts(store: Store, experiments: Sequence[str]) -> list[Finding]:
+def _missing_artifacts(store: Store) -> list[Finding]:
     """Name finished runs whose artifacts are gone; many of one place, which was removed as a whole, are one finding."""
-    if not experiments:
-        return []
     found: list[Finding] = []
     gone: dict[Path, list[Run]] = {}
     # Runs of the main job only: what a user's own program logs is its affair.
     query = "attributes.status = 'FINISHED' and tags.`config.sha256` != ''"
-    for run in search_runs(store, experiments, query):
+    for run in store.search(query):
         expected = _KEY_ARTIFACTS.get(run.data.tags.get("run.kind", ""), ())
         folder = local_artifacts(run.info.artifact_uri)
         if expected and folder is not None and not folder.is_dir():
@@ -228,10 +218,9 @@ def _lacking(run: Run, what: str) -> Finding:
 
 
 def _missing(store: Store, run: Run, expected: Sequence[str]) -> list[str]:
-    """Give the artifacts that are gone."""
+    """Return the artifacts that are gone."""
     folder = local_artifacts(run.info.artifact_uri)
     if folder is not None:
         return [path for path in expected if not (folder / path).exists()]
-    with wrapped(f"The artifacts of {run.info.run_id} cannot be listed"):
-        top = {each.path for each in store.client.list_artifacts(run.info.run_id)}
+    top = store.names(run)
     return [path for path in expected if path.partition("/")[0] not in top]

@@ -12,24 +12,20 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.keys import facts_of
-from tradingbot_exp.tracking.reading.artifacts import json_file
+from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, is_harmless
-from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, search_runs, searched_for, trial_record
+from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, searched_for, trial_record
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.run_names import FINISHED_STATES
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
 
-# What a study counts, and what it does not: attempts that were interrupted.
-_FINISHED = ("complete", "pruned", "failed")
-
 
 @dataclass(frozen=True)
-class Code:
+class Commit:
     """A state of the code: a commit, with uncommitted changes or without."""
 
     commit: str
@@ -70,7 +66,7 @@ class ConfigurationUse:
         When the first and the last of its runs started, UTC.
     run_ids : tuple of str
         Newest first; of a study, the study's own.
-    code : tuple of Code
+    code : tuple of Commit
         The commits that were used, newest first; empty outside git.
     params : mapping of str to str
         Of the newest run.
@@ -92,7 +88,7 @@ class ConfigurationUse:
     first: datetime
     last: datetime
     run_ids: tuple[str, ...]
-    code: tuple[Code, ...]
+    code: tuple[Commit, ...]
     params: Mapping[str, str]
     changes: tuple[Row, ...] = ()
     result: Result | None = None
@@ -103,7 +99,7 @@ class ConfigurationUse:
     @property
     def finished_trials(self) -> int:
         """The trials of a study that count."""
-        return sum(count for state, count in (self.trials or {}).items() if state in _FINISHED)
+        return sum(count for state, count in (self.trials or {}).items() if state in FINISHED_STATES)
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
         The store cannot be read.
     """
     (number,) = store.experiments(experiment)
-    found = search_runs(store, [number], "")
+    found = list(store.search("", [number]))
     studies = {run.info.run_id: run for run in found if run.data.tags.get("run.kind") == "study"}
     children: dict[str, list[Run]] = {run_id: [] for run_id in studies}
     groups: dict[tuple[str, str], list[RunRecord]] = {}
@@ -158,15 +154,14 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
 
 
 def newest_experiment(store: Store) -> str | None:
-    """Give the experiment whose newest run is the newest of all; None if there are no runs."""
+    """Return the experiment whose newest run is the newest of all; None if there are no runs."""
     names = store.experiments()
-    with wrapped(f"The runs in {store.shown} cannot be read"):
-        page = store.client.search_runs(list(names), max_results=1, order_by=["attributes.start_time DESC"])
-    return names[str(page[0].info.experiment_id)] if page else None
+    newest = next(store.search("", names, newest_first=True, most=1), None)
+    return None if newest is None else names[str(newest.info.experiment_id)]
 
 
 def _hash(record: RunRecord) -> str:
-    """Give what tells configurations apart: the tag, or, of runs without one, a hash of the params that decide."""
+    """Return what tells configurations apart: the tag, or, of runs without one, a hash of the params that decide."""
     known = record.tags.get("config.sha256")
     if known:
         return known
@@ -191,7 +186,7 @@ def _use(kind: str, digest: str, records: Sequence[RunRecord]) -> ConfigurationU
 
 def _study(store: Store, run: Run, children: Sequence[Run]) -> ConfigurationUse:
     record = run_record(store, run)
-    space = read_artifact(store, run, "study/search_space.json", json_file) or {}
+    space = store.artifact(run, "study/search_space.json", mapping_file) or {}
     metrics, directions = searched_for(record.params)
     trials = [trial_record(child, space, metrics, Curve()) for child in children]
     states: dict[str, int] = {}
@@ -215,17 +210,17 @@ def _study(store: Store, run: Run, children: Sequence[Run]) -> ConfigurationUse:
     )
 
 
-def _code(records: Iterable[RunRecord]) -> tuple[Code, ...]:
-    found: dict[Code, None] = {}
+def _code(records: Iterable[RunRecord]) -> tuple[Commit, ...]:
+    found: dict[Commit, None] = {}
     for record in records:
         commit = record.tags.get("mlflow.source.git.commit")
         if commit:
-            found[Code(commit, record.tags.get("git.dirty") == "true")] = None
+            found[Commit(commit, record.tags.get("git.dirty") == "true")] = None
     return tuple(found)
 
 
 def _best_run(records: Sequence[RunRecord]) -> Result | None:
-    """Give the best value among runs of one configuration; of equal ones, the newest run's."""
+    """Return the best value among runs of one configuration; of equal ones, the newest run's."""
     names, directions = searched_for(records[-1].params)
     sign = -1.0 if directions[0] == "maximize" else 1.0
     found = []
@@ -240,7 +235,7 @@ def _best_run(records: Sequence[RunRecord]) -> Result | None:
 
 
 def _value(record: RunRecord, metric: str) -> float | None:
-    """Give what a run is worth by `metric`; ``val_loss`` is that of the model as it was kept."""
+    """Return what a run is worth by `metric`; ``val_loss`` is that of the model as it was kept."""
     if metric == "val_loss":
         stops = record.params.get("training.early_stopping", "None") != "None"
         metric = "best_val_loss" if stops and "best_val_loss" in record.metrics else "final_loss"

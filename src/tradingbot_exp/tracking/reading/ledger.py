@@ -6,25 +6,21 @@ to know how many: that is what the expected luck of the best grows with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.identity import Span, overlap
 from tradingbot_exp.runtime.collector import uncollected
 from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.kinds import TRIES
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
 
-_PAGE = 1000
-COUNTED = ("training", "trial")
-"""Kinds of runs that are tries."""
 # Parents whose trials are no tries.
 _NULL_STUDIES = "tags.`run.kind` = 'null_study'"
 # Those that have the market's returns among their artifacts.
@@ -93,29 +89,25 @@ def read_ledger(store: Store, asked: MarketDates, study_run: str | None = None) 
     """
     before: set[str] = set()
     own: set[str] = set()
-    client = store.client
-    with wrapped(f"What was tried before cannot be read from {store.shown}"):
-        where = all_experiments(client)
-        null_studies = {run.info.run_id for run in search_all(client, where, _NULL_STUDIES)}
-        markets = of_market(store, on_record(client, where), asked)
-        for run in runs_on_market(client, where, markets):
-            tags = run.data.tags
-            parent = tags.get("mlflow.parentRunId")
-            tried = tags.get("config.tried")
-            if tried is None or tags.get("run.kind") not in COUNTED or parent in null_studies:
-                continue
-            if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), asked.dates):
-                (own if study_run is not None and parent == study_run else before).add(tried)
+    null_studies = {run.info.run_id for run in store.search(_NULL_STUDIES, deleted=True)}
+    for run in runs_on_market(store, of_market(store, on_record(store), asked)):
+        tags = run.data.tags
+        parent = tags.get("mlflow.parentRunId")
+        tried = tags.get("config.tried")
+        if tried is None or tags.get("run.kind") not in TRIES or parent in null_studies:
+            continue
+        if overlap((tags.get("data.val_start", ""), tags.get("data.val_end", "")), asked.dates):
+            (own if study_run is not None and parent == study_run else before).add(tried)
     return Ledger(asked.instrument, asked.dates, frozenset(before), frozenset(own), store.shown)
 
 
-def on_record(client: MlflowClient, where: Sequence[str]) -> Iterator[Run]:
-    """Give the runs that have the returns of their market on record."""
-    return chain.from_iterable(search_all(client, where, query) for query in _ON_RECORD)
+def on_record(store: Store) -> Iterator[Run]:
+    """Yield the runs that have the returns of their market on record, deleted ones too."""
+    return chain.from_iterable(store.search(query, deleted=True) for query in _ON_RECORD)
 
 
-def runs_on_market(client: MlflowClient, where: Sequence[str], markets: Markets) -> Iterator[Run]:
-    """Give each run on a market once: by its data, by its study, and by its name where nobody knows better."""
+def runs_on_market(store: Store, markets: Markets) -> Iterator[Run]:
+    """Yield each run on a market once: by its data, by its study, and by its name where nobody knows better."""
     elsewhere = f"tags.`data.instrument` != '{markets.instrument}'"
     queries = [
         f"tags.`data.instrument` = '{markets.instrument}'",
@@ -123,45 +115,11 @@ def runs_on_market(client: MlflowClient, where: Sequence[str], markets: Markets)
         # Trials that search features have data of their own.
         *(f"tags.`mlflow.parentRunId` = '{each}' and {elsewhere}" for each in markets.studies),
     ]
-    seen: set[str] = set()
-    for run in chain.from_iterable(search_all(client, where, query) for query in queries):
+    where, seen = store.experiments(deleted=True), set[str]()
+    for run in chain.from_iterable(store.search(query, where, deleted=True) for query in queries):
         run_id = str(run.info.run_id)
         tags = run.data.tags
         named = tags.get("data.instrument", ""), tags.get("data.fingerprint", "")
         if run_id not in seen and (tags.get("mlflow.parentRunId") in markets.studies or markets.holds(*named)):
             seen.add(run_id)
             yield run
-
-
-def all_experiments(client: MlflowClient) -> list[str]:
-    """Give the ids of all experiments of a store, deleted ones included."""
-    from mlflow.entities import ViewType
-
-    found: list[str] = []
-    token = None
-    while True:
-        page: Any = client.search_experiments(view_type=ViewType.ALL, max_results=_PAGE, page_token=token)
-        found += [str(each.experiment_id) for each in page]
-        token = page.token
-        if not token:
-            return found
-
-
-def search_all(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
-    """Give every run that a query finds, deleted ones included, oldest first, page by page."""
-    from mlflow.entities import ViewType
-
-    token = None
-    while experiments:
-        page: Any = client.search_runs(
-            list(experiments),
-            query,
-            ViewType.ALL,
-            max_results=_PAGE,
-            order_by=["attributes.start_time ASC"],
-            page_token=token,
-        )
-        yield from page
-        token = page.token
-        if not token:
-            return

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.identity import ALWAYS, is_same_market, overlap
-from tradingbot_exp.tracking.reading.ledger import COUNTED, all_experiments, on_record, runs_on_market, search_all
+from tradingbot_exp.tracking.reading.ledger import on_record, runs_on_market
 from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market, recorded_returns
-from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.kinds import TRIES
 from tradingbot_exp.tracking.writing.predictions import PREDICTED, Predicted, predictions_of
 
 if TYPE_CHECKING:
@@ -63,31 +63,28 @@ def looks_at(store: Store, asked: MarketDates) -> tuple[Look, ...]:
     TrackingError
         The store cannot be read.
     """
-    client = store.client
-    with wrapped(f"What has looked at these dates cannot be read from {store.shown}"):
-        where = all_experiments(client)
-        parents = list(on_record(client, where))
-        used = list(search_all(client, where, f"tags.`{PREDICTED}` = 'true'"))
-        markets = of_market(store, parents, asked, ALWAYS if used else None)
-        names = {str(run.info.run_id): str(run.info.run_name) for run in parents}
-        found: dict[str, Look] = {}
-        for run in runs_on_market(client, where, markets):
-            tags, run_id = run.data.tags, str(run.info.run_id)
-            span = tags.get("data.train_start", ""), tags.get("data.known_end") or tags.get("data.val_end", "")
-            parent = tags.get("mlflow.parentRunId")
-            study = parent if tags.get("run.kind") == "trial" else None
-            if tags.get("run.kind") not in COUNTED or not overlap(span, asked.dates):
-                continue
-            key = study if study in names else run_id  # a sweep is no study
-            known = found.get(key, Look(key, names.get(key, str(run.info.run_name)), *span))
-            known = replace(known, start=min(known.start, span[0]), end=max(known.end, span[1]))
-            found[key] = replace(known, trials=known.trials + 1) if key == study else known
-        for run in used:
-            for each in predictions_of(run.data.tags):
-                seen = [span for span in each.spans if overlap(span, asked.dates)]
-                if seen and _is_of(store, run, each, asked, markets):
-                    run_id, name = str(run.info.run_id), str(run.info.run_name)
-                    found[f"{run_id} {each.instrument}"] = Look(run_id, name, seen[0][0], seen[-1][1], forecasts=True)
+    parents = list(on_record(store))
+    used = list(store.search(f"tags.`{PREDICTED}` = 'true'", deleted=True))
+    markets = of_market(store, parents, asked, ALWAYS if used else None)
+    names = {str(run.info.run_id): str(run.info.run_name) for run in parents}
+    found: dict[str, Look] = {}
+    for run in runs_on_market(store, markets):
+        tags, run_id = run.data.tags, str(run.info.run_id)
+        span = tags.get("data.train_start", ""), tags.get("data.known_end") or tags.get("data.val_end", "")
+        parent = tags.get("mlflow.parentRunId")
+        study = parent if tags.get("run.kind") == "trial" else None
+        if tags.get("run.kind") not in TRIES or not overlap(span, asked.dates):
+            continue
+        key = study if study in names else run_id  # a sweep is no study
+        known = found.get(key, Look(key, names.get(key, str(run.info.run_name)), *span))
+        known = replace(known, start=min(known.start, span[0]), end=max(known.end, span[1]))
+        found[key] = replace(known, trials=known.trials + 1) if key == study else known
+    for run in used:
+        for each in predictions_of(run.data.tags):
+            seen = [span for span in each.spans if overlap(span, asked.dates)]
+            if seen and _is_of(store, run, each, asked, markets):
+                run_id, name = str(run.info.run_id), str(run.info.run_name)
+                found[f"{run_id} {each.instrument}"] = Look(run_id, name, seen[0][0], seen[-1][1], forecasts=True)
     return tuple(found.values())
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.data.identity import Span, is_file, is_same_market, overlap
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.errors import TrackingError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,14 +105,9 @@ def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span
 def recorded_returns(store: Store, run: Run, path: str = FILE) -> pd.Series[float] | None:
     """Read the returns of its market that a run recorded; None if there are none, or, with a warning, damaged ones."""
     try:
-        found: pd.Series[float] | None = read_artifact(store, run, path, _read)
-    except Exception as error:
-        log.warning(
-            "%s of the run %s cannot be read, so its market is known by name alone: %s",
-            path,
-            run.info.run_id,
-            reason(error),
-        )
+        found: pd.Series[float] | None = store.artifact(run, path, _read)
+    except TrackingError as error:
+        log.warning("The market of the run %s is known by name alone, since %s", run.info.run_id, error)
         return None
     return found
 

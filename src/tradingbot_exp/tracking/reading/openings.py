@@ -13,9 +13,8 @@ import pandas as pd
 
 from tradingbot_exp.data.identity import ALWAYS, Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.reading.ledger import all_experiments, on_record, search_all
+from tradingbot_exp.tracking.reading.ledger import on_record
 from tradingbot_exp.tracking.reading.markets import MarketDates, of_market, recorded_returns
-from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
@@ -75,22 +74,17 @@ def overlapping_openings(store: Store, asked: MarketDates) -> list[Opening]:
 
 def _overlapping(store: Store, dates: Span) -> list[Opening]:
     """Find the openings of any market that share a date with a span."""
-    client = store.client
-    with wrapped(f"The openings of test sets cannot be read from {store.shown}"):
-        runs = search_all(client, all_experiments(client), f"tags.`run.kind` = '{KIND}'")
-        found = [_opening(str(run.info.run_id), run.data.tags) for run in runs]
+    runs = store.search(f"tags.`run.kind` = '{KIND}'", deleted=True)
+    found = [_opening(str(run.info.run_id), run.data.tags) for run in runs]
     return [each for each in found if overlap((each.start, each.end), dates)]
 
 
 def _on_market(store: Store, openings: Sequence[Opening], asked: MarketDates) -> list[Opening]:
     """Keep those of one market; what runs on other data learned from is not read."""
-    client, named = store.client, {each.fingerprint for each in openings} | {each.study for each in openings} - {""}
-    if not openings:
-        return []
-    with wrapped(f"The markets of test sets that were opened cannot be read from {store.shown}"):
-        parents = on_record(client, all_experiments(client))
-        known = (run for run in parents if {run.data.tags.get("data.fingerprint"), str(run.info.run_id)} & named)
-        markets = of_market(store, known, asked, ALWAYS)
+    named = {each.fingerprint for each in openings} | {each.study for each in openings} - {""}
+    parents = on_record(store) if openings else ()
+    known = (run for run in parents if {run.data.tags.get("data.fingerprint"), str(run.info.run_id)} & named)
+    markets = of_market(store, known, asked, ALWAYS)
     return [
         # A trial that searches features has data of its own; then its study tells.
         each
@@ -119,14 +113,12 @@ def others_opened(store: Store, run: RunRecord, card: Mapping[str, Any] | None) 
     found = [each for each in _overlapping(store, dates) if run.run_id not in (each.evaluated, each.run_id)]
     if not found:
         return ()
-    with wrapped(f"The run {run.parent_id or run.run_id} cannot be read from {store.shown}"):
-        recorded = store.client.get_run(run.parent_id or run.run_id)
-    returns = recorded_returns(store, recorded)
+    returns = recorded_returns(store, store.run(run.parent_id or run.run_id))
     return tuple(_on_market(store, found, MarketDates(instrument, dates, fingerprint, returns)))
 
 
 def _test_dates(run: RunRecord, card: Mapping[str, Any] | None) -> Span | None:
-    """Give the first and last test bar by the data card, or else all that is later than validation."""
+    """Return the first and last test bar by the data card, or else all that is later than validation."""
     split = (card or {}).get("split")
     part = split.get("test") if isinstance(split, Mapping) else None
     with contextlib.suppress(KeyError, TypeError, ValueError):

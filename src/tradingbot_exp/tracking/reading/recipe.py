@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
 from tradingbot_exp.tracking.reading.differences import canonical
-from tradingbot_exp.tracking.reading.fetch import read_surroundings
+from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
-from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, Surroundings
+from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, RunContext
 from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
+from tradingbot_exp.tracking.store.errors import DamagedError
 from tradingbot_exp.tracking.writing.params_tags_metrics import MAX_PARAM_LENGTH, NO_VALUE
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class Recipe:
 
     Attributes
     ----------
-    made : Surroundings
+    made : RunContext
         The run with what it was made of, and every metric at every step.
     tree : dict or None
         The whole configuration, nested; of a trial, with its own values. None if it was not recorded.
     """
 
-    made: Surroundings
+    made: RunContext
     tree: dict[str, Any] | None
 
     @cached_property
@@ -55,7 +56,7 @@ class Recipe:
         return (*own, *(f"{key}={text}" for key, text in given.items()))
 
     def tree_of_its_code(self) -> dict[str, Any]:
-        """Give a copy of `tree` without keys that are newer than the run: its code would refuse them."""
+        """Return a copy of `tree` without keys that are newer than the run: its code would refuse them."""
         tree: dict[str, Any] = json.loads(json.dumps(self.tree))
         recorded = {".".join(key.split(".")[:2]) for key in self.made.run.params}
         for block, keys in tree.items():
@@ -79,11 +80,10 @@ class Recipe:
     @property
     def own_program(self) -> str | None:
         """The program, if it was another one than the main job."""
-        card = self.made.card or {}
         if self.made.run.kind and Path(self.made.tag("mlflow.source.name") or "").name in OUR_PROGRAMS:
             return None
         is_job = "config.sha256" in self.made.run.tags and self.made.run.tags.get(SAMPLER_TAG) != OWN_LOOP
-        if is_job and card.get("source") != GIVEN_ARRAYS:
+        if is_job and self.made.card.get("source") != GIVEN_ARRAYS:
             return None
         return self.made.recorded("command") or self.made.tag("mlflow.source.name") or "unknown"
 
@@ -99,36 +99,6 @@ class Recipe:
         found = self.made.recorded("launch_dir")
         return None if found is None else Path(found)
 
-    def data_file(self, given: str | None = None) -> Path | None:
-        """Find the run's data file.
-
-        Parameters
-        ----------
-        given : str, optional
-            Where it is now.
-
-        Raises
-        ------
-        RunError
-            It is nowhere.
-        """
-        if given is None and self.data_path is None:
-            return None
-        if given is not None:
-            tried = [Path(given).expanduser().absolute()]
-        else:
-            places = dict.fromkeys([*([self.launch_dir] if self.launch_dir else []), Path.cwd()])
-            tried = list(dict.fromkeys(place / str(self.data_path) for place in places))
-        for path in tried:
-            if path.is_file():
-                return path
-        where = " or ".join(str(path) for path in tried)
-        raise RunError(
-            f"data: the file {given or self.data_path} of the run {self.made.run.run_id} is not there any more (looked "
-            f"for: {where}). If it was moved, say where it is with --data FILE; its content has to be the same, "
-            f"fingerprint {self.made.fingerprint}."
-        )
-
     def require_verifiable(self) -> None:
         """Refuse a run that cannot be trained again from what is recorded.
 
@@ -139,8 +109,6 @@ class Recipe:
         """
         run = self.made.run
         named = f"The run {run.run_id} ({run.name})"
-        if run.status == "RUNNING":
-            raise RunError(f"{named} is still RUNNING: verify it when it has ended, or close it with doctor --fix.")
         if self.own_program is not None:
             why = "trained on arrays" if "config.sha256" in run.tags else "made by a program of its own"
             raise RunError(
@@ -167,23 +135,26 @@ def read_recipe(store: Store, run: Run) -> Recipe:
     TrackingError
         The store cannot be read.
     """
-    made = read_surroundings(store, run, list(run.data.metrics))
-    return Recipe(made, _tree(store, run, made))
+    made = read_context(store, run, list(run.data.metrics))
+    try:
+        return Recipe(made, _tree(RecordedRun(made.run, store, run).config))
+    except DamagedError as error:
+        problems = (*made.artifacts.problems, str(error))
+        return Recipe(replace(made, artifacts=replace(made.artifacts, problems=problems)), None)
+    except RunError:
+        return Recipe(made, None)
 
 
-def _tree(store: Store, run: Run, made: Surroundings) -> dict[str, Any] | None:
-    """Give the whole configuration as plain values."""
+def _tree(config: Any) -> dict[str, Any] | None:
+    """Return the whole configuration as plain values."""
     from omegaconf import OmegaConf
 
-    if made.config is None:
-        return None
-    config = RecordedRun(made.run, store, run).config
     tree = config if OmegaConf.is_config(config) else OmegaConf.structured(config)
     found: Any = OmegaConf.to_container(tree, resolve=True)
     return found if isinstance(found, dict) else None
 
 
-def altered_keys(made: Surroundings, tree: Mapping[str, Any]) -> list[str]:
+def altered_keys(made: RunContext, tree: Mapping[str, Any]) -> list[str]:
     """Name the keys whose values are not those that the run has as params, `seed` first."""
     flat = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in flatten(tree)}
     params = made.run.params

@@ -5,18 +5,15 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import pandas as pd
 
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.tracking.reading.artifacts import mapping_file, predictions_file
+from tradingbot_exp.tracking.reading.artifacts import CARD, PREDICTIONS, mapping_file, predictions_file
 from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
-from tradingbot_exp.tracking.store.artifacts import read_artifact
-from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.kinds import Use, require
 from tradingbot_exp.tracking.store.lookup import find_run
-from tradingbot_exp.tracking.store.places import local_artifacts
 from tradingbot_exp.tracking.writing.params_tags_metrics import NO_VALUE
 
 if TYPE_CHECKING:
@@ -108,7 +105,7 @@ class RecordedRun:
 
         if self.record.parent_id is None or "study.name" not in self.record.tags:
             return self._artifact("config/config.yaml", OmegaConf.load)
-        parent = self._relative(self.record.parent_id)
+        parent = self._relative(find_run(self._store, self.record.parent_id))
         tree = parent._config_tree()
         for key, text in self.record.params.items():
             if text != parent.params.get(key):
@@ -127,15 +124,16 @@ class RecordedRun:
 
         Of a run over several folds, the bars of all of them in time order, and their `fold`.
         """
-        return cast("pd.DataFrame", self._artifact("evaluation/validation_returns.csv", predictions_file))
+        return cast("pd.DataFrame", self._artifact(PREDICTIONS, predictions_file))
 
     @cached_property
     def data_card(self) -> dict[str, Any]:
         """Source, period, frequency, split and fingerprint of the data; of a trial, the study's. Empty if not kept."""
         try:
-            return dict(self._artifact("data/data_card.json", mapping_file))
+            return dict(self._artifact(CARD, mapping_file))
         except RunError:
-            return {} if self.record.parent_id is None else self._relative(self.record.parent_id).data_card
+            parent = self.record.parent_id
+            return {} if parent is None else self._relative(find_run(self._store, parent)).data_card
 
     @property
     def best(self) -> Self:
@@ -149,11 +147,15 @@ class RecordedRun:
         best = self.tags.get("best.run_id")
         if best is None:
             raise RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no best trial.")
-        return self._relative(best)
+        return self._relative(find_run(self._store, best))
 
-    def _relative(self, run_id: str) -> Self:
+    def required_for(self, use: Use) -> Self:
+        """Return the run that may be put to a use: this one, or the best trial of a study; see `require`."""
+        found = require(self._store, self._run, use)
+        return self if found is self._run else self._relative(found)
+
+    def _relative(self, found: Run) -> Self:
         """Load a run of the same store."""
-        found = find_run(self._store, run_id)
         return type(self)(run_record(self._store, found, LOSSES), self._store, found)
 
     @property
@@ -165,11 +167,7 @@ class RecordedRun:
         TrackingError
             The artifacts cannot be listed.
         """
-        if self._model_folder() is not None:
-            return True
-        # Elsewhere than in the folder of its artifacts, or on a server: MLflow lists it all the same.
-        with wrapped(f"The artifacts of the run {self.name} cannot be listed"):
-            return "model" in {each.path for each in self._store.client.list_artifacts(self.run_id)}
+        return self._store.has_model(self._run)
 
     @cached_property
     def model(self) -> PyFuncModel:
@@ -182,32 +180,31 @@ class RecordedRun:
         TrackingError
             It cannot be read.
         """
-        import mlflow
-        from mlflow.artifacts import download_artifacts
-
         if not self.has_model:
             raise self._missing("model")
-        with wrapped(f"The model of the run {self.name} cannot be loaded"), quiet("mlflow"):
-            folder = self._model_folder() or download_artifacts(
-                artifact_uri=f"runs:/{self.run_id}/model", tracking_uri=self._store.uri
-            )
-            return cast("PyFuncModel", mlflow.pyfunc.load_model(str(folder)))
-
-    def _model_folder(self) -> Path | None:
-        """Give the folder of the model, where it is among artifacts of this machine."""
-        artifacts = local_artifacts(self._run.info.artifact_uri)
-        return artifacts / "model" if artifacts is not None and (artifacts / "model" / "MLmodel").is_file() else None
+        return self._store.model(self._run)
 
     def _artifact(self, path: str, parse: Any) -> Any:
-        with wrapped(f"{path} of the run {self.name} cannot be read"):
-            found = read_artifact(self._store, self._run, path, parse)
+        found = self._store.artifact(self._run, path, parse)
         if found is None:
             raise self._missing(path)
         return found
 
     def _missing(self, path: str) -> RunError:
-        best = self.tags.get("best.run_id")
-        hint = f" It is a study; its best trial has it: load_run('{best}')." if best else ""
+        best, hint = self.tags.get("best.run_id"), ""
+        if best:
+            hint = f" It is a study; its best trial has it: load_run('{best}')."
+        elif path != "model":
+            pass
+        elif self.record.parent_id is not None:
+            hint = (
+                " hpo.keep=best keeps that of the best trial, for which the study's id stands; hpo.keep=all keeps all. "
+                f"`python -m tradingbot_exp reproduce {self.run_id[:12]}` gives the command that trains it by itself."
+            )
+        elif self.status == "FINISHED":
+            hint = " Record it with EnhancedMLflowLogger.log_model; `python -m tradingbot_exp.train` does by itself."
+        else:
+            hint = " Only a run that is FINISHED has one: train it again, or take another run."
         return RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no artifact {path}.{hint}")
 
     def __repr__(self) -> str:

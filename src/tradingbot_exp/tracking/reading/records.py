@@ -10,26 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.tracking.reading.run_context import surroundings_of
-from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
+from tradingbot_exp.tracking.reading.run_context import RunContext
+from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.openings import Opening
-    from tradingbot_exp.tracking.reading.run_context import Surroundings
 
 VERDICT_FILE = "study/verdict.json"
 """Where a study's parent run has the verdict, among its artifacts."""
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingRecord:
+class TrainingRecord(RunContext):
     """A training run, or a trial, with what a report about it needs.
+
+    Its `run` has the curves `train_loss`, `val_loss` and `learning_rate`, as far as there are any.
 
     Attributes
     ----------
-    run : RunRecord
-        With the curves `train_loss`, `val_loss` and `learning_rate`, as far as it has them.
-    artifacts : Artifacts
     previous : RunRecord or None
         The training run of the same experiment that started last before this one.
     openings : tuple of RunRecord
@@ -37,21 +35,11 @@ class TrainingRecord:
     others_opened : tuple of Opening, or None
         Openings for other runs that share bars with this run's test set, oldest first; None if the data or the dates
         of this run are not recorded, so that it cannot be told.
-    parent : RunRecord or None
-        The study's or the sweep's run, of a trial.
     """
 
-    run: RunRecord
-    artifacts: Artifacts
     previous: RunRecord | None = None
     openings: tuple[RunRecord, ...] = ()
     others_opened: tuple[Opening, ...] | None = ()
-    parent: RunRecord | None = None
-
-    @property
-    def made(self) -> Surroundings:
-        """What the run was made of."""
-        return surroundings_of(self.run, self.artifacts, self.parent)
 
 
 @dataclass(frozen=True)
@@ -92,15 +80,11 @@ class TrialRecord:
 
 
 @dataclass(frozen=True, eq=False)
-class StudyRecord:
-    """A study with all its trials.
+class StudyRecord(RunContext):
+    """A study with all its trials; its `run` is the parent.
 
     Attributes
     ----------
-    run : RunRecord
-        The parent.
-    artifacts : Artifacts
-        The parent's: card, environment and overrides.
     metrics : tuple of str
         What was searched for, `hpo.metric`; one or several.
     directions : tuple of str
@@ -120,8 +104,6 @@ class StudyRecord:
         Runs of kind ``test_evaluation`` that opened the test set for the best trial, oldest first.
     """
 
-    run: RunRecord
-    artifacts: Artifacts
     metrics: tuple[str, ...]
     directions: tuple[str, ...]
     space: Mapping[str, Any]
@@ -130,8 +112,3 @@ class StudyRecord:
     winner_overrides: tuple[str, ...] | None = None
     verdict: Mapping[str, Any] | None = None
     openings: tuple[RunRecord, ...] = ()
-
-    @property
-    def made(self) -> Surroundings:
-        """What the study was made of."""
-        return surroundings_of(self.run, self.artifacts)

@@ -84,9 +84,9 @@ class RunRecord:
 
 @dataclass(frozen=True, eq=False)
 class Artifacts:
-    """What a run's artifacts say; None for each that is not there or cannot be read.
+    """What a run's artifacts say; None for each that is not there, cannot be read or was not asked for.
 
-    Of a trial, card, environment, overrides, histograms and patch are its study's, which keeps what its trials share.
+    What the trials of a study share, the study keeps: see `tradingbot_exp.tracking.reading.artifacts`.
 
     Attributes
     ----------
@@ -106,9 +106,11 @@ class Artifacts:
     traceback : str or None
         ``error/traceback.txt``.
     problems : tuple of str
-        Artifacts that are listed and cannot be read, each with the reason.
+        Artifacts that are there and cannot be read, each with the reason.
     patch : bytes or None
         ``code/uncommitted.patch``, which tells whether two runs had the same changes.
+    requirements : mapping of str to str, or None
+        ``environment/requirements.txt``: version by package.
     """
 
     predictions: pd.DataFrame | None = None
@@ -120,3 +122,4 @@ class Artifacts:
     traceback: str | None = None
     problems: tuple[str, ...] = ()
     patch: bytes | None = None
+    requirements: Mapping[str, str] | None = None

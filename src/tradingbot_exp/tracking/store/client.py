@@ -42,7 +42,7 @@ def open_client(uri: str) -> MlflowClient:
     Raises
     ------
     TrackingError
-        The place cannot be written to, is full, is no MLflow store, or does not answer.
+        The place cannot be written to, is full, is no MLflow store, is one of another MLflow, or does not answer.
     """
     path = sqlite_path(uri)
     if path is not None:
@@ -57,13 +57,28 @@ def open_client(uri: str) -> MlflowClient:
         with quiet("alembic", "mlflow.store.db.utils", "urllib3.connectionpool", level=logging.ERROR):
             if path is not None and not _has_tables(path):
                 _create_sqlite(path)
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
+            try:
+                client = MlflowClient(tracking_uri=uri)
+                client.search_experiments(max_results=1)
+            except Exception as error:
+                _refuse_other_schema(uri, str(error))
+                raise
     return client
 
 
+def _refuse_other_schema(uri: str, text: str) -> None:
+    """Say what to do about a database of another MLflow, which the installed one does not open."""
+    found = re.search(r"database schema \(found version (\w+), but expected (\w+)\)", text)
+    if found is not None:
+        raise TrackingError(
+            f"The tracking store {redact(uri)} has the schema {found[1]}, and the installed MLflow expects {found[2]}. "
+            f"If an older MLflow made it, copy the database, then run: mlflow db upgrade '{redact(uri)}'. If a newer "
+            "one did, install that one."
+        )
+
+
 def open_experiment(client: MlflowClient, uri: str, name: str) -> str:
-    """Give the id of the experiment called `name`, creating it if it is not there.
+    """Return the id of the experiment called `name`, creating it if it is not there.
 
     Artifacts of a SQLite store go to ``mlruns/`` beside the database, wherever a job happens to run.
 

@@ -20,6 +20,20 @@ _SIGNS = {
 }
 
 
+class DamagedError(TrackingError, ValueError):
+    """An artifact is there, and holds something else than it should.
+
+    Attributes
+    ----------
+    why : str
+        What is wrong with it.
+    """
+
+    def __init__(self, message: str, why: str = "") -> None:
+        super().__init__(message)
+        self.why = why
+
+
 @contextmanager
 def wrapped(what: str) -> Iterator[None]:
     """Turn whatever MLflow, its database driver or the network raises into a `TrackingError`."""

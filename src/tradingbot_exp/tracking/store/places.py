@@ -14,7 +14,7 @@ MIN_FREE_BYTES = 64 * 1024**2
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """Give the file behind a ``sqlite:///`` URI, or None for any other store."""
+    """Return the file behind a ``sqlite:///`` URI, or None for any other store."""
     scheme, _, rest = uri.partition(":///")
     if not scheme.startswith("sqlite") or not rest or rest.startswith(":memory:"):
         return None
@@ -22,9 +22,23 @@ def sqlite_path(uri: str) -> Path | None:
 
 
 def local_artifacts(artifact_uri: str) -> Path | None:
-    """Give the folder of a run's artifacts; None if a server or a bucket has them."""
+    """Return the folder of a run's artifacts; None if a server or a bucket has them."""
     place = urlsplit(artifact_uri)
     return Path(unquote(place.path)) if place.scheme in ("", "file") else None
+
+
+def inside(root: Path, path: str) -> Path:
+    """Return the file that a path of a store means below a folder; a store is not trusted to stay in it.
+
+    Raises
+    ------
+    TrackingError
+        The path is absolute, or leads out of the folder by ``..`` or a link.
+    """
+    file = root / path
+    if Path(path).is_absolute() or ".." in Path(path).parts or not file.resolve().is_relative_to(root.resolve()):
+        raise TrackingError(f"The path {path!r} leads out of {root}, and is not followed.")
+    return file
 
 
 def check_store_space(uri: str) -> None:
@@ -51,7 +65,7 @@ def check_space(folder: Path) -> None:
 
 
 def ui_command(uri: str, launch_dir: Path) -> str:
-    """Give the command that shows a store in the browser; for a server, that it is open already."""
+    """Return the command that shows a store in the browser; for a server, that it is open already."""
     path = sqlite_path(uri)
     if path is not None and path.absolute() == launch_dir / TRACKING_DATABASE:
         return "mlflow ui"
@@ -61,6 +75,6 @@ def ui_command(uri: str, launch_dir: Path) -> str:
 
 
 def run_page(uri: str, experiment_id: str, run_id: str) -> str:
-    """Give the address of a run's page in MLflow's web interface, as `ui_command` serves it."""
+    """Return the address of a run's page in MLflow's web interface, as `ui_command` serves it."""
     root = redact(uri).rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
     return f"{root}/#/experiments/{experiment_id}/runs/{run_id}"

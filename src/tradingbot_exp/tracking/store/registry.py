@@ -30,7 +30,7 @@ def is_model(text: str) -> bool:
 
 
 def run_of_model(store: Store, address: str) -> str:
-    """Give the id of the run whose model is registered at ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
+    """Return the id of the run whose model is registered at ``models:/NAME@ALIAS`` or ``models:/NAME/VERSION``.
 
     Raises
     ------

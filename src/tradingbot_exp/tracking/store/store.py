@@ -1,29 +1,41 @@
-"""A tracking store that is there already, by its address or by the folder in which it is."""
+"""A tracking store that is there already: opened by its address or its folder, searched, and read."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrackingError, near
-from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.store.places import sqlite_path
+from tradingbot_exp.tracking.store.errors import DamagedError, quiet, reason, wrapped
+from tradingbot_exp.tracking.store.places import inside, local_artifacts, sqlite_path
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Run
+    from mlflow.pyfunc import PyFuncModel
+
+_PAGE = 1000
+_AT_ONCE = 8  # questions to a server
 
 
 @dataclass(frozen=True)
 class Store:
-    """A tracking store that is open for reading.
+    """A tracking store that is open. Whatever MLflow raises in its methods is a `TrackingError`.
 
     Attributes
     ----------
     client : MlflowClient
+        For those who write runs.
     uri : str
         With any credentials.
     """
@@ -36,16 +48,20 @@ class Store:
         """The URI as it may be shown."""
         return redact(self.uri)
 
-    def experiments(self, name: str | None = None) -> dict[str, str]:
-        """Give the names of all experiments that are not deleted, or of the named one, by id.
+    def experiments(self, name: str | None = None, *, deleted: bool = False) -> dict[str, str]:
+        """Return the names of all experiments by id, or that of the named one; with `deleted` the deleted ones too.
 
         Raises
         ------
         RunError
             There is none of that name.
         """
+        from mlflow.entities import ViewType
+
+        view = ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
         with wrapped(f"The experiments in {self.shown} cannot be read"):
-            found = {str(each.experiment_id): str(each.name) for each in self.client.search_experiments()}
+            pages = _paged(self.client.search_experiments, view_type=view, max_results=_PAGE)
+            found = {str(each.experiment_id): str(each.name) for each in pages}
         if name is None:
             return found
         named = {number: each for number, each in found.items() if each == name}
@@ -56,9 +72,140 @@ class Store:
             )
         return named
 
+    def search(
+        self,
+        query: str = "",
+        experiments: Collection[str] | None = None,
+        *,
+        deleted: bool = False,
+        newest_first: bool = False,
+        most: int | None = None,
+    ) -> Iterator[Run]:
+        """Yield the runs that a query finds, in the order of their start, page by page.
+
+        Parameters
+        ----------
+        query : str
+            In MLflow's language; empty for all runs.
+        experiments : collection of str, optional
+            Ids of the experiments to look in; if not given, all of the store.
+        deleted : bool
+            Whether deleted runs count, and deleted experiments.
+        newest_first : bool
+        most : int, optional
+            Yield no more than these.
+        """
+        from mlflow.entities import ViewType
+
+        where = list(self.experiments(deleted=deleted) if experiments is None else experiments)
+        with wrapped(f"The runs in {self.shown} cannot be read"):
+            pages = _paged(
+                self.client.search_runs,
+                experiment_ids=where,
+                filter_string=query,
+                run_view_type=ViewType.ALL if deleted else ViewType.ACTIVE_ONLY,
+                max_results=min(most or _PAGE, _PAGE),
+                order_by=[f"attributes.start_time {'DESC' if newest_first else 'ASC'}"],
+            )
+            yield from islice(pages if where else (), most)
+
+    def run(self, run_id: str) -> Run:
+        """Read a run by its whole id."""
+        with wrapped(f"The run {run_id} cannot be read from {self.shown}"):
+            return self.client.get_run(run_id)
+
+    def points(self, run_ids: Sequence[str], name: str) -> Iterator[tuple[str, Metric]]:
+        """Yield the points of a metric of some runs, each with the run's id; those of a run in their order.
+
+        An SQL store is asked for many runs at once, a server for several side by side.
+        """
+        backend: Any = getattr(getattr(self.client, "_tracking_client", None), "store", None)
+        ask = self.client.get_metric_history
+        with wrapped(f"The metric {name} cannot be read from {self.shown}"):
+            if len(run_ids) > 1 and hasattr(backend, "get_metric_history_bulk"):
+                for ids in (run_ids[start : start + _PAGE] for start in range(0, len(run_ids), _PAGE)):
+                    yield from ((each.run_id, each) for each in backend.get_metric_history_bulk(list(ids), name, 10**9))
+                return
+            if self.uri.startswith("http"):
+                with ThreadPoolExecutor(_AT_ONCE) as pool:
+                    found = list(pool.map(lambda run_id: ask(run_id, name), run_ids))
+            else:
+                found = [ask(run_id, name) for run_id in run_ids]
+            yield from ((run_id, each) for run_id, points in zip(run_ids, found, strict=True) for each in points)
+
+    def names(self, run: Run, folder: str = "") -> set[str]:
+        """Return the paths of the artifacts in one folder of a run's."""
+        with wrapped(f"The artifacts of the run {run.info.run_id} cannot be listed"):
+            return {str(each.path) for each in self.client.list_artifacts(run.info.run_id, folder or None)}
+
+    def artifact(self, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
+        """Read an artifact of a run by `parse`, which takes a file; return None if it is not there.
+
+        Raises
+        ------
+        DamagedError
+            It is not what `parse` takes.
+        TrackingError
+            It cannot be read, or `path` leads out of the run's artifacts.
+        """
+        what, artifacts = f"{path} of the run {run.info.run_id}", local_artifacts(run.info.artifact_uri)
+        place = tempfile.TemporaryDirectory() if artifacts is None else nullcontext(str(artifacts))
+        with wrapped(f"{what} cannot be read"), place as folder:
+            file = inside(Path(folder), path)
+            if artifacts is None and path in self.names(run, path.rpartition("/")[0]):
+                file = Path(self.client.download_artifacts(run.info.run_id, path, folder))
+            if not file.is_file():
+                return None
+            try:
+                return parse(file)
+            except (OSError, TrackingError):
+                raise
+            except Exception as error:
+                raise DamagedError(f"{what} is damaged: {reason(error)}", reason(error)) from error
+
+    def annotate(self, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float] | None = None) -> None:
+        """Write tags, and metrics of the whole run, into a run that is over."""
+        from mlflow.entities import Metric, RunTag
+
+        now = time.time_ns() // 1_000_000
+        points = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+        with wrapped(f"The run {run_id} in {self.shown} cannot be written to"):
+            self.client.log_batch(run_id, points, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)
+
+    def has_model(self, run: Run) -> bool:
+        """Tell whether a run has a model; one that lies elsewhere than its artifacts, MLflow lists all the same."""
+        return _model_folder(run) is not None or "model" in self.names(run)
+
+    def model(self, run: Run) -> PyFuncModel:
+        """Load the model of a run that has one."""
+        import mlflow
+
+        with wrapped(f"The model of the run {run.info.run_name} cannot be loaded"), quiet("mlflow"):
+            # What is downloaded stays: a model may import its own code later.
+            folder = _model_folder(run) or self.client.download_artifacts(run.info.run_id, "model")
+            return cast("PyFuncModel", mlflow.pyfunc.load_model(str(folder)))
+
+
+def _model_folder(run: Run) -> Path | None:
+    """Return the folder of a run's model, where it is among artifacts of this machine."""
+    artifacts = local_artifacts(run.info.artifact_uri)
+    there = artifacts is not None and inside(artifacts, "model/MLmodel").is_file()
+    return artifacts / "model" if artifacts is not None and there else None
+
+
+def _paged(ask: Callable[..., Any], **query: Any) -> Iterator[Any]:
+    """Yield what a query of MLflow's finds, page by page."""
+    token = None
+    while True:
+        page = ask(**query, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
 
 def default_uri() -> str:
-    """Give the store that a command means when none is named: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` here."""
+    """Return the store that a command means when none is named: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` here."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
 
 
@@ -88,7 +235,7 @@ def open_store(uri: str | Path | None = None) -> Store:
 
 
 def store_address(given: str) -> str:
-    """Give the URI of a store that is named by one, or by a directory.
+    """Return the URI of a store that is named by one, or by a directory.
 
     Raises
     ------
@@ -99,7 +246,7 @@ def store_address(given: str) -> str:
 
 
 def _directory_store(given: str) -> str:
-    """Give the URI of the store that a bare path means."""
+    """Return the URI of the store that a bare path means."""
     place = Path(given.removeprefix("file:")).expanduser()
     place = place if place.is_absolute() else launch_dir() / place
     if place.is_file():

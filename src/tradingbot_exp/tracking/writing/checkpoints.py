@@ -24,7 +24,6 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
-from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 
@@ -164,7 +163,7 @@ def read_checkpoint(store: Store, run: Run) -> dict[str, Any]:
     """
     name = run.data.tags[FILE_TAG]
     with wrapped(f"The checkpoint {name} of the run {run.info.run_id} cannot be read"):
-        data = read_artifact(store, run, name, Path.read_bytes)
+        data = store.artifact(run, name, Path.read_bytes)
     what = f"The checkpoint {name} of the run {run.info.run_id} ({run.info.run_name})"
     advice = "Restore it from a copy, or train again without training.resume."
     if not isinstance(data, bytes):

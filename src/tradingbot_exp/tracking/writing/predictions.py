@@ -22,7 +22,8 @@ from tradingbot_exp.tracking.store.errors import reason, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
-    from mlflow import MlflowClient
+
+    from tradingbot_exp.tracking.store.store import Store
 
 PREDICTED = "predicted"
 """Tag of a run whose model has made forecasts, and the folder of the returns of other markets."""
@@ -66,13 +67,13 @@ def _moment(text: object) -> str:
 
 
 def note_prediction(
-    client: MlflowClient, run_id: str, instrument: str, dates: Span, returns: pd.Series[float] | None = None
+    store: Store, run_id: str, instrument: str, dates: Span, returns: pd.Series[float] | None = None
 ) -> None:
     """Keep that a run's model forecast bars of a market, joined to what is kept of it.
 
     Parameters
     ----------
-    client : MlflowClient
+    store : Store
     run_id, instrument : str
     dates : (str, str)
     returns : Series, optional
@@ -83,7 +84,7 @@ def note_prediction(
     TrackingError
         The store cannot be written.
     """
-    key, path = OWN, ""
+    client, key, path = store.client, OWN, ""
     if returns is not None and len(returns):
         key = hashlib.sha256(f"{instrument} {returns.index[0]} {returns.iloc[0]:.6g}".encode()).hexdigest()[:12]
         path = f"{PREDICTED}/{key}.parquet"
@@ -96,7 +97,7 @@ def note_prediction(
                 client.log_artifact(run_id, str(file), PREDICTED)
         wanted, refused = Predicted(instrument, (dates,), path), Exception("others write it at once")
         for _ in range(_TRIES):  # two may write at once: whoever finds less than was meant, writes again
-            tags = client.get_run(run_id).data.tags
+            tags = store.run(run_id).data.tags
             known = next(predictions_of({name: tags.get(name, "")}), wanted)
             spans = joined((*known.spans, *wanted.spans))
             spans = spans if len(spans) <= _MOST else ((spans[0][0], spans[-1][1]),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,9 +22,11 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.recorded.reproduction.place import Place, chosen_data_file, data_note
-from tradingbot_exp.recorded.reproduction.verify import judge, verify
+from tradingbot_exp.recorded.reproduction.place import Place, data_file
+from tradingbot_exp.recorded.reproduction.verify import compare, verify
 from tradingbot_exp.tracking.reading.recipe import Recipe, read_recipe
+from tradingbot_exp.tracking.reading.run_context import RunContext
+from tradingbot_exp.tracking.reading.run_record import Curve
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
@@ -52,21 +54,14 @@ def recipe(made: Any, run_id: str = "") -> Recipe:
     return read_recipe(store, find_run(store, run_id or made.run.run_id))
 
 
-def result_of(made: Any, **changed: Any) -> dict[str, Any]:
-    """What a perfect replay would leave, but for what is changed."""
-    found, folder = recipe(made), artifact_folder(made.client.get_run(made.run.run_id))
-    curves = found.made.run.curves
-    return {
-        "points": [
-            [name, step, value]
-            for name, curve in curves.items()
-            for step, value in zip(curve.steps, curve.values, strict=True)
-        ],
-        "tags": dict(found.made.run.tags),
-        "environment": json.loads((folder / "environment" / "environment.json").read_text()),
-        "requirements": (folder / "environment" / "requirements.txt").read_text(),
-        "fingerprint": found.made.fingerprint,
-    } | changed
+def again(made: Any, change: Callable[[str, int, float], float] = lambda name, step, value: value) -> RunContext:
+    """What a perfect replay would leave, but for points that `change` alters."""
+    found = recipe(made).made
+    curves = {
+        name: Curve(curve.steps, tuple(change(name, *point) for point in zip(*curve.points, strict=True)))
+        for name, curve in found.run.curves.items()
+    }
+    return RunContext(replace(found.run, curves=curves), found.artifacts)
 
 
 def test_a_run_is_made_again_and_is_identical_and_says_so_in_the_run(
@@ -101,23 +96,22 @@ def test_the_recipe_names_commit_overrides_data_packages_and_the_command(
 
 
 def test_each_culprit_is_named_by_what_was_recorded(made: Any) -> None:
-    clean = judge(recipe(made), result_of(made))
+    clean = compare(recipe(made), again(made))
     assert (clean.result, clean.causes) == ("identical", ())
-    points = result_of(made)["points"]
-    other = [[name, step, value + (name == "val_loss" and step == 2)] for name, step, value in points]
-    requirements = result_of(made)["requirements"]
-    environment = result_of(made)["environment"]
-    for changed, kind, text in (
-        ({"requirements": requirements.replace("numpy==", "numpy==9")}, "packages", "numpy was 2"),
-        ({"tags": {"model.version": "other"}}, "code", "model's version was"),
-        ({"environment": environment | {"code": {"sha256": "f" * 12}}}, "code", "is ffffffffffff"),
-        ({"environment": environment | {"hardware": {"cpu": "Z80"}}}, "hardware", "is Z80"),
+    other = again(made, lambda name, step, value: value + (name == "val_loss" and step == 2))
+    renamed = RunContext(replace(other.run, tags={"model.version": "other"}), other.artifacts)
+    environment = other.environment
+    for seen, changed, kind, text in (
+        (other, {"requirements": {**other.requirements, "numpy": "9"}}, "packages", "numpy was 2"),
+        (renamed, {}, "code", "model's version was"),
+        (other, {"environment": {**environment, "code": {"sha256": "f" * 12}}}, "code", "is ffffffffffff"),
+        (other, {"environment": {**environment, "hardware": {"cpu": "Z80"}}}, "hardware", "is Z80"),
     ):
-        verdict = judge(recipe(made), result_of(made, points=other, **changed))
+        verdict = compare(recipe(made), replace(seen, artifacts=replace(seen.artifacts, **changed)))
         assert verdict.first is not None and (verdict.first.metric, verdict.first.step) == ("val_loss", 2)
         assert verdict.causes[0].kind == kind and text in verdict.causes[0].what, verdict.causes
         assert kind in verdict.summary
-    unknown = judge(recipe(made), result_of(made, points=other))
+    unknown = compare(recipe(made), other)
     assert unknown.causes == () and "no cause on record" in unknown.summary
 
 
@@ -130,7 +124,7 @@ def test_a_configuration_or_seed_that_is_not_the_runs_is_named(made: Any, tmp_pa
             ("epochs: 2", "epochs: 3", "configuration", "training.epochs"),
         ):
             file.write_text(text.replace(old, new))
-            (cause,) = judge(recipe(made), result_of(made)).causes
+            (cause,) = compare(recipe(made), again(made)).causes
             assert cause.kind == kind and key in cause.what
     finally:
         file.write_text(text)
@@ -144,26 +138,25 @@ def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_p
             RunError, match=r"data: the file bars.csv of the run .* is not there any more .*--data FILE"
         ):
             verify(recipe(made))
-        assert recipe(made).data_file(str(moved)) == moved
+        assert data_file(recipe(made), str(moved), Place(tmp_path, tmp_path, (), "")) == (moved, "")
     finally:
         moved.rename(bars)
 
 
 def test_a_data_file_that_is_in_the_commit_is_taken_from_there(made: Any, tmp_path: Path) -> None:
     checkout, own = Place(tmp_path, tmp_path, (), ""), made.folder / "bars.csv"
-    assert chosen_data_file(recipe(made), None, checkout) == own
-    assert data_note(recipe(made), own, checkout) is None
+    assert data_file(recipe(made), None, checkout) == (own, "")
     kept = tmp_path / "bars.csv"
     shutil.copy(own, kept)
-    assert chosen_data_file(recipe(made), None, checkout) == kept
-    assert data_note(recipe(made), kept, checkout) is None
+    assert data_file(recipe(made), None, checkout) == (kept, "")
     content = own.read_text()
     own.write_text(content.replace("1", "2", 1))
-    assert f"data: the file {own} has changed since" in str(data_note(recipe(made), kept, checkout))
+    file, note = data_file(recipe(made), None, checkout)
+    assert file == kept and f"data: the file {own} has changed since" in note
     own.unlink()
-    assert f"data: the file {own} is not there any more" in str(data_note(recipe(made), kept, checkout))
+    assert f"data: the file {own} is not there any more" in data_file(recipe(made), None, checkout)[1]
     own.write_text(content)
-    assert chosen_data_file(recipe(made), str(own), checkout) == own
+    assert data_file(recipe(made), str(own), checkout) == (own, "")
 
 
 def test_a_trial_that_was_given_no_value_where_the_study_has_one_keeps_that(made: Any) -> None:
@@ -223,8 +216,6 @@ def test_a_commit_that_is_gone_is_an_error_and_changes_nothing(made: Any, capsys
 def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     number = made.client.get_run(made.run.run_id).info.experiment_id
     theirs = made.client.create_run(number, tags={"mlflow.source.name": "their.py"}).info.run_id
-    with pytest.raises(RunError, match="is still RUNNING"):
-        verify(recipe(made, theirs))
     made.client.set_terminated(theirs)
     with pytest.raises(RunError, match=r"was made by a program of its own.*Run `their.py` again"):
         verify(recipe(made, theirs))
@@ -237,6 +228,9 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     assert recipe(made, theirs).command == "their.py (a program of its own)"
     made.client.delete_tag(theirs, "study.sampler")
     made.client.set_tag(theirs, "run.kind", "training")
+    made.client.log_text(theirs, "{", "config/config.yaml")
+    (problem,) = recipe(made, theirs).made.artifacts.problems
+    assert problem.startswith(f"config/config.yaml of the run {theirs} is damaged: ")
     made.client.log_text(theirs, "seed: 1\n", "config/config.yaml")
     with pytest.raises(RunError, match="has no metric"):
         verify(recipe(made, theirs))
@@ -246,14 +240,14 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
 
 
 def test_a_trial_of_a_stack_is_held_to_its_bound(made: Any) -> None:
-    near = [[name, step, value * 1.001] for name, step, value in result_of(made)["points"]]
+    near = again(made, lambda name, step, value: value * 1.001)
     made.client.set_tag(made.run.run_id, "engine", "stacked")
     try:
-        verdict = judge(recipe(made), result_of(made, points=near))
+        verdict = compare(recipe(made), near)
         assert verdict.result == "equal within 0.005" and verdict.is_reproduced
     finally:
         made.client.set_tag(made.run.run_id, "engine", "single")
-    assert judge(recipe(made), result_of(made, points=near)).result == "different"
+    assert compare(recipe(made), near).result == "different"
 
 
 @in_ci

@@ -17,7 +17,7 @@ from tradingbot_exp.reporting.page.blocks import (
 )
 from tradingbot_exp.reporting.page.configuration import changes, configuration_blocks, data_blocks, shown
 from tradingbot_exp.reporting.page.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
-from tradingbot_exp.tracking.reading.run_context import surroundings_of
+from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 NAN = float("nan")
@@ -33,7 +33,7 @@ def facts_of(blocks):
 
 
 def made_of(run, **artifacts):
-    return surroundings_of(run, Artifacts(**artifacts))
+    return RunContext(run, Artifacts(**artifacts))
 
 
 def losses(*values):

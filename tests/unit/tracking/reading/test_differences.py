@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tradingbot_exp.tracking.reading.differences import compare, config_rows, differing, metric_rows, touched
-from tradingbot_exp.tracking.reading.run_context import Surroundings
-from tradingbot_exp.tracking.reading.run_record import RunRecord
+from tradingbot_exp.tracking.reading.run_context import RunContext
+from tradingbot_exp.tracking.reading.run_record import Artifacts, RunRecord
 
 PATCH = """diff --git a/src/x.py b/src/x.py
 --- a/src/x.py
@@ -23,13 +23,12 @@ new file mode 100644
 """
 
 
-def surroundings(patch: str | None = None, metrics: dict[str, float] | None = None, **given: Any) -> Surroundings:
+def context(patch: str | None = None, metrics: dict[str, float] | None = None, **given: Any) -> RunContext:
     tags = {"mlflow.source.git.commit": "c" * 40, "git.dirty": "true" if patch else "false", "data.fingerprint": "f"}
     tags |= given.pop("tags", {})
     when = datetime(2026, 1, 1, tzinfo=UTC)
     run = RunRecord("r", "r", "1", "e", "training", "FINISHED", when, when, {"seed": "1"}, tags, metrics or {})
     facts: dict[str, Any] = {
-        "config": {},
         "overrides": (),
         "card": {"rows": 10, "period": ["2020-01-01T00:00:00", "2020-02-01T00:00:00"]},
         "environment": {
@@ -39,7 +38,7 @@ def surroundings(patch: str | None = None, metrics: dict[str, float] | None = No
         },
         "requirements": {"torch": "2", "zlib": "1", "alpha": "1"},
     }
-    return Surroundings(run, None, patch=None if patch is None else patch.encode(), **facts | given)
+    return RunContext(run, Artifacts(patch=None if patch is None else patch.encode(), **facts | given))
 
 
 def test_equal_numbers_are_equal_however_they_are_written() -> None:
@@ -63,7 +62,7 @@ def test_a_nan_is_the_same_as_a_nan() -> None:
 
 
 def test_patches_are_compared_and_the_files_that_they_touch_are_named() -> None:
-    a, b = (surroundings(PATCH.format(number)) for number in (1, 2))
+    a, b = (context(PATCH.format(number)) for number in (1, 2))
     found = compare(a, b)
     assert found.patch_files[0][0] == "src/x.py" and len(touched(PATCH)) == 2
     assert "-+a = 1" in found.patch and "++a = 2" in found.patch and not found.identical
@@ -80,16 +79,16 @@ def test_patches_are_compared_and_the_files_that_they_touch_are_named() -> None:
     ],
 )
 def test_each_difference_is_filed_where_it_belongs(given: dict[str, Any], block: str, name: str) -> None:
-    found = compare(surroundings(), surroundings(**given))
+    found = compare(context(), context(**given))
     assert getattr(found, block)[0].name == name and not found.identical
 
 
 def test_a_branch_of_another_name_at_the_same_commit_is_no_difference() -> None:
-    other = surroundings(tags={"mlflow.source.git.branch": "b"})
-    assert compare(surroundings(tags={"mlflow.source.git.branch": "a"}), other).identical
+    other = context(tags={"mlflow.source.git.branch": "b"})
+    assert compare(context(tags={"mlflow.source.git.branch": "a"}), other).identical
 
 
 def test_what_one_run_did_not_record_is_named_and_not_compared() -> None:
-    found = compare(surroundings(), surroundings(requirements=None, environment=None))
+    found = compare(context(), context(requirements=None, environment=None))
     assert found.missing == ("packages: not recorded by run B", "hardware: not recorded by run B")
     assert found.identical and found.packages == ()

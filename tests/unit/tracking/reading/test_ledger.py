@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from support import artifact_folder, in_ci
+from support import artifact_folder, in_ci, make_run
 
 from tradingbot_exp.api.notebook import train
 from tradingbot_exp.config.compose import compose_config
@@ -40,10 +40,8 @@ def client(workdir: Path) -> MlflowClient:
 
 def add(client: MlflowClient, kind: str, tried: str | None, experiment: str = "0", **tags: str) -> str:
     """Make a run as a job of this package tags it; double underscores stand for dots."""
-    named = {"data__instrument": "IBM", "data__val_start": DATES[0], "data__val_end": DATES[1]} | tags
-    given = {name.replace("__", "."): value for name, value in named.items()} | {"run.kind": kind}
-    run_id = client.create_run(experiment, tags=given | ({"config.tried": tried} if tried else {})).info.run_id
-    return str(run_id)
+    market = {"data.instrument": "IBM", "data.val_start": DATES[0], "data.val_end": DATES[1]}
+    return make_run(client, experiment, kind, "RUNNING", tags=market, config__tried=tried or "", **tags)
 
 
 def test_single_runs_and_all_trials_count_once_for_each_configuration(client: MlflowClient) -> None:
@@ -111,7 +109,7 @@ def test_a_study_of_the_market_under_another_name_has_each_of_its_trials_once(cl
 def test_a_store_with_more_runs_than_a_page_is_read_to_its_end(
     client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tradingbot_exp.tracking.reading.ledger._PAGE", 3)
+    monkeypatch.setattr("tradingbot_exp.tracking.store.store._PAGE", 3)
     for number in range(8):
         add(client, "training", f"c{number}")
     assert read_ledger(Store(client, "sqlite:///here"), MarketDates("IBM", DATES)).total == 8
@@ -122,7 +120,7 @@ def test_a_store_that_cannot_be_read_is_named(workdir: Path, client: MlflowClien
     with sqlite3.connect(workdir / "mlflow.db") as database:
         database.execute("ALTER TABLE runs RENAME TO gone")
     database.close()
-    with pytest.raises(TrackingError, match="What was tried before cannot be read from sqlite:///here"):
+    with pytest.raises(TrackingError, match="The runs in sqlite:///here cannot be read"):
         read_ledger(Store(client, "sqlite:///here"), MarketDates("IBM", DATES))
 
 

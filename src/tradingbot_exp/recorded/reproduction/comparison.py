@@ -6,16 +6,15 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.tracking.reading.differences import Row, differing, numeric_first, same, touched
 from tradingbot_exp.tracking.reading.facts import hardware_facts, package_facts
 from tradingbot_exp.tracking.reading.recipe import altered_keys
-from tradingbot_exp.tracking.writing.environment import parse_requirements
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.recipe import Recipe
-    from tradingbot_exp.tracking.reading.run_context import Surroundings
+    from tradingbot_exp.tracking.reading.run_context import RunContext
 
 # Metrics that follow from the network's outputs without a jump, and so are as near as these are. The sign of a
 # forecast, and what follows from it, may jump.
@@ -47,7 +46,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Comparison:
     """What came of making a run again.
 
     Attributes
@@ -93,7 +92,7 @@ class Verdict:
 
 
 def bound_of(engine: str, precision: str) -> float:
-    """Give the relative difference that a run made again may have: none, but for a model that was trained in a stack.
+    """Return the relative difference that a run made again may have: none, but for a model that was trained in a stack.
 
     A stack gives the same bits for many networks, not for all: see `tradingbot_exp.training.stack`. The bounds are
     those of losses after 50 epochs: 5e-3 in float32, where torch's own two forms of Adam differ by 4e-3, and 1e-9 in
@@ -104,7 +103,7 @@ def bound_of(engine: str, precision: str) -> float:
     return 1e-9 if precision == "float64" else 5e-3
 
 
-def compare_points(then: Points, now: Points, bound: float, *, is_whole: bool = True) -> Verdict:
+def compare_points(then: Points, now: Points, bound: float, *, is_whole: bool = True) -> Comparison:
     """Compare every metric at every step.
 
     Parameters
@@ -131,17 +130,17 @@ def compare_points(then: Points, now: Points, bound: float, *, is_whole: bool = 
             apart.append(Difference(key[0], key[1], a, b))
     result = "different" if apart else f"equal within {bound:g}" if worst > 0 else "identical"
     metrics = len({name for name, _ in order})
-    return Verdict(result, len(order), metrics, apart[0] if apart else None, len(apart), worst)
+    return Comparison(result, len(order), metrics, apart[0] if apart else None, len(apart), worst)
 
 
-def package_causes(made: Surroundings, now: Mapping[str, str]) -> list[Cause]:
+def package_causes(made: RunContext, now: Mapping[str, str]) -> list[Cause]:
     """Compare the recorded packages, Python among them, with those at hand."""
     then = package_facts(made)
     rows = numeric_first(differing([then, now])) if then else []
     return [Cause("packages", _listed(rows))] if rows else []
 
 
-def code_causes(made: Surroundings, tags: Mapping[str, str], environment: Mapping[str, Any] | None) -> list[Cause]:
+def code_causes(made: RunContext, again: RunContext | None = None) -> list[Cause]:
     """Say in what the code that was run is not the code of the run, as far as that was recorded."""
     found = []
     recorded, kept = made.recorded("git", "patch_sha256"), made.patch or b""
@@ -153,27 +152,21 @@ def code_causes(made: Surroundings, tags: Mapping[str, str], environment: Mappin
     left_out = made.recorded("git", "left_out_of_patch")
     if left_out:
         found.append(f"files that the patch does not hold: {', '.join(map(str, left_out))}")
-    source, again = made.recorded("code", "sha256"), ((environment or {}).get("code") or {}).get("sha256")
-    if source and again and source != again:
-        found.append(f"the source of tradingbot_exp was {source} and is {again}")
-    version, new = made.run.tags.get("model.version"), tags.get("model.version")
-    if version and new and version != new:
-        found.append(f"the model's version was {version} and is {new}")
+    if again is not None:
+        for what, then, now in (
+            ("the source of tradingbot_exp", made.recorded("code", "sha256"), again.recorded("code", "sha256")),
+            ("the model's version", made.run.tags.get("model.version"), again.run.tags.get("model.version")),
+        ):
+            if then and now and then != now:
+                found.append(f"{what} was {then} and is {now}")
     return [Cause("code", "; ".join(found))] if found else []
 
 
-def causes_of(recipe: Recipe, result: Mapping[str, Any]) -> tuple[Cause, ...]:
-    """Name what was not the same when a run was made again, the likeliest cause first.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    result : mapping
-        What `tradingbot_exp.replay` left.
-    """
-    made, environment, tags = recipe.made, result.get("environment"), result.get("tags") or {}
-    found = code_causes(made, tags, environment)
-    then, now = (each.get("plugins.sha256") for each in (made.run.tags, tags))
+def causes_of(recipe: Recipe, again: RunContext) -> tuple[Cause, ...]:
+    """Name what was not the same when a run was made again, as `again`; the likeliest cause first."""
+    made = recipe.made
+    found = code_causes(made, again)
+    then, now = (each.run.tags.get("plugins.sha256") for each in (made, again))
     if then and now and then != now:
         found.insert(
             0, Cause("code", "the source of the plugins is another one (plugins.sha256), which no commit keeps")
@@ -182,12 +175,10 @@ def causes_of(recipe: Recipe, result: Mapping[str, Any]) -> tuple[Cause, ...]:
     if keys:
         kind = "seed" if keys[0] == "seed" else "configuration"
         found.append(Cause(kind, f"config/config.yaml is not what the run has as params: {', '.join(keys)}"))
-    if result.get("requirements"):
-        now = parse_requirements(result["requirements"])
-        python = ((environment or {}).get("python") or {}).get("version")
-        found += package_causes(made, now | ({"python": python} if python else {}))
-    if made.environment and environment:
-        rows = differing([hardware_facts(made.environment), hardware_facts(environment)])
+    if again.requirements:
+        found += package_causes(made, package_facts(again))
+    if made.environment and again.environment:
+        rows = differing([hardware_facts(each.environment) for each in (made, again)])
         found += [Cause("hardware", _listed(rows))] if rows else []
     return tuple(found)
 

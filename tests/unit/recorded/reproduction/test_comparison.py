@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tradingbot_exp.recorded.reproduction.verdict import Cause, Verdict, bound_of, compare_points
+from tradingbot_exp.recorded.reproduction.comparison import Cause, Comparison, bound_of, compare_points
 
 THEN = {("train_loss", 1): 1.0, ("val_loss", 1): 2.0, ("val_loss", 2): 1.5, ("final_loss", 0): 1.5, ("val_ic", 0): 0.1}
 
@@ -51,5 +51,5 @@ def test_the_summary_names_the_first_difference_and_the_likely_cause() -> None:
     different = compare_points(THEN, THEN | {("val_loss", 1): 3.0}, 0)
     assert different.summary == "different: val_loss at step 1; no cause on record"
     cause = (Cause("packages", "torch was 2, is 3"),)
-    assert Verdict("identical", 1, 1, causes=cause).summary == "identical; not the same: packages: torch was 2, is 3"
-    assert Verdict("identical", 1, 1).summary == "identical"
+    assert Comparison("identical", 1, 1, causes=cause).summary == "identical; not the same: packages: torch was 2, is 3"
+    assert Comparison("identical", 1, 1).summary == "identical"
