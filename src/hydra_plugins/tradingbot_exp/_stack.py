@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.tradingbot_exp._composing import compose
 from tradingbot_exp.errors import ConfigError, TrackingError
-from tradingbot_exp.experiment.steps import prepare
 from tradingbot_exp.hpo.trial_run import Trial
 from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE
 from tradingbot_exp.tracking.writing.active import current_run, start_failure
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from hydra_plugins.tradingbot_exp._composing import Composed
-    from tradingbot_exp.experiment.job import Job
     from tradingbot_exp.tracking.writing.batch import RunBatch
 
 log = logging.getLogger(__name__)
@@ -58,10 +56,9 @@ class StackedBatches:
         from hydra.core.utils import setup_globals
 
         reason = self._why_not()
-        named = any(word.startswith("hydra/launcher=") for word in self.config.hydra.overrides.hydra)
-        wanted = named or any(TICKET_VARIABLE in word for word in job_overrides[0])
-        if reason or not wanted:
-            if wanted and not self._has_told:
+        is_study = any(TICKET_VARIABLE in word for word in job_overrides[0])
+        if reason or not is_study:
+            if is_study and not self._has_told:
                 log.warning("The jobs are run one after another: %s.", reason)
                 self._has_told = True
             basic = BasicLauncher()
@@ -109,18 +106,16 @@ class StackedBatches:
         return [job.result for job in jobs]
 
     def _run(self, jobs: Sequence[_Job], batch: RunBatch) -> None:
-        from tradingbot_exp.hpo.batch import run_jobs, run_trials
+        from tradingbot_exp.hpo.batch import run_trials
 
-        ticket = jobs[0].composed.ticket
-        if ticket is not None:
-            with jobs[0].at_work() as config:
-                organizer = ExperimentOrganizer(_names(config))
-            batch.fetch(*organizer.connect(), ticket.parent_id)
+        with jobs[0].at_work() as config:
+            organizer = ExperimentOrganizer(_names(config))
+        batch.fetch(*organizer.connect(), jobs[0].composed.ticket.parent_id)  # type: ignore[union-attr]
         for job in jobs:
             job.start()
         begun = [job for job in jobs if job.begun is not None]
-        run: Any = run_jobs if ticket is None else run_trials
-        outcomes = dict(zip(map(id, begun), run([job.begun for job in begun], batch.note), strict=True))
+        trials = [job.begun for job in begun if job.begun is not None]
+        outcomes = dict(zip(map(id, begun), run_trials(trials, batch.note), strict=True))
         refusal: SystemExit | None = None
         for job in jobs:
             try:
@@ -143,7 +138,7 @@ class _Job:
         self.result = JobReturn()
         self.result.overrides = composed.task_overrides
         # Built and ready to be trained, or what kept it from that.
-        self.begun: Trial | Job | None = None
+        self.begun: Trial | None = None
         self.failure: Exception | None = None
         self._started = self._ended = False
 
@@ -185,14 +180,11 @@ class _Job:
             except Exception as error:
                 self.failure = error
 
-    def _begin(self, folder: Path) -> Trial | Job:
-        failure, run = start_failure(), current_run()
-        if failure is not None or run is None:
+    def _begin(self, folder: Path) -> Trial:
+        failure, run, ticket = start_failure(), current_run(), self.composed.ticket
+        if failure is not None or run is None or ticket is None:
             raise failure or TrackingError("No callback has opened the job's run.")
-        config = self.composed.finalized()
-        if self.composed.ticket is None:
-            return prepare(config, run, self.composed.task_overrides)
-        return Trial(config, run, self.composed.ticket, folder)
+        return Trial(self.composed.finalized(), run, ticket, folder)
 
     def _save(self, config: DictConfig, folder: Path) -> None:
         """Write the files that Hydra writes about a job."""

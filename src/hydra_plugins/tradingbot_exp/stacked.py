@@ -31,10 +31,7 @@ class StackedLauncherConf:
 
 
 class StackedLauncher(Launcher):
-    """Trains a batch of jobs as stacks; jobs that it cannot take apart it runs one after another.
-
-    It is the default for the sake of studies: the jobs of a plain sweep, which it would keep open together, are trained
-    together only where the command line names this launcher.
+    """Trains the trials of a study's batch as stacks; jobs of anything else are run one after another.
 
     Parameters
     ----------

@@ -7,10 +7,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.errors import ConfigError, DivergedError
-from tradingbot_exp.experiment.fitting import Fitting, fit_all, why_alone
-from tradingbot_exp.experiment.job import Job, build
-from tradingbot_exp.experiment.steps import finish
+from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.experiment.fitting import fit_all, why_alone
+from tradingbot_exp.experiment.job import build
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
 
@@ -110,26 +109,6 @@ def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lamb
         kept = worth_keeping(trial.config, trial.ticket, trial.values, others)
         _succeeds(trial, lambda trial=trial, kept=kept: trial.keep(kept))  # type: ignore[misc]
     return [trial.values if trial.outcome is None else trial.outcome for trial in trials]
-
-
-def run_jobs(jobs: Sequence[Job], after_epoch: Callable[[], object] = lambda: None) -> list[Any]:
-    """Train and finish the jobs of a plain sweep together.
-
-    Returns
-    -------
-    list of (float or Exception)
-        What the task would have returned or raised for each.
-    """
-    outcomes: list[Any] = list(fit_all([Fitting(job, job.logger) for job in jobs], after_epoch))
-    for position, (job, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
-        try:
-            if isinstance(outcome, DivergedError):
-                job.logger.log_training_history(outcome.history, job.config.training.loss)
-            elif not isinstance(outcome, Exception):
-                outcomes[position] = finish(job, outcome)
-        except Exception as error:
-            outcomes[position] = error
-    return outcomes
 
 
 def _succeeds(trial: Trial, step: Callable[[], object]) -> bool:
