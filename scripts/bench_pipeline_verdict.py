@@ -155,7 +155,7 @@ def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
     config, found = session.config, {}
     nowhere = SimpleNamespace(log_metrics=lambda metrics, step: None)
     session.study = optuna.create_study(
-        sampler=make_sampler(config.hpo, session.space, config.seed),
+        sampler=make_sampler(config.hpo.sampler, config.seed),
         directions=[StudyDirection[goal.direction.upper()] for goal in objectives_of(config.hpo)],
     )
     first = config.hpo.num_trials // 2

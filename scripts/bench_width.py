@@ -82,7 +82,7 @@ def sizes(plan: str) -> Iterator[int]:
 
 def search(config: Any, space: SearchSpace, plan: str) -> Search:
     """Search as a study does: yield a batch, take its values; return all values in order."""
-    study = optuna.create_study(sampler=make_sampler(config.hpo, space, config.seed))
+    study = optuna.create_study(sampler=make_sampler(config.hpo.sampler, config.seed))
     told: list[float] = []
     for size in sizes(plan):
         trials, points = [], []

@@ -20,10 +20,10 @@ import optuna
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.recovery import Recovery
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.samplers import INTERRUPTED, Grid, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.storage import transaction
 from tradingbot_exp.hpo.trial_spec import Lost, Pruned, Ticket, TrialJob
-from tradingbot_exp.hpo.trials import Trials, best_trials
+from tradingbot_exp.hpo.trials import SURPLUS, Trials, best_trials
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature
 from tradingbot_exp.tracking.writing.trial_runs import Children
@@ -92,7 +92,8 @@ class StudyLoop:
         self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
-        study.sampler = make_sampler(config.hpo, space, config.seed)
+        self._grid = Grid(space.grid()) if config.hpo.sampler == "grid" else None
+        study.sampler = make_sampler(config.hpo.sampler, config.seed)
         study.pruner = make_pruner(config.hpo.pruner, most_steps(study.user_attrs["definition"]))
 
     def run(self) -> None:
@@ -137,11 +138,10 @@ class StudyLoop:
         return len(done) >= hpo.num_trials
 
     def _is_exhausted(self) -> bool:
-        sampler = self.study.sampler
-        if isinstance(sampler, ExhaustiveSampler) and not sampler.free(self.study):
-            self.stopped_early = f"the grid is exhausted after its {len(sampler.points)} points"
-            return True
-        return False
+        if self._grid is None or self._grid.enqueue(self.study, 1):
+            return False
+        self.stopped_early = f"the grid is exhausted after its {len(self._grid.points)} points"
+        return True
 
     # Asking.
 
@@ -150,9 +150,9 @@ class StudyLoop:
         if self._awaited is not None and self.trials.frozen(self._awaited).state == TrialState.RUNNING:
             return jobs
         self._awaited = None
-        free = self.config.hpo.num_trials - len(self.trials.counting())
-        for _ in range(min(free, self.batch)):
-            if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
+        free = min(self.config.hpo.num_trials - len(self.trials.counting()), self.batch)
+        for left in range(free, 0, -1):
+            if self._grid is not None and not self._grid.enqueue(self.study, left):
                 break
             if self._awaited is not None:
                 break
@@ -180,14 +180,13 @@ class StudyLoop:
         # A waiting trial is one that another process may be about to start.
         lower = self.study.get_trials(deepcopy=False)[: trial.number]
         if sum(not other.user_attrs.get(INTERRUPTED) for other in lower) >= self.config.hpo.num_trials:
-            self.trials.interrupt(trial.number, "surplus")
+            self.trials.interrupt(trial.number, SURPLUS)
+            return None
+        refusal = "" if self._grid is None else self._grid.refusal(self.study, trial.number)
+        if refusal:
+            self.trials.interrupt(trial.number, refusal)
             return None
         twin = self.trials.twin(trial.number, encoded)
-        if twin is not None and isinstance(self.study.sampler, ExhaustiveSampler):
-            self.trials.interrupt(
-                trial.number, f"the grid was exhausted meanwhile: the same point as trial {twin.number}"
-            )
-            return None
         if twin is not None and twin.state == TrialState.RUNNING:
             self.trials.interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
             self._awaited = twin.number

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler
+from tradingbot_exp.hpo.samplers import INTERRUPTED, POINT
 from tradingbot_exp.runtime.process import is_alive
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Why a trial was interrupted, where its point is to be tried again.
+# Why a trial was interrupted, where its point is to be tried again: of one too many, a grid's is.
 KILLED = "killed"
+SURPLUS = "surplus"
 # A point at which so many processes died is not tried again, or it might never let the study go on.
 MAX_DEATHS = 5
 
@@ -77,17 +78,18 @@ class Trials:
             self.study.tell(number, values, state, skip_if_finished=True)
 
     def interrupt(self, number: int, why: str) -> None:
-        """Take a trial out of the count. Its point is tried again, unless the sampler sees to that itself."""
+        """Take a trial out of the count. The point of one that was killed is tried again, if it was drawn."""
         self.mine.pop(number, None)
         trial = self.frozen(number)
         if trial.state.is_finished():
             return
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == KILLED
-            if again and len(trial.params) == self._parameters:
+            place = {POINT: trial.user_attrs[POINT]} if POINT in trial.user_attrs else {}
+            point = trial.system_attrs.get("fixed_params", trial.params)
+            if len(point) == self._parameters and (why == KILLED or (why == SURPLUS and place)):
                 if self._deaths(trial) < MAX_DEATHS:
-                    self.study.enqueue_trial(trial.params)
+                    self.study.enqueue_trial(point, user_attrs=place)
                 else:
                     log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, number)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)

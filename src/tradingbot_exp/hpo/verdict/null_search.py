@@ -23,7 +23,7 @@ from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.experiment.data import given_data, load_data
-from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.samplers import Grid, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values, with_values
 from tradingbot_exp.hpo.trial_spec import Pruned
 from tradingbot_exp.tracking.store.errors import wrapped
@@ -151,7 +151,7 @@ def _search(session: StudySession, run: TrackedRun, number: int, length: int) ->
     seeds = np.random.SeedSequence([session.config.seed, number]).generate_state(3)
     goals = objectives_of(hpo)
     study = optuna.create_study(
-        sampler=make_sampler(hpo, space, int(seeds[0])),
+        sampler=make_sampler(hpo.sampler, int(seeds[0])),
         pruner=make_pruner(hpo.pruner, most_steps(session.definition)),
         directions=[StudyDirection[goal.direction.upper()] for goal in goals],
     )
@@ -159,9 +159,12 @@ def _search(session: StudySession, run: TrackedRun, number: int, length: int) ->
     best = math.inf
     known: dict[str, list[float]] = {}
     null: dict[int, tuple[PreparedData, PreparedData]] = {}  # with the data, so that none is taken for another
-    while len(study.trials) < hpo.num_trials:
-        if isinstance(study.sampler, ExhaustiveSampler) and not study.sampler.free(study):
-            break
+    planned = hpo.num_trials
+    if hpo.sampler == "grid":
+        points = space.grid()
+        planned = min(planned, len(points))
+        Grid(points).enqueue(study, planned)
+    for _ in range(planned):
         trial = study.ask()
         point = space.suggest(trial)
         tried = with_values(config, space.decode(point))
