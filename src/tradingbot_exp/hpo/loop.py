@@ -20,10 +20,10 @@ import optuna
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.recovery import Recovery
-from tradingbot_exp.hpo.samplers import INTERRUPTED, Grid, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.samplers import INTERRUPTED, SURPLUS, Grid, is_drawn, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.storage import transaction
 from tradingbot_exp.hpo.trial_spec import Lost, Pruned, Ticket, TrialJob
-from tradingbot_exp.hpo.trials import SURPLUS, Trials, best_trials
+from tradingbot_exp.hpo.trials import Trials, best_trials
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature
 from tradingbot_exp.tracking.writing.trial_runs import Children
@@ -156,10 +156,21 @@ class StudyLoop:
                 break
             if self._awaited is not None:
                 break
+            if left < free and self._begins_a_batch():
+                break
             job = self._ask()
             if job is not None:
                 jobs.append(job)
         return jobs
+
+    def _begins_a_batch(self) -> bool:
+        """Tell whether the next point to be drawn would, in a study that no kill disturbed, begin a batch.
+
+        Then it is to be drawn knowing the values of all before it, those included that are tried again just now.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        waits = any(trial.state == TrialState.WAITING for trial in trials)
+        return not waits and sum(map(is_drawn, trials)) % self.batch == 0
 
     def _ask(self) -> TrialJob | None:
         """Ask for a trial, sign it, and open its run; None if it needs no training or is one too many."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED
-from tradingbot_exp.hpo.trials import KILLED, Trials
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED
+from tradingbot_exp.hpo.trials import Trials
 from tradingbot_exp.runtime.process import is_alive
 from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
 

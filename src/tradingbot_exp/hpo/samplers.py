@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,12 @@ if TYPE_CHECKING:
 
 # User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
 INTERRUPTED = "interrupted"
-# User attribute of a trial that was enqueued: its place among the points of a grid, from 0.
-POINT = "point"
+# Values of it: one whose point is tried again; one that died before it had a point; one too many, of which only the
+# point of a grid is tried again.
+KILLED, UNDRAWN, SURPLUS = "killed", "killed before it had a point", "surplus"
+# User attributes of a trial that was enqueued: its place among the points of a grid, from 0; the trial whose point it
+# tries again.
+POINT, RETRY_OF = "point", "retry_of"
 # Random trials before TPE models anything: half of Optuna's ten, so that a study of ten is searched and not only
 # drawn. No share of `hpo.num_trials`, which may grow when a study is resumed.
 TPE_STARTUP_TRIALS = 5
@@ -28,13 +33,51 @@ PRUNER_STARTUP_TRIALS = 5
 PRUNER_WARMUP_EPOCHS = 5
 
 
-class PerTrialSampler(BaseSampler):
-    """Draws each trial with a sampler seeded by the study's seed and the trial's number.
+def is_drawn(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's point was drawn for it, and stands: it tries none again, and was not too late or early."""
+    return RETRY_OF not in trial.user_attrs and trial.user_attrs.get(INTERRUPTED) not in (UNDRAWN, SURPLUS)
 
-    A sampler seeded once proposes the same points after each restart of a study. This one proposes for trial
-    n what it would have proposed without the restart, as far as it has seen the same results. The space that
-    trials have in common is inferred once: all trials of a study draw the same parameters, and a new sampler would
-    look through all of them again.
+
+def draws(trials: Sequence[FrozenTrial]) -> list[int]:
+    """Return of each trial, in the order of their numbers, how many points were drawn before its own.
+
+    Without a kill that is its number. A trial that tries a point again has the place of the first that had it.
+    """
+    found: list[int] = []
+    drawn = 0
+    for trial in trials:
+        first = trial.user_attrs.get(RETRY_OF)
+        found.append(drawn if first is None else found[first])
+        drawn += is_drawn(trial)
+    return found
+
+
+class _Undisturbed(optuna.Study):
+    """A study as if no process had died: its trials are numbered by the order in which their points were drawn."""
+
+    def __init__(self, study: Study, numbers: Sequence[int]) -> None:
+        self.__dict__.update(object.__getattribute__(study, "__dict__"))  # that of a bracket of Hyperband's is hidden
+        self._disturbed, self._numbers = study, numbers
+
+    def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
+        trials = self._disturbed._get_trials(*args, **options)
+        counting = (trial for trial in trials if not trial.user_attrs.get(INTERRUPTED))
+        return sorted((self.numbered(trial) for trial in counting), key=lambda trial: trial.number)
+
+    def numbered(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial under the number that it would have."""
+        trial, number = copy.copy(trial), trial.number
+        trial.number = self._numbers[number] if number < len(self._numbers) else number
+        return trial
+
+
+class PerTrialSampler(BaseSampler):
+    """Draws each point with a sampler seeded by the study's seed and the number of points drawn before.
+
+    A sampler seeded once proposes the same points after each restart of a study. This one proposes what it would have
+    proposed without the restart, if it has seen the same results: trials that were killed, and the numbers that they
+    took, are hidden from it. The space that trials have in common is inferred once: all trials of a study draw the same
+    parameters, and a new sampler would look through all of them again.
 
     Parameters
     ----------
@@ -47,42 +90,53 @@ class PerTrialSampler(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
         self._make = make
         self._seed = seed
-        self._number = -1
+        self._number = -1  # of the trial that draws
+        self._draws: list[int] = []
         self._sampler: BaseSampler = make(seed)
         self._common: dict[str, BaseDistribution] = {}
 
-    def _for(self, trial: FrozenTrial) -> BaseSampler:
+    def _view(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+        """Seed for a trial, and return study and trial as its sampler is to see them."""
         if trial.number != self._number:
             self._number = trial.number
-            mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]
+            self._draws = draws(study._storage.get_all_trials(study._study_id, deepcopy=False))
+            mixed = np.random.SeedSequence([self._seed, self._draws[trial.number]]).generate_state(1)[0]
             self._sampler = self._make(int(mixed))
-        return self._sampler
+        if self._draws[-1] == len(self._draws) - 1:
+            return study, trial
+        seen = _Undisturbed(study, self._draws)
+        return seen, seen.numbered(trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Ask the trial's own sampler, until there is a trial to infer it from."""
+        seen = self._view(study, trial)
         if not self._common:
-            self._common = self._for(trial).infer_relative_search_space(study, trial)
+            self._common = self._sampler.infer_relative_search_space(*seen)
         return dict(self._common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Ask the trial's own sampler."""
-        return self._for(trial).sample_relative(study, trial, search_space)
+        seen = self._view(study, trial)
+        return self._sampler.sample_relative(*seen, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Ask the trial's own sampler."""
-        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+        seen = self._view(study, trial)
+        return self._sampler.sample_independent(*seen, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Let the trial's own sampler prepare."""
-        self._for(trial).before_trial(study, trial)
+        seen = self._view(study, trial)
+        self._sampler.before_trial(*seen)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         """Let a sampler of this trial take note of the result."""
-        self._for(trial).after_trial(study, trial, state, values)
+        seen = self._view(study, trial)
+        self._sampler.after_trial(*seen, state, values)
 
 
 class Grid:

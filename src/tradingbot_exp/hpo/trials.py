@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED, POINT
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, POINT, RETRY_OF, SURPLUS, UNDRAWN
 from tradingbot_exp.runtime.process import is_alive
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Why a trial was interrupted, where its point is to be tried again: of one too many, a grid's is.
-KILLED = "killed"
-SURPLUS = "surplus"
 # A point at which so many processes died is not tried again, or it might never let the study go on.
 MAX_DEATHS = 5
 
@@ -84,12 +81,14 @@ class Trials:
         if trial.state.is_finished():
             return
         with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
-            self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-            place = {POINT: trial.user_attrs[POINT]} if POINT in trial.user_attrs else {}
             point = trial.system_attrs.get("fixed_params", trial.params)
-            if len(point) == self._parameters and (why == KILLED or (why == SURPLUS and place)):
+            if why == KILLED and len(point) < self._parameters:
+                why = UNDRAWN
+            self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
+            if why == KILLED or (why == SURPLUS and POINT in trial.user_attrs):
                 if self._deaths(trial) < MAX_DEATHS:
-                    self.study.enqueue_trial(point, user_attrs=place)
+                    kept = {name: trial.user_attrs[name] for name in (POINT, RETRY_OF) if name in trial.user_attrs}
+                    self.study.enqueue_trial(point, user_attrs={RETRY_OF: number} | kept)
                 else:
                     log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, number)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)

@@ -16,17 +16,20 @@ from optuna.trial import TrialState
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.hpo.samplers import (
     INTERRUPTED,
+    KILLED,
     PRUNER_STARTUP_TRIALS,
     PRUNER_WARMUP_EPOCHS,
+    SURPLUS,
     TPE_STARTUP_TRIALS,
     Grid,
+    draws,
     make_pruner,
     make_sampler,
     most_steps,
 )
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
-from tradingbot_exp.hpo.trials import KILLED, SURPLUS, Trials
+from tradingbot_exp.hpo.trials import Trials
 
 SPACE = SearchSpace.parse(
     {
@@ -80,6 +83,29 @@ def test_a_study_stopped_and_reopened_proposes_what_an_undisturbed_one_does(tmp_
     assert len({tuple(sorted(point.items())) for point in found}) > 0.9 * TRIALS
     other = open_study(tmp_path / "other", name, seed=43)
     assert one(other) != expected[0]
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "nsgaii"])
+def test_trials_that_are_killed_and_tried_again_change_no_later_proposal(tmp_path: Path, name: str) -> None:
+    drawn = []
+    for kills in (set(), {5, 8, 9, 20}):
+        study = open_study(tmp_path / f"{len(kills)} kills", name)
+        trials = Trials(study, len(SPACE.distributions))
+        while len(trials.done()) < 20:
+            trial = study.ask()
+            if trial.number == 20 in kills:  # it died before all of its point was drawn
+                SPACE.parameters["model.learning_rate"].suggest(trial)
+            else:
+                value = value_of(SPACE.suggest(trial))
+            if trial.number in kills:
+                trials.interrupt(trial.number, KILLED)
+            else:
+                trials.finish(trial.number, TrialState.COMPLETE, [value])
+        found = study.get_trials()
+        places = dict(zip(draws(found), found, strict=True))
+        drawn.append([places[place].params for place in range(20)])
+        assert [trial.number for trial in found if trial.user_attrs.get(INTERRUPTED)] == sorted(kills)
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
