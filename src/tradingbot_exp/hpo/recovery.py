@@ -12,15 +12,13 @@ import optuna
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED
+from tradingbot_exp.hpo.study import UNSIGNED_SECONDS
 from tradingbot_exp.hpo.trials import Trials
 from tradingbot_exp.runtime.process import is_alive
 from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-# A trial that nobody has signed yet was asked for just now, or its process died in that moment.
-UNSIGNED_SECONDS = 3.0
 
 
 class Recovery:

@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
-from tradingbot_exp.hpo.silent import silent_seeds, with_values
+from tradingbot_exp.hpo.silent import silent_seeds
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tradingbot_exp.hpo.study import StudySession
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
 
-def reseed(session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def reseed(
+    study: Study, run: TrackedRun, winner: FrozenTrial, earlier: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
     """Train the winner's configuration with `hpo.reseeds` seeds that the study has not used.
 
     Parameters
     ----------
-    session : StudySession
+    study : Study
+    run : TrackedRun
+        Open; nothing is written into it.
     winner : FrozenTrial
     earlier : mapping or None
         What an earlier start gave: it stays if it is of this winner and as many seeds.
@@ -37,17 +42,17 @@ def reseed(session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any
         `mean`, `std` (ddof 1, None for a single value), `min`, `max`; and `ahead`, how many of the values the chosen
         one is better than. None for `hpo.reseeds=0`.
     """
-    hpo, config = session.config.hpo, session.config
+    hpo = study.config.hpo
     if earlier is not None and earlier.get("trial") == winner.number and len(earlier["seeds"]) >= hpo.reseeds:
         return dict(earlier)
     if not hpo.reseeds:
         return None
     objective, chosen = objectives_of(hpo)[0], float(winner.values[0])
-    config = with_values(config, session.space.decode(winner.params))
+    config = study.trial_config(winner.params)
     seeds = [(config.seed + hpo.repeats + shift) % 2**32 for shift in range(hpo.reseeds)]
     values: list[float] = []
     failed: list[int] = []
-    for seed, found in zip(seeds, silent_seeds(config, seeds, session.parent), strict=True):
+    for seed, found in zip(seeds, silent_seeds(config, seeds, run), strict=True):
         if isinstance(found, TradingBotError):
             log.warning("the winner with the seed %d: %s", seed, found)
             failed.append(seed)
