@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.results.bars import BARS_FILE, load_bars, save_bars
 from tradingbot_exp.hpo.results.recording import losers
 from tradingbot_exp.hpo.runner import Runner
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, draws
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER, _open_study
+from tradingbot_exp.hpo.trial_spec import TrialSpec
 from tradingbot_exp.tracking.run_names import result_tags
 
 
@@ -175,6 +178,35 @@ def test_metric_and_direction_as_lists_of_one_make_the_same_study(config: Config
     assert result.best[0].value == min(trial.value for trial in result.study.trials)
     config.hpo.metric, config.hpo.direction = "val_loss", "minimize"
     assert study(config).parent_id == result.parent_id
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=in_ci), pytest.param("grid", marks=in_ci)])
+def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(config: Config, sampler: str) -> None:
+    config.hpo.param_space = {"learning_rate": {"low": 0.001, "high": 0.016, "step": 0.001}}
+    config.hpo.sampler, config.hpo.num_trials, config.hpo.n_jobs = sampler, 12, 4
+    config.training.epochs, config.hpo.reseeds, config.hpo.keep = 1, 0, "none"
+    config.tracking.report, drawn = False, []
+    for disturbed in (False, True):
+        config.hpo.study_name = f"disturbed: {disturbed}"
+        runner = runner_of(config)
+
+        def launch(specs: Sequence[TrialSpec], runner: Runner = runner) -> list[Any]:
+            if specs[0].number > 3:
+                runner.run_here(specs[1:3])  # and nobody is told of their results
+                raise KeyboardInterrupt
+            return runner.run_here(specs)
+
+        if disturbed:
+            with pytest.raises(KeyboardInterrupt):
+                runner.run(lambda run: None, launch)
+        else:
+            runner.close()
+        result = study(config)
+        trials = result.study.trials
+        assert any(trial.user_attrs.get(INTERRUPTED) == KILLED for trial in trials) == disturbed
+        places = dict(zip(draws(trials), trials, strict=True))
+        drawn.append([places[place].params for place in range(12)] + [result.best[0].params])
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
