@@ -99,6 +99,7 @@ def test_trials_that_are_killed_and_tried_again_change_no_later_proposal(tmp_pat
                 value = value_of(SPACE.suggest(trial))
             if trial.number in kills:
                 trials.interrupt(trial.number, KILLED)
+                trials.interrupt(trial.number, KILLED)  # once is enough
             else:
                 trials.finish(trial.number, TrialState.COMPLETE, [value])
         found = study.get_trials()
