@@ -15,7 +15,7 @@ from tradingbot_exp.experiment.resume import find_resumption
 from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.hpo.trial_run import run_trial
 from tradingbot_exp.hpo.trial_spec import TRIAL_VARIABLE, TrialSpec
-from tradingbot_exp.tracking.writing.active import current_run, start_failure
+from tradingbot_exp.tracking.writing.active import current_run
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
@@ -36,9 +36,6 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     float, list of float, or Pruned
         The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.trial_run.run_trial`.
     """
-    failure = start_failure()
-    if failure is not None:
-        raise failure
     config = handed_over() or finalize(composed, overrides)
     run = current_run()
     spec = os.environ.get(TRIAL_VARIABLE)

@@ -26,7 +26,6 @@ from tradingbot_exp.hpo.trial_spec import IN_BATCH, ending_tags
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
-from tradingbot_exp.tracking.writing.active import set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -121,7 +120,7 @@ class ExperimentCallback(TrackingCallback):
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        set_start_failure(error)
+        hand_over(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""

@@ -1,4 +1,4 @@
-"""The checked configuration, from the callback that checks before anything is written to the job that it checks for."""
+"""What a callback has found out for the job that begins next: its checked configuration, or why it cannot be run."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
 
-_config: ContextVar[Config | None] = ContextVar("tradingbot_config", default=None)
+_found: ContextVar[Config | Exception | None] = ContextVar("tradingbot_handover", default=None)
 
 
-def hand_over(config: Config) -> None:
-    """Leave a configuration for the job, or the study, that begins next in this context."""
-    _config.set(config)
+def hand_over(found: Config | Exception) -> None:
+    """Leave a configuration, or an error, for what begins next in this context: Hydra would swallow the error."""
+    _found.set(found)
 
 
 def handed_over() -> Config | None:
-    """Take what was left, or None: then nobody has checked."""
-    config = _config.get()
-    _config.set(None)
-    return config
+    """Take the configuration that was left, or None: then nobody has checked it. An error that was left is raised."""
+    found = _found.get()
+    _found.set(None)
+    if isinstance(found, Exception):
+        raise found
+    return found

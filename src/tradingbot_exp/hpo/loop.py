@@ -207,20 +207,13 @@ class StudyLoop:
             self._address if self.config.hpo.pruner != "none" else "",
             self.config.hpo.pruner,
             watched=self._watched,
-            best=self._best_value(),
-            front=self._front(),
+            rivals=[list(rival.values) for rival in self._rivals()],
             values=self.space.decode(encoded),
         )
 
-    def _best_value(self) -> float | None:
-        complete = [trial for trial in self.trials.done() if trial.state == TrialState.COMPLETE]
-        if not complete or len(self.study.directions) > 1:
-            return None
-        return float(self.study.best_value)
-
-    def _front(self) -> list[list[float]]:
-        """Give the values of the Pareto front so far; empty with one objective."""
-        return [list(trial.values) for trial in best_trials(self.study)] if len(self.study.directions) > 1 else []
+    def _rivals(self) -> list[FrozenTrial]:
+        best = best_trials(self.study)
+        return best if len(self.study.directions) > 1 else best[:1]
 
     # Telling.
 

@@ -172,10 +172,10 @@ def worth_keeping(config: Config, spec: TrialSpec, values: list[float], others: 
     """
     if config.hpo.keep != "best":
         return config.hpo.keep == "all"
+    rivals = [*spec.rivals, *others]
     if len(values) > 1:
-        return not any(dominates(config.hpo, other, values) for other in [*(spec.front or []), *others])
-    bests = [*([] if spec.best is None else [[spec.best]]), *others]
-    return all(dominates(config.hpo, values, other) for other in bests)
+        return not any(dominates(config.hpo, other, values) for other in rivals)
+    return all(dominates(config.hpo, values, other) for other in rivals)
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:

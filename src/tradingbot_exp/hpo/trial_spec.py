@@ -33,10 +33,9 @@ class TrialSpec:
         `hpo.pruner`.
     watched : bool
         Whether somebody looks at the trial's progress on a terminal.
-    best : float or None
-        The best value so far, of a study of one objective: the artifacts of a worse trial are not kept.
-    front : list of list of float, or None
-        The Pareto front so far, of a study of several: the artifacts of a trial that it dominates are not kept.
+    rivals : list of list of float
+        The values of the best trial so far or, of several objectives, of the Pareto front: the artifacts of a trial
+        that one of them beats are not kept.
     values : dict of str to object
         What the trial tries, by configuration key; a job of Hydra's has them as overrides.
     """
@@ -48,8 +47,7 @@ class TrialSpec:
     storage: str = ""
     pruner: str = "none"
     watched: bool = False
-    best: float | None = None
-    front: list[list[float]] | None = None
+    rivals: list[list[float]] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
 
     def dumps(self) -> str:

@@ -182,7 +182,8 @@ def test_metric_and_direction_as_lists_of_one_make_the_same_study(config: Config
 
 @pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=in_ci), pytest.param("grid", marks=in_ci)])
 def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(config: Config, sampler: str) -> None:
-    config.hpo.param_space = {"learning_rate": {"low": 0.001, "high": 0.016, "step": 0.001}}
+    rates: Any = {"low": 1e-4, "high": 0.1, "log": True}
+    config.hpo.param_space = {"learning_rate": [0.001 * step for step in range(1, 20)] if sampler == "grid" else rates}
     config.hpo.sampler, config.hpo.num_trials, config.hpo.n_jobs = sampler, 12, 4
     config.training.epochs, config.hpo.reseeds, config.hpo.keep = 1, 0, "none"
     config.tracking.report, drawn = False, []
@@ -192,7 +193,7 @@ def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(
 
         def launch(specs: Sequence[TrialSpec], runner: Runner = runner) -> list[Any]:
             if specs[0].number > 3:
-                runner.run_here(specs[1:3])  # and nobody is told of their results
+                runner.run_here([spec for spec in specs if spec.number != 6])  # and nobody is told of their results
                 raise KeyboardInterrupt
             return runner.run_here(specs)
 
@@ -206,6 +207,8 @@ def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(
         assert any(trial.user_attrs.get(INTERRUPTED) == KILLED for trial in trials) == disturbed
         places = dict(zip(draws(trials), trials, strict=True))
         drawn.append([places[place].params for place in range(12)] + [result.best[0].params])
+        if sampler == "tpe":  # what follows the second batch depends on the trial that was killed
+            assert min(range(8), key=lambda place, places=places: places[place].value) == 6
     assert drawn[0] == drawn[1]
 
 

@@ -38,7 +38,7 @@ def hydra() -> Iterator[tuple[Any, DictConfig]]:
 def spec(number: int, **values: Any) -> TrialSpec:
     rate = 0.001 * (number + 1)
     tried = {"model.learning_rate": rate, "training.learning_rate": rate, **values}
-    return TrialSpec("a study's \\ 'name'", number, f"run{number}", "parent", front=[[1.0, 2.0]], values=tried)
+    return TrialSpec("a study's \\ 'name'", number, f"run{number}", "parent", rivals=[[1.0, 2.0]], values=tried)
 
 
 SPECS = [

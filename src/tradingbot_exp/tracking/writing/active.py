@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 _open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
-_start_failure: ContextVar[Exception | None] = ContextVar("tradingbot_start_failure", default=None)
 
 
 def enter(run: TrackedRun) -> None:
@@ -23,16 +22,6 @@ def enter(run: TrackedRun) -> None:
 def leave(run: TrackedRun) -> None:
     """Take a run out of those that are open in this context, wherever it stands among them."""
     _open_runs.set(tuple(other for other in _open_runs.get() if other is not run))
-
-
-def start_failure() -> Exception | None:
-    """Give what kept a callback from opening the run of the job that is about to start."""
-    return _start_failure.get()
-
-
-def set_start_failure(error: Exception | None) -> None:
-    """Leave an error for the job to raise: Hydra would swallow it in a callback."""
-    _start_failure.set(error)
 
 
 def current_run() -> TrackedRun | None:
