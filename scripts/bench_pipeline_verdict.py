@@ -31,6 +31,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tradingbot_exp import ExperimentOrganizer
+from tradingbot_exp.config.finalize import vary
 from tradingbot_exp.config.metrics import family_of
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data import PreparedData
@@ -44,7 +45,6 @@ from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, as_sums
 from tradingbot_exp.hpo.samplers import make_sampler
-from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.judge import evidence_of
@@ -147,21 +147,21 @@ def evidence(config: Config, data: PreparedData, run: TrackedRun) -> StudyEviden
         returns = {t: pd.Series(r.columns["strategy_return"], dates[t]) for t, r in results.items()}
         before = pd.DataFrame({trial: as_sums(result.before) for trial, result in results.items()})
         matrices = {FORECASTS: pd.DataFrame(forecasts), RETURNS: pd.DataFrame(returns), BEFORE: before}
-        return evidence_of(session, session.study.get_trials(), winner, matrices, ever=0)
+        return evidence_of(config, session.study.get_trials(), winner, matrices, ever=0)
 
 
 def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
     """Make the trials of a study, in two batches; give what each came to by its number."""
     config, found = session.config, {}
     session.study = optuna.create_study(
-        sampler=make_sampler(config.hpo, session.space, config.seed),
+        sampler=make_sampler(config.hpo.sampler, config.seed),
         directions=[StudyDirection[goal.direction.upper()] for goal in objectives_of(config.hpo)],
     )
     first = config.hpo.num_trials // 2
     for size in (first, config.hpo.num_trials - first):
         trials = [session.study.ask() for _ in range(size)]
         points = [session.space.decode(session.space.suggest(trial)) for trial in trials]
-        jobs = [build(with_values(config, point), run) for point in points]
+        jobs = [build(vary(config, point, own_data=False), run) for point in points]
         outcomes = fit_all([Fitting(job) for job in jobs])
         for trial, job, histories in zip(trials, jobs, outcomes, strict=True):
             if isinstance(histories, Exception):

@@ -30,10 +30,10 @@ import optuna
 from scipy import stats
 
 from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.config.finalize import vary
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.hpo.samplers import make_sampler
-from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.space.space import SearchSpace
 
 PLANS = ("1", "4", "8", "16", "24", "32", "48", "96")
@@ -67,7 +67,7 @@ class Unrecorded:
 def train(points: Sequence[Point]) -> list[float]:
     """Train points as one batch of a study; give their last validation losses, NaN for one that diverged."""
     nowhere: Any = Unrecorded()
-    ended = fit_all([Fitting(build(with_values(config, values), nowhere)) for config, values in points])
+    ended = fit_all([Fitting(build(vary(config, values), nowhere)) for config, values in points])
     return [math.nan if isinstance(each, Exception) else float(each[0]["val_loss"][-1]) for each in ended]
 
 
@@ -79,7 +79,7 @@ def sizes(plan: str) -> Iterator[int]:
 
 def search(config: Any, space: SearchSpace, plan: str) -> Search:
     """Search as a study does: yield a batch, take its values; return all values in order."""
-    study = optuna.create_study(sampler=make_sampler(config.hpo, space, config.seed))
+    study = optuna.create_study(sampler=make_sampler(config.hpo.sampler, config.seed))
     told: list[float] = []
     for size in sizes(plan):
         trials, points = [], []

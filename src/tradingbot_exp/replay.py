@@ -21,8 +21,9 @@ _HOMES = {
     "load_data": ("tradingbot_exp.experiment.data", "tradingbot_exp.job_data", "tradingbot_exp.experiment"),
     "fit_model": ("tradingbot_exp.experiment.fitting", "tradingbot_exp.experiment"),
     "run_trial": ("tradingbot_exp.hpo.trial_run", "tradingbot_exp.hpo.job"),
-    "Ticket": ("tradingbot_exp.hpo.trial_spec", "tradingbot_exp.hpo.trial"),
+    "TrialSpec": ("tradingbot_exp.hpo.trial_spec", "tradingbot_exp.hpo.trial"),
 }
+_FORMER = {"TrialSpec": "Ticket"}
 
 
 def main(spec_file: Path) -> None:
@@ -65,8 +66,8 @@ def train(config: Any, run: Any, spec: dict[str, Any], folder: Path) -> None:
     from tradingbot_exp.experiment import finish, fit, prepare
 
     if spec["trial"] and spec["stop_after"] is None:
-        ticket = _of_commit("Ticket")("again", 0, run.run_id, "")
-        _of_commit("run_trial")(config, run, ticket, folder)
+        trial = _of_commit("TrialSpec")("again", 0, run.run_id, "")
+        _of_commit("run_trial")(config, run, trial, folder)
         run.flush()
         EnhancedMLflowLogger(run).log_environment_details()
         return
@@ -99,8 +100,9 @@ def _of_commit(name: str) -> Any:
             if error.name is None or not home.startswith(error.name):
                 raise
             continue
-        if hasattr(module, name):
-            return getattr(module, name)
+        for known in (name, _FORMER.get(name, name)):
+            if hasattr(module, known):
+                return getattr(module, known)
     raise ImportError(f"this commit has no {name}, neither in {' nor in '.join(_HOMES[name])}")
 
 

@@ -89,20 +89,6 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
 
 
 @in_ci
-def test_a_plain_sweep_is_stacked_too_and_foreign_callbacks_see_every_job(workdir: Path) -> None:
-    done = train(workdir, *STACKED, "hydra/sweeper=basic", "seed=1,2,3", "training.epochs=3", "model=mlp,lstm")
-    assert done.status == 0, done.err
-    runs = children(done)
-    assert len(runs) == 6 and {run.info.status for run in runs} == {"FINISHED"}
-    assert {run.data.tags["engine"] for run in runs} == {"single", "stacked"}
-    for run in runs:
-        folder = artifact_folder(run)
-        assert (folder / "model" / "MLmodel").is_file() and (folder / "config" / "overrides.yaml").is_file()
-    (sweep,) = workdir.glob("multirun/*/*")
-    assert len(list(sweep.glob("*/.hydra/config.yaml"))) == 6
-
-
-@in_ci
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_again(
     workdir: Path, kill: signal.Signals

@@ -6,38 +6,46 @@ The study itself is `tradingbot_exp.hpo`.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, read_write
+from omegaconf import DictConfig, OmegaConf, read_write
 
-from hydra_plugins.tradingbot_exp._composing import ReusingLoader
+from hydra_plugins.tradingbot_exp._jobs import PreparedLoader, TrialConfigs, launch_words_of, words_of
 from tradingbot_exp.config.finalize import finalize
-from tradingbot_exp.config.overrides import split_words
+from tradingbot_exp.config.overrides import quote, split_words
 from tradingbot_exp.config.own_conf import search_path
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Lost
+from tradingbot_exp.experiment.handover import handed_over
+from tradingbot_exp.hpo.batch import batch_width
+from tradingbot_exp.hpo.runner import Runner
+from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.trial_spec import Lost
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.runtime import interrupt
-from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-    from tradingbot_exp.hpo.study import StudySession
-    from tradingbot_exp.hpo.trial_spec import TrialJob
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.hpo.trial_spec import TrialSpec
 
 log = logging.getLogger(__name__)
 
 # What joblib raises when a worker was killed, by the kernel for want of memory as a rule.
 _WORKER_DIED = ("TerminatedWorkerError", "BrokenProcessPool")
+# References that do not change a trial's configuration: of the learning rates, which come together, and resolvers'.
+_HARMLESS = ("${model.learning_rate}", "${tradingbot.", "${training.learning_rate}")
 
 
 class StudySweep:
@@ -47,24 +55,24 @@ class StudySweep:
     ----------
     official : mapping of str to object
         Keys of the official Optuna sweeper, refused with the key to use instead.
+    context : HydraContext
+    task : TaskFunction
+    config : DictConfig
+        The sweep's.
     """
 
-    def __init__(self, official: Mapping[str, Any]) -> None:
-        self._official = official
-        self.config: DictConfig
-        self.launcher: Launcher
-        self._make_launcher: Callable[[], Launcher]
+    def __init__(
+        self, official: Mapping[str, Any], context: HydraContext, task: TaskFunction, config: DictConfig
+    ) -> None:
+        self._official, self.config, self._task = official, config, task
+        self._loader = PreparedLoader(context.config_loader)
+        self._context = replace(context, config_loader=self._loader) if _is_basic(config) else context  # type: ignore[arg-type]
+        self.launcher = self._new_launcher()
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take note of what Hydra hands over, before the sweep."""
-        self.config = config
-        if _is_basic(config) or str(config.hydra.launcher._target_).endswith(".StackedLauncher"):
-            reusing: Any = ReusingLoader(hydra_context.config_loader)
-            hydra_context = replace(hydra_context, config_loader=reusing)
-        self._make_launcher = lambda: Plugins.instance().instantiate_launcher(
-            hydra_context=hydra_context, task_function=task_function, config=config
+    def _new_launcher(self) -> Launcher:
+        return Plugins.instance().instantiate_launcher(
+            hydra_context=self._context, task_function=self._task, config=self.config
         )
-        self.launcher = self._make_launcher()
 
     def sweep(self, arguments: list[str]) -> Any:
         """Bring the study to its end.
@@ -74,16 +82,11 @@ class StudySweep:
         arguments : list of str
             The overrides of the command line.
         """
-        from tradingbot_exp.hpo.results.display import StudyDisplay
-        from tradingbot_exp.hpo.runner import run_study
-        from tradingbot_exp.hpo.space.space import SearchSpace
-        from tradingbot_exp.hpo.study import StudySession
-
         for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
             if self._official[key] is not None:
                 raise ConfigError(f"hydra.sweeper.{key}={self._official[key]} is not read here: set {ours} instead.")
         fixed, swept = split_words(arguments)
-        config = finalize(self.config, fixed)
+        config = handed_over() or finalize(self.config, fixed)
         # A sweep string given for an entry of the space is an entry, not a sweep over the space.
         prefix = "hpo.param_space."
         entries = dict(word.lstrip("+").removeprefix(prefix).split("=", 1) for word in swept if prefix in word)
@@ -99,55 +102,70 @@ class StudySweep:
                 config.hpo.n_jobs,
             )
         overrides = [*search_path(self.config.hydra), *fixed]
-        session = StudySession(config, space, ExperimentOrganizer(config), overrides)
+        runner = Runner(config, space, ExperimentOrganizer(config), overrides, self._configuring(config, fixed))
         try:
-            self._settle_folder(session)
-            self.launcher = self._make_launcher()  # once more: what it keeps beside the jobs goes there too
-            width = self._width(session, fixed)
+            self._settle_folder(runner.study)
+            self.launcher = self._new_launcher()  # once more: what it keeps beside the jobs goes there too
+            configs = TrialConfigs(self.config, fixed)
+            at_once, width = self._at_once(runner, fixed)
         except BaseException as error:
-            session.close(error)
+            runner.close(error)
             raise
-        with StudyDisplay(session) as display:
-            report = partial(report_at_end, "hpo")
-            result = run_study(session, lambda jobs: self._launch(session, fixed, jobs), display, report, width)
+
+        def launch(specs: Sequence[TrialSpec]) -> Sequence[Any]:
+            if at_once:
+                here: Any = self.launcher
+                outcomes: list[Any] = here.run_trials(configs, partial(runner.run_here, specs))
+                return outcomes
+            return self._launch(configs, fixed, specs)
+
+        result = runner.run(partial(report_at_end, "hpo"), launch, width)
         return result.best[0].values if result.best else None
 
-    def _width(self, session: StudySession, fixed: Sequence[str]) -> int:
-        """Give how many trials to ask for at once; a launcher that stacks them has a say where the user has none."""
-        from tradingbot_exp.hpo.batch import batch_width
+    def _configuring(self, config: Config, fixed: Sequence[str]) -> Callable[[Mapping[str, Any]], Config] | None:
+        """Return what makes a trial's configuration where one value may follow another; else None."""
+        tree = OmegaConf.masked_copy(self.config, [key for key in map(str, self.config) if key != "hydra"])
+        if not _has_reference(OmegaConf.to_container(tree)):
+            return None
 
-        config, widest = session.config, getattr(self.launcher, "width", None)
+        def configure(values: Mapping[str, Any]) -> Config:
+            varied = copy.deepcopy(tree)
+            for key, value in values.items():
+                OmegaConf.update(varied, key, value)
+            return finalize(varied, [*fixed, *(f"{key}=" for key in values)])
+
+        return configure
+
+    def _at_once(self, runner: Runner, fixed: Sequence[str]) -> tuple[bool, int]:
+        """Return whether trials are run in this process, without jobs, and how many are asked for at once."""
+        config, widest = runner.study.config, getattr(self.launcher, "width", None)
+        if widest is None:
+            return False, config.hpo.n_jobs
+        reason = self.launcher.why_not_at_once()  # type: ignore[attr-defined]
+        if reason:
+            log.warning("The jobs are run one after another: %s.", reason)
+            widest = 1  # a batch would be asked for blindly, and be no faster for it
         named = any(word.partition("=")[0] == "hpo.n_jobs" for word in fixed)
-        if widest is None or named or config.hpo.n_jobs > 1:
-            return config.hpo.n_jobs
-        return batch_width(config, session.space, session.parent, widest)
+        if named or config.hpo.n_jobs > 1:
+            return not reason, config.hpo.n_jobs
+        return not reason, batch_width(config, runner.study.space, runner.parent, widest)
 
-    def _settle_folder(self, session: StudySession) -> None:
+    def _settle_folder(self, study: Study) -> None:
         """Put all starts of a study into one folder, unless the user names another."""
         given = [word for word in self.config.hydra.overrides.hydra if word.startswith("hydra.sweep.dir=")]
         with read_write(self.config.hydra), read_write(self.config.hydra.overrides.hydra):
             if given:
-                session.folder = session.folder.__class__(str(self.config.hydra.sweep.dir)).absolute()
+                study.folder = Path(str(self.config.hydra.sweep.dir)).absolute()
             else:
-                self.config.hydra.sweep.dir = str(session.folder)
-                self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(str(session.folder))}")
+                self.config.hydra.sweep.dir = str(study.folder)
+                self.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote(str(study.folder))}")
 
-    def _launch(self, session: StudySession, fixed: Sequence[str], jobs: Sequence[TrialJob]) -> list[Any]:
-        """Launch a batch and give each job's outcome; the artifacts of earlier losers go."""
-        from tradingbot_exp.hpo.results.recording import drop_losers
-
-        overrides = [
-            [
-                *fixed,
-                *job.overrides,
-                f"hydra.sweep.subdir={trial_name(job.ticket.number)}",
-                "hydra.output_subdir=null",
-                f"+hydra.job.env_set.{TICKET_VARIABLE}={_quoted(job.ticket.dumps())}",
-            ]
-            for job in jobs
-        ]
+    def _launch(self, configs: TrialConfigs, fixed: Sequence[str], specs: Sequence[TrialSpec]) -> list[Any]:
+        """Run a batch of trials as jobs of a launcher of Hydra's, and return how each ended."""
+        overrides = [[*fixed, *words_of(spec), *launch_words_of(spec)] for spec in specs]
+        self._loader.prepare(configs, zip(overrides, specs, strict=True))
         try:
-            returns = self.launcher.launch(overrides, initial_job_idx=jobs[0].ticket.number)
+            returns = self.launcher.launch(overrides, initial_job_idx=specs[0].number)
         except KeyboardInterrupt:
             _stop_workers()
             interrupt.check()  # Ray turns SIGTERM's exception into that of Ctrl-C
@@ -155,9 +173,17 @@ class StudySweep:
         except Exception as error:
             if type(error).__name__ not in _WORKER_DIED:
                 raise
-            return [Lost(str(error).partition("\n")[0]) for _ in jobs]
-        drop_losers(session, (job.ticket.number for job in jobs))
+            return [Lost(str(error).partition("\n")[0]) for _ in specs]
         return [_outcome(job_return) for job_return in returns]
+
+
+def _has_reference(tree: Any) -> bool:
+    """Whether a value may follow another that a study varies."""
+    if isinstance(tree, dict):
+        return any(_has_reference(value) for value in tree.values())
+    if isinstance(tree, list):
+        return any(_has_reference(value) for value in tree)
+    return isinstance(tree, str) and "${" in tree and not tree.startswith(_HARMLESS)
 
 
 def _is_basic(config: DictConfig) -> bool:
@@ -204,9 +230,3 @@ def _stop_workers() -> None:
         for controller in mine:
             controller.send_signal(signal.SIGINT)
         psutil.wait_procs(mine, timeout=10)
-
-
-def _quoted(text: str) -> str:
-    """Quote a text for Hydra's override grammar."""
-    escaped = text.replace("\\'", "\\\\\\'").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -1,20 +1,23 @@
-"""``hydra/launcher=stacked``: the jobs of a batch in this process, their networks trained as one stack."""
+"""``hydra/launcher=stacked``: the trials of a batch in this process, their networks trained as one stack."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from tradingbot_exp.errors import ConfigError
+
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
-    from hydra_plugins.tradingbot_exp._stack import StackedBatches
+    from hydra_plugins.tradingbot_exp._jobs import TrialConfigs
+    from tradingbot_exp.hpo.batch import Observer
 
 
 @dataclass
@@ -31,10 +34,7 @@ class StackedLauncherConf:
 
 
 class StackedLauncher(Launcher):
-    """Trains a batch of jobs as stacks; jobs that it cannot take apart it runs one after another.
-
-    It is the default for the sake of studies: the jobs of a plain sweep, which it would keep open together, are trained
-    together only where the command line names this launcher.
+    """Runs the trials of a study in this process, stacked, and any other jobs one after another, as Hydra does.
 
     Parameters
     ----------
@@ -45,7 +45,9 @@ class StackedLauncher(Launcher):
 
     def __init__(self, width: int = 24) -> None:
         self.width = width
-        self._stack: StackedBatches
+        self._config: DictConfig
+        self._context: HydraContext
+        self._task: TaskFunction
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep.
@@ -55,14 +57,12 @@ class StackedLauncher(Launcher):
         ConfigError
             `width` is below 1.
         """
-        from hydra_plugins.tradingbot_exp._stack import StackedBatches
-
-        self._stack = StackedBatches(self.width)
-        self._stack.setup(hydra_context=hydra_context, task_function=task_function, config=config)
-        self.width = self._stack.width
+        if self.width < 1:
+            raise ConfigError(f"hydra.launcher.width={self.width} is impossible. Right would be 1 or more trials.")
+        self._config, self._context, self._task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run a batch of jobs.
+        """Run a batch of jobs one after another.
 
         Parameters
         ----------
@@ -76,7 +76,33 @@ class StackedLauncher(Launcher):
         sequence of JobReturn
             One a job, in order.
         """
-        return self._stack.launch(job_overrides, initial_job_idx)
+        from hydra._internal.core_plugins.basic_launcher import BasicLauncher
+
+        basic = BasicLauncher()
+        basic.setup(hydra_context=self._context, task_function=self._task, config=self._config)
+        return basic.launch(job_overrides, initial_job_idx)
+
+    def why_not_at_once(self) -> str:
+        """Say what keeps the trials of a study from being run in this process together; empty if nothing does."""
+        if not getattr(self._task, "tradingbot_in_steps", False):
+            return "hydra/launcher=stacked knows how to train only this package's own jobs at once"
+        if self._config.hydra.job.chdir:
+            return "hydra.job.chdir=true moves the whole process into the folder of one job"
+        return ""
+
+    def run_trials(self, configs: TrialConfigs, run: Callable[[Observer], list[Any]]) -> list[Any]:
+        """Run a batch of trials, which callbacks of others see as jobs.
+
+        Parameters
+        ----------
+        configs : TrialConfigs
+        run : callable
+            Runs them, tells the observer of each, and returns how each ended.
+        """
+        from hydra_plugins.tradingbot_exp._jobs import HydraJobs, batch_at_work
+
+        with batch_at_work(self._config, self._context):
+            return run(HydraJobs(configs, self._context, self._task))
 
 
 ConfigStore.instance().store(

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
-
-if TYPE_CHECKING:
-    from hydra_plugins.tradingbot_exp._study import StudySweep
 
 
 @dataclass
@@ -34,14 +31,11 @@ class StudySweeper(Sweeper):
 
     def __init__(self, n_trials: Any = None, params: Any = None) -> None:
         self._official = {"n_trials": n_trials, "params": params}
-        self._study: StudySweep
+        self._given: tuple[HydraContext, TaskFunction, DictConfig]
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Take note of what Hydra hands over, before the sweep."""
-        from hydra_plugins.tradingbot_exp._study import StudySweep
-
-        self._study = StudySweep(self._official)
-        self._study.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        self._given = hydra_context, task_function, config
 
     def sweep(self, arguments: list[str]) -> Any:
         """Bring the study to its end.
@@ -51,7 +45,9 @@ class StudySweeper(Sweeper):
         arguments : list of str
             The overrides of the command line.
         """
-        return self._study.sweep(arguments)
+        from hydra_plugins.tradingbot_exp._study import StudySweep
+
+        return StudySweep(self._official, *self._given).sweep(arguments)
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="study", node=StudySweeperConf, provider="tradingbot_exp")

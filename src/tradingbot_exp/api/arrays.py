@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.config.checks import check
+from tradingbot_exp.config.finalize import vary
 from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.card import GIVEN_ARRAYS
@@ -21,16 +22,10 @@ from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
 from tradingbot_exp.experiment.data import given_data
 from tradingbot_exp.experiment.resume import refuse_in_study
-from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.results.recording import drop_losers
-from tradingbot_exp.hpo.runner import run_study
-from tradingbot_exp.hpo.silent import with_values
+from tradingbot_exp.hpo.runner import Runner
 from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.study import StudyResult, StudySession
-from tradingbot_exp.hpo.trial_run import run_trial
-from tradingbot_exp.hpo.trial_spec import TrialJob, ending_tags
+from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.reporting.automatic import report_at_end
-from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.writing.logger import EnhancedMLflowLogger
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
@@ -98,10 +93,8 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
     load_plugins(config.plugins)
     check(config, own_data=False)
     with given_data(data):
-        session = StudySession(config, space, organizer)
-        with StudyDisplay(session) as display:
-            report = partial(report_at_end, "hpo")
-            result = run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, report)
+        runner = Runner(config, space, organizer, configure=partial(vary, config, own_data=False))
+        result = runner.run(partial(report_at_end, "hpo"))
     if logger is not None and result.best and logger.has_run:
         logger.log_metrics({"best_value": result.best[0].values[0]})
     return result
@@ -131,28 +124,6 @@ def _check_scheme(config: Config) -> None:
                 f"evaluation.{key}={given} says how data are cut, and run_hpo_study is given arrays that are cut into "
                 f"train and validation already. Leave evaluation.{key}={'null' if plain is None else plain}."
             )
-
-
-def _run(session: StudySession, job: TrialJob) -> Any:
-    """Run one trial in this process; give its objectives, `Pruned`, or the exception that it raised."""
-    ticket, organizer = job.ticket, session.organizer
-    config = with_values(session.config, session.space.decode(job.params))
-    folder = session.folder / trial_name(ticket.number)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = organizer.take_over(ticket.run_id, ticket.number, ticket.parent_id)
-    try:
-        check(config, own_data=False)
-        outcome = run_trial(config, run, ticket, folder)
-    except BaseException as error:
-        run.flush(ending_tags(error, None))
-        organizer.close_run(run, error)
-        if not isinstance(error, Exception):
-            raise
-        return error
-    run.flush(ending_tags(None, outcome))
-    organizer.close_run(run)
-    drop_losers(session, [ticket.number])
-    return outcome
 
 
 def _dtype(config: Config, space: SearchSpace) -> type[np.floating[Any]]:

@@ -10,11 +10,12 @@ from typing import Any
 from omegaconf import DictConfig
 
 from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.experiment.handover import handed_over
 from tradingbot_exp.experiment.resume import find_resumption
 from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.hpo.trial_run import run_trial
-from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
-from tradingbot_exp.tracking.writing.active import current_run, start_config, start_failure
+from tradingbot_exp.hpo.trial_spec import TRIAL_VARIABLE, TrialSpec
+from tradingbot_exp.tracking.writing.active import current_run
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
@@ -35,14 +36,11 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
     float, list of float, or Pruned
         The value of `hpo.metric`; for a trial of a study, see `tradingbot_exp.hpo.trial_run.run_trial`.
     """
-    failure = start_failure()
-    if failure is not None:
-        raise failure
-    config = start_config() or finalize(composed, overrides)
+    config = handed_over() or finalize(composed, overrides)
     run = current_run()
-    ticket = os.environ.get(TICKET_VARIABLE)
-    if ticket is not None and run is not None:
-        return run_trial(config, run, Ticket.loads(ticket), folder)
+    spec = os.environ.get(TRIAL_VARIABLE)
+    if spec is not None and run is not None:
+        return run_trial(config, run, TrialSpec.loads(spec), folder)
     if run is not None:
         return run_in(config, overrides, run)
     resumption = find_resumption(config, overrides)

@@ -9,23 +9,23 @@ from omegaconf import DictConfig, OmegaConf
 
 from tradingbot_exp.callbacks.hydra_job import (
     error_of,
-    finalized,
     first_job,
     job_key,
     parent_run,
+    spec_of,
     start_ray,
-    ticket_of,
 )
 from tradingbot_exp.callbacks.tracking import TrackingCallback
+from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.evaluation.metrics.target import naive_name
-from tradingbot_exp.hpo.trial_spec import ending_tags
+from tradingbot_exp.experiment.handover import hand_over
+from tradingbot_exp.hpo.trial_spec import IN_BATCH, ending_tags
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
-from tradingbot_exp.tracking.writing.active import set_start_config, set_start_failure
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -38,35 +38,43 @@ if TYPE_CHECKING:
 class ExperimentCallback(TrackingCallback):
     """The callback of this package's own app: checks configuration and data before anything is written."""
 
-    tradingbot_own = True  # a launcher may show it one configuration for all jobs of a stack
-
-    def _forget(self) -> None:
-        super()._forget()
-        # What the single run, or the first job of a sweep, is run with; None in a worker, which has not started it.
-        self._config: Config | None = None
+    tradingbot_own = True  # a launcher need not show it the trials that the study runs without jobs
+    _checked: tuple[str, Config] | None
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Refuse a bad configuration, bad data, or a store that cannot be used, before any folder is made."""
-        self._refusing(lambda: self._check(config, finalized(config)))
+        self._refusing(lambda: self._check(config))
         super().on_run_start(config, **kwargs)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Do the same for what the jobs of a sweep share; a study opens its parent run itself."""
-        self._refusing(lambda: self._check_sweep(finalized(first_job(config))))
+        self._refusing(lambda: self._check_sweep(config))
         self._refusing(lambda: start_ray(config))
         if not str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp."):
             self._refusing(lambda: _refuse_registration(config))
             super().on_multirun_start(config, **kwargs)
 
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Open the job's run; whoever runs a batch of trials without jobs opens their runs."""
+        if not IN_BATCH.get():  # where a subclass is shown trials as if they were jobs
+            super().on_job_start(config, **kwargs)
+
     def _open_job(self, config: DictConfig) -> None:
         """Open the job's run; a trial's was created when the study asked for it, and is taken over."""
-        set_start_config(self._config if parent_run(config) is None else None)
-        ticket = ticket_of(config)
-        if ticket is None:
+        spec = spec_of(config)
+        if spec is None:
             super()._open_job(config)
         else:
-            run = self._reach(config).take_over(ticket.run_id, ticket.number, ticket.parent_id)
+            run = self._reach(config).take_over(spec.run_id, spec.number, spec.parent_id)
             self._runs[job_key(config)] = run
+            self._job_started(run, config)
+
+    def _finalized(self, config: DictConfig) -> Config:
+        """Return a job's configuration, checked once."""
+        key = job_key(config)
+        if self._checked is None or self._checked[0] != key:
+            self._checked = key, finalize(config, list(config.hydra.overrides.task))
+        return self._checked[1]
 
     def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
@@ -74,42 +82,53 @@ class ExperimentCallback(TrackingCallback):
             error = error_of(job_return)
             run.flush(ending_tags(error, None if error is not None else job_return.return_value))
 
-    def _check(self, config: DictConfig, composed: Config) -> None:
+    def _forget(self) -> None:
+        super()._forget()
+        self._checked = None
+
+    def _check(self, config: DictConfig) -> None:
         from tradingbot_exp.experiment.resume import find_resumption
 
+        composed = self._finalized(config)
         self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
         self._check_place(composed if self._resumption is None else self._resumption.config)
 
-    def _check_sweep(self, first: Config) -> None:
+    def _check_sweep(self, config: DictConfig) -> None:
         from tradingbot_exp.experiment.resume import refuse_in_study
 
-        refuse_in_study(first)
-        self._check_place(first)
+        first = first_job(config)
+        checked = self._finalized(first)
+        refuse_in_study(checked)
+        self._check_place(checked)
+        if first is config:
+            hand_over(checked)
 
     def _check_place(self, config: Config) -> None:
         from tradingbot_exp.experiment.data import check_inputs
 
         check_inputs(config)
         check_space(launch_dir())
-        self._config = config
 
     def _organized(self, config: DictConfig) -> Organized:
-        return self._config or finalized(first_job(config))
+        return self._finalized(config) if self._resumption is None else self._resumption.config
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
-        """Leave the recording to `experiment.prepare`."""
+        """Hand the job its configuration, and leave the recording to it."""
+        hand_over(self._finalized(config))
 
     def _record_result(self, run: TrackedRun, value: Any) -> None:
         """Leave the objective to its own metric."""
 
     def _hand_over(self, error: Exception) -> None:
-        set_start_failure(error)
+        hand_over(error)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        if IN_BATCH.get():
+            return
         run, parent = self._runs.get(job_key(config)), parent_run(config)
-        ticket = ticket_of(config)
-        if ticket is not None:
+        spec = spec_of(config)
+        if spec is not None:
             self._refusing(lambda: self._record_trial(run, job_return))
             super().on_job_end(config, job_return, **kwargs)
             return
@@ -118,7 +137,7 @@ class ExperimentCallback(TrackingCallback):
         super().on_job_end(config, job_return, **kwargs)
         error = error_of(job_return)
         report = None
-        wanted = self._config is not None and self._config.tracking.report
+        wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
         if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
             report = report_at_end("training", run)
         if error is None and run is not None:

@@ -1,4 +1,4 @@
-"""What Hydra says about a job: its number, parent and ticket, how it ended, and the files that it left about it."""
+"""What Hydra says about a job: its number, parent and trial, how it ended, and the files that it left about it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import ConfigError
-from tradingbot_exp.hpo.trial_spec import TICKET_VARIABLE, Ticket
+from tradingbot_exp.hpo.trial_spec import TRIAL_VARIABLE, TrialSpec
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
 
-    from tradingbot_exp.config.schema import Config
 
 # A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
 PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
@@ -49,11 +47,6 @@ def _first_value(override: Override) -> str:
     )
 
 
-def finalized(config: DictConfig) -> Config:
-    """Give the checked configuration of a job of this package's own app."""
-    return finalize(config, list(config.hydra.overrides.task))
-
-
 def job_key(config: DictConfig) -> str:
     """Name a job among those of its process; a single run's has no number."""
     return str(OmegaConf.select(config, "hydra.job.num", default=""))
@@ -65,10 +58,10 @@ def parent_run(config: DictConfig) -> str | None:
     return parent
 
 
-def ticket_of(config: DictConfig) -> Ticket | None:
+def spec_of(config: DictConfig) -> TrialSpec | None:
     """Give what a study tells the job of a trial, or None outside a study."""
-    text = OmegaConf.select(config, f"hydra.job.env_set.{TICKET_VARIABLE}", default=None)
-    return None if text is None else Ticket.loads(text)
+    text = OmegaConf.select(config, f"hydra.job.env_set.{TRIAL_VARIABLE}", default=None)
+    return None if text is None else TrialSpec.loads(text)
 
 
 def error_of(job_return: JobReturn) -> BaseException | None:

@@ -22,7 +22,7 @@ from tradingbot_exp.callbacks.hydra_job import (
 )
 from tradingbot_exp.config.resolvers import register
 from tradingbot_exp.errors import Refusal
-from tradingbot_exp.tracking.writing.active import mlflow_active, set_start_failure
+from tradingbot_exp.tracking.writing.active import mlflow_active
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,6 @@ class TrackingCallback(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
-        set_start_failure(None)
         mask_saved_config(config)
         try:
             self._open_job(config)

@@ -79,7 +79,7 @@ def _settle(config: Config) -> None:
             setattr(config.training, switch, None)
 
 
-def vary(config: Config, values: Mapping[str, Any]) -> Config:
+def vary(config: Config, values: Mapping[str, Any], *, own_data: bool = True) -> Config:
     """Give a finalized configuration with other values for some of its keys, as `finalize` would have made it.
 
     Parameters
@@ -88,6 +88,8 @@ def vary(config: Config, values: Mapping[str, Any]) -> Config:
         Where nothing but the two learning rates, which have to come together, refers to the keys.
     values : mapping of str to object
         By dotted key.
+    own_data : bool
+        See `finalize`.
 
     Raises
     ------
@@ -107,7 +109,7 @@ def vary(config: Config, values: Mapping[str, Any]) -> Config:
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     _settle(varied)
-    check(varied)
+    check(varied, own_data=own_data)
     return varied
 
 

@@ -7,17 +7,20 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.errors import ConfigError, DivergedError
-from tradingbot_exp.experiment.fitting import Fitting, fit_all, why_alone
-from tradingbot_exp.experiment.job import Job, build
-from tradingbot_exp.experiment.steps import finish
+from tradingbot_exp.errors import ConfigError, TrackingError
+from tradingbot_exp.experiment.fitting import fit_all, why_alone
+from tradingbot_exp.experiment.job import build
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
-from tradingbot_exp.training.listeners import Curves
+from tradingbot_exp.hpo.trial_spec import IN_BATCH, TrialSpec, ending_tags
+from tradingbot_exp.tracking.run_names import trial_name
+from tradingbot_exp.tracking.writing.batch import run_batch
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.space.space import SearchSpace
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -79,6 +82,105 @@ def _kinds(space: SearchSpace) -> float:
     return count
 
 
+class Observer:
+    """Told of each trial of a batch when it starts and when it has ended; this one keeps it to itself."""
+
+    def start(self, spec: TrialSpec) -> None:
+        """Take note that a trial's run is open and its models are about to be built."""
+
+    def end(self, spec: TrialSpec, outcome: Any) -> None:
+        """Take note how a trial ended; its run is closed."""
+
+
+class _UnderWay:
+    """A trial of a batch, from its spec to what came of it."""
+
+    def __init__(self, spec: TrialSpec) -> None:
+        self.spec = spec
+        self.run: TrackedRun | None = None
+        self.trial: Trial | None = None
+        self.outcome: Any = None
+        self.is_open = False
+
+    def start(self, study: Study, organizer: ExperimentOrganizer, observer: Observer) -> None:
+        """Open the trial's run and build its models; what keeps it from that is its outcome."""
+        spec, self.is_open = self.spec, True
+        folder = study.folder / trial_name(spec.number)
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.run = organizer.take_over(spec.run_id, spec.number, spec.parent_id)
+        except Exception as error:
+            self.outcome = error
+        observer.start(spec)
+        try:
+            if self.run is not None:
+                self.trial = Trial(study.configure(spec.values), self.run, spec, folder, study.optuna)
+        except Exception as error:
+            self.outcome = error
+
+    def end(self, organizer: ExperimentOrganizer, observer: Observer) -> None:
+        """Write the outcome into the trial's run, close it, and tell the observer; once is enough."""
+        if not self.is_open:
+            return
+        self.is_open = False
+        error = self.outcome if isinstance(self.outcome, BaseException) else None
+        if self.run is not None:
+            self.run.flush(ending_tags(error, self.outcome))
+            organizer.close_run(self.run, error)
+        observer.end(self.spec, self.outcome)
+
+
+def run_specs(
+    study: Study, organizer: ExperimentOrganizer, specs: Sequence[TrialSpec], observer: Observer | None = None
+) -> list[Any]:
+    """Run a batch of a study's trials in this process, each recorded in its run.
+
+    Returns
+    -------
+    list of (list of float, Pruned or Exception)
+        How each ended; values that cannot be tried, and models that cannot be built, cost their trial alone.
+
+    Raises
+    ------
+    TrackingError
+        MLflow does not take how a trial ended; all of them are ended before.
+    """
+    told = observer or Observer()
+    under_way = [_UnderWay(spec) for spec in specs]
+    token = IN_BATCH.set(True)
+    try:
+        with run_batch(study.folder) as batch:
+            batch.fetch(*organizer.connect(), specs[0].parent_id)
+            try:
+                for each in under_way:
+                    each.start(study, organizer, told)
+                begun = [(each, each.trial) for each in under_way if each.trial is not None]
+                outcomes = run_trials([trial for _, trial in begun], batch.note)
+                for (each, _), outcome in zip(begun, outcomes, strict=True):
+                    each.outcome = outcome
+            except BaseException as error:
+                for each in under_way:
+                    each.outcome = error
+                    each.end(organizer, told)
+                raise
+            _end_all(under_way, organizer, told)
+    finally:
+        IN_BATCH.reset(token)
+    return [each.outcome for each in under_way]
+
+
+def _end_all(under_way: Sequence[_UnderWay], organizer: ExperimentOrganizer, observer: Observer) -> None:
+    """End trials, all of them also where a store does not take what is recorded of one."""
+    failure: TrackingError | None = None
+    for each in under_way:
+        try:
+            each.end(organizer, observer)
+        except TrackingError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
+
+
 def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lambda: None) -> list[Any]:
     """Bring trials to their ends together.
 
@@ -110,30 +212,9 @@ def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lamb
         # Of equals the first counts, as if the trials had ended one after another; of others, the best of all.
         others = [other.values for other in judged if other.values != trial.values]
         others += [other.values for other in judged[: judged.index(trial)] if other.values == trial.values]
-        kept = worth_keeping(trial.config, trial.ticket, trial.values, others)
+        kept = worth_keeping(trial.config, trial.spec, trial.values, others)
         _succeeds(trial, lambda trial=trial, kept=kept: trial.keep(kept))  # type: ignore[misc]
     return [trial.values if trial.outcome is None else trial.outcome for trial in trials]
-
-
-def run_jobs(jobs: Sequence[Job], after_epoch: Callable[[], object] = lambda: None) -> list[Any]:
-    """Train and finish the jobs of a plain sweep together.
-
-    Returns
-    -------
-    list of (float or Exception)
-        What the task would have returned or raised for each.
-    """
-    fittings = [Fitting(job, [Curves(job.logger, folds=len(job.folds))]) for job in jobs]
-    outcomes: list[Any] = list(fit_all(fittings, after_epoch))
-    for position, (job, outcome) in enumerate(zip(jobs, outcomes, strict=True)):
-        try:
-            if isinstance(outcome, DivergedError):
-                job.logger.log_training_history(outcome.history, job.config.training.loss)
-            elif not isinstance(outcome, Exception):
-                outcomes[position] = finish(job, outcome)
-        except Exception as error:
-            outcomes[position] = error
-    return outcomes
 
 
 def _succeeds(trial: Trial, step: Callable[[], object]) -> bool:

@@ -20,27 +20,22 @@ import optuna
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.recovery import Recovery
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.samplers import INTERRUPTED, SURPLUS, Grid, is_drawn, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.storage import transaction
-from tradingbot_exp.hpo.trial_spec import Lost, Pruned, Ticket, TrialJob
+from tradingbot_exp.hpo.study import POLL_SECONDS, Study
+from tradingbot_exp.hpo.trial_spec import Lost, Pruned, TrialSpec
 from tradingbot_exp.hpo.trials import Trials, best_trials
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature
 from tradingbot_exp.tracking.writing.trial_runs import Children
 
 if TYPE_CHECKING:
-    from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-    from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.hpo.space.space import SearchSpace
 
 log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.5
-
-# Runs jobs, gives for each its objective, `Pruned`, or the exception that it raised.
-Launch = Callable[[Sequence[TrialJob]], Sequence[Any]]
+# Runs trials, returns for each its objectives, `Pruned`, `Lost`, or the exception that it raised.
+Launch = Callable[[Sequence[TrialSpec]], Sequence[Any]]
 
 
 class StudyLoop:
@@ -48,52 +43,46 @@ class StudyLoop:
 
     Parameters
     ----------
-    config : Config
-        Its `hpo` block.
-    space : SearchSpace
-    study : optuna.Study
-        Created or loaded; sampler and pruner are set here.
+    study : Study
+        Sampler and pruner of its Optuna study are set here.
     children : Children
         The trials' MLflow runs.
-    storage : str
-        The storage's address, for jobs that report to it.
     launch : callable
-        Runs a batch of jobs.
-    report : callable, optional
+        Runs a batch of trials.
+    report : callable
         Told after each change: the study's finished trials and those running.
     watched : bool
         Whether jobs write their progress down for a terminal.
-    batch : int, optional
-        Trials to ask for at once; else `hpo.n_jobs`.
-    salvage : callable, optional
+    batch : int
+        Trials to ask for at once.
+    salvage : callable
         Called before trials of dead processes are settled: what those had written down is sent.
     """
 
     def __init__(
         self,
-        config: Config,
-        space: SearchSpace,
         study: Study,
         children: Children,
-        *,
-        storage: str,
         launch: Launch,
-        report: Callable[[Sequence[FrozenTrial]], object] = lambda trials: None,
-        watched: bool = False,
-        batch: int | None = None,
-        salvage: Callable[[], object] = lambda: None,
+        *,
+        report: Callable[[Sequence[FrozenTrial]], object],
+        watched: bool,
+        batch: int,
+        salvage: Callable[[], object],
     ) -> None:
-        self.config, self.space, self.study, self.children = config, space, study, children
-        self._storage, self._launch, self._report, self._watched = storage, launch, report, watched
-        self.batch = config.hpo.n_jobs if batch is None else batch
-        self.trials = Trials(study, len(space.distributions))
+        config = study.config
+        self.config, self.space, self.study, self.children = config, study.space, study.optuna, children
+        self._address, self._launch, self._report, self._watched = study.address, launch, report, watched
+        self.batch = batch
+        self.trials = Trials(self.study, len(self.space.distributions))
         self._recovery = Recovery(self.trials, children, salvage)
         # The trial whose point was proposed again while it runs: until it ends, the sampler knows no better.
         self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
-        study.sampler = make_sampler(config.hpo, space, config.seed)
-        study.pruner = make_pruner(config.hpo.pruner, most_steps(study.user_attrs["definition"]))
+        self._grid = Grid(self.space.grid()) if config.hpo.sampler == "grid" else None
+        self.study.sampler = make_sampler(config.hpo.sampler, config.seed)
+        self.study.pruner = make_pruner(config.hpo.pruner, most_steps(study.definition))
 
     def run(self) -> None:
         """Ask, launch and tell until the study is complete, its grid exhausted, or too many trials failed.
@@ -107,20 +96,20 @@ class StudyLoop:
             while not self._finished():
                 self.recover()
                 with transaction(self.study._storage):
-                    jobs = self._ask_batch()
+                    specs = self._ask_batch()
                 self._report(self.trials.counting())  # those at known points have ended already
-                if not jobs:
+                if not specs:
                     if not self.trials.running():
                         if self._is_exhausted():
                             break
                         continue
                     time.sleep(POLL_SECONDS)
                     continue
-                with self.children.beating([job.ticket.run_id for job in jobs]):
-                    outcomes = self._launch(jobs)
+                with self.children.beating([spec.run_id for spec in specs]):
+                    outcomes = self._launch(specs)
                 with transaction(self.study._storage):
-                    for job, outcome in zip(jobs, outcomes, strict=True):
-                        self._tell(job, outcome)
+                    for spec, outcome in zip(specs, outcomes, strict=True):
+                        self._tell(spec, outcome)
                 self._report(self.trials.counting())
 
     def _finished(self) -> bool:
@@ -137,31 +126,41 @@ class StudyLoop:
         return len(done) >= hpo.num_trials
 
     def _is_exhausted(self) -> bool:
-        sampler = self.study.sampler
-        if isinstance(sampler, ExhaustiveSampler) and not sampler.free(self.study):
-            self.stopped_early = f"the grid is exhausted after its {len(sampler.points)} points"
-            return True
-        return False
+        if self._grid is None or self._grid.enqueue(self.study, 1):
+            return False
+        self.stopped_early = f"the grid is exhausted after its {len(self._grid.points)} points"
+        return True
 
     # Asking.
 
-    def _ask_batch(self) -> list[TrialJob]:
-        jobs: list[TrialJob] = []
+    def _ask_batch(self) -> list[TrialSpec]:
+        specs: list[TrialSpec] = []
         if self._awaited is not None and self.trials.frozen(self._awaited).state == TrialState.RUNNING:
-            return jobs
+            return specs
         self._awaited = None
-        free = self.config.hpo.num_trials - len(self.trials.counting())
-        for _ in range(min(free, self.batch)):
-            if isinstance(self.study.sampler, ExhaustiveSampler) and not self.study.sampler.free(self.study):
+        free = min(self.config.hpo.num_trials - len(self.trials.counting()), self.batch)
+        for left in range(free, 0, -1):
+            if self._grid is not None and not self._grid.enqueue(self.study, left):
                 break
             if self._awaited is not None:
                 break
-            job = self._ask()
-            if job is not None:
-                jobs.append(job)
-        return jobs
+            if left < free and self._begins_a_batch():
+                break
+            spec = self._ask()
+            if spec is not None:
+                specs.append(spec)
+        return specs
 
-    def _ask(self) -> TrialJob | None:
+    def _begins_a_batch(self) -> bool:
+        """Tell whether the next point to be drawn would, in a study that no kill disturbed, begin a batch.
+
+        Then it is to be drawn knowing the values of all before it, those included that are tried again just now.
+        """
+        trials = self.study.get_trials(deepcopy=False)
+        waits = any(trial.state == TrialState.WAITING for trial in trials)
+        return not waits and sum(map(is_drawn, trials)) % self.batch == 0
+
+    def _ask(self) -> TrialSpec | None:
         """Ask for a trial, sign it, and open its run; None if it needs no training or is one too many."""
         trial = self.study.ask()
         self.trials.mine[trial.number] = ""
@@ -174,20 +173,19 @@ class StudyLoop:
                 self.children.kill(run_id)
             return None
 
-    def _prepare(self, trial: optuna.Trial) -> TrialJob | None:
+    def _prepare(self, trial: optuna.Trial) -> TrialSpec | None:
         trial.set_user_attr("owner", signature())
         encoded = self.space.suggest(trial)
         # A waiting trial is one that another process may be about to start.
         lower = self.study.get_trials(deepcopy=False)[: trial.number]
         if sum(not other.user_attrs.get(INTERRUPTED) for other in lower) >= self.config.hpo.num_trials:
-            self.trials.interrupt(trial.number, "surplus")
+            self.trials.interrupt(trial.number, SURPLUS)
+            return None
+        refusal = "" if self._grid is None else self._grid.refusal(self.study, trial.number)
+        if refusal:
+            self.trials.interrupt(trial.number, refusal)
             return None
         twin = self.trials.twin(trial.number, encoded)
-        if twin is not None and isinstance(self.study.sampler, ExhaustiveSampler):
-            self.trials.interrupt(
-                trial.number, f"the grid was exhausted meanwhile: the same point as trial {twin.number}"
-            )
-            return None
         if twin is not None and twin.state == TrialState.RUNNING:
             self.trials.interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
             self._awaited = twin.number
@@ -201,33 +199,26 @@ class StudyLoop:
             trial.set_user_attr("duplicate_of", twin.number)
             self.trials.finish(trial.number, TrialState.COMPLETE, values)
             return None
-        ticket = Ticket(
+        return TrialSpec(
             self.study.study_name,
             trial.number,
             run_id,
             self.children.parent_id,
-            self._storage if self.config.hpo.pruner != "none" else "",
+            self._address if self.config.hpo.pruner != "none" else "",
             self.config.hpo.pruner,
             watched=self._watched,
-            best=self._best_value(),
-            front=self._front(),
+            rivals=[list(rival.values) for rival in self._rivals()],
+            values=self.space.decode(encoded),
         )
-        return TrialJob(ticket, encoded, self.space.overrides(encoded))
 
-    def _best_value(self) -> float | None:
-        complete = [trial for trial in self.trials.done() if trial.state == TrialState.COMPLETE]
-        if not complete or len(self.study.directions) > 1:
-            return None
-        return float(self.study.best_value)
-
-    def _front(self) -> list[list[float]]:
-        """Give the values of the Pareto front so far; empty with one objective."""
-        return [list(trial.values) for trial in best_trials(self.study)] if len(self.study.directions) > 1 else []
+    def _rivals(self) -> list[FrozenTrial]:
+        best = best_trials(self.study)
+        return best if len(self.study.directions) > 1 else best[:1]
 
     # Telling.
 
-    def _tell(self, job: TrialJob, outcome: Any) -> None:
-        number = job.ticket.number
+    def _tell(self, spec: TrialSpec, outcome: Any) -> None:
+        number = spec.number
         if isinstance(outcome, Pruned):
             self.trials.finish(number, TrialState.PRUNED, None)
             return
@@ -237,7 +228,7 @@ class StudyLoop:
             return
         if isinstance(outcome, BaseException):
             log.warning("trial %d failed: %s: %s", number, type(outcome).__name__, outcome)
-            self.children.fail(job.ticket.run_id, outcome)
+            self.children.fail(spec.run_id, outcome)
             self.trials.finish(number, TrialState.FAIL, None)
             return
         values = [float(value) for value in (outcome if isinstance(outcome, list | tuple) else [outcome])]

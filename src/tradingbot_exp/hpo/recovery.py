@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED
-from tradingbot_exp.hpo.trials import KILLED, Trials
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED
+from tradingbot_exp.hpo.study import UNSIGNED_SECONDS
+from tradingbot_exp.hpo.trials import Trials
 from tradingbot_exp.runtime.process import is_alive
 from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-# A trial that nobody has signed yet was asked for just now, or its process died in that moment.
-UNSIGNED_SECONDS = 3.0
 
 
 class Recovery:
@@ -44,8 +40,7 @@ class Recovery:
         """Adopt results that MLflow has of dead processes' trials, retry the others; tell if there were any."""
         for trial in self._trials.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.user_attrs.get(INTERRUPTED):  # whoever took it out of the count died before it could say so
-                with suppress(optuna.exceptions.UpdateFinishedTrialError):
-                    self._trials.study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self._trials.interrupt(trial.number, trial.user_attrs[INTERRUPTED])
         orphans = [trial for trial in self._trials.running() if trial.number not in self._trials.mine]
         if orphans:
             self._salvage()

@@ -3,126 +3,216 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import optuna
 
 from tradingbot_exp.errors import TrackingError, TrainingError
+from tradingbot_exp.experiment.data import load_data
+from tradingbot_exp.hpo.batch import Observer, run_specs
+from tradingbot_exp.hpo.checks import check_metrics, check_study
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
-from tradingbot_exp.hpo.results.recording import record_results, result_table
+from tradingbot_exp.hpo.parent import open_parent
+from tradingbot_exp.hpo.results.display import StudyDisplay
+from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results
+from tradingbot_exp.hpo.results.table import result_table
 from tradingbot_exp.hpo.storage import storage_reason
-from tradingbot_exp.hpo.study import StudyResult, StudySession
+from tradingbot_exp.hpo.study import StudyResult, open_study
 from tradingbot_exp.hpo.trials import best_trials
-from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
+from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
 from tradingbot_exp.tracking.store.registry import CHAMPION
+from tradingbot_exp.tracking.store.store import Store
 from tradingbot_exp.tracking.writing.batch import send_journals
 from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.trial_runs import Children
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tradingbot_exp.hpo.results.display import StudyDisplay
+    from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.space.space import SearchSpace
+    from tradingbot_exp.hpo.trial_spec import TrialSpec
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
-def run_study(
-    session: StudySession,
-    launch: Launch,
-    display: StudyDisplay,
-    make_report: Callable[[TrackedRun], object],
-    batch: int | None = None,
-) -> StudyResult:
-    """Bring the study to its end, and record the results on the parent run.
+class Runner:
+    """Opens or resumes a study, and brings it to its end.
 
     Parameters
     ----------
-    session : StudySession
-    launch : callable
-        Runs a batch of jobs.
-    display : StudyDisplay
-        Told of each change.
-    make_report : callable
-        Makes the report on the parent run, once that is closed, and gives its path, or None.
-    batch : int, optional
-        Trials to ask for at once; else `hpo.n_jobs`.
+    config : Config
+        The configuration that trials vary.
+    space : SearchSpace
+    organizer : ExperimentOrganizer
+    overrides, configure
+        See `tradingbot_exp.hpo.study.open_study`.
+
+    Attributes
+    ----------
+    study : Study
+    parent : TrackedRun
+        The study's, open.
+
+    Raises
+    ------
+    ConfigError
+        The study cannot be run as it is configured, or one of its name is another one.
+    TrackingError
+        A store cannot be used.
     """
-    loop: StudyLoop | None = None
-    try:
-        loop = StudyLoop(
-            session.config,
-            session.space,
-            session.study,
-            session.children,
-            storage=session.address,
-            launch=launch,
+
+    def __init__(
+        self,
+        config: Config,
+        space: SearchSpace,
+        organizer: ExperimentOrganizer,
+        overrides: Sequence[str] = (),
+        configure: Callable[[Mapping[str, Any]], Config] | None = None,
+    ) -> None:
+        check_study(config, space)
+        check_metrics(config, load_data(config))
+        # MLflow first: it cannot make its tables in a database that Optuna has stamped.
+        client, experiment_id = organizer.connect()
+        self.organizer = organizer
+        self.study = open_study(config, space, overrides, configure)
+        self.parent = open_parent(self.study, organizer)
+        self._children = Children(
+            client, experiment_id, self.parent.run_id, self.study.name, dict(config.experiment.tags)
+        )
+        self._store = Store(client, organizer.config.tracking.uri)
+        self._staged: set[int] = set()  # trials that may have artifacts in their folders
+
+    def close(self, error: BaseException | None = None) -> None:
+        """End the parent run, by the kind of `error`; once is enough."""
+        self.organizer.close_run(self.parent, error)
+
+    def run_here(self, specs: Sequence[TrialSpec], observer: Observer | None = None) -> list[Any]:
+        """Run a batch of trials in this process: see `tradingbot_exp.hpo.batch.run_specs`."""
+        return run_specs(self.study, self.organizer, specs, observer)
+
+    def run(
+        self,
+        make_report: Callable[[TrackedRun], object],
+        launch: Launch | None = None,
+        batch: int | None = None,
+        stream: TextIO | None = None,
+    ) -> StudyResult:
+        """Run trials until there are enough, record the results on the parent run, judge the winner, and say so.
+
+        Parameters
+        ----------
+        make_report : callable
+            Makes the report on the parent run, once that is closed, and returns its path, or None.
+        launch : callable, optional
+            Runs a batch of trials; else they are run in this process.
+        batch : int, optional
+            Trials to ask for at once; else `hpo.n_jobs`.
+        stream : text stream, optional
+            Where the study's progress is shown; else standard error.
+
+        Raises
+        ------
+        TrainingError
+            Too many trials failed.
+        TrackingError
+            A store cannot be used any more.
+        """
+        loop: StudyLoop | None = None
+        study, config = self.study, self.study.config
+        with StudyDisplay(study.total, config.training.progress, study.folder, study.optuna, stream) as display:
+            try:
+                loop = self._loop(launch or self.run_here, display, batch or config.hpo.n_jobs)
+                result, judged, registered = self._to_the_end(loop)
+            except KeyboardInterrupt as error:
+                if loop is not None and loop.trials.others_at_work():
+                    self.parent.flush()  # theirs to close
+                else:
+                    self.close(error)
+                raise
+            except optuna.exceptions.StorageInternalError as error:
+                why = storage_reason(error.__cause__ or error)
+                lost = TrackingError(
+                    f"hpo.storage={study.shown_address} cannot be used any more: {why}. "
+                    "Trials that ended are in MLflow. Once the storage is there again, the same command goes on."
+                )
+                self.close(lost)
+                raise lost from error
+            except BaseException as error:
+                self.close(error)
+                raise
+        self.close()
+        path = make_report(self.parent) if config.tracking.report else None
+        model = "" if registered is None else f"{registered} ({_alias(config, judged)})"
+        sys.stdout.write(result_table(study, result, judged.lines, model))
+        if path is not None:
+            sys.stdout.write(f"  the report:\n  {path}\n")
+        sys.stdout.flush()
+        return result
+
+    def _loop(self, launch: Launch, display: StudyDisplay, batch: int) -> StudyLoop:
+        def launched(specs: Sequence[TrialSpec]) -> Sequence[Any]:
+            outcomes = launch(specs)
+            self._drop_losers(spec.number for spec in specs)
+            return outcomes
+
+        return StudyLoop(
+            self.study,
+            self._children,
+            launched,
             report=display,
             watched=display.is_live,
             batch=batch,
-            salvage=lambda: send_journals(session.folder, session.organizer.connect()[0]),
+            salvage=lambda: send_journals(self.study.folder, self._store.client),
         )
+
+    def _drop_losers(self, ran: Iterable[int]) -> None:
+        """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
+        if self.study.config.hpo.keep == "best":
+            self._staged.update(ran)
+            over = self._staged & losers(self.study.optuna)
+            drop_staged(self.study.folder, over)
+            self._staged -= over
+
+    def _to_the_end(self, loop: StudyLoop) -> tuple[StudyResult, Judgement, str | None]:
+        """Run the loop, record what came of it, and judge and register the winner."""
+        study, parent, tracking = self.study, self.parent, self.study.config.tracking
         done = len(loop.trials.done())
-        if done >= session.config.hpo.num_trials:
+        if done >= study.total:
             sys.stdout.write(
-                f"The study {session.name} is complete, {done} of {session.config.hpo.num_trials}; raise "
+                f"The study {study.name} is complete, {done} of {study.total}; raise "
                 "hpo.num_trials or set hpo.resume=false\n"
             )
         else:
-            tell_outlook(session)
-            session.parent.set_tags({"study.at_once": min(loop.batch, session.config.hpo.num_trials)})
+            ledger = ledger_of(study.config, self._store, parent.run_id)
+            parent.set_tags({"ledger.before": len(ledger.before), "study.at_once": min(loop.batch, study.total)})
+            line = bearing_line(study.config, load_data(study.config), len(ledger.before))
+            sys.stdout.write(f"{line}.\n{ledger}.\n")
+            sys.stdout.flush()
         loop.recover()
-        session.children.kill_strays(_run_ids(loop.trials.running()), _run_ids(loop.trials.failed()))
+        self._children.kill_strays(_run_ids(loop.trials.running()), _run_ids(loop.trials.failed()))
         loop.run()
-        result = StudyResult(
-            session.study, session.parent.run_id, session.name, best_trials(session.study), loop.stopped_early
-        )
-        matrices = record_results(session, loop, result)
-        _register(session, result)
-        ever = record_total(session)
+        trials = loop.trials.done()
+        result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)
+        matrices = record_results(study, parent, self._store, trials, result)
+        registered = None
+        if result.best:
+            registered = register_winner(parent, tracking, str(result.best[0].user_attrs.get("run_id")))
+        ever = ledger_of(study.config, self._store, parent.run_id).total
+        parent.set_tags({"ledger.total": ever})
         if loop.gave_up:
-            raise TrainingError(f"The study {session.name} gave up: {loop.stopped_early}.")
-        judged = judge_study(session, loop.trials.done(), matrices, ever)
-        if session.registered and judged.is_shown:
-            promote_winner(session.parent, session.config.tracking, session.registered)
-    except KeyboardInterrupt as error:
-        if loop is not None and loop.trials.others_at_work():
-            session.parent.flush()  # theirs to close
-        else:
-            session.close(error)
-        raise
-    except optuna.exceptions.StorageInternalError as error:
-        why = storage_reason(error.__cause__ or error)
-        lost = TrackingError(
-            f"hpo.storage={session.shown_address} cannot be used any more: {why}. "
-            "Trials that ended are in MLflow. Once the storage is there again, the same command goes on."
-        )
-        session.close(lost)
-        raise lost from error
-    except BaseException as error:
-        session.close(error)
-        raise
-    session.close()
-    display.close()
-    path = make_report(session.parent) if session.config.tracking.report else None
-    sys.stdout.write(result_table(session, result, judged.lines, _alias(session, judged)))
-    if path is not None:
-        sys.stdout.write(f"  the report:\n  {path}\n")
-    sys.stdout.flush()
-    return result
+            raise TrainingError(f"The study {study.name} gave up: {loop.stopped_early}.")
+        judged = judge_study(study, parent, self.organizer, trials, matrices=matrices, ever=ever)
+        if registered and judged.is_shown:
+            promote_winner(parent, tracking, registered)
+        return result, judged, registered
 
 
-def _register(session: StudySession, result: StudyResult) -> None:
-    """Register the winner's model under `tracking.register`; a winner that is registered already stays as it is."""
-    tracking = session.config.tracking
-    if result.best:
-        run_id = str(result.best[0].user_attrs.get("run_id"))
-        session.registered = register_winner(session.parent, tracking, run_id)
-
-
-def _alias(session: StudySession, judged: Judgement) -> str:
+def _alias(config: Config, judged: Judgement) -> str:
     """Say as what the winner's model is registered, and if it is no champion, why."""
-    alias = first_alias(session.config.tracking)
+    alias = first_alias(config.tracking)
     if judged.is_shown or alias == CHAMPION:
         return CHAMPION
     return f"{alias}: it is not shown to be real, on inputs that are checked and dates that nobody saw"

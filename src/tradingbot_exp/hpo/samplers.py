@@ -1,9 +1,9 @@
-"""Samplers by name, seeded for each trial apart, and pruners by name."""
+"""Samplers by name, seeded for each trial apart, the points of a grid, and pruners by name."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-    from tradingbot_exp.config.schema import HpoConfig
-    from tradingbot_exp.hpo.space.space import SearchSpace
-
 # User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
 INTERRUPTED = "interrupted"
-# How long a trial of a grid waits for an earlier one to take its point, in seconds.
-DRAWING_SECONDS = 5.0
-_NOT_DRAWN = object()
+# Values of it: one whose point is tried again; one that died before it had a point; one too many, of which only the
+# point of a grid is tried again.
+KILLED, UNDRAWN, SURPLUS = "killed", "killed before it had a point", "surplus"
+# User attributes of a trial that was enqueued: its place among the points of a grid, from 0; the trial whose point it
+# tries again.
+POINT, RETRY_OF = "point", "retry_of"
 # Random trials before TPE models anything: half of Optuna's ten, so that a study of ten is searched and not only
 # drawn. No share of `hpo.num_trials`, which may grow when a study is resumed.
 TPE_STARTUP_TRIALS = 5
@@ -33,13 +33,51 @@ PRUNER_STARTUP_TRIALS = 5
 PRUNER_WARMUP_EPOCHS = 5
 
 
-class PerTrialSampler(BaseSampler):
-    """Draws each trial with a sampler seeded by the study's seed and the trial's number.
+def is_drawn(trial: FrozenTrial) -> bool:
+    """Tell whether a trial's point was drawn for it, and stands: it tries none again, and was not too late or early."""
+    return RETRY_OF not in trial.user_attrs and trial.user_attrs.get(INTERRUPTED) not in (UNDRAWN, SURPLUS)
 
-    A sampler seeded once proposes the same points after each restart of a study. This one proposes for trial
-    n what it would have proposed without the restart, as far as it has seen the same results. The space that
-    trials have in common is inferred once: all trials of a study draw the same parameters, and a new sampler would
-    look through all of them again.
+
+def draws(trials: Sequence[FrozenTrial]) -> list[int]:
+    """Return of each trial, in the order of their numbers, how many points were drawn before its own.
+
+    Without a kill that is its number. A trial that tries a point again has the place of the first that had it.
+    """
+    found: list[int] = []
+    drawn = 0
+    for trial in trials:
+        first = trial.user_attrs.get(RETRY_OF)
+        found.append(drawn if first is None else found[first])
+        drawn += is_drawn(trial)
+    return found
+
+
+class _Undisturbed(optuna.Study):
+    """A study as if no process had died: its trials are numbered by the order in which their points were drawn."""
+
+    def __init__(self, study: Study, numbers: Sequence[int]) -> None:
+        self.__dict__.update(object.__getattribute__(study, "__dict__"))  # that of a bracket of Hyperband's is hidden
+        self._disturbed, self._numbers = study, numbers
+
+    def _get_trials(self, *args: Any, **options: Any) -> list[FrozenTrial]:
+        trials = self._disturbed._get_trials(*args, **options)
+        counting = (trial for trial in trials if not trial.user_attrs.get(INTERRUPTED))
+        return sorted((self.numbered(trial) for trial in counting), key=lambda trial: trial.number)
+
+    def numbered(self, trial: FrozenTrial) -> FrozenTrial:
+        """Return a trial under the number that it would have."""
+        trial, number = copy.copy(trial), trial.number
+        trial.number = self._numbers[number] if number < len(self._numbers) else number
+        return trial
+
+
+class PerTrialSampler(BaseSampler):
+    """Draws each point with a sampler seeded by the study's seed and the number of points drawn before.
+
+    A sampler seeded once proposes the same points after each restart of a study. This one proposes what it would have
+    proposed without the restart, if it has seen the same results: trials that were killed, and the numbers that they
+    took, are hidden from it. The space that trials have in common is inferred once: all trials of a study draw the same
+    parameters, and a new sampler would look through all of them again.
 
     Parameters
     ----------
@@ -52,136 +90,105 @@ class PerTrialSampler(BaseSampler):
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
         self._make = make
         self._seed = seed
-        self._number = -1
+        self._number = -1  # of the trial that draws
+        self._draws: list[int] = []
         self._sampler: BaseSampler = make(seed)
         self._common: dict[str, BaseDistribution] = {}
 
-    def _for(self, trial: FrozenTrial) -> BaseSampler:
+    def _view(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
+        """Seed for a trial, and return study and trial as its sampler is to see them."""
         if trial.number != self._number:
             self._number = trial.number
-            mixed = np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0]
+            self._draws = draws(study._storage.get_all_trials(study._study_id, deepcopy=False))
+            mixed = np.random.SeedSequence([self._seed, self._draws[trial.number]]).generate_state(1)[0]
             self._sampler = self._make(int(mixed))
-        return self._sampler
+        if self._draws[-1] == len(self._draws) - 1:
+            return study, trial
+        seen = _Undisturbed(study, self._draws)
+        return seen, seen.numbered(trial)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Ask the trial's own sampler, until there is a trial to infer it from."""
+        seen = self._view(study, trial)
         if not self._common:
-            self._common = self._for(trial).infer_relative_search_space(study, trial)
+            self._common = self._sampler.infer_relative_search_space(*seen)
         return dict(self._common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Ask the trial's own sampler."""
-        return self._for(trial).sample_relative(study, trial, search_space)
+        seen = self._view(study, trial)
+        return self._sampler.sample_relative(*seen, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """Ask the trial's own sampler."""
-        return self._for(trial).sample_independent(study, trial, param_name, param_distribution)
+        seen = self._view(study, trial)
+        return self._sampler.sample_independent(*seen, param_name, param_distribution)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Let the trial's own sampler prepare."""
-        self._for(trial).before_trial(study, trial)
+        seen = self._view(study, trial)
+        self._sampler.before_trial(*seen)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         """Let a sampler of this trial take note of the result."""
-        self._for(trial).after_trial(study, trial, state, values)
+        seen = self._view(study, trial)
+        self._sampler.after_trial(*seen, state, values)
 
 
-class ExhaustiveSampler(BaseSampler):
-    """Takes the points of a grid in order, each once; a point whose trial was interrupted is free again.
+class Grid:
+    """The points of a grid, enqueued in Optuna in order; whichever process asks next is given the next.
 
     Parameters
     ----------
-    points : list of dict
+    points : sequence of dict
         Encoded values by parameter name, see `SearchSpace.grid`.
     """
 
-    def __init__(self, points: list[dict[str, Any]]) -> None:
+    def __init__(self, points: Sequence[dict[str, Any]]) -> None:
         self.points = points
 
-    def free(self, study: Study, before: int | None = None) -> list[dict[str, Any]]:
-        """Give the points that no counting trial, or none numbered below `before`, has taken."""
-        taken = {
-            self._key(trial.params)
-            for trial in _all_trials(study)
-            if not trial.user_attrs.get(INTERRUPTED) and (before is None or trial.number < before)
-        }
-        return [point for point in self.points if self._key(point) not in taken]
+    def enqueue(self, study: Study, wanted: int) -> bool:
+        """Let at least `wanted` points wait to be asked for, or all that are left; tell whether any does.
 
-    def _key(self, params: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(params.get(name, _NOT_DRAWN) for name in self.points[0])
+        Two processes may enqueue a point at once: of its trials the first counts, see `refusal`.
+        """
+        trials = study.get_trials(deepcopy=False)
+        waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+        first = 1 + max((trial.user_attrs.get(POINT, -1) for trial in trials), default=-1)
+        added = range(first, min(first + wanted - waiting, len(self.points)))
+        for place in added:
+            study.enqueue_trial(self.points[place], user_attrs={POINT: place})
+        return waiting + len(added) > 0
 
-    def _drawing(self, study: Study, before: int) -> bool:
-        """Tell whether a trial numbered below `before` has yet to take its point, in this process or another."""
-        return any(
-            trial.number < before
-            and trial.state == TrialState.RUNNING
-            and not trial.user_attrs.get(INTERRUPTED)
-            and len(trial.params) < len(self.points[0])
-            for trial in _all_trials(study)
-        )
-
-    def _wait(self, study: Study, trial: FrozenTrial) -> None:
-        """Wait until all earlier trials have taken their points, but not long for a process that died over it."""
-        deadline = time.monotonic() + DRAWING_SECONDS
-        while self._drawing(study, trial.number) and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Give none: points are whole."""
-        return {}
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Give none: points are whole."""
-        return {}
-
-    def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """Give the parameter's value at the first free point that agrees with those already drawn."""
-        if not trial.params:
-            self._wait(study, trial)
-        left = self.free(study, before=trial.number) or self._under_way(study, trial.number) or self.points
-        fitting = [point for point in left if all(point[name] == value for name, value in trial.params.items())]
-        return (fitting or self.points)[0][param_name]
-
-    def _under_way(self, study: Study, before: int) -> list[dict[str, Any]]:
-        """Give the points of running trials: a trial that comes too late for a grid is better known as a repetition."""
-        running = [trial for trial in _all_trials(study) if trial.state == TrialState.RUNNING and trial.number < before]
-        keys = {self._key(trial.params) for trial in running if not trial.user_attrs.get(INTERRUPTED)}
-        return [point for point in self.points if self._key(point) in keys]
+    @staticmethod
+    def refusal(study: Study, number: int) -> str:
+        """Say why a trial that was asked for is not to be run: another process was faster; empty if it is."""
+        trials = study.get_trials(deepcopy=False)
+        point = trials[number].user_attrs.get(POINT)
+        if point is None:
+            return "no point of the grid was left for it"
+        same = [trial for trial in trials[:number] if trial.user_attrs.get(POINT) == point]
+        first = next((trial.number for trial in same if not trial.user_attrs.get(INTERRUPTED)), None)
+        return "" if first is None else f"the same point of the grid as trial {first}"
 
 
-def _all_trials(study: Study) -> list[FrozenTrial]:
-    """Give all trials of a study; of one that Hyperband shows to a sampler, `get_trials` gives a bracket's only."""
-    return study._storage.get_all_trials(study._study_id, deepcopy=False)
-
-
-def make_sampler(hpo: HpoConfig, space: SearchSpace, seed: int) -> BaseSampler:
-    """Build the sampler that `hpo.sampler` names.
-
-    Raises
-    ------
-    ConfigError
-        A grid over a range without a step.
-    """
-    if hpo.sampler == "grid":
-        return ExhaustiveSampler(space.grid())
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """Build the sampler that `hpo.sampler` names; the points of a grid are enqueued, and none is drawn."""
     makers: dict[str, Callable[[int], BaseSampler]] = {
         # Trials that run beside each other must not be drawn as if the others were not there.
         "tpe": lambda seed: optuna.samplers.TPESampler(
             n_startup_trials=TPE_STARTUP_TRIALS, seed=seed, constant_liar=True
         ),
         "random": lambda seed: RandomSampler(seed=seed),
+        "grid": lambda seed: RandomSampler(seed=seed),
         "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
         "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
     }
-    return PerTrialSampler(makers[hpo.sampler], seed)
+    return PerTrialSampler(makers[name], seed)
 
 
 def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:

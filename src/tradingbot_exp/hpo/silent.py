@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds
@@ -17,21 +16,6 @@ from tradingbot_exp.hpo.trial_spec import Pruned
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.tracking.writing.run import TrackedRun
-
-
-def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """Give a copy of a configuration with the values of some dotted keys, such as `SearchSpace.decode` gives."""
-    config = copy.deepcopy(config)
-    for key, value in values.items():
-        *blocks, name = key.split(".")
-        place: Any = config
-        for block in blocks:
-            place = getattr(place, block)
-        if isinstance(place, dict):  # model.options
-            place[name] = value
-        else:
-            setattr(place, name, value)
-    return config
 
 
 def silent_values(

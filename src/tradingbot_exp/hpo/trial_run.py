@@ -21,7 +21,7 @@ from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.recording import identifying_tags, record_artifacts, report_undefined
 from tradingbot_exp.experiment.results import Evaluated, evaluate, objectives
 from tradingbot_exp.hpo.results.bars import save_bars
-from tradingbot_exp.hpo.trial_spec import Pruned, Ticket
+from tradingbot_exp.hpo.trial_spec import Pruned, TrialSpec
 from tradingbot_exp.training.history import mean_history
 from tradingbot_exp.training.listeners import Curves
 
@@ -38,7 +38,7 @@ KEPT_FOLDER = "kept"
 REFRESH_SECONDS = 0.3
 
 
-def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> list[float] | Pruned:
+def run_trial(config: Config, run: TrackedRun, spec: TrialSpec, folder: Path) -> list[float] | Pruned:
     """Train the configuration of one trial and record it in its run.
 
     Parameters
@@ -47,7 +47,7 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
         With the trial's values.
     run : TrackedRun
         The trial's own; it gets params, tags and metrics.
-    ticket : Ticket
+    spec : TrialSpec
     folder : Path
         The trial's own, for what may be kept.
 
@@ -61,14 +61,14 @@ def run_trial(config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> 
     TrainingError
         An objective is not finite; the message says why.
     """
-    trial = Trial(config, run, ticket, folder)
+    trial = Trial(config, run, spec, folder)
     while trial.goes_on:
         trial.fitted(*fit_all([trial.next()]))
     if isinstance(trial.outcome, Exception):
         raise trial.outcome
     if trial.outcome is None:
         trial.judge()
-        trial.keep(worth_keeping(config, ticket, trial.values))
+        trial.keep(worth_keeping(config, spec, trial.values))
     return trial.outcome if isinstance(trial.outcome, Pruned) else trial.values
 
 
@@ -77,8 +77,10 @@ class Trial:
 
     Parameters
     ----------
-    config, run, ticket, folder
+    config, run, spec, folder
         See `run_trial`.
+    study : optuna.Study, optional
+        The trial's, where this process has it open.
 
     Attributes
     ----------
@@ -88,16 +90,20 @@ class Trial:
         Once it is judged, those of `hpo.metric`.
     """
 
-    def __init__(self, config: Config, run: TrackedRun, ticket: Ticket, folder: Path) -> None:
+    def __init__(
+        self, config: Config, run: TrackedRun, spec: TrialSpec, folder: Path, study: Study | None = None
+    ) -> None:
         config = replace(config, training=replace(config.training, progress="off"))
-        self.config, self.run, self.ticket, self.folder = config, run, ticket, folder
+        self.config, self.run, self.spec, self.folder = config, run, spec, folder
         self.outcome: Pruned | Exception | None = None
         self.values: list[float] = []
         self._jobs = [build(replace(config, seed=config.seed + shift), run) for shift in range(config.hpo.repeats)]
         self._histories: list[list[History]] = []
         self._results: list[Evaluated] = []
-        self._watched = [Progress(folder)] if ticket.watched else []
-        ask = _pruner(ticket) if ticket.storage and ticket.pruner != "none" else None
+        self._watched = [Progress(folder)] if spec.watched else []
+        ask = None
+        if spec.storage and spec.pruner != "none":
+            ask = _pruner(study or _open_study(spec.storage, spec.study, spec.pruner), spec.number)
         self._pruning = [Pruning(config, ask, position) for position in range(len(self._jobs))]
         first = self._jobs[0]
         tags = {**identifying_tags(first.config, first.data), "engine": "single"}  # unless it comes to a stack
@@ -145,7 +151,7 @@ class Trial:
         self._results = [evaluate(job, history) for job, history in zip(self._jobs, self._histories, strict=True)]
         self.run.log_metrics(mean_of([result.metrics for result in self._results]))
         undefined = {name: why for result in reversed(self._results) for name, why in result.undefined.items()}
-        report_undefined(self.run, undefined, self.ticket.study)
+        report_undefined(self.run, undefined, self.spec.study)
         self.values = objectives(self.config, mean_of([result.objective for result in self._results]))
         if not all(math.isfinite(value) for value in self.values):
             why = why_not_finite(self.config.hpo, self.values, undefined)
@@ -156,13 +162,13 @@ class Trial:
         _keep(self._jobs[0], self._histories[0], self._results[0], self.folder, artifacts)
 
 
-def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: Sequence[list[float]] = ()) -> bool:
+def worth_keeping(config: Config, spec: TrialSpec, values: list[float], others: Sequence[list[float]] = ()) -> bool:
     """Tell whether the artifacts of a trial of these values are wanted, or may be: it may win, as far as is known.
 
     Parameters
     ----------
     config : Config
-    ticket : Ticket
+    spec : TrialSpec
         Knows the best values of trials that had ended when this one was asked for.
     values : list of float
     others : sequence of list of float
@@ -170,10 +176,10 @@ def worth_keeping(config: Config, ticket: Ticket, values: list[float], others: S
     """
     if config.hpo.keep != "best":
         return config.hpo.keep == "all"
+    rivals = [*spec.rivals, *others]
     if len(values) > 1:
-        return not any(dominates(config.hpo, other, values) for other in [*(ticket.front or []), *others])
-    bests = [*([] if ticket.best is None else [[ticket.best]]), *others]
-    return all(dominates(config.hpo, values, other) for other in bests)
+        return not any(dominates(config.hpo, other, values) for other in rivals)
+    return all(dominates(config.hpo, values, other) for other in rivals)
 
 
 def _keep(job: Job, histories: list[History], result: Evaluated, folder: Path, artifacts: bool) -> None:
@@ -236,11 +242,10 @@ class Pruning:
         return self.at is not None
 
 
-def _pruner(ticket: Ticket) -> Callable[[int, float], bool]:
-    """Give the question to ask after each epoch, from wherever this job runs."""
-    study = _open_study(ticket.storage, ticket.study, ticket.pruner)
+def _pruner(study: Study, number: int) -> Callable[[int, float], bool]:
+    """Return the question to ask after each epoch of a trial."""
     storage = study._storage
-    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, ticket.number)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
 
     def ask(step: int, value: float) -> bool:
         storage.set_trial_intermediate_value(trial_id, step, value)

@@ -1,20 +1,23 @@
-"""One trial between the study that asks for it and the job that runs it: what travels, and what comes back."""
+"""One trial between the study that asks for it and what runs it: what is handed over, and what comes back."""
 
 from __future__ import annotations
 
 import json
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tradingbot_exp.tracking.run_names import result_tags, state_of
 
-# The trial's ticket travels to its job in this variable of `hydra.job.env_set`, on any machine.
-TICKET_VARIABLE = "TRADINGBOT_TRIAL"
+# Under Hydra's launchers the spec travels to the trial's job in this variable of `hydra.job.env_set`, on any machine.
+TRIAL_VARIABLE = "TRADINGBOT_TRIAL"
+# Whether this process is running a batch of trials by itself, without a job of Hydra's for each.
+IN_BATCH: ContextVar[bool] = ContextVar("tradingbot_in_batch", default=False)
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """What a job has to know about the trial that it runs; plain values, so that it can travel as text.
+class TrialSpec:
+    """What has to be known about a trial to run it.
 
     Attributes
     ----------
@@ -30,10 +33,11 @@ class Ticket:
         `hpo.pruner`.
     watched : bool
         Whether somebody looks at the trial's progress on a terminal.
-    best : float or None
-        The best value so far, of a study of one objective: the artifacts of a worse trial are not kept.
-    front : list of list of float, or None
-        The Pareto front so far, of a study of several: the artifacts of a trial that it dominates are not kept.
+    rivals : list of list of float
+        The values of the best trial so far or, of several objectives, of the Pareto front: the artifacts of a trial
+        that one of them beats are not kept.
+    values : dict of str to object
+        What the trial tries, by configuration key; a job of Hydra's has them as overrides.
     """
 
     study: str
@@ -43,15 +47,17 @@ class Ticket:
     storage: str = ""
     pruner: str = "none"
     watched: bool = False
-    best: float | None = None
-    front: list[list[float]] | None = None
+    rivals: list[list[float]] = field(default_factory=list)
+    values: dict[str, Any] = field(default_factory=dict)
 
     def dumps(self) -> str:
-        """Write the ticket as JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        """Write all but the values as JSON."""
+        plain = asdict(self)
+        del plain["values"]
+        return json.dumps(plain, separators=(",", ":"))
 
     @classmethod
-    def loads(cls, text: str) -> Ticket:
+    def loads(cls, text: str) -> TrialSpec:
         """Read what `dumps` wrote."""
         return cls(**json.loads(text))
 
@@ -77,15 +83,6 @@ def ending_tags(error: BaseException | None, outcome: Any) -> dict[str, str]:
     if error is None and isinstance(outcome, Pruned):
         return result_tags("pruned")
     return result_tags(state_of(error), outcome if error is None else None)
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """A trial that is ready to be launched."""
-
-    ticket: Ticket
-    params: dict[str, Any]
-    overrides: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED, ExhaustiveSampler
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, POINT, RETRY_OF, SURPLUS, UNDRAWN
+from tradingbot_exp.hpo.storage import transaction
 from tradingbot_exp.runtime.process import is_alive
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Why a trial was interrupted, where its point is to be tried again.
-KILLED = "killed"
 # A point at which so many processes died is not tried again, or it might never let the study go on.
 MAX_DEATHS = 5
 
@@ -77,20 +76,33 @@ class Trials:
             self.study.tell(number, values, state, skip_if_finished=True)
 
     def interrupt(self, number: int, why: str) -> None:
-        """Take a trial out of the count. Its point is tried again, unless the sampler sees to that itself."""
+        """Take a trial out of the count. The point of one that was killed is tried again, if it was drawn.
+
+        One that is out of the count already, but is not told so, is brought to its end.
+        """
         self.mine.pop(number, None)
-        trial = self.frozen(number)
-        if trial.state.is_finished():
-            return
-        with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another process was first
+        # Another process may be first.
+        with transaction(self.study._storage), suppress(optuna.exceptions.UpdateFinishedTrialError):
+            trial = self.frozen(number)
+            if trial.state.is_finished():
+                return
+            point = trial.system_attrs.get("fixed_params", trial.params)
+            if why == KILLED and len(point) < self._parameters:
+                why = UNDRAWN
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-            again = not isinstance(self.study.sampler, ExhaustiveSampler) and why == KILLED
-            if again and len(trial.params) == self._parameters:
-                if self._deaths(trial) < MAX_DEATHS:
-                    self.study.enqueue_trial(trial.params)
-                else:
-                    log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, number)
+            if why == KILLED or (why == SURPLUS and POINT in trial.user_attrs):
+                self._try_again(trial, point)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _try_again(self, trial: FrozenTrial, point: dict[str, Any]) -> None:
+        """Enqueue a trial's point once more, unless that is done."""
+        if any(other.user_attrs.get(RETRY_OF) == trial.number for other in self.study.get_trials(deepcopy=False)):
+            return
+        if self._deaths(trial) >= MAX_DEATHS:
+            log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, trial.number)
+            return
+        place = {POINT: trial.user_attrs[POINT]} if POINT in trial.user_attrs else {}
+        self.study.enqueue_trial(point, user_attrs={RETRY_OF: trial.number, **place})
 
     def _deaths(self, trial: FrozenTrial) -> int:
         """Count the trials at the same point whose processes died, this one included."""

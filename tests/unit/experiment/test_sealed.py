@@ -18,7 +18,7 @@ from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.experiment.steps import finish, fit, prepare
 from tradingbot_exp.hpo.results.bars import load_bars
 from tradingbot_exp.hpo.trial_run import run_trial
-from tradingbot_exp.hpo.trial_spec import Ticket
+from tradingbot_exp.hpo.trial_spec import TrialSpec
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 SMALL = ["data=synthetic", "data.synthetic.bars=400", "training.epochs=3", "training.progress=off"]
@@ -57,7 +57,7 @@ def trial_once(config: Config, data: PreparedData, folder: Path) -> tuple[list[f
     """Run one trial of a study; give its values and all its metrics."""
     folder.mkdir()
     with given_data(data), ExperimentOrganizer(config).start_run(kind="trial") as run:
-        values = run_trial(config, run, Ticket("study", 0, run.run_id, "none"), folder)
+        values = run_trial(config, run, TrialSpec("study", 0, run.run_id, "none"), folder)
     assert isinstance(values, list)
     return values, MlflowClient(config.tracking.uri).get_run(run.run_id).data.metrics
 

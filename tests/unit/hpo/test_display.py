@@ -7,23 +7,20 @@ import json
 import logging
 import re
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
-from test_results import config  # noqa: F401 - the fixture
+from test_results import config, runner_of  # noqa: F401 - the fixture
 
-from tradingbot_exp import ExperimentOrganizer
-from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.runner import run_study
-from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.study import FOLDER_LETTERS, StudySession
+from tradingbot_exp.hpo.study import FOLDER_LETTERS
 from tradingbot_exp.hpo.trial_run import Progress
-from tradingbot_exp.hpo.trial_spec import TrialJob
+from tradingbot_exp.hpo.trial_spec import TrialSpec
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.console import ConsoleHandler
 
@@ -33,10 +30,6 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
-
-
-def session_of(config: Config) -> StudySession:  # noqa: F811
-    return StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
 
 
 def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_others(
@@ -50,71 +43,60 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
     config.training.progress, config.hpo.num_trials = "auto", 2
     config.hpo.study_name = "../../it's: " + "é" * 150
 
-    def launch(jobs: list[TrialJob]) -> list[object]:
-        console.handle(logging.makeLogRecord({"msg": f"message {jobs[0].ticket.number}"}))
-        return [_run(session, job) for job in jobs]
+    def launch(specs: Sequence[TrialSpec]) -> list[object]:
+        console.handle(logging.makeLogRecord({"msg": f"message {specs[0].number}"}))
+        return runner.run_here(specs)
 
-    session = session_of(config)
-    with StudyDisplay(session, screen) as display:
-        run_study(session, launch, display, partial(report_at_end, "hpo"))  # type: ignore[arg-type]
+    runner = runner_of(config)
+    runner.run(partial(report_at_end, "hpo"), launch, stream=screen)
     shown = screen.getvalue()
     assert "100%" in shown and "2/2 done" in shown  # the second trial is at the point of the first, and not trained
     before, after = shown.split("message 0")
     assert before.endswith(("\r", "\n")) and after.startswith("\n")
     table = shown.partition("\nStudy ")[2]
     assert "the winner by itself" in table and "%|" not in table
-    assert session.folder.parent == workdir / "multirun" and len(session.folder.name) <= FOLDER_LETTERS
-    assert (session.folder / "trial-0000").is_dir()
-    assert list((workdir / "reports").glob(f"*{session.parent.run_id[:8]}.html"))
+    assert runner.study.folder.parent == workdir / "multirun" and len(runner.study.folder.name) <= FOLDER_LETTERS
+    assert (runner.study.folder / "trial-0000").is_dir()
+    assert list((workdir / "reports").glob(f"*{runner.parent.run_id[:8]}.html"))
 
 
-def test_a_line_tells_no_speed_of_epochs_that_went_before_it(config: Config) -> None:  # noqa: F811
+def test_a_line_tells_no_speed_of_epochs_that_went_before_it(tmp_path: Path) -> None:
     screen = Terminal()
-    config.training.progress = "bar"
-    session = session_of(config)
-    folder = session.folder / "trial-0000"
-    folder.mkdir(parents=True)
+    folder = tmp_path / "trial-0000"
+    folder.mkdir()
     (folder / Progress.FILE).write_text(json.dumps({"epoch": 49, "epochs": 50, "val_loss": 0.25}))
     running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
     running.number = 0
     deadline = time.monotonic() + 30
-    with StudyDisplay(session, screen) as display:
+    with StudyDisplay(1, "bar", tmp_path, optuna.create_study(), screen) as display:
         display([running])
         while "val 0.25" not in screen.getvalue() and time.monotonic() < deadline:
             time.sleep(0.01)
-    session.close()
     lines = re.findall(r"trial 0:.*?epoch/s.*?\]", screen.getvalue())
     assert lines and all("49/50" in line and "?epoch/s" in line for line in lines)
 
 
 def test_a_storage_that_is_lost_while_a_trial_runs_is_named(config: Config, workdir: Path) -> None:  # noqa: F811
     config.hpo.storage = "sqlite:///lost.db"
-    session = session_of(config)
+    runner = runner_of(config)
 
-    def launch(jobs: list[TrialJob]) -> list[object]:
+    def launch(specs: Sequence[TrialSpec]) -> list[object]:
         (workdir / "lost.db").unlink()
         return [0.5]
 
-    with (
-        StudyDisplay(session) as display,
-        pytest.raises(TrackingError, match=r"hpo\.storage=.*lost\.db cannot be used any more: .*readonly"),
-    ):
-        run_study(session, launch, display, lambda run: None)  # type: ignore[arg-type]
-    assert session.organizer.connect()[0].get_run(session.parent.run_id).info.status == "FAILED"
+    with pytest.raises(TrackingError, match=r"hpo\.storage=.*lost\.db cannot be used any more: .*readonly"):
+        runner.run(lambda run: None, launch)
+    assert runner.organizer.connect()[0].get_run(runner.parent.run_id).info.status == "FAILED"
 
 
 def test_a_study_with_more_trials_than_asked_for_does_not_fail_by_that(config: Config) -> None:  # noqa: F811
-    first = session_of(config)
-    with StudyDisplay(first) as display:
-        run_study(
-            first,
-            lambda jobs: [RuntimeError("odd") if not job.ticket.number else _run(first, job) for job in jobs],
-            display,
-            lambda run: None,
-        )
+    first = runner_of(config)
+    first.run(
+        lambda run: None,
+        lambda specs: [RuntimeError("odd")] if specs[0].number == 0 else first.run_here(specs),
+    )
     config.hpo.num_trials = 1
-    again = session_of(config)
-    with StudyDisplay(again) as display:
-        result = run_study(again, lambda jobs: [], display, lambda run: None)
+    again = runner_of(config)
+    result = again.run(lambda run: None, lambda specs: [])
     assert result.parent_id == first.parent.run_id and result.stopped_early is None
     assert again.organizer.connect()[0].get_run(result.parent_id).info.status == "FINISHED"

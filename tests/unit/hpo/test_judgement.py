@@ -78,7 +78,7 @@ def test_evidence_holds_outcomes_forecasts_folds_and_what_was_known_before(confi
     _, actual, means = validated(config)
     matrices = kept(config, {"0": means, "2": actual}, {})
     trials = made_up([0.1, 0.2, 0.3, None], pruned=2)
-    found = evidence_of(asked(config), trials, trials[2], matrices, ever=50)
+    found = evidence_of(config, trials, trials[2], matrices, ever=50)
     assert found.forecasts is not None and found.actual is not None and found.winner == 1
     np.testing.assert_array_equal(found.actual, actual)
     np.testing.assert_array_equal(found.forecasts, np.column_stack([means, actual]))
@@ -93,7 +93,7 @@ def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -
     _, actual, _ = validated(config)
     trials = made_up([0.1, 0.2])
     matrices = kept(config, {"1": actual}, {"0": 0.001 * actual, "1": actual})
-    found = evidence_of(asked(config), trials, trials[0], matrices, ever=0)
+    found = evidence_of(config, trials, trials[0], matrices, ever=0)
     assert found.forecasts is not None
     assert np.isnan(found.forecasts[:, 0]).all() and np.isfinite(found.forecasts[:, 1]).all()
     assert found.returns is not None and np.isfinite(found.returns).all() and found.market is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,15 @@ from support import artifact_folder, in_ci
 from test_recovery import DEAD, orphan
 
 from tradingbot_exp import ExperimentOrganizer
-from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.hpo.results.bars import BARS_FILE, load_bars, save_bars
-from tradingbot_exp.hpo.results.display import StudyDisplay
 from tradingbot_exp.hpo.results.recording import losers
-from tradingbot_exp.hpo.runner import run_study
+from tradingbot_exp.hpo.runner import Runner
+from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, draws
 from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.study import StudyResult, StudySession
+from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER, _open_study
+from tradingbot_exp.hpo.trial_spec import TrialSpec
 from tradingbot_exp.tracking.run_names import result_tags
 
 
@@ -45,11 +46,13 @@ def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     return config
 
 
+def runner_of(config: Config) -> Runner:
+    return Runner(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
+
+
 def study(config: Config) -> StudyResult:
     """Bring a study to its end in this process, on the data of its configuration."""
-    session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
-    with StudyDisplay(session) as display:
-        return run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, lambda run: None)
+    return runner_of(config).run(lambda run: None)
 
 
 def parent_of(config: Config, result: StudyResult) -> Run:
@@ -177,6 +180,38 @@ def test_metric_and_direction_as_lists_of_one_make_the_same_study(config: Config
     assert study(config).parent_id == result.parent_id
 
 
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("random", marks=in_ci), pytest.param("grid", marks=in_ci)])
+def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(config: Config, sampler: str) -> None:
+    rates: Any = {"low": 1e-4, "high": 0.1, "log": True}
+    config.hpo.param_space = {"learning_rate": [0.001 * step for step in range(1, 20)] if sampler == "grid" else rates}
+    config.hpo.sampler, config.hpo.num_trials, config.hpo.n_jobs = sampler, 12, 4
+    config.training.epochs, config.hpo.reseeds, config.hpo.keep = 1, 0, "none"
+    config.tracking.report, drawn = False, []
+    for disturbed in (False, True):
+        config.hpo.study_name = f"disturbed: {disturbed}"
+        runner = runner_of(config)
+
+        def launch(specs: Sequence[TrialSpec], runner: Runner = runner) -> list[Any]:
+            if specs[0].number > 3:
+                runner.run_here([spec for spec in specs if spec.number != 6])  # and nobody is told of their results
+                raise KeyboardInterrupt
+            return runner.run_here(specs)
+
+        if disturbed:
+            with pytest.raises(KeyboardInterrupt):
+                runner.run(lambda run: None, launch)
+        else:
+            runner.close()
+        result = study(config)
+        trials = result.study.trials
+        assert any(trial.user_attrs.get(INTERRUPTED) == KILLED for trial in trials) == disturbed
+        places = dict(zip(draws(trials), trials, strict=True))
+        drawn.append([places[place].params for place in range(12)] + [result.best[0].params])
+        if sampler == "tpe":  # what follows the second batch depends on the trial that was killed
+            assert min(range(8), key=lambda place, places=places: places[place].value) == 6
+    assert drawn[0] == drawn[1]
+
+
 @pytest.mark.parametrize("directions", [["minimize"], ["minimize", "maximize"]])
 def test_losers_are_all_that_are_over_but_the_best_or_the_front(directions: list[str]) -> None:
     found = optuna.create_study(directions=directions)
@@ -189,13 +224,13 @@ def test_losers_are_all_that_are_over_but_the_best_or_the_front(directions: list
 
 
 @in_ci
-def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_opened_once(config: Config) -> None:
+def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_not_opened_again(config: Config) -> None:
     _open_study.cache_clear()
     config.hpo.param_space = {"learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
     config.hpo.pruner, config.hpo.repeats = "percentile", 2
     config.hpo.num_trials, config.training.epochs = 12, 7
     result = study(config)
-    assert _open_study.cache_info().misses == 1
+    assert _open_study.cache_info().misses == 0  # this process has it open
     client = MlflowClient(config.tracking.uri)
     pruned = [trial for trial in result.study.trials if trial.state.name == "PRUNED"]
     assert pruned
@@ -237,9 +272,8 @@ def test_seeds_and_folds_are_further_epochs_to_the_pruner_and_the_worst_fold_of_
 
 @in_ci
 def test_hyperband_knows_the_epochs_of_all_seeds(config: Config) -> None:
-    _open_study.cache_clear()
     config.hpo.pruner, config.hpo.repeats, config.hpo.num_trials = "hyperband", 2, 2
     result = study(config)
-    pruner: Any = _open_study(str(Path("optuna.journal").absolute()), result.name, "hyperband").pruner
-    assert _open_study.cache_info().misses == 1  # the same as the trials'
-    assert pruner._max_resource == 6
+    elsewhere: Any = _open_study(str(Path("optuna.journal").absolute()), result.name, "hyperband").pruner
+    here: Any = result.study.pruner
+    assert here._max_resource == elsewhere._max_resource == 6

@@ -14,19 +14,22 @@ import pytest
 from optuna.trial import TrialState
 
 from tradingbot_exp.config.paths import conf_dir
-from tradingbot_exp.config.schema import HpoConfig
 from tradingbot_exp.hpo.samplers import (
     INTERRUPTED,
+    KILLED,
     PRUNER_STARTUP_TRIALS,
     PRUNER_WARMUP_EPOCHS,
+    SURPLUS,
     TPE_STARTUP_TRIALS,
-    ExhaustiveSampler,
+    Grid,
+    draws,
     make_pruner,
     make_sampler,
     most_steps,
 )
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
+from tradingbot_exp.hpo.trials import Trials
 
 SPACE = SearchSpace.parse(
     {
@@ -41,10 +44,10 @@ TAKE = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from test_samplers import GRID, take
+from test_samplers import take
 print("ready", flush=True)
 sys.stdin.readline()
-take(Path(sys.argv[1]), GRID.grid())
+take(Path(sys.argv[1]))
 """
 
 
@@ -54,7 +57,7 @@ def value_of(params: dict[str, Any]) -> float:
 
 def open_study(folder: Path, name: str, seed: int = 42) -> optuna.Study:
     study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
-    study.sampler = make_sampler(HpoConfig(sampler=name), SPACE, seed)
+    study.sampler = make_sampler(name, seed)
     return study
 
 
@@ -80,6 +83,30 @@ def test_a_study_stopped_and_reopened_proposes_what_an_undisturbed_one_does(tmp_
     assert len({tuple(sorted(point.items())) for point in found}) > 0.9 * TRIALS
     other = open_study(tmp_path / "other", name, seed=43)
     assert one(other) != expected[0]
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "nsgaii"])
+def test_trials_that_are_killed_and_tried_again_change_no_later_proposal(tmp_path: Path, name: str) -> None:
+    drawn = []
+    for kills in (set(), {5, 8, 9, 20}):
+        study = open_study(tmp_path / f"{len(kills)} kills", name)
+        trials = Trials(study, len(SPACE.distributions))
+        while len(trials.done()) < 20:
+            trial = study.ask()
+            if trial.number == 20 in kills:  # it died before all of its point was drawn
+                SPACE.parameters["model.learning_rate"].suggest(trial)
+            else:
+                value = value_of(SPACE.suggest(trial))
+            if trial.number in kills:
+                trials.interrupt(trial.number, KILLED)
+                trials.interrupt(trial.number, KILLED)  # once is enough
+            else:
+                trials.finish(trial.number, TrialState.COMPLETE, [value])
+        found = study.get_trials()
+        places = dict(zip(draws(found), found, strict=True))
+        drawn.append([places[place].params for place in range(20)])
+        assert [trial.number for trial in found if trial.user_attrs.get(INTERRUPTED)] == sorted(kills)
+    assert drawn[0] == drawn[1]
 
 
 @pytest.mark.parametrize("name", ["tpe", "random"])
@@ -140,82 +167,62 @@ def test_hyperband_divides_the_most_epochs_that_a_trial_can_report(searched: dic
     assert pruner._max_resource == expected
 
 
-def grid_study(folder: Path, points: list[dict[str, Any]]) -> tuple[optuna.Study, ExhaustiveSampler]:
+def grid_study(folder: Path) -> optuna.Study:
     study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
-    sampler = ExhaustiveSampler(points)
-    study.sampler = sampler
-    return study, sampler
+    study.sampler = make_sampler("grid", 42)
+    return study
 
 
-def interrupt(study: optuna.Study, trial: optuna.Trial) -> None:
-    trial.set_user_attr(INTERRUPTED, "killed")
-    study.tell(trial, state=TrialState.FAIL)
+def ask_of(grid: Grid, study: optuna.Study) -> optuna.Trial | None:
+    """Ask for a trial; None if there is no point for it."""
+    trial = study.ask()
+    GRID.suggest(trial)
+    why = grid.refusal(study, trial.number)
+    if why:
+        Trials(study, 3).interrupt(trial.number, why)
+    return None if why else trial
 
 
-def take(folder: Path, points: list[dict[str, Any]]) -> None:
-    """Ask for trials until the grid has no free point."""
-    study, sampler = grid_study(folder, points)
-    while sampler.free(study):
-        trial = study.ask()
-        for name in points[0]:
-            GRID.parameters[name].suggest(trial)
-            time.sleep(0.01)
-        study.tell(trial, 1.0)
+def take(folder: Path) -> None:
+    """Ask for trials until the grid has no point left."""
+    study, grid = grid_study(folder), Grid(GRID.grid())
+    while grid.enqueue(study, 2):
+        trial = ask_of(grid, study)
+        time.sleep(0.02)
+        if trial is not None:
+            study.tell(trial, 1.0)
 
 
 @pytest.mark.parametrize("pruner", [optuna.pruners.NopPruner(), optuna.pruners.HyperbandPruner()])
 def test_a_grid_takes_every_point_once_whatever_is_interrupted(tmp_path: Path, pruner: Any) -> None:
-    points = GRID.grid()
+    points, grid = GRID.grid(), Grid(GRID.grid())
     results: list[dict[str, Any]] = []
+    killed = 0
     for number in itertools.count():
-        study, sampler = grid_study(tmp_path, points)  # as after a restart
+        study = grid_study(tmp_path)  # as after a restart
         study.pruner = pruner
-        if not sampler.free(study):
+        if not grid.enqueue(study, 1 + number % 3):
             break
-        trial = study.ask()
-        encoded = GRID.suggest(trial)
-        if number % 3 == 1:
-            interrupt(study, trial)
-        elif number % 5 == 0:
+        if number % 4 == 1:  # its process died before the point was drawn
+            Trials(study, 3).interrupt(study.ask().number, (KILLED, SURPLUS)[number % 8 // 4])
+            killed += 1
+            continue
+        trial = ask_of(grid, study)
+        assert trial is not None
+        results.append(trial.params)
+        if number % 5 == 0:
             study.tell(trial, state=TrialState.FAIL)  # by itself: it counts
-            results.append(encoded)
         else:
             study.tell(trial, 1.0)
-            results.append(encoded)
-    assert results == points
-    assert not sampler.free(study)
-
-
-def test_points_of_running_trials_are_taken_and_of_half_drawn_ones_never_given_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tradingbot_exp.hpo.samplers.DRAWING_SECONDS", 0.1)
-    study, sampler = grid_study(tmp_path, GRID.grid())
-    assert GRID.suggest(study.ask()) == sampler.points[0]
-    dead = study.ask()  # its process died in between
-    GRID.parameters["model.learning_rate"].suggest(dead)
-    begun = time.monotonic()
-    assert GRID.suggest(study.ask()) == sampler.points[1]
-    assert 0.1 <= time.monotonic() - begun < 1.0
-    interrupt(study, dead)
-    assert GRID.suggest(study.ask()) == sampler.points[2]
-
-
-def test_a_trial_too_late_for_a_grid_repeats_a_point_that_is_being_tried(tmp_path: Path) -> None:
-    points = GRID.grid()
-    study, sampler = grid_study(tmp_path, points)
-    for point in points[:-1]:
-        trial = study.ask()
-        assert GRID.suggest(trial) == point
-        study.tell(trial, 1.0)
-    GRID.suggest(study.ask())
-    assert not sampler.free(study)
-    assert GRID.suggest(study.ask()) == points[-1]
+    assert killed > 2 and sorted(map(points.index, results)) == list(range(len(points)))
+    undisturbed = grid_study(tmp_path / "undisturbed")
+    grid.enqueue(undisturbed, 100)
+    assert [GRID.suggest(undisturbed.ask()) for _ in points] == points
 
 
 def test_processes_that_ask_at_once_do_not_take_a_point_of_a_grid_twice(tmp_path: Path) -> None:
     points = GRID.grid()
-    grid_study(tmp_path, points)
+    grid_study(tmp_path)
     command = [sys.executable, "-c", TAKE, str(tmp_path), str(Path(__file__).parent)]
     processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     for process in processes:
@@ -227,8 +234,5 @@ def test_processes_that_ask_at_once_do_not_take_a_point_of_a_grid_twice(tmp_path
     for process in processes:
         process.communicate(timeout=60)
         assert process.returncode == 0
-    study, _ = grid_study(tmp_path, points)
-    taken = [points.index(trial.params) for trial in study.trials]
-    assert taken[: len(points)] == list(range(len(points)))
-    # Trials that come after the last point was taken repeat one; the study's loop sees that.
-    assert len(taken) <= len(points) + len(processes) - 1
+    counted = [trial for trial in grid_study(tmp_path).trials if not trial.user_attrs.get(INTERRUPTED)]
+    assert sorted(points.index(trial.params) for trial in counted) == list(range(len(points)))

@@ -555,9 +555,9 @@ def test_a_space_travels_to_a_worker_process() -> None:
     assert pickle.loads(pickle.dumps(space)) == space  # noqa: S301
 
 
-@pytest.mark.parametrize(("statement", "loaded"), [("import tradingbot_exp.hpo", False), ("SearchSpace", True)])
+@pytest.mark.parametrize(("statement", "loaded"), [("import tradingbot_exp.hpo.space", False), ("SearchSpace", True)])
 def test_optuna_is_loaded_by_the_space_and_not_by_the_package(statement: str, loaded: bool) -> None:
-    code = statement if statement.startswith("import") else f"from tradingbot_exp.hpo import {statement}"
+    code = statement if statement.startswith("import") else f"from tradingbot_exp.hpo.space import {statement}"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; {code}; print('optuna' in sys.modules)"],
         capture_output=True,

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
@@ -17,9 +18,8 @@ from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.training.progress import bar_size
 
 if TYPE_CHECKING:
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
-
-    from tradingbot_exp.hpo.study import StudySession
 
 # Running trials that have a line each on the terminal; those of a stack are all at the same epoch.
 MOST_LINES = 4
@@ -33,15 +33,20 @@ class StudyDisplay:
 
     Parameters
     ----------
-    session : StudySession
+    total : int
+        How many trials there are to be.
+    mode : str
+        `training.progress`.
+    folder : Path
+        The study's.
+    study : optuna.Study
     stream : text stream, optional
         Standard error.
     """
 
-    def __init__(self, session: StudySession, stream: TextIO | None = None) -> None:
-        self._session, self._stream = session, stream or sys.stderr
-        self._total = session.config.hpo.num_trials
-        self._mode = session.config.training.progress
+    def __init__(self, total: int, mode: str, folder: Path, study: Study, stream: TextIO | None = None) -> None:
+        self._total, self._mode, self._folder, self._study = total, mode, folder, study
+        self._stream = stream or sys.stderr
         if self._mode == "auto":
             self._mode = "bar" if self._stream.isatty() else "plain"
         self._told: set[int] | None = None
@@ -109,9 +114,9 @@ class StudyDisplay:
 
     def _best(self, done: Sequence[FrozenTrial]) -> str:
         complete = [trial for trial in done if trial.state == TrialState.COMPLETE]
-        if not complete or len(self._session.study.directions) > 1:
+        if not complete or len(self._study.directions) > 1:
             return ""
-        best = self._session.study.best_trial
+        best = self._study.best_trial
         return f", best {best.value:.6g} (trial {best.number})"
 
     def _left(self, done: Sequence[FrozenTrial]) -> str:
@@ -168,7 +173,7 @@ class StudyDisplay:
 
     def _state(self, number: int) -> dict[str, Any] | None:
         """Read what a trial has written down; None if it has not begun."""
-        file = self._session.folder / trial_name(number) / Progress.FILE
+        file = self._folder / trial_name(number) / Progress.FILE
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):

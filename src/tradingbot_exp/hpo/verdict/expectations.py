@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.metrics import family_of
@@ -14,38 +13,21 @@ from tradingbot_exp.evaluation.significance.selection_bias import outlook
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.tracking.reading.ledger import Ledger, read_ledger
 from tradingbot_exp.tracking.reading.markets import MarketDates
-from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.hpo.study import StudySession
+    from tradingbot_exp.tracking.store.store import Store
 
 
-def tell_outlook(session: StudySession) -> None:
-    """Say in one line what the data can bear, and keep on the parent run what was tried before: ``ledger.before``."""
-    ledger = _ledger(session)
-    session.parent.set_tags({"ledger.before": len(ledger.before)})
-    line = bearing_line(session.config, load_data(session.config), len(ledger.before))
-    sys.stdout.write(f"{line}.\n{ledger}.\n")
-    sys.stdout.flush()
-
-
-def record_total(session: StudySession) -> int:
-    """Keep on the parent run what was tried before and in this study together, ``ledger.total``, and give it."""
-    total = _ledger(session).total
-    session.parent.set_tags({"ledger.total": total})
-    return total
-
-
-def _ledger(session: StudySession) -> Ledger:
-    client, _ = session.organizer.connect()
-    data = load_data(session.config)
-    views = fold_views(data, session.config.evaluation)
-    tags = identity_tags(session.config.data, views[-1])
+def ledger_of(config: Config, store: Store, run_id: str) -> Ledger:
+    """Read what was tried on the validation dates, before and in the study of run `run_id`."""
+    data = load_data(config)
+    views = fold_views(data, config.evaluation)
+    tags = identity_tags(config.data, views[-1])
     dates = tags["data.val_start"], tags["data.val_end"]
     asked = MarketDates(tags["data.instrument"], dates, data.fingerprint, market_returns(data))
-    return read_ledger(Store(client, session.organizer.config.tracking.uri), asked, session.parent.run_id)
+    return read_ledger(store, asked, run_id)
 
 
 def bearing_line(config: Config, data: PreparedData, before: int) -> str:

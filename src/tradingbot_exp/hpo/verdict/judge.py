@@ -24,7 +24,6 @@ from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, judge, r
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
 from tradingbot_exp.hpo.results.recording import configurations
-from tradingbot_exp.hpo.silent import with_values
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.seed_robustness import train_other_seeds
@@ -37,9 +36,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
 
+    from tradingbot_exp.config.schema import Config
     from tradingbot_exp.data import PreparedData
     from tradingbot_exp.hpo.results.bars import Kept
-    from tradingbot_exp.hpo.study import StudySession
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +56,13 @@ class Judgement(NamedTuple):
 
 
 def judge_study(
-    session: StudySession, trials: Sequence[FrozenTrial], matrices: Mapping[Kept, pd.DataFrame], ever: int
+    study: Study,
+    parent: TrackedRun,
+    organizer: ExperimentOrganizer,
+    trials: Sequence[FrozenTrial],
+    *,
+    matrices: Mapping[Kept, pd.DataFrame],
+    ever: int,
 ) -> Judgement:
     """Judge the winner of a study that is over, train it with other seeds, replay the search, and record all of it.
 
@@ -64,7 +72,11 @@ def judge_study(
 
     Parameters
     ----------
-    session : StudySession
+    study : Study
+    parent : TrackedRun
+        Its run.
+    organizer : ExperimentOrganizer
+        Opens the runs of replays.
     trials : sequence of FrozenTrial
         Those that count, however they ended.
     matrices : mapping of Kept to DataFrame
@@ -76,36 +88,36 @@ def judge_study(
     -------
     Judgement
     """
-    session.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(session.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
-        winner = next(iter(best_trials(session.study)), None)
-        earlier = _recorded(session)
-        found = _attempt(lambda: _judged(session, trials, winner, matrices, ever), "The study cannot be judged")
+    store = Store(organizer.connect()[0], organizer.config.tracking.uri)
+    study.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(study.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
+        winner = next(iter(best_trials(study.optuna)), None)
+        earlier = _recorded(store, parent.run_id)
+        found = _attempt(lambda: _judged(study, trials, winner, matrices, ever), "The study cannot be judged")
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
-        found = _on_seen_dates(found, _overlap(session))
-        _record(session, earlier | found)
+        found = _on_seen_dates(found, _overlap(store, parent.run_id))
+        _record(parent, earlier | found)
         making: dict[str, Callable[[], Repetition | None]] = {}
         if winner is not None:
-            making["seeds"] = lambda: train_other_seeds(session, winner, earlier.get("seeds"))
-            making["null_replays"] = lambda: replay(session, winner)
+            making["seeds"] = lambda: train_other_seeds(study, parent, winner, earlier.get("seeds"))
+            making["null_replays"] = lambda: replay(study, parent, organizer, winner)
         for name, make in making.items():  # which may take long, and be interrupted
             made = _attempt(make, f"The winner cannot be {REPETITIONS[name].DEED}")
             found[name] = asdict(made) if isinstance(made, Repetition) else made
-            _record(session, earlier | found)
+            _record(parent, earlier | found)
     return Judgement(_lines(found), found["word"] == "real" and found.get("inputs") == "checked" and not found["seen"])
 
 
 def evidence_of(
-    session: StudySession,
+    config: Config,
     trials: Sequence[FrozenTrial],
     winner: FrozenTrial,
     matrices: Mapping[Kept, pd.DataFrame],
     ever: int,
 ) -> StudyEvidence:
     """Gather what the verdict rests on: see `StudyEvidence`."""
-    config, data = session.config, load_data(session.config)
-    objective = objectives_of(config.hpo)[0]
+    data, objective = load_data(config), objectives_of(config.hpo)[0]
     views = fold_views(data, config.evaluation)
     names = sorted({str(name) for matrix in matrices.values() for name in matrix.columns}, key=int)
     number = str(winner.user_attrs.get("duplicate_of", winner.number))
@@ -143,7 +155,7 @@ def _rows(matrix: pd.DataFrame, view: PreparedData, names: Sequence[str]) -> np.
 
 
 def _judged(
-    session: StudySession,
+    study: Study,
     trials: Sequence[FrozenTrial],
     winner: FrozenTrial | None,
     matrices: Mapping[Kept, pd.DataFrame],
@@ -151,10 +163,10 @@ def _judged(
 ) -> dict[str, Any]:
     if winner is None:
         return _cannot_be_told("no trial is complete")
-    evidence = evidence_of(session, trials, winner, matrices, ever)
-    verdict, hpo = judge(evidence), session.config.hpo
+    evidence = evidence_of(study.config, trials, winner, matrices, ever)
+    verdict, hpo = judge(evidence), study.config.hpo
     word, headline, reasons = str(verdict.word), verdict.headline, list(verdict.reasons)
-    gate = check_leaks(_data_of(session, winner))
+    gate = check_leaks(_data_of(study, winner))
     if word == "real" and gate.inputs == "not checked":
         headline = f"Real, if its inputs know no future (not checked){headline.removeprefix('Real')}"
         reasons.insert(0, f"Nobody can see whether they do: {', '.join(gate.unchecked)}.")
@@ -189,19 +201,18 @@ def _judged(
     }
 
 
-def _data_of(session: StudySession, winner: FrozenTrial) -> PreparedData:
-    """Give the data that the winner was trained on: features may be searched."""
-    searched = [key for parameter in session.space.parameters.values() for key in parameter.targets]
+def _data_of(study: Study, winner: FrozenTrial) -> PreparedData:
+    """Return the data that the winner was trained on: features may be searched."""
+    searched = [key for parameter in study.space.parameters.values() for key in parameter.targets]
     if not any(key.startswith("data.") for key in searched):
-        return load_data(session.config)
-    return load_data(with_values(session.config, session.space.decode(winner.params)))
+        return load_data(study.config)
+    return load_data(study.trial_config(winner.params))
 
 
-def _overlap(session: StudySession) -> str:
+def _overlap(store: Store, run_id: str) -> str:
     """Say which of the study's dates were a test set before; see `tracking.reading.openings.tell_of_openings`."""
-    client, run_id = session.organizer.connect()[0], session.parent.run_id
     with wrapped("The tags of the study cannot be read"):
-        return str(client.get_run(run_id).data.tags.get("test.overlap", ""))
+        return str(store.client.get_run(run_id).data.tags.get("test.overlap", ""))
 
 
 def _on_seen_dates(found: dict[str, Any], seen: str) -> dict[str, Any]:
@@ -235,11 +246,10 @@ def _attempt(make: Callable[[], object], failure: str) -> Any:
         return {"problem": f"{type(error).__name__}: {reason(error)}"}
 
 
-def _recorded(session: StudySession) -> dict[str, Any]:
+def _recorded(store: Store, run_id: str) -> dict[str, Any]:
     """Read what an earlier start recorded of other seeds and replays."""
-    store = Store(session.organizer.connect()[0], session.organizer.config.tracking.uri)
     with wrapped("The verdict of an earlier start cannot be read"):
-        run = store.run(session.parent.run_id)
+        run = store.run(run_id)
         try:
             found = store.artifact(run, VERDICT_FILE, mapping_file) or {}
         except ValueError as error:
@@ -250,9 +260,8 @@ def _recorded(session: StudySession) -> dict[str, Any]:
     return {name: part for name, part in parts.items() if isinstance(part, dict) and wanted[name] <= part.keys()}
 
 
-def _record(session: StudySession, found: Mapping[str, Any]) -> None:
+def _record(parent: TrackedRun, found: Mapping[str, Any]) -> None:
     """Put a verdict on the parent run."""
-    parent = session.parent
     parent.log_text(json.dumps(found, indent=1, allow_nan=False) + "\n", VERDICT_FILE)
     tags = {"verdict": found["word"], "verdict.headline": found["headline"], "verdict.inputs": found.get("inputs")}
     parent.set_tags({name: tag for name, tag in tags.items() if tag is not None})

@@ -19,13 +19,13 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from tradingbot_exp.errors import TradingBotError
+from tradingbot_exp.errors import ConfigError, TradingBotError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.evaluation.significance.permutation import PermutationTest
 from tradingbot_exp.experiment.data import given_data, load_data
-from tradingbot_exp.hpo.samplers import ExhaustiveSampler, make_pruner, make_sampler, most_steps
-from tradingbot_exp.hpo.silent import silent_values, with_values
+from tradingbot_exp.hpo.samplers import Grid, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.silent import silent_values
 from tradingbot_exp.hpo.trial_spec import Pruned
 from tradingbot_exp.tracking.store.errors import wrapped
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.config.schema import EvaluationConfig
     from tradingbot_exp.data import PreparedData
-    from tradingbot_exp.hpo.study import StudySession
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,9 @@ KIND = "null_study"
 _MOST_RUNS = 10_000
 
 
-def replay(session: StudySession, winner: FrozenTrial) -> PermutationTest | None:
+def replay(
+    study: Study, parent: TrackedRun, organizer: ExperimentOrganizer, winner: FrozenTrial
+) -> PermutationTest | None:
     """Repeat the search `hpo.null_replays` times, and see where the real winner stands; None for 0.
 
     Each replay is a run of kind ``null_study`` with the tag ``null_of``; those that an earlier start recorded, for as
@@ -55,18 +58,18 @@ def replay(session: StudySession, winner: FrozenTrial) -> PermutationTest | None
     TradingBotError
         No replay has a value.
     """
-    wanted = session.config.hpo.null_replays
-    found = _recorded(session)
+    wanted = study.config.hpo.null_replays
+    found = _recorded(organizer, parent.run_id, study.total)
     for number in range(wanted):
         if number not in found:
-            found[number] = _replayed(session, number)
+            found[number] = _replayed(study, parent.run_id, organizer, number)
             log.info("search %d of %d on permuted targets: best %s", number + 1, wanted, f"{found[number]:.6g}")
     if not found:
         return None
     values = [found[number] for number in sorted(found) if math.isfinite(found[number])]
     if not values:
         raise TradingBotError(f"none of the {len(found)} replays has a trial with a value")
-    return PermutationTest.of(objectives_of(session.config.hpo)[0], winner.number, float(winner.values[0]), values)
+    return PermutationTest.of(objectives_of(study.config.hpo)[0], winner.number, float(winner.values[0]), values)
 
 
 def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng: np.random.Generator) -> PreparedData:
@@ -87,69 +90,75 @@ def block_permutation(n: int, length: int, rng: np.random.Generator) -> NDArray[
     return np.concatenate([blocks[each] for each in rng.permutation(len(blocks))]) if blocks else rows
 
 
-def _recorded(session: StudySession) -> dict[int, float]:
+def _recorded(organizer: ExperimentOrganizer, run_id: str, planned: int) -> dict[int, float]:
     """Give the best value of each replay that is over, of searches as long as this one."""
-    client, experiment_id = session.organizer.connect()
-    query = f"tags.`null_of` = '{session.parent.run_id}' and attributes.status = 'FINISHED'"
+    client, experiment_id = organizer.connect()
+    query = f"tags.`null_of` = '{run_id}' and attributes.status = 'FINISHED'"
     with wrapped("The replays of the study cannot be read"):
         runs = client.search_runs([experiment_id], query, max_results=_MOST_RUNS)
-    planned = str(session.config.hpo.num_trials)
     return {
         int(run.data.tags["null.number"]): float(run.data.metrics.get("best_value", math.nan))
         for run in runs
-        if run.data.tags.get("null.planned") == planned
+        if run.data.tags.get("null.planned") == str(planned)
     }
 
 
-def _replayed(session: StudySession, number: int) -> float:
+def _replayed(study: Study, run_id: str, organizer: ExperimentOrganizer, number: int) -> float:
     """Make one replay, recorded as a run of its own; give its best value, NaN if no trial has one."""
-    config, data = session.config, load_data(session.config)
+    config, data = study.config, load_data(study.config)
     length = math.ceil(max(float(data.horizon), block_length(data.targets(data.train))))
     tags: dict[str, Any] = {
-        "null_of": session.parent.run_id,
+        "null_of": run_id,
         "null__number": number,
         "null__planned": config.hpo.num_trials,
         "null__block": length,
-        "study__name": session.name,
+        "study__name": study.name,
     }
-    run = session.organizer.open_run(f"null-{session.name}-{number + 1}", kind=KIND, **tags)
+    run = organizer.open_run(f"null-{study.name}-{number + 1}", kind=KIND, **tags)
     try:
         metric, direction = objectives_of(config.hpo)[0]
         planned = config.hpo.num_trials
         run.log_params({"hpo.metric": metric, "hpo.direction": direction, "hpo.num_trials": planned})
-        best, trials = _search(session, run, number, length)
+        best, trials = _search(study, run, number, length)
         run.log_metrics({"trials": trials} | ({"best_value": best} if math.isfinite(best) else {}))
     except BaseException as error:
-        session.organizer.close_run(run, error)
+        organizer.close_run(run, error)
         raise
-    session.organizer.close_run(run)
+    organizer.close_run(run)
     return best
 
 
-def _search(session: StudySession, run: TrackedRun, number: int, length: int) -> tuple[float, int]:
+def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple[float, int]:
     """Search as the study did, in memory: the best value, and how many trials there were."""
-    hpo, space = session.config.hpo, session.space
-    seeds = np.random.SeedSequence([session.config.seed, number]).generate_state(3)
+    hpo, space = searched.config.hpo, searched.space
+    seeds = np.random.SeedSequence([searched.config.seed, number]).generate_state(3)
     goals = objectives_of(hpo)
     study = optuna.create_study(
-        sampler=make_sampler(hpo, space, int(seeds[0])),
-        pruner=make_pruner(hpo.pruner, most_steps(session.definition)),
+        sampler=make_sampler(hpo.sampler, int(seeds[0])),
+        pruner=make_pruner(hpo.pruner, most_steps(searched.definition)),
         directions=[StudyDirection[goal.direction.upper()] for goal in goals],
     )
-    config = replace(session.config, seed=int(seeds[1] % 2**31))
+    seed = int(seeds[1] % 2**31)
     best = math.inf
     known: dict[str, list[float]] = {}
     null: dict[int, tuple[PreparedData, PreparedData]] = {}  # with the data, so that none is taken for another
-    while len(study.trials) < hpo.num_trials:
-        if isinstance(study.sampler, ExhaustiveSampler) and not study.sampler.free(study):
-            break
+    planned = hpo.num_trials
+    if hpo.sampler == "grid":
+        points = space.grid()
+        planned = min(planned, len(points))
+        Grid(points).enqueue(study, planned)
+    for _ in range(planned):
         trial = study.ask()
         point = space.suggest(trial)
-        tried = with_values(config, space.decode(point))
+        try:
+            tried = replace(searched.trial_config(point), seed=seed)
+        except ConfigError:  # the trial failed, as it would in the study
+            study.tell(trial, state=TrialState.FAIL)
+            continue
         data = load_data(tried)
         if id(data) not in null:  # features may be searched: the targets are the same
             rng = np.random.default_rng(int(seeds[2]))
-            null[id(data)] = data, permuted(data, config.evaluation, length, rng)
+            null[id(data)] = data, permuted(data, searched.config.evaluation, length, rng)
         key = json.dumps(point, sort_keys=True)
         values: list[float] | Pruned | None = known.get(key)
         if values is None:

@@ -10,32 +10,33 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.significance.seed_robustness import SeedRobustness
-from tradingbot_exp.hpo.silent import silent_seeds, with_values
+from tradingbot_exp.hpo.silent import silent_seeds
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from tradingbot_exp.hpo.study import StudySession
+    from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
 
 def train_other_seeds(
-    session: StudySession, winner: FrozenTrial, earlier: Mapping[str, Any] | None
+    study: Study, run: TrackedRun, winner: FrozenTrial, earlier: Mapping[str, Any] | None
 ) -> SeedRobustness | None:
     """Train the winner's configuration with `hpo.reseeds` seeds that the study has not used; None for 0.
 
-    What an earlier start gave stays if it is of this winner and of as many seeds.
+    What an earlier start gave stays if it is of this winner and of as many seeds. Nothing is written into `run`.
     """
-    hpo, config = session.config.hpo, session.config
+    hpo = study.config.hpo
     if earlier is not None and earlier.get("trial") == winner.number and len(earlier["seeds"]) >= hpo.reseeds:
         return SeedRobustness.read(earlier)
     if not hpo.reseeds:
         return None
-    config = with_values(config, session.space.decode(winner.params))
+    config = study.trial_config(winner.params)
     seeds = [(config.seed + hpo.repeats + shift) % 2**32 for shift in range(hpo.reseeds)]
     found: dict[int, float] = {}
-    for seed, value in zip(seeds, silent_seeds(config, seeds, session.parent), strict=True):
+    for seed, value in zip(seeds, silent_seeds(config, seeds, run), strict=True):
         if isinstance(value, TradingBotError):
             log.warning("the winner with the seed %d: %s", seed, value)
         found[seed] = math.nan if isinstance(value, TradingBotError) else float(value)

@@ -9,12 +9,9 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tradingbot_exp.config.schema import Config
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 _open_runs: ContextVar[tuple[TrackedRun, ...]] = ContextVar("tradingbot_open_runs", default=())
-_start_failure: ContextVar[Exception | None] = ContextVar("tradingbot_start_failure", default=None)
-_start_config: ContextVar[Config | None] = ContextVar("tradingbot_start_config", default=None)
 
 
 def enter(run: TrackedRun) -> None:
@@ -25,26 +22,6 @@ def enter(run: TrackedRun) -> None:
 def leave(run: TrackedRun) -> None:
     """Take a run out of those that are open in this context, wherever it stands among them."""
     _open_runs.set(tuple(other for other in _open_runs.get() if other is not run))
-
-
-def start_failure() -> Exception | None:
-    """Give what kept a callback from opening the run of the job that is about to start."""
-    return _start_failure.get()
-
-
-def set_start_failure(error: Exception | None) -> None:
-    """Leave an error for the job to raise: Hydra would swallow it in a callback."""
-    _start_failure.set(error)
-
-
-def start_config() -> Config | None:
-    """Return the finalized configuration of the job that is about to start, where a callback has it."""
-    return _start_config.get()
-
-
-def set_start_config(config: Config | None) -> None:
-    """Leave the configuration for the job, which then need not finalize it again."""
-    _start_config.set(config)
 
 
 def current_run() -> TrackedRun | None:

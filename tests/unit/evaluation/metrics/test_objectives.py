@@ -23,7 +23,7 @@ from tradingbot_exp.experiment.results import objectives
 from tradingbot_exp.hpo.checks import check_metrics, check_space
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.trial_run import worth_keeping
-from tradingbot_exp.hpo.trial_spec import Ticket
+from tradingbot_exp.hpo.trial_spec import TrialSpec
 
 PARETO = {"metric": ["val_loss", "val_ic"], "direction": ["minimize", "maximize"]}
 LOSSES = SearchSpace.parse({"training.loss": ["mse", "mae"]})
@@ -39,12 +39,12 @@ def test_a_list_of_one_is_the_one(wrap: Any, direction: str, better: float) -> N
     config = config_for(metric=wrap("val_ic"), direction=wrap(direction))
     assert objectives_of(config.hpo) == (("val_ic", direction),)
     assert objectives(config, {"val_ic": 0.25, "val_loss": 1.0}) == [0.25]
-    ticket = Ticket("s", 0, "run", "parent", best=1.0)
-    assert worth_keeping(config, ticket, [better])
-    assert not worth_keeping(config, ticket, [2.0 - better]) and not worth_keeping(config, ticket, [1.0])
-    assert worth_keeping(config, replace(ticket, best=None), [2.0 - better])
-    assert not worth_keeping(config, replace(ticket, best=None), [2.0 - better], [[better]])
-    assert not worth_keeping(config, ticket, [better], [[better]])  # of two that ended together, the first
+    spec = TrialSpec("s", 0, "run", "parent", rivals=[[1.0]])
+    assert worth_keeping(config, spec, [better])
+    assert not worth_keeping(config, spec, [2.0 - better]) and not worth_keeping(config, spec, [1.0])
+    assert worth_keeping(config, replace(spec, rivals=[]), [2.0 - better])
+    assert not worth_keeping(config, replace(spec, rivals=[]), [2.0 - better], [[better]])
+    assert not worth_keeping(config, spec, [better], [[better]])  # of two that ended together, the first
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_of_a_pareto_study_what_the_front_dominates_is_not_kept() -> None:
     config = config_for(**PARETO)
     assert dominates(config.hpo, [1.0, 0.2], [2.0, 0.1]) and dominates(config.hpo, [1.0, 0.2], [1.0, 0.1])
     assert not dominates(config.hpo, [1.0, 0.2], [1.0, 0.2]) and not dominates(config.hpo, [1.0, 0.2], [0.5, 0.1])
-    ticket = Ticket("s", 0, "run", "parent", front=[[1.0, 0.2], [2.0, 0.4]])
-    assert Ticket.loads(ticket.dumps()) == ticket
-    assert not worth_keeping(config, ticket, [1.5, 0.1]) and not worth_keeping(config, ticket, [3.0, 0.4])
-    assert worth_keeping(config, ticket, [1.5, 0.3]) and worth_keeping(config, ticket, [1.0, 0.2])
-    assert worth_keeping(config, replace(ticket, front=None), [9.0, -1.0])
-    assert not worth_keeping(config, ticket, [1.5, 0.3], [[1.4, 0.3]])
+    spec = TrialSpec("s", 0, "run", "parent", rivals=[[1.0, 0.2], [2.0, 0.4]])
+    assert TrialSpec.loads(spec.dumps()) == spec
+    assert not worth_keeping(config, spec, [1.5, 0.1]) and not worth_keeping(config, spec, [3.0, 0.4])
+    assert worth_keeping(config, spec, [1.5, 0.3]) and worth_keeping(config, spec, [1.0, 0.2])
+    assert worth_keeping(config, replace(spec, rivals=[]), [9.0, -1.0])
+    assert not worth_keeping(config, spec, [1.5, 0.3], [[1.4, 0.3]])
 
 
 @pytest.mark.parametrize("metric", ["val_loss", "best_val_loss", "final_loss", "train_loss", ["val_ic", "val_loss"]])
