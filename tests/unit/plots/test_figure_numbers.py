@@ -8,15 +8,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
-from tradingbot_exp.plots.training import (
+from tradingbot_exp.plots.feature_distributions import (
     feature_distributions,
-    feature_importance,
-    loss_curves,
-    prediction_distribution,
-    prediction_vs_actual,
-    training_history,
+    feature_histograms,
+    histogram_figure,
+    histograms_from,
+    histograms_record,
 )
+from tradingbot_exp.plots.feature_importance import feature_importance
+from tradingbot_exp.plots.prediction_distribution import prediction_distribution
+from tradingbot_exp.plots.prediction_vs_actual import prediction_vs_actual
+from tradingbot_exp.plots.training_history import loss_curves, training_history
 
 NAN = float("nan")
 DATES = pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"])

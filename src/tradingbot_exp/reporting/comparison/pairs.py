@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,8 @@ from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Floats = NDArray[np.float64]
+
+
 _SAME = 1e-6  # relative: prices that were written and read again
 
 
@@ -60,6 +64,23 @@ def pair(reference: TrainingRecord, other: TrainingRecord) -> Pair:
         errors, no_errors = None, "a squared error is too large for a 64-bit float"
     returns = None if no_returns else (column(a, "strategy_return"), column(b, "strategy_return"))
     return Pair(shared, errors, returns, no_errors, no_returns)
+
+
+def common(records: Sequence[TrainingRecord], what: Literal["errors", "returns"]) -> dict[int, pd.DataFrame]:
+    """Return the bars that all runs have that can be compared with the reference, by the run's place, itself first.
+
+    There are none if there are not two such runs.
+    """
+    runs, dates = [0], pd.Index([])
+    for run, other in enumerate(records[1:], start=1):
+        both = pair(records[0], other)
+        if getattr(both, what) is None:
+            continue
+        shared = both.dates if len(runs) == 1 else dates.intersection(both.dates)
+        if len(shared) >= MIN_BARS:  # a run that would leave too few bars to the others is left out
+            runs, dates = [*runs, run], shared
+    tables = {run: bars_of(records[run]) for run in runs if len(runs) > 1}
+    return {run: table.loc[dates.sort_values()] for run, table in tables.items() if table is not None}
 
 
 def bars_of(record: TrainingRecord) -> pd.DataFrame | None:

@@ -7,8 +7,12 @@ import plotly.graph_objects as go
 from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
 from tradingbot_exp.reporting.study.numbers import Scale
 
+MOST_OBJECTIVES = 4
+"""Objectives that are drawn; all are in the tables."""
 EARLY = "#b07700"
 """Of what came early, or was left early."""
+
+
 COLORS = {
     "complete": FORECAST,
     "pruned": EARLY,
@@ -17,26 +21,27 @@ COLORS = {
     "running": "#cc79a7",
 }
 """By the state of a trial."""
+
+
 BELOW_PX = 64
+
+
 _HALF_LETTERS, _ROW_PX = 16, 20  # of a legend's entry on half a narrow screen
 
 
-def value_axis(figure: go.Figure, scale: Scale, label: str) -> None:
-    """Make the vertical axis one of values."""
+def value_axis(figure: go.Figure, scale: Scale, label: str, axis: str = "yaxis") -> None:
+    """Make an axis one of values."""
     figure.update_layout(
-        yaxis={
-            "title": {"text": axis_text(label, scale)},
-            "type": "log" if scale.log else "linear",
-            "range": scale.range,
-            "tickformat": "~g",
-            "zeroline": False,
+        {
+            axis: {
+                "title": {"text": f"{short(label, 44)}{', log scale' if scale.log else ''}"},
+                "type": "log" if scale.log else "linear",
+                "range": scale.range,
+                "tickformat": "~g",
+                "zeroline": False,
+            }
         }
     )
-
-
-def axis_text(label: str, scale: Scale) -> str:
-    """Write an axis's title."""
-    return f"{short(label, 44)}{', log scale' if scale.log else ''}"
 
 
 def marker_size(trials: int) -> float:

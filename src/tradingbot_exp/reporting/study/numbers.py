@@ -1,6 +1,6 @@
 """What a study's record says, in order: its objectives, axes, trials by state, and which are the best.
 
-All figures and sentences of the study report are made from the `Study` of here.
+Every section of the study report is made from the `Study` of here.
 """
 
 from __future__ import annotations
@@ -23,9 +23,15 @@ from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 STATES = ("complete", "pruned", "failed", "interrupted", "running")
+
+
 FEW = 4
 """Different complete trials below which nothing can be said about a space."""
+
+
 _WIDE = 20.0  # largest to smallest value from which on an axis is logarithmic
+
+
 _FAR = 8.0  # interquartile ranges from the middle half beyond which a value is off the scale
 
 
@@ -35,8 +41,7 @@ class Study:
 
     Attributes
     ----------
-    run : RunRecord
-        The parent.
+    record : StudyRecord
     objectives : tuple of Objective
     assumed : bool
         Whether the direction is not on record, and taken to be ``minimize``.
@@ -50,13 +55,18 @@ class Study:
         first objective.
     """
 
-    run: RunRecord
+    record: StudyRecord
     objectives: tuple[Objective, ...]
     assumed: bool
     axes: tuple[Axis, ...]
     twins: dict[str, str]
     trials: tuple[TrialRecord, ...]
     best: tuple[TrialRecord, ...]
+
+    @property
+    def run(self) -> RunRecord:
+        """The parent."""
+        return self.record.run
 
     @property
     def several(self) -> bool:
@@ -80,6 +90,11 @@ class Study:
         return tuple(trial for trial in self.complete if trial.duplicate_of is None)
 
     @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """The trials to be drawn out: the best, or all of the Pareto front."""
+        return self.best if self.several else self.best[:1]
+
+    @property
     def winner(self) -> TrialRecord | None:
         """The best trial; of several objectives there is none."""
         return self.best[0] if self.best and not self.several else None
@@ -99,6 +114,19 @@ class Study:
     def reached(self) -> int:
         """How many trials count: those that are over and were not interrupted."""
         return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
+
+    @property
+    def by_state(self) -> str:
+        """How many attempts ended in which state, in words."""
+        return ", ".join(f"{number:,} {state}" for state, number in self.counts.items()) or "none"
+
+    def better(self, objective: int = 0) -> str:
+        """Say which values of an objective are better: ``higher`` or ``lower``."""
+        return "higher" if self.objectives[objective].sign < 0 else "lower"
+
+    def way(self, objective: int = 0) -> str:
+        """Say which value of an objective is the best: ``highest`` or ``lowest``."""
+        return "highest" if self.objectives[objective].sign < 0 else "lowest"
 
     def costs(self, trials: Sequence[TrialRecord], objective: int = 0) -> NDArray[np.float64]:
         """Give the values of an objective so that lower is better."""
@@ -127,7 +155,7 @@ def study_of(record: StudyRecord) -> Study:
             trials = tuple(_with_values(trial, named) for trial in trials)
     objectives = tuple(Objective(metric, way) for metric, way in zip(metrics, directions, strict=True))
     axes, twins = axes_of(record.space, trials)
-    return Study(record.run, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
+    return Study(record, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
 
 
 def value_text(metric: str, value: float | None, digits: int = 4) -> str:

@@ -8,20 +8,15 @@ import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.market import alpha, beta
-from tradingbot_exp.reporting.backtest import costs, equity, months
-from tradingbot_exp.reporting.backtest.numbers import (
-    Rules,
-    backtest_of,
-    cost_curve,
-    drawdown,
-    monthly_returns,
-    rolling_sharpe,
-    rules_of,
-    wealth,
-    window_of,
-)
-from tradingbot_exp.reporting.training.skill import decile_figure, deciles, rolling_ic, rolling_ic_figure
-from tradingbot_exp.reporting.training.years import years_table
+from tradingbot_exp.reporting.backtest import Rules, backtest_of, rules_of, wealth, window_of
+from tradingbot_exp.reporting.training.costs import cost_curve, costs
+from tradingbot_exp.reporting.training.equity import drawdown, equity, rolling, rolling_sharpe
+from tradingbot_exp.reporting.training.forecasts import decile_figure, deciles, rolling_ic, rolling_ic_figure
+from tradingbot_exp.reporting.training.months import monthly_returns, months
+from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.training.years import year_blocks
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 RULES = Rules(periods=252.0)
 
@@ -71,7 +66,7 @@ def test_bars_without_all_numbers_are_left_out_and_counted(predictions):
     predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
     earned = backtest_of(predictions, RULES)
     assert (len(earned.net), earned.left_out) == (298, 2)
-    assert "2 bars left out" in subtitle(equity.equity(earned))
+    assert "2 bars left out" in subtitle(equity(earned))
 
 
 @pytest.mark.parametrize("columns", [["date", "forecast"], ["next_log_return"]])
@@ -138,7 +133,7 @@ def test_a_strategy_that_never_trades_has_no_break_even(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
     curve = cost_curve(flat)
     assert math.isnan(curve.break_even)
-    (note,) = costs.costs(curve, "a year").layout.annotations
+    (note,) = costs(curve, "a year").layout.annotations
     assert "never takes a position" in note.text
 
 
@@ -160,16 +155,16 @@ def test_the_band_of_luck_is_that_of_the_interval_at_the_length_of_the_window(ea
     half = (earned.interval.high - earned.interval.low) / 2
     assert earned.luck(300) == pytest.approx(half)
     assert earned.luck(75) == pytest.approx(2 * half)
-    (band,) = equity.rolling(earned).layout.shapes
+    (band,) = rolling(earned).layout.shapes
     assert (band.y0, band.y1) == (-earned.luck(100), earned.luck(100))
-    assert f"± {earned.luck(100):.1f}" in subtitle(equity.rolling(earned))
+    assert f"± {earned.luck(100):.1f}" in subtitle(rolling(earned))
 
 
 def test_returns_that_never_change_have_no_band(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
     assert math.isnan(flat.luck(100))
-    assert not equity.rolling(flat).layout.shapes
-    assert "luck" not in subtitle(equity.rolling(flat))
+    assert not rolling(flat).layout.shapes
+    assert "luck" not in subtitle(rolling(flat))
 
 
 def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predictions):
@@ -184,7 +179,7 @@ def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predicti
 
 
 def test_equity_figure_ends_where_wealth_does_and_its_axes_are_shared(earned):
-    fig = equity.equity(earned)
+    fig = equity(earned)
     for name, returns in (("net", earned.net), ("before costs", earned.gross), ("buy and hold", earned.market)):
         assert trace(fig, name).y[0] == 1
         assert trace(fig, name).y[-1] == pytest.approx(np.prod(1 + returns), rel=1e-4)
@@ -200,7 +195,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
     rng = np.random.default_rng(0)
     market = rng.normal(0, 0.01, 20_001)
     earned = backtest_of(pd.DataFrame({"forecast": market[::-1], "next_log_return": market}), RULES)
-    fig = equity.equity(earned)
+    fig = equity(earned)
     assert len(trace(fig, "net").y) < 3_010
     assert min(trace(fig, "net, fall").y) == pytest.approx(100 * backtest.max_drawdown(earned.net), rel=1e-3)
     assert trace(fig, "net").x[-1] == 20_001
@@ -208,7 +203,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
 
 
 def test_month_figure_holds_percent_and_counts_gains(earned):
-    fig = months.months(earned)
+    fig = months(earned)
     (cells,) = fig.data
     table = monthly_returns(earned.times, earned.net)
     assert cells.z[1][2] == pytest.approx(100 * table.loc[2020, 3], rel=1e-3)
@@ -220,10 +215,10 @@ def test_month_figure_holds_percent_and_counts_gains(earned):
 
 
 def test_rolling_figure_starts_with_its_first_whole_window(earned):
-    fig = equity.rolling(earned)
+    fig = rolling(earned)
     assert trace(fig, "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
     assert trace(fig, "net").x[0] == str(earned.times[100].date())
-    assert not equity.rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
+    assert not rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
 
 
 def test_rolling_ic_is_the_correlation_of_each_window(predictions):
@@ -269,8 +264,11 @@ def test_equal_forecasts_share_a_group_and_a_constant_one_has_none():
     assert "same forecast" in note.text
 
 
-def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned):
-    table = years_table(predictions, earned)
+def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned, make_run):
+    def of_years(table):
+        return year_blocks(Trained(TrainingRecord(make_run(), Artifacts(predictions=table))))
+
+    (table,) = of_years(predictions)
     years = earned.times[1:].year
     assert [row[0].text for row in table.rows] == ["2019", "2020"]
     for row, year in zip(table.rows, (2019, 2020), strict=True):
@@ -290,7 +288,6 @@ def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned)
             ]
         )
     few = predictions.tail(60 + 30).assign(date=pd.bdate_range("2019-12-20", periods=90))
-    short = years_table(few, backtest_of(few, RULES)).rows[0]
+    short = of_years(few)[0].rows[0]
     assert [cell.text for cell in short[2:6]] == ["–"] * 4 and short[6].text != "–"
-    one = predictions.head(30)
-    assert years_table(one.assign(date=pd.bdate_range("2020-03-02", periods=30)), backtest_of(one, RULES)) is None
+    assert of_years(predictions.head(30).assign(date=pd.bdate_range("2020-03-02", periods=30))) == []

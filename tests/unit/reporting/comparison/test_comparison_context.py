@@ -5,15 +5,16 @@ from dataclasses import replace
 import pytest
 from comparison_records import PARAMS, forecasts, foreign, made, with_artifacts
 
+from tradingbot_exp.reporting.comparison.compared import grouped
 from tradingbot_exp.reporting.comparison.context import (
     code_differences,
+    code_notices,
     config_differences,
     environment_differences,
-    grouped,
-    listed,
     only_seed_differs,
 )
-from tradingbot_exp.reporting.comparison.notices import code_notices, data_notices, status_notices
+from tradingbot_exp.reporting.comparison.summary import data_notices, status_notices
+from tradingbot_exp.runtime.text import listed
 
 TABLE = forecasts()
 

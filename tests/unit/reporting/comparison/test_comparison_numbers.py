@@ -10,7 +10,9 @@ from comparison_records import BARS, DATES, MARKET, forecasts, foreign, made
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe
 from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS
-from tradingbot_exp.reporting.comparison.numbers import correlations, differences, draws_of, equity, holm, in_unit
+from tradingbot_exp.reporting.comparison.equity import equity
+from tradingbot_exp.reporting.comparison.forecasts import correlations
+from tradingbot_exp.reporting.comparison.numbers import differences, draws_of, holm, in_unit
 from tradingbot_exp.reporting.comparison.pairs import pair
 from tradingbot_exp.reporting.comparison.report import comparison_page
 from tradingbot_exp.reporting.page.metrics import best, metric_rows

@@ -7,16 +7,14 @@ import numpy as np
 import pytest
 from comparison_records import BARS, MARKET, forecasts, foreign, made
 
-from tradingbot_exp.reporting.comparison.figures import (
-    difference_intervals,
-    equity_curves,
-    forecast_correlations,
-    learning_curves,
-    run_style,
-)
-from tradingbot_exp.reporting.comparison.numbers import Correlations, Difference, equity
+from tradingbot_exp.reporting.comparison.compared import run_style
+from tradingbot_exp.reporting.comparison.differences import amount, difference_intervals, p_value, sentence, verdict
+from tradingbot_exp.reporting.comparison.equity import equity, equity_curves
+from tradingbot_exp.reporting.comparison.forecasts import Correlations, forecast_correlations
+from tradingbot_exp.reporting.comparison.learning import learning_curves
+from tradingbot_exp.reporting.comparison.numbers import Difference
 from tradingbot_exp.reporting.comparison.report import comparison_page
-from tradingbot_exp.reporting.comparison.words import amount, headline, p_value, sentence, verdict
+from tradingbot_exp.reporting.comparison.summary import headline
 from tradingbot_exp.reporting.page.page import Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.reading.run_record import Curve

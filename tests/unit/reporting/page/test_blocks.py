@@ -5,17 +5,11 @@ from datetime import UTC, datetime
 import pytest
 
 from tradingbot_exp.plots.numbers import percent
-from tradingbot_exp.reporting.page.blocks import (
-    again_blocks,
-    code_cell,
-    command_of,
-    ending_blocks,
-    header_facts,
-    made_line,
-    number_cell,
-    problem_notices,
-)
+from tradingbot_exp.reporting.page.again import again_blocks, code_cell, train_command
+from tradingbot_exp.reporting.page.blocks import header_facts, number_cell, problem_notices
 from tradingbot_exp.reporting.page.configuration import changes, configuration_blocks, data_blocks, shown
+from tradingbot_exp.reporting.page.ending import ending_blocks
+from tradingbot_exp.reporting.page.outline import Part, page_of
 from tradingbot_exp.reporting.page.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.tracking.reading.run_context import surroundings_of
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
@@ -114,7 +108,7 @@ def test_an_artifact_that_cannot_be_read_is_named():
 
 
 def test_the_command_survives_a_shell():
-    assert command_of(["a=1", "b=it's [1, 2]"]) == "python -m tradingbot_exp.train a=1 'b=it'\"'\"'s [1, 2]'"
+    assert train_command(["a=1", "b=it's [1, 2]"]) == "python -m tradingbot_exp.train a=1 'b=it'\"'\"'s [1, 2]'"
 
 
 def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
@@ -161,11 +155,15 @@ def test_what_is_not_recorded_is_said_to_be_so(make_run):
     assert code_cell(made_of(make_run())).tone == "muted"
 
 
-def test_the_last_line_says_when_and_by_which_version():
+def test_a_page_has_the_sections_that_have_blocks_and_says_when_and_by_which_version_it_was_made():
     from tradingbot_exp import __version__
 
-    line = made_line(datetime(2026, 11, 24, 12, tzinfo=UTC))
-    assert line == f"Made 2026-11-24 12:00:00 UTC by tradingbot_exp {__version__}"
+    parts = [Part("a", "A", (lambda it: [Paragraph(it)], lambda it: [Notice(it)])), Part("b", "B", (lambda _: [],))]
+    page = page_of("subject", parts, "title", "kind", [])
+    assert [(section.anchor, list(section.blocks)) for section in page.sections] == [
+        ("a", [Paragraph("subject"), Notice("subject")])  # one without blocks is left out
+    ]
+    assert page.made.startswith(f"Made {datetime.now(UTC):%Y-%m-%d}") and page.made.endswith(f" {__version__}")
 
 
 def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run):

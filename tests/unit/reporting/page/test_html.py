@@ -12,10 +12,11 @@ from plotly.offline import get_plotlyjs
 
 from tradingbot_exp import plots
 from tradingbot_exp.plots import style
+from tradingbot_exp.plots.feature_importance import feature_importance
 from tradingbot_exp.plots.html import figure_html, plotly_gzip_base64, write_figure
 from tradingbot_exp.plots.style import TEMPLATE
-from tradingbot_exp.plots.training import feature_importance, training_history
-from tradingbot_exp.reporting.comparison.figures import COLORS
+from tradingbot_exp.plots.training_history import training_history
+from tradingbot_exp.reporting.comparison.compared import COLORS
 from tradingbot_exp.reporting.page.html import page_html, write_page
 from tradingbot_exp.reporting.page.page import (
     Cell,

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.study_records import PARAMS, SPACE, TAGS, random_trials, study, trial
+from tradingbot_exp.reporting.study.again import again_command, continue_blocks, sweep_of, winner_blocks
 from tradingbot_exp.reporting.study.axes import axes_of, space_size, tick_text
-from tradingbot_exp.reporting.study.commands import again_command, continue_blocks, sweep_of, winner_blocks
 from tradingbot_exp.reporting.study.importance import LEAST, importance_of, importance_words
 from tradingbot_exp.reporting.study.neighbours import Neighbours, neighbour_words, neighbours_of
 from tradingbot_exp.reporting.study.numbers import best_so_far, metric_label, scale_of, study_of, value_text
-from tradingbot_exp.reporting.study.words import caution, headline
+from tradingbot_exp.reporting.study.summary import caution, headline
 from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 WIDE_SPACE = {
@@ -277,8 +277,8 @@ def test_the_headline_names_the_winner_its_parameters_and_the_gap_to_the_next():
 
 def commands(record):
     found = study_of(record)
-    blocks = [*winner_blocks(found, record), *continue_blocks(found, record)]
-    return [block.text for block in blocks] + [again_command(found, record)]
+    blocks = [*winner_blocks(found), *continue_blocks(found)]
+    return [block.text for block in blocks] + [again_command(found)]
 
 
 def test_the_winner_and_the_study_have_commands_of_their_own():

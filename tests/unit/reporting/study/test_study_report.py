@@ -9,12 +9,13 @@ import pytest
 
 from tests.study_records import PARAMS, SPACE, START, TAGS, random_trials, study, trial
 from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Page, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.study.figures import MAX_LINES, curves, history
+from tradingbot_exp.reporting.study.curves import MAX_LINES, curves
+from tradingbot_exp.reporting.study.history import history
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.study.parallel import parallel
 from tradingbot_exp.reporting.study.report import study_page
-from tradingbot_exp.reporting.study.space_figures import slices
-from tradingbot_exp.reporting.study.time_figures import durations, timeline
+from tradingbot_exp.reporting.study.space import slices
+from tradingbot_exp.reporting.study.timing import durations, timeline
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 HOSTILE = "<script>alert(1)</script>"

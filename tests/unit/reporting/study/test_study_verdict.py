@@ -12,13 +12,14 @@ from tests.study_records import NUMBERS, PARAMS, TAGS, VERDICT, random_trials, s
 from tradingbot_exp.evaluation.significance.luck import needed_ratio, noise_maximum
 from tradingbot_exp.reporting.page.page import Cell, Details, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.study.numbers import study_of
+from tradingbot_exp.reporting.study.robustness import logits, noise, replays, robustness_blocks
 from tradingbot_exp.reporting.study.verdict import verdict_blocks
-from tradingbot_exp.reporting.study.verdict_figures import logits, noise, replays
 
 
 def section(verdict=VERDICT, **fields):
     record = study(random_trials(12), params=PARAMS, verdict=verdict, **fields)
-    return verdict_blocks(study_of(record), record)
+    found = study_of(record)
+    return [*verdict_blocks(found), *robustness_blocks(found)]
 
 
 def of(blocks, kind):

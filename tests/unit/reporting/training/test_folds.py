@@ -7,8 +7,8 @@ from comparison_records import forecasts, made, with_artifacts
 
 from tradingbot_exp.reporting.page.metrics import metric_rows
 from tradingbot_exp.reporting.page.page import Table
-from tradingbot_exp.reporting.training.folds import folds_of
 from tradingbot_exp.reporting.training.report import training_page
+from tradingbot_exp.reporting.training.trained import Trained
 
 SCHEME = {"evaluation.scheme": "walk_forward", "evaluation.folds": "3"}
 CARD = {
@@ -71,9 +71,9 @@ def test_features_are_said_to_be_those_of_the_last_fold():
 
 
 def test_a_trial_without_forecasts_has_its_folds_from_its_configuration():
-    assert folds_of(made("a", params=SCHEME)) == 3
-    assert folds_of(made("a", params={**SCHEME, "evaluation.scheme": "chronological"})) == 1
-    assert folds_of(made("a")) == 1
+    assert Trained(made("a", params=SCHEME)).folds == 3
+    assert Trained(made("a", params={**SCHEME, "evaluation.scheme": "chronological"})).folds == 1
+    assert Trained(made("a")).folds == 1
 
 
 def test_without_forecasts_the_bars_are_counted_over_the_folds():

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
-from tradingbot_exp.plots.panels import feature_histograms, histograms_record
+from tradingbot_exp.plots.feature_distributions import feature_histograms, histograms_record
 from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.training.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training.report import training_page

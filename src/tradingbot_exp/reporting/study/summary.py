@@ -1,20 +1,48 @@
-"""The sentences of a study report that sum it up: what was found, beside what, out of how many, and what went wrong."""
+"""The study in short: its best trial beside the naive forecasts, out of how many, and what went wrong."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from statistics import median
 
 from tradingbot_exp.evaluation.metrics.target import naive_name
-from tradingbot_exp.plots.numbers import count, duration, percent, ratio, significant
-from tradingbot_exp.reporting.page.page import Block, Code, Details, Notice
+from tradingbot_exp.plots.numbers import count, percent, ratio, significant
+from tradingbot_exp.reporting.page.blocks import problem_notices, run_link
+from tradingbot_exp.reporting.page.page import Block, Cell, Code, Details, Facts, Notice, Paragraph, Tile, Tiles
+from tradingbot_exp.reporting.study.again import continue_blocks, winner_blocks
 from tradingbot_exp.reporting.study.axes import tick_text
 from tradingbot_exp.reporting.study.numbers import Study, value_text
-from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
+from tradingbot_exp.reporting.study.verdict import headline_of, word_tile
+from tradingbot_exp.runtime.text import listed
+from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _MOST_ERRORS = 3
+
+
+def summary_blocks(study: Study) -> list[Block]:
+    """Say what was found and what a reader must not miss, with the numbers to look at first and the next commands."""
+    record, winner = study.record, study.winner
+    words = [headline(study), beside(study, winner) if winner is not None else "", caution(study)]
+    blocks: list[Block] = [
+        *_state_notices(study),
+        *_trial_notices(study),
+        *problem_notices(record.artifacts),
+        *(Paragraph(part) for part in words if part),
+    ]
+    if study.trials:
+        judged = record.verdict if study.run.kind != "null_study" else None
+        if judged:
+            blocks.append(Paragraph(f"Is the winner real? {headline_of(judged)}"))
+        blocks.append(Tiles([*([word_tile(judged)] if judged else []), *_tiles(study)]))
+    if winner is not None:
+        facts = [
+            ("Best trial", Cell(str(winner.number), sort=winner.number)),
+            ("Its run", Cell(winner.run_id, href=run_link(study.run, winner.run_id))),
+            *((axis.key, Cell(axis.text(winner.params[axis.key]))) for axis in study.axes if axis.key in winner.params),
+        ]
+        blocks += [Facts(facts), *winner_blocks(study)]
+        blocks.append(Code(f"python -m tradingbot_exp report training {winner.run_id}", "To report on its run"))
+    return [*blocks, *continue_blocks(study)]
 
 
 def headline(study: Study) -> str:
@@ -22,28 +50,26 @@ def headline(study: Study) -> str:
     if not study.trials:
         return "No trial is on record."
     if not study.complete:
-        return "No trial is complete, so there is no best one yet." if _open(study) else "No trial is complete."
+        running = study.run.status == "RUNNING" or "running" in study.counts
+        return "No trial is complete, so there is no best one yet." if running else "No trial is complete."
+    complete = count(len(study.complete), "complete trial")
     if study.several:
         parts = []
         for place, objective in enumerate(study.objectives):
             best = study.ranked(place)[0]
             text = value_text(objective.metric, best.values[place])
-            way = "highest" if objective.sign < 0 else "lowest"
-            parts.append(f"the {way} {objective.metric}, {text}, is that of trial {best.number}")
+            parts.append(f"the {study.way(place)} {objective.metric}, {text}, is that of trial {best.number}")
         are = "is" if len(study.best) == 1 else "are"
-        words = f"Of {count(len(study.complete), 'complete trial')}, {len(study.best)} {are} on the Pareto front: "
         return (
-            f"{words}no other trial is better in one objective without being worse in another. In it, {listed(parts)}."
+            f"Of {complete}, {len(study.best)} {are} on the Pareto front: no other trial is better in one objective "
+            f"without being worse in another. In it, {listed(parts)}."
         )
-    winner = study.best[0]
-    objective = study.objectives[0]
-    way = "highest" if objective.sign < 0 else "lowest"
+    winner, metric = study.best[0], study.objectives[0].metric
     words = (
-        f"Trial {winner.number} has the {way} {objective.metric} of {count(len(study.complete), 'complete trial')}: "
+        f"Trial {winner.number} has the {study.way()} {metric} of {complete}: {value_text(metric, winner.values[0])}"
     )
-    words += value_text(objective.metric, winner.values[0])
-    params = params_text(study, winner)
-    words += f", with {params}." if params else "."
+    found = [f"{axis.name} {axis.text(winner.params[axis.key])}" for axis in study.axes if axis.key in winner.params]
+    words += f", with {listed(found)}." if found else "."
     rest = [trial for trial in study.best[1:] if trial.duplicate_of is None]
     if len(rest) >= 2:
         second = rest[0]
@@ -91,20 +117,33 @@ def caution(study: Study) -> str:
     )
 
 
-def trials_text(study: Study) -> str:
-    """Count the trials by how they ended, of how many there were to be."""
-    parts = [f"{number:,} {state}" for state, number in study.counts.items()]
-    return f"{', '.join(parts) or 'none'}{study.of_planned}"
+def _tiles(study: Study) -> list[Tile]:
+    tiles = []
+    complete = count(len(study.complete), "complete trial")
+    for place, objective in enumerate(study.objectives if study.complete else ()):
+        best = study.ranked(place)[0]
+        text = value_text(objective.metric, best.values[place], 3)
+        label = f"{study.way(place).capitalize()} {objective.metric}"
+        tiles.append(Tile(label, text, f"trial {best.number}, best of {complete}"))
+    if study.several and study.best:
+        tiles.append(Tile("On the Pareto front", f"{len(study.best):,}", complete))
+    winner = study.winner
+    metrics = winner.metrics if winner is not None else {}
+    mse, zero = (metrics.get(name, math.nan) for name in ("val_mse", "val_zero_mse"))
+    if winner is not None and zero > 0 and math.isfinite(mse):
+        gain = 1 - mse / zero
+        context = f"{significant(mse, 3)} against {significant(zero, 3)} of the {naive_of(study, winner)}"
+        tiles.append(Tile("Its squared error", f"{percent(abs(gain))} {'lower' if gain > 0 else 'higher'}", context))
+    sharpe, hold = (metrics.get(name, math.nan) for name in ("val_sharpe", "val_buy_hold_sharpe"))
+    if math.isfinite(sharpe):
+        context = f"buy and hold: {ratio(hold)}" if math.isfinite(hold) else ""
+        tiles.append(Tile("Its net Sharpe ratio", ratio(sharpe, signed=True), context))
+    tiles.append(Tile("Trials", f"{study.reached:,}{study.of_planned}", study.by_state))
+    return tiles
 
 
-def params_text(study: Study, trial: TrialRecord) -> str:
-    """Name a trial's parameters with their values."""
-    found = [f"{axis.name} {axis.text(trial.params[axis.key])}" for axis in study.axes if axis.key in trial.params]
-    return listed(found)
-
-
-def state_notices(study: Study, record: StudyRecord) -> list[Block]:
-    """Say what a reader must not miss: still running, failed, stopped early, failed trials, values that are none."""
+def _state_notices(study: Study) -> list[Block]:
+    """Say what a reader must not miss of the study: running, failed, stopped early, a direction that is assumed."""
     run, tags = study.run, study.run.tags
     over = f"{study.reached:,}{study.of_planned} trials are over"
     blocks: list[Block] = []
@@ -115,8 +154,8 @@ def state_notices(study: Study, record: StudyRecord) -> list[Block]:
         verb = "failed" if run.status == "FAILED" else "was interrupted"
         error = tags.get("error")
         blocks.append(Notice(f"This study {verb}: {over}{f'. {error}' if error else '.'}", "bad"))
-        if record.artifacts.traceback:
-            blocks.append(Details("Traceback", [Code(record.artifacts.traceback)]))
+        if study.record.artifacts.traceback:
+            blocks.append(Details("Traceback", [Code(study.record.artifacts.traceback)]))
     if tags.get("study.stopped_early"):
         blocks.append(Notice(f"It stopped early: {tags['study.stopped_early']}."))
     if run.kind == "null_study":
@@ -126,38 +165,11 @@ def state_notices(study: Study, record: StudyRecord) -> list[Block]:
         names = listed([objective.metric for objective in study.objectives])
         text = f"Whether a high or a low {names} is better is not on record: here low is taken to be better."
         blocks.append(Notice(text, "muted"))
-    return [*blocks, *_trial_notices(study)]
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Join parts as a sentence does."""
-    return " and ".join([part for part in (", ".join(parts[:-1]), parts[-1]) if part]) if parts else ""
-
-
-def time_words(study: Study) -> str:
-    """Say how long trials took, how many ran at once, and what pruning saved."""
-    taken = [trial.seconds for trial in study.trials if trial.seconds is not None]
-    if not taken:
-        return "No trial has ended, so there are no durations."
-    words = f"A trial took {duration(taken[0])}"
-    if len(taken) > 1:
-        words = f"Half of the trials took at most {duration(median(taken))}, all of them {duration(min(taken))} to "
-        words += duration(max(taken))
-    words += f"; all together {duration(sum(taken))}." if len(taken) > 1 else "."
-    start = min(trial.started for trial in study.trials)
-    ends = [(trial.started - start).total_seconds() + (trial.seconds or 0) for trial in study.trials]
-    if len(taken) > 1 and max(ends) > 0:
-        words += f" From the first start to the last end {duration(max(ends))} passed: "
-        words += f"{ratio(sum(taken) / max(ends), 1)} trials at work on average."
-    pruned = [len(trial.curve) for trial in study.trials if trial.state == "pruned" and len(trial.curve)]
-    epochs = study.run.params.get("training.epochs", "")
-    if pruned and epochs.isdecimal():
-        saved = sum(max(int(epochs) - done, 0) for done in pruned)
-        words += f" Pruning saved {count(saved, 'epoch')} of {count(len(pruned), 'trial')}."
-    return words
+    return blocks
 
 
 def _trial_notices(study: Study) -> list[Block]:
+    """Say what went wrong, or otherwise than usual, with trials."""
     blocks: list[Block] = []
     failed = [trial for trial in study.trials if trial.state == "failed"]
     if failed:
@@ -165,18 +177,12 @@ def _trial_notices(study: Study) -> list[Block]:
         told = [f"{error} ({number:,}×)" if len(failed) > 1 else error for error, number in errors[:_MOST_ERRORS]]
         more = f"; and {len(errors) - _MOST_ERRORS} other errors" if len(errors) > _MOST_ERRORS else ""
         blocks.append(Notice(f"{count(len(failed), 'trial')} failed: {'; '.join(told)}{more}"))
-    strange = study.counts.get("complete", 0) - len(study.complete)
-    if strange:
-        text = (
-            f"{count(strange, 'complete trial')} without a finite value of the objective left out of all that follows."
-        )
-        blocks.append(Notice(text))
-    retried = Counter(trial.number for trial in study.trials)
-    again = sum(number > 1 for number in retried.values())
-    if again:
+    if strange := study.counts.get("complete", 0) - len(study.complete):
+        trials = count(strange, "complete trial")
+        blocks.append(Notice(f"{trials} without a finite value of the objective left out of all that follows."))
+    if again := sum(number > 1 for number in Counter(trial.number for trial in study.trials).values()):
         blocks.append(Notice(f"{count(again, 'trial')} attempted more than once; each attempt is listed.", "muted"))
-    copies = sum(trial.duplicate_of is not None for trial in study.trials)
-    if copies:
+    if copies := sum(trial.duplicate_of is not None for trial in study.trials):
         text = f"{count(copies, 'trial')} came to a point that had been tried before, and took its result."
         blocks.append(Notice(text, "muted"))
     return blocks
@@ -186,7 +192,3 @@ def _against(value: float, other: float) -> str:
     share = value / other - 1
     size = percent(abs(share))
     return "equal to" if size == percent(0.0) else f"{size} {'below' if share < 0 else 'above'}"
-
-
-def _open(study: Study) -> bool:
-    return study.run.status == "RUNNING" or "running" in study.counts

@@ -1,4 +1,4 @@
-"""Small multiples: one histogram panel for each feature, train against validation; numbers first, then a figure."""
+"""How each feature is spread in train and in validation: numbers first, then a panel of histograms each."""
 
 from __future__ import annotations
 
@@ -11,11 +11,29 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.plots.style import TOP_PX, TRAIN, VALIDATION, finite, new_figure, nothing_to_draw, rounded, short
+from tradingbot_exp.plots.style import (
+    TOP_PX,
+    TRAIN,
+    VALIDATION,
+    finite,
+    new_figure,
+    nothing_to_draw,
+    panel_grid,
+    rounded,
+    set_layout,
+    short,
+    suffix,
+)
 
 TITLE = "Feature distributions"
+
+
 MAX_PANELS = 50
+
+
 BINS = 30
+
+
 _TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, below them all
 
 
@@ -109,14 +127,11 @@ def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
     fig = new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
     for i in range(count):
         _panel(fig, i, histograms[i])
-    layout = _grid(count, min(5, count))
-    fig.update_layout({path.replace(".", "_"): value for path, value in layout.items()})
-    axis_titles: list[dict[str, Any]] = [
-        {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46},
-        {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90},
-    ]
-    for extra in axis_titles:
-        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font={"size": 13}, **extra)
+    set_layout(fig, _grid(count, min(5, count)))
+    below: dict[str, Any] = {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46}
+    beside: dict[str, Any] = {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90}
+    for title in (below, beside):
+        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font={"size": 13}, **title)
     fig.update_layout(margin={"l": 48, "r": 16, "b": _BELOW_PX})
     return fig
 
@@ -135,8 +150,7 @@ def _histogram(name: str, train: NDArray[np.float64], val: NDArray[np.float64]) 
 
 def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     """Add panel `i`: two outlined histograms, a title, and the axes that belong to them."""
-    suffix = "" if i == 0 else str(i + 1)
-    x, y = f"x{suffix}", f"y{suffix}"
+    x, y = f"x{suffix(i)}", f"y{suffix(i)}"
     edges, note = np.asarray(histogram.edges), ""
     if not edges.size:
         note = "no finite values"
@@ -159,8 +173,8 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
             )
     fig.update_layout(
         {
-            f"xaxis{suffix}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
-            f"yaxis{suffix}": {
+            f"xaxis{suffix(i)}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
+            f"yaxis{suffix(i)}": {
                 "anchor": x,
                 "showticklabels": False,
                 "ticks": "",
@@ -177,25 +191,13 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     if note:
         fig.add_trace(go.Scatter(x=[None], y=[None], xaxis=x, yaxis=y, showlegend=False, hoverinfo="skip"))
         fig.add_annotation(text=note, x=0.5, y=0.5, opacity=0.8, **place)
-        fig.update_layout({f"{axis}axis{suffix}": {"visible": False} for axis in "xy"})
+        fig.update_layout({f"{axis}axis{suffix(i)}": {"visible": False} for axis in "xy"})
 
 
 def _grid(count: int, columns: int) -> dict[str, Any]:
-    """Place `count` panels in `columns` columns: the axes' domains and the height, by dotted path."""
-    rows = -(-count // columns)
-    cell = 250 if rows <= 2 else 185
-    inner = rows * cell - _TICKS_PX
-    layout: dict[str, Any] = {"height": inner + TOP_PX + _BELOW_PX}
-    gap = 0.12 / columns
-    width = (1 - gap * (columns - 1)) / columns
-    for i in range(count):
-        row, column = divmod(i, columns)
-        suffix = "" if i == 0 else str(i + 1)
-        left, above = column * (width + gap), row * cell
-        top, bottom = 1 - (above + _TITLE_PX) / inner, 1 - (above + cell - _TICKS_PX) / inner
-        layout[f"xaxis{suffix}.domain"] = [round(left, 4), round(min(left + width, 1), 4)]
-        layout[f"yaxis{suffix}.domain"] = [round(max(bottom, 0), 4), round(top, 4)]
-    return layout
+    cell = 250 if count <= 2 * columns else 185
+    sizes = {"plot": cell - _TITLE_PX - _TICKS_PX, "title": _TITLE_PX, "below": _TICKS_PX}
+    return panel_grid(count, columns, **sizes, around=TOP_PX + _BELOW_PX, gap=0.12 / columns)
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[float, float]:

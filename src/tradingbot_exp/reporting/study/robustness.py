@@ -1,4 +1,4 @@
-"""The figures of a verdict: the winner among noise, the ranks of the best of one half, other seeds, and replays."""
+"""How the winner stands among luck: noise trials, halves of the bars, other seeds, and searches on permuted targets."""
 
 from __future__ import annotations
 
@@ -12,11 +12,79 @@ from scipy.special import log_ndtr
 
 from tradingbot_exp.evaluation.significance.deflated import expected_maximum
 from tradingbot_exp.evaluation.significance.luck import beyond_luck
-from tradingbot_exp.plots.numbers import percent, ratio, significant
-from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, VALIDATION, WHISKER, new_figure, rounded
+from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.plots.numbers import count, percent, ratio, significant
+from tradingbot_exp.plots.style import (
+    ACTUAL,
+    FORECAST,
+    MARK,
+    VALIDATION,
+    WHISKER,
+    add_dots,
+    add_line,
+    new_figure,
+    rounded,
+)
+from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
 from tradingbot_exp.reporting.study.layout import sized
+from tradingbot_exp.reporting.study.numbers import Study
+from tradingbot_exp.reporting.study.verdict import numbers_in, true_minus
 
 _POINTS = 240
+
+
+def robustness_blocks(study: Study) -> list[Block]:
+    """Say and draw how the winner stands among luck; nothing of a study without a verdict."""
+    verdict = study.record.verdict
+    if study.run.kind == "null_study" or not study.trials or not verdict:
+        return []
+    seeds, replays = verdict.get("seeds") or {}, verdict.get("null_replays") or {}
+    blocks: list[Block] = []
+    for part, words, what in (
+        (seeds, seeds_in_words, "trained again with other seeds"),
+        (replays, replays_in_words, "compared with searches on permuted targets"),
+    ):
+        if "problem" in part:
+            blocks.append(Notice(f"The winner could not be {what}: {part['problem']}"))
+        elif part:
+            blocks.append(Paragraph(true_minus(words(part))))
+    return [*blocks, *_noise(verdict), *_halves(verdict), *_seeds(seeds), *_replays(replays)]
+
+
+def _noise(verdict: Mapping[str, Any]) -> list[Block]:
+    forecasts = verdict.get("family") == "forecast"
+    value = numbers_in(verdict).get("ic" if forecasts else "alpha_sharpe")
+    free = verdict.get("bars", 0) / verdict.get("horizon", 1) - 1 if forecasts else verdict.get("bars", 0) - 1
+    if value is None or free <= 1:
+        return []
+    year = 1.0 if forecasts else math.sqrt(verdict["periods_per_year"])
+    name, digits = ("Information coefficient", 3) if forecasts else ("Sharpe ratio of alpha (a year)", 2)
+    text = f"{name.partition(' (')[0]} of the winner, {ratio(value, digits)}, among those of the best "
+    text += f"of {count(verdict['count'], 'noise trial')}."
+    return [Figure(noise(value, year / math.sqrt(free), verdict["count"], name=name), text)]
+
+
+def _halves(verdict: Mapping[str, Any]) -> list[Block]:
+    if not verdict.get("pbo_logits"):
+        return []
+    probability = numbers_in(verdict).get("pbo")
+    text = "How the best on one half of the bars ranks on the other half: left of 0 it is in the lower half, in "
+    return [Figure(logits(verdict["pbo_logits"], probability), f"{text}{percent(probability, 0)} of the splits.")]
+
+
+def _seeds(found: Mapping[str, Any]) -> list[Block]:
+    if not found.get("values"):
+        return []
+    text = f"The winner's {found['metric']} with each of {count(len(found['values']), 'other seed')}, and the "
+    return [Figure(spread(found), f"{text}{significant(found['chosen'])} that it has in the study.")]
+
+
+def _replays(found: Mapping[str, Any]) -> list[Block]:
+    if len(found.get("values", ())) < 2:
+        return []
+    searches = count(len(found["values"]), "search", "searches")
+    text = f"What {searches} on permuted targets found, and the winner's {significant(found['chosen'])}."
+    return [Figure(replays(found), text)]
 
 
 def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
@@ -52,13 +120,11 @@ def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
         line={"color": ACTUAL, "width": 2},
         hoverinfo="skip",
     )
-    top = float(density.max())
-    for place, label, color, dash in (
-        (expected, "its mean", WHISKER, "dot"),
-        (beyond_luck(trials) * unit, "what would be needed", VALIDATION, "dash"),
-        (value, "the winner", MARK, "solid"),
-    ):
-        _line(figure, place, top, label, color, dash)
+    ends = (0.0, float(density.max()))
+    _mark(figure, expected, ends, "its mean", {"color": WHISKER, "width": 1.8, "dash": "dot"})
+    needed = {"color": VALIDATION, "width": 1.8, "dash": "dash"}
+    _mark(figure, beyond_luck(trials) * unit, ends, "what would be needed", needed)
+    _mark(figure, value, ends, "the winner", _WINNER)
     _room(figure, [*x[[0, -1]], value])
     figure.update_xaxes(title_text=name, zeroline=True)
     figure.update_yaxes(title_text="density", rangemode="tozero", showticklabels=False, ticks="", showgrid=False)
@@ -101,16 +167,11 @@ def spread(seeds: Mapping[str, Any]) -> go.Figure:
         "The winner with other seeds",
         f"{name} · in the study {significant(seeds['chosen'])}, with others {significant(seeds['mean'])} on average",
     )
-    figure.add_scatter(
-        x=rounded(values),
-        y=[0] * len(values),
-        name="other seeds",
-        mode="markers",
-        marker={"color": FORECAST, "size": 12, "opacity": 0.65},
-        hovertemplate="%{x:.5g}",
-    )
-    _line(figure, seeds["mean"], 0.5, "their mean", WHISKER, "dot", low=-0.5)
-    _line(figure, seeds["chosen"], 0.5, "in the study", MARK, "solid", low=-0.5)
+    look = {"color": FORECAST, "size": 12, "opacity": 0.65}
+    add_dots(figure, rounded(values), [0] * len(values), "other seeds", look, "%{x:.5g}")
+    ends = (-0.5, 0.5)
+    _mark(figure, seeds["mean"], ends, "their mean", {"color": WHISKER, "width": 1.8, "dash": "dot"})
+    _mark(figure, seeds["chosen"], ends, "in the study", _WINNER)
     _room(figure, [*values, seeds["chosen"]])
     figure.update_xaxes(title_text=name, tickformat="~g", zeroline=False)
     figure.update_yaxes(range=[-0.6, 0.6], showticklabels=False, ticks="", showgrid=False, zeroline=False)
@@ -133,7 +194,7 @@ def replays(found: Mapping[str, Any]) -> go.Figure:
         marker={"color": ACTUAL},
         hovertemplate="around %{x:.4g}: %{y}",
     )
-    _line(figure, found["chosen"], float(counts.max()), "the winner", MARK, "solid")
+    _mark(figure, found["chosen"], (0.0, float(counts.max())), "the winner", _WINNER)
     _room(figure, [*edges[[0, -1]], found["chosen"]])
     figure.update_xaxes(title_text=name, tickformat="~g", showgrid=False, zeroline=False)
     whole = 1 if counts.max() <= 8 else None
@@ -148,15 +209,9 @@ def _room(figure: go.Figure, values: Sequence[float]) -> None:
     figure.update_xaxes(range=rounded([low - beyond, high + beyond], 6))
 
 
-def _line(  # noqa: PLR0917 - a place, and how it looks
-    figure: go.Figure, x: float, top: float, label: str, color: str, dash: str, *, low: float = 0.0
-) -> None:
+_WINNER = {"color": MARK, "width": 2.4, "dash": "solid"}
+
+
+def _mark(figure: go.Figure, x: float, ends: tuple[float, float], label: str, look: Mapping[str, Any]) -> None:
     """Draw a vertical line as a trace, so that the legend names it and the axis makes room for it."""
-    figure.add_scatter(
-        x=rounded([x, x], 6),
-        y=rounded([low, top]),
-        name=label,
-        mode="lines",
-        line={"color": color, "width": 2.4 if dash == "solid" else 1.8, "dash": dash},
-        hovertemplate=f"{label}: %{{x:.4g}}",
-    )
+    add_line(figure, rounded([x, x], 6), rounded(ends), label, look, f"{label}: %{{x:.4g}}")

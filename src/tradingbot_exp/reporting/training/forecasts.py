@@ -1,4 +1,4 @@
-"""Does a forecast know anything? Its correlation over time, and what came after its lowest to highest tenths."""
+"""The forecasts of a run: what came of them, their correlation over time, and what followed low and high ones."""
 
 from __future__ import annotations
 
@@ -11,26 +11,72 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from tradingbot_exp.evaluation.metrics.target import target_unit
 from tradingbot_exp.plots.numbers import percent
-from tradingbot_exp.plots.predictions import MAX_BARS, iso_times
+from tradingbot_exp.plots.prediction_distribution import prediction_distribution
+from tradingbot_exp.plots.prediction_vs_actual import prediction_vs_actual
 from tradingbot_exp.plots.style import (
     ACTUAL,
     FORECAST,
+    MAX_BARS,
     VALIDATION,
     WHISKER,
+    add_dots,
+    add_line,
+    add_luck,
+    iso_times,
     left_out,
     new_figure,
     nothing_to_draw,
     plain,
     rounded,
 )
-from tradingbot_exp.reporting.backtest.numbers import window_of
+from tradingbot_exp.reporting.backtest import Floats, window_of
+from tradingbot_exp.reporting.page.blocks import numbers_of
+from tradingbot_exp.reporting.page.page import Block, Figure, Notice
+from tradingbot_exp.reporting.training.trained import Trained
 
-Floats = NDArray[np.float64]
 GROUPS = 10
+
+
 _Z = 1.96  # standard errors on either side of a 95 % interval of a normal distribution
+
+
 _LEAST = 5
 """Bars that a group holds at least."""
+_BASIS_POINTS = 1e4
+
+
+def forecast_blocks(trained: Trained) -> list[Block]:
+    """Draw forecasts against what came, over time and by how high they were; say so where there are none."""
+    params, table, rules = trained.run.params, trained.forecasts, trained.rules
+    if table is None:
+        why = (
+            "A study keeps those of its best trial."
+            if trained.run.parent_id
+            else "They are logged when a run finishes."
+        )
+        return [Notice(f"No forecasts are on record, so there is nothing more to draw. {why}", "muted")]
+    source, target = params.get("data.source", "table"), params.get("data.target", "target")
+    unit = target_unit(source, target, rules.horizon)
+    dates = table["date"] if "date" in table else np.arange(len(table))
+    actual, forecast = (numbers_of(table[name]) for name in ("actual", "forecast"))
+    returns = source != "table" and target == "return"
+    drawn = {
+        "Forecast and actual over time, and against each other.": prediction_vs_actual(dates, actual, forecast, unit),
+        "How actual values and forecasts are spread, on one scale.": prediction_distribution(actual, forecast, unit),
+    }
+    for figure in drawn.values():
+        figure.update_layout(height=440)
+    drawn["The correlation over a rolling window, with the band that luck alone fills."] = rolling_ic_figure(
+        rolling_ic(dates, actual, forecast, rules.horizon, rules.periods)
+    )
+    drawn["The mean actual value after the lowest to the highest tenth of forecasts."] = decile_figure(
+        deciles(actual, forecast, rules.horizon),
+        "basis points" if returns else unit,
+        _BASIS_POINTS if returns else 1.0,
+    )
+    return [Figure(figure, text) for text, figure in drawn.items()]
 
 
 def luck_of(bars: int, horizon: int) -> float:
@@ -146,22 +192,16 @@ def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles
 def rolling_ic_figure(found: RollingIC) -> go.Figure:
     """Draw the rolling correlation with the band in which luck alone keeps it."""
     title = "Does the forecast keep its skill?"
-    if not np.isfinite(found.values).any():
-        return nothing_to_draw(title, "there are too few bars" if not found.window else "the forecast is constant")
     there = found.values[np.isfinite(found.values)]
+    if not there.size:
+        return nothing_to_draw(title, "there are too few bars" if not found.window else "the forecast is constant")
     share = float(np.mean(np.abs(there) <= found.band))
     subtitle = f"IC of the last {found.window:,} bars · {percent(share, 0)} within the ± {found.band:.2f} of luck alone"
     fig = new_figure(title, subtitle + left_out(found.left_out, "bars"))
     drawn = slice(found.window - 1, None, -(-len(found.values) // MAX_BARS))
-    fig.add_scatter(
-        x=found.times[drawn],
-        y=rounded(found.values[drawn], 4),
-        name="rolling IC",
-        mode="lines",
-        line={"color": FORECAST, "width": 2},
-        hovertemplate="%{x}: %{y:.3f}<extra></extra>",
-    )
-    fig.add_hrect(y0=-found.band, y1=found.band, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
+    values, look = rounded(found.values[drawn], 4), {"color": FORECAST, "width": 2}
+    add_line(fig, found.times[drawn], values, "rolling IC", look, "%{x}: %{y:.3f}<extra></extra>")
+    add_luck(fig, found.band)
     fig.update_layout(height=360, showlegend=False)
     fig.update_xaxes(title_text="time" if isinstance(found.times[0], str) else "bar")
     fig.update_yaxes(title_text="IC (correlation)")
@@ -182,12 +222,10 @@ def decile_figure(found: Deciles | None, unit: str, scale: float = 1.0) -> go.Fi
     title = "What came after low and high forecasts"
     if found is None:
         return nothing_to_draw(title, "too few bars, or the same forecast for all of them")
-    count = len(found.bars)
-    rising = float(np.mean(np.diff(found.actual) > 0))
-    subtitle = "bars: mean actual ± 1 standard error · marks: mean forecast"
-    subtitle += f" · {percent(rising, 0)} of steps rise" + left_out(found.left_out, "bars")
-    fig = new_figure(title, subtitle)
-    x = list(range(1, count + 1))
+    rising = percent(float(np.mean(np.diff(found.actual) > 0)), 0)
+    subtitle = f"bars: mean actual ± 1 standard error · marks: mean forecast · {rising} of steps rise"
+    fig = new_figure(title, subtitle + left_out(found.left_out, "bars"))
+    x = list(range(1, len(found.bars) + 1))
     fig.add_bar(
         x=x,
         y=rounded(scale * found.actual),
@@ -197,17 +235,11 @@ def decile_figure(found: Deciles | None, unit: str, scale: float = 1.0) -> go.Fi
         error_y={"array": rounded(scale * found.error), "color": WHISKER, "thickness": 1.6, "width": 4},
         hovertemplate="actual %{y:.3g} over %{customdata} bars<extra></extra>",
     )
-    fig.add_scatter(
-        x=x,
-        y=rounded(scale * found.forecast),
-        name="forecast",
-        mode="markers",
-        marker={"color": VALIDATION, "size": 9, "symbol": "diamond"},
-        hovertemplate="forecast %{y:.3g}<extra></extra>",
-    )
+    look = {"color": VALIDATION, "size": 9, "symbol": "diamond"}
+    add_dots(fig, x, rounded(scale * found.forecast), "forecast", look, "forecast %{y:.3g}<extra></extra>")
     fig.update_layout(height=380, bargap=0.3)
-    fig.update_xaxes(title_text="forecast, lowest to highest tenth" if count == GROUPS else "forecast, low to high")
-    fig.update_xaxes(tickvals=x, showgrid=False)
+    ends = "lowest to highest tenth" if len(x) == GROUPS else "low to high"
+    fig.update_xaxes(title_text=f"forecast, {ends}", tickvals=x, showgrid=False)
     fig.update_yaxes(title_text=f"mean ({plain(unit)})")
     return fig
 
