@@ -11,19 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.plots.style import (
-    TOP_PX,
-    TRAIN,
-    VALIDATION,
-    finite,
-    new_figure,
-    nothing_to_draw,
-    panel_grid,
-    rounded,
-    set_layout,
-    short,
-    suffix,
-)
+from tradingbot_exp.plots import style
 
 TITLE = "Feature distributions"
 
@@ -39,26 +27,16 @@ _TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, be
 
 @dataclass(frozen=True)
 class FeatureHistogram:
-    """How one feature is spread in train and in validation.
-
-    Attributes
-    ----------
-    name : str
-    edges : tuple of float
-        Of the bins, ascending, over the middle 99 % of the pooled values; a single one where they are all the same
-        number, none where there is no finite value.
-    train, val : tuple of float
-        Densities, one a bin: their integral is the share of values within the edges.
-    ks : float
-        Kolmogorov-Smirnov distance of the two, max |F_train − F_validation|: 0 for the same distribution, 1 for no
-        overlap; NaN if either is empty.
-    """
+    """How one feature is spread in train and in validation."""
 
     name: str
+    # Of the bins, ascending, over the middle 99 % of the pooled values; a single one where they are all the same,
+    # none where there is no finite value.
     edges: tuple[float, ...]
+    # Densities, one a bin: their integral is the share of values within the edges.
     train: tuple[float, ...]
     val: tuple[float, ...]
-    ks: float
+    ks: float  # Kolmogorov-Smirnov distance max |F_train − F_validation|, 0 to 1; NaN if either is empty
 
 
 def feature_histograms(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> list[FeatureHistogram]:
@@ -70,7 +48,7 @@ def feature_histograms(names: Sequence[str], train: ArrayLike, val: ArrayLike) -
     train, val : array_like, shape (rows, F)
     """
     a, b = np.asarray(train, dtype=np.float64), np.asarray(val, dtype=np.float64)
-    return [_histogram(str(name), finite(a[:, i]), finite(b[:, i])) for i, name in enumerate(names)]
+    return [_histogram(str(name), style.finite(a[:, i]), style.finite(b[:, i])) for i, name in enumerate(names)]
 
 
 def histograms_record(histograms: Sequence[FeatureHistogram]) -> list[dict[str, Any]]:
@@ -78,10 +56,10 @@ def histograms_record(histograms: Sequence[FeatureHistogram]) -> list[dict[str, 
     return [
         {
             "name": each.name,
-            "edges": rounded(each.edges),
-            "train": rounded(each.train),
-            "val": rounded(each.val),
-            "ks": rounded([each.ks])[0],
+            "edges": style.rounded(each.edges),
+            "train": style.rounded(each.train),
+            "val": style.rounded(each.val),
+            "ks": style.rounded([each.ks])[0],
         }
         for each in histograms
     ]
@@ -105,14 +83,6 @@ def _read(values: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(math.nan if value is None else float(value) for value in values)
 
 
-def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:
-    """Draw each feature's distribution in train and in validation: `feature_histograms`, then `histogram_figure`."""
-    a, b = np.asarray(train), np.asarray(val)
-    if len(names) and not (a.size or b.size):
-        return nothing_to_draw(TITLE, "there are no rows")
-    return histogram_figure(feature_histograms(names, a, b))
-
-
 def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
     """Draw a panel a feature, with the distance of train and validation in its title; the first 50 features.
 
@@ -120,14 +90,14 @@ def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
     """
     count = min(len(histograms), MAX_PANELS)
     if not count:
-        return nothing_to_draw(TITLE, "there are no features")
+        return style.nothing_to_draw(TITLE, "there are no features")
     subtitle = "middle 99 % of values · KS: distance of train and validation, 0 to 1"
     if count < len(histograms):
         subtitle += f" · first {count} of {len(histograms):,} features"
-    fig = new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
+    fig = style.new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
     for i in range(count):
         _panel(fig, i, histograms[i])
-    set_layout(fig, _grid(count, min(5, count)))
+    style.set_layout(fig, _grid(count, min(5, count)))
     below: dict[str, Any] = {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46}
     beside: dict[str, Any] = {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90}
     for title in (below, beside):
@@ -150,17 +120,20 @@ def _histogram(name: str, train: NDArray[np.float64], val: NDArray[np.float64]) 
 
 def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     """Add panel `i`: two outlined histograms, a title, and the axes that belong to them."""
-    x, y = f"x{suffix(i)}", f"y{suffix(i)}"
+    x, y = f"x{style.suffix(i)}", f"y{style.suffix(i)}"
     edges, note = np.asarray(histogram.edges), ""
     if not edges.size:
         note = "no finite values"
     elif edges.size == 1:
         note = f"constant, {edges[0]:.3g}"
     else:
-        for part, height, color in (("train", histogram.train, TRAIN), ("validation", histogram.val, VALIDATION)):
+        for part, height, color in (
+            ("train", histogram.train, style.TRAIN),
+            ("validation", histogram.val, style.VALIDATION),
+        ):
             fig.add_scatter(
-                x=rounded(np.repeat(edges, 2), 4),
-                y=[0, *rounded(np.repeat(height, 2), 4), 0],
+                x=style.rounded(np.repeat(edges, 2), 4),
+                y=[0, *style.rounded(np.repeat(height, 2), 4), 0],
                 name=part,
                 legendgroup=part,
                 showlegend=not any(trace.name == part for trace in fig.data),
@@ -173,8 +146,8 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
             )
     fig.update_layout(
         {
-            f"xaxis{suffix(i)}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
-            f"yaxis{suffix(i)}": {
+            f"xaxis{style.suffix(i)}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
+            f"yaxis{style.suffix(i)}": {
                 "anchor": x,
                 "showticklabels": False,
                 "ticks": "",
@@ -185,19 +158,19 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     )
     place = {"xref": f"{x} domain", "yref": f"{y} domain", "showarrow": False}
     distance = f"  KS {histogram.ks:.2f}" if np.isfinite(histogram.ks) and not note else ""
-    text, brief = (f"<b>{short(histogram.name, width)}</b>{distance}" for width in (20, 14))
+    text, brief = (f"<b>{style.short(histogram.name, width)}</b>{distance}" for width in (20, 14))
     fig.layout.meta["narrow"][f"annotations.{len(fig.layout.annotations)}.text"] = brief
     fig.add_annotation(text=text, x=0, y=1, xanchor="left", yanchor="bottom", font={"size": 12}, **place)
     if note:
         fig.add_trace(go.Scatter(x=[None], y=[None], xaxis=x, yaxis=y, showlegend=False, hoverinfo="skip"))
         fig.add_annotation(text=note, x=0.5, y=0.5, opacity=0.8, **place)
-        fig.update_layout({f"{axis}axis{suffix(i)}": {"visible": False} for axis in "xy"})
+        fig.update_layout({f"{axis}axis{style.suffix(i)}": {"visible": False} for axis in "xy"})
 
 
 def _grid(count: int, columns: int) -> dict[str, Any]:
     cell = 250 if count <= 2 * columns else 185
     sizes = {"plot": cell - _TITLE_PX - _TICKS_PX, "title": _TITLE_PX, "below": _TICKS_PX}
-    return panel_grid(count, columns, **sizes, around=TOP_PX + _BELOW_PX, gap=0.12 / columns)
+    return style.panel_grid(count, columns, **sizes, around=style.TOP_PX + _BELOW_PX, gap=0.12 / columns)
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[float, float]:

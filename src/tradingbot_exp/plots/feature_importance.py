@@ -8,17 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    GOOD,
-    WHISKER,
-    left_out,
-    new_figure,
-    nothing_to_draw,
-    plain,
-    rounded,
-    short,
-)
+from tradingbot_exp.plots import style
 
 MAX_FEATURES = 50
 """Features that `feature_importance` draws, the most important ones."""
@@ -38,20 +28,20 @@ def feature_importance(names: Sequence[str], mean: ArrayLike, std: ArrayLike) ->
     m, s = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
     order = [int(i) for i in np.argsort(-m, kind="stable") if np.isfinite(m[i])]  # NaN sorts last
     if not order:
-        return nothing_to_draw(title, "no feature has a finite importance")
+        return style.nothing_to_draw(title, "no feature has a finite importance")
     missing = len(names) - len(order)
     notes = "bars: mean over shuffles; whiskers: ± 1 std"
     if len(order) > MAX_FEATURES:
         notes += f" · top {MAX_FEATURES} of {len(order):,}"
         order = order[:MAX_FEATURES]
-    fig = new_figure(title, notes + left_out(missing, "features"), narrow={"xaxis.nticks": 4})
+    fig = style.new_figure(title, notes + style.left_out(missing, "features"), narrow={"xaxis.nticks": 4})
     fig.add_bar(
-        x=rounded(m[order]),
+        x=style.rounded(m[order]),
         y=list(range(len(order))),
-        customdata=[plain(names[i]) for i in order],
-        error_x={"array": rounded(s[order]), "color": WHISKER, "thickness": 1.8, "width": 4},
+        customdata=[style.plain(names[i]) for i in order],
+        error_x={"array": style.rounded(s[order]), "color": style.WHISKER, "thickness": 1.8, "width": 4},
         orientation="h",
-        marker={"color": [GOOD if m[i] > 0 else ACTUAL for i in order], "opacity": 0.65},
+        marker={"color": [style.GOOD if m[i] > 0 else style.ACTUAL for i in order], "opacity": 0.65},
         hovertemplate="%{customdata}: %{x:.4g}<extra></extra>",
     )
     if len(order) > 16:  # fewer fill the window
@@ -61,7 +51,7 @@ def feature_importance(names: Sequence[str], mean: ArrayLike, std: ArrayLike) ->
     fig.update_yaxes(
         title_text="feature",
         tickvals=list(range(len(order))),
-        ticktext=[short(names[i]) for i in order],
+        ticktext=[style.short(names[i]) for i in order],
         range=[len(order) - 0.5, -0.5],
         showgrid=False,
         zeroline=False,

@@ -35,5 +35,6 @@ KEPT = (
     Kept("features", "data/feature_distributions.html", "Feature distributions", histogram_figure),
     Kept("importance", "plots/feature_importance.html", "Feature importance", feature_importance),
 )
-"""Sources, and what is drawn of them: ``losses`` (train, validation, best epoch, name of the loss), ``forecasts``
-(dates, actual, forecast, unit), ``features`` (histograms), ``importance`` (features, mean, standard deviation)."""
+"""Sources, and what is drawn of them: ``losses`` (train and validation, each as epochs and losses, the best epoch and
+the loss's name), ``forecasts`` (dates, actual, forecast, unit), ``features`` (histograms), ``importance`` (features,
+means, standard deviations)."""

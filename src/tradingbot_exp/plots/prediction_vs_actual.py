@@ -9,19 +9,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from tradingbot_exp.evaluation.metrics.forecast import ic
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import count, ratio
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    FORECAST,
-    MAX_BARS,
-    VALIDATION,
-    iso_times,
-    left_out,
-    new_figure,
-    nothing_to_draw,
-    plain,
-    rounded,
-)
 
 
 def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, unit: str) -> go.Figure:
@@ -40,17 +29,17 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     a, f = np.asarray(actual, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
     keep = np.isfinite(a) & np.isfinite(f)
     if not keep.any():
-        return nothing_to_draw(title, "no bar has both a forecast and an actual value")
-    when, a, f = np.asarray(iso_times(dates))[keep], a[keep], f[keep]
+        return style.nothing_to_draw(title, "no bar has both a forecast and an actual value")
+    when, a, f = np.asarray(style.iso_times(dates))[keep], a[keep], f[keep]
     correlation = ic(a, f)
     notes = [
         count(len(a), "bar"),
         f"correlation {ratio(correlation, 3)}" if np.isfinite(correlation) else "no correlation",
     ]
-    step = -(-len(a) // MAX_BARS)
+    step = -(-len(a) // style.MAX_BARS)
     if step > 1:
         notes.append(f"1 in {step} drawn")
-    subtitle = " · ".join(notes) + left_out(int((~keep).sum()), "bars")
+    subtitle = " · ".join(notes) + style.left_out(int((~keep).sum()), "bars")
     narrow = {
         "height": 860,
         "xaxis.domain": [0, 1],
@@ -58,11 +47,13 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
         "xaxis2.domain": [0, 1],
         "yaxis2.domain": [0, 0.42],
     }
-    fig = new_figure(title, subtitle, narrow=narrow)
-    times, drawn_a, drawn_f = when[::step].tolist(), rounded(a[::step]), rounded(f[::step])
-    fig.add_scatter(x=times, y=drawn_a, name="actual", line={"color": ACTUAL, "width": 1}, hovertemplate="%{y:.4g}")
+    fig = style.new_figure(title, subtitle, narrow=narrow)
+    times, drawn_a, drawn_f = when[::step].tolist(), style.rounded(a[::step]), style.rounded(f[::step])
     fig.add_scatter(
-        x=times, y=drawn_f, name="forecast", line={"color": FORECAST, "width": 1.6}, hovertemplate="%{y:.4g}"
+        x=times, y=drawn_a, name="actual", line={"color": style.ACTUAL, "width": 1}, hovertemplate="%{y:.4g}"
+    )
+    fig.add_scatter(
+        x=times, y=drawn_f, name="forecast", line={"color": style.FORECAST, "width": 1.6}, hovertemplate="%{y:.4g}"
     )
     fig.add_scatter(
         x=drawn_f,
@@ -71,7 +62,7 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
         mode="markers",
         name="bars",
         showlegend=False,
-        marker={"color": FORECAST, "size": 5, "opacity": 0.45},
+        marker={"color": style.FORECAST, "size": 5, "opacity": 0.45},
         xaxis="x2",
         yaxis="y2",
         hovertemplate="%{customdata}<br>forecast %{x:.4g}<br>actual %{y:.4g}<extra></extra>",
@@ -80,12 +71,12 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     if low == high:  # a constant forecast has no range of its own to draw the line over
         low, high = a.min(), a.max()
     fig.add_scatter(
-        x=rounded([low, high]),
-        y=rounded([low, high]),
+        x=style.rounded([low, high]),
+        y=style.rounded([low, high]),
         mode="lines",
         name="actual = forecast",
         showlegend=False,
-        line={"color": VALIDATION, "width": 2, "dash": "dash"},
+        line={"color": style.VALIDATION, "width": 2, "dash": "dash"},
         xaxis="x2",
         yaxis="y2",
         hoverinfo="skip",
@@ -99,17 +90,17 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
         xanchor="left",
         yanchor="bottom",
         showarrow=False,
-        font={"color": VALIDATION},
+        font={"color": style.VALIDATION},
     )
     fig.update_layout(
         xaxis={"domain": [0, 0.58], "title": {"text": "time" if isinstance(times[0], str) else "bar"}},
-        yaxis={"title": {"text": plain(unit)}},
+        yaxis={"title": {"text": style.plain(unit)}},
         xaxis2={
             "domain": [0.68, 1],
             "anchor": "y2",
-            "title": {"text": f"forecast ({plain(unit)})"},
+            "title": {"text": f"forecast ({style.plain(unit)})"},
             "nticks": 6,
         },
-        yaxis2={"anchor": "x2", "title": {"text": f"actual ({plain(unit)})"}},
+        yaxis2={"anchor": "x2", "title": {"text": f"actual ({style.plain(unit)})"}},
     )
     return fig

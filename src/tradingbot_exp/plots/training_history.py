@@ -7,47 +7,29 @@ from typing import Any, TypeAlias
 
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.style import (
-    MARK,
-    RULE,
-    TRAIN,
-    VALIDATION,
-    left_out,
-    new_figure,
-    nothing_to_draw,
-    plain,
-    rounded,
-)
+from tradingbot_exp.plots import style
 
 Points: TypeAlias = tuple[Sequence[int], Sequence[float]]
 """Epochs in ascending order, and a value of each."""
 
 
-def training_history(
-    train_loss: Sequence[float], val_loss: Sequence[float], best_epoch: int | None, loss_name: str
-) -> go.Figure:
+def training_history(train: Points, val: Points, best_epoch: int | None, loss_name: str) -> go.Figure:
     """Draw the loss of each epoch, train against validation, with the best epoch marked.
 
     Parameters
     ----------
-    train_loss, val_loss : sequence of float
-        Loss after each epoch, the first epoch first. Either may be shorter, or empty.
+    train, val : tuple of sequence of int and sequence of float
+        Epochs, which need not start at 1 or be all there, and the loss after each; either may be empty.
     best_epoch : int or None
-        Epoch of the lowest validation loss, counted from 1.
+        Epoch of the lowest validation loss.
     loss_name : str
         What the vertical axis holds, such as ``mse``.
     """
-    train, val = ((range(1, len(losses) + 1), losses) for losses in (train_loss, val_loss))
-    return loss_curves(train, val, best_epoch, loss_name)
-
-
-def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: str) -> go.Figure:
-    """Draw `training_history` of curves that need not start at epoch 1 or have every epoch."""
     title = "Training history"
-    series = {name: (list(at), rounded(losses)) for name, (at, losses) in (("train", train), ("validation", val))}
+    series = {name: (list(at), style.rounded(losses)) for name, (at, losses) in (("train", train), ("validation", val))}
     drawn = [value for _, losses in series.values() for value in losses if value is not None]
     if not drawn:
-        return nothing_to_draw(title, "no epoch has a finite loss")
+        return style.nothing_to_draw(title, "no epoch has a finite loss")
     missing = len(train[0]) + len(val[0]) - len(drawn)
     steps = {*train[0], *val[0]}
     epochs = len(steps)
@@ -56,8 +38,8 @@ def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: s
         notes += f" · best {best_epoch:,}"
         if best_epoch in val[0]:
             notes += f", validation {val[1][val[0].index(best_epoch)]:.4g}"
-    fig = new_figure(title, notes + left_out(missing, "losses"))
-    for (name, (at, losses)), color in zip(series.items(), (TRAIN, VALIDATION), strict=True):
+    fig = style.new_figure(title, notes + style.left_out(missing, "losses"))
+    for (name, (at, losses)), color in zip(series.items(), (style.TRAIN, style.VALIDATION), strict=True):
         fig.add_scatter(
             x=at,
             y=losses,
@@ -71,10 +53,10 @@ def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: s
         late = best_epoch > (min(steps) + max(steps)) / 2
         fig.add_vline(
             x=best_epoch,
-            line={"color": MARK, "width": 1.5, "dash": "dash"},
+            line={"color": style.MARK, "width": 1.5, "dash": "dash"},
             annotation={
                 "text": f"best epoch {best_epoch}",
-                "font": {"color": MARK},
+                "font": {"color": style.MARK},
                 "xanchor": "right" if late else "left",
                 "xshift": -6 if late else 6,
                 "yanchor": "top",
@@ -89,7 +71,7 @@ def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: s
         range=[min(steps) - 0.5, max(steps) + 0.5],
         showgrid=False,
     )
-    fig.update_yaxes(title_text=f"loss ({plain(loss_name)})", tickformat="~g")
+    fig.update_yaxes(title_text=f"loss ({style.plain(loss_name)})", tickformat="~g")
     if min(drawn) > 0:
         fig.update_layout(updatemenus=[_scale_switch()])
     return fig
@@ -98,11 +80,11 @@ def loss_curves(train: Points, val: Points, best_epoch: int | None, loss_name: s
 def learning_rate(rates: Points) -> go.Figure:
     """Draw the learning rate of each epoch, which steps where a scheduler changed it."""
     title = "Learning rate"
-    epochs, values = list(rates[0]), rounded(rates[1])
+    epochs, values = list(rates[0]), style.rounded(rates[1])
     if not any(value is not None for value in values):
-        return nothing_to_draw(title, "no epoch has a finite learning rate")
-    fig = new_figure(title, f"from {rates[1][0]:.4g} to {rates[1][-1]:.4g}")
-    line = {"color": TRAIN, "width": 2, "shape": "hv"}
+        return style.nothing_to_draw(title, "no epoch has a finite learning rate")
+    fig = style.new_figure(title, f"from {rates[1][0]:.4g} to {rates[1][-1]:.4g}")
+    line = {"color": style.TRAIN, "width": 2, "shape": "hv"}
     fig.add_scatter(x=epochs, y=values, name="learning rate", line=line, hovertemplate="%{x}: %{y:.4g}")
     fig.update_layout(height=320, showlegend=False)
     fig.update_xaxes(title_text="epoch", tickformat="d", showgrid=False)
@@ -123,7 +105,7 @@ def _scale_switch() -> dict[str, Any]:
         "pad": {"b": 3, "t": 0},  # level with the legend: the mode bar appears above
         "font": {"size": 10},
         "bgcolor": "rgba(128,140,155,0.15)",
-        "bordercolor": RULE,
+        "bordercolor": style.RULE,
         "buttons": [
             {"label": kind, "method": "relayout", "args": [{"yaxis.type": kind, "yaxis.autorange": True}]}
             for kind in ("linear", "log")

@@ -10,19 +10,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import MISSING, count, ratio
-from tradingbot_exp.plots.style import (
-    FORECAST,
-    TOP_PX,
-    WHISKER,
-    add_dots,
-    new_figure,
-    panel_grid,
-    plain,
-    rounded,
-    set_layout,
-    suffix,
-)
 from tradingbot_exp.reporting.backtest import rules_of
 from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared
 from tradingbot_exp.reporting.comparison.numbers import MEASURES, Difference, Measure, in_unit
@@ -122,7 +111,7 @@ def sentence(difference: Difference) -> str:
     who, what = LETTERS[difference.run], NAMES[difference.measure]
     if difference.problem:
         return f"{who} and A cannot be compared in {what}: {difference.problem}."
-    if difference.estimate == 0 and difference.low == difference.high == 0:
+    if difference.is_nothing:
         return f"{who} and A have the same {what} on every one of the {count(difference.bars, 'bar')}."
     better, worse = (who, "A") if difference.better else ("A", who)
     by = amount(difference, abs(difference.estimate), signed=False)
@@ -144,7 +133,7 @@ def verdict(difference: Difference) -> str:
     """Say in a few words whether a difference is more than luck, as `sentence` does at length."""
     if difference.problem:
         return difference.problem
-    if difference.estimate == 0 and difference.low == difference.high == 0:
+    if difference.is_nothing:
         return "the same on every bar"
     if difference.holds:
         return f"{LETTERS[difference.run] if difference.better else 'A'} is better, by more than luck"
@@ -170,18 +159,22 @@ def difference_intervals(found: Sequence[Difference], names: Sequence[str], peri
     subtitle = (
         f"A is {names[0]} · whiskers: 95 % interval · filled dot: more than luck would do · open dot: could be luck"
     )
-    figure = new_figure("How far the others are from A", subtitle, narrow=narrow)
+    figure = style.new_figure("How far the others are from A", subtitle, narrow=narrow)
     for panel, measure in enumerate(measures):
         _add_intervals(figure, panel, [each for each in drawn if each.measure == measure], runs)
-        x, y = f"x{suffix(panel)}", f"y{suffix(panel)}"
+        x, y = f"x{style.suffix(panel)}", f"y{style.suffix(panel)}"
         unit = UNITS[measure] + (f", a {'year' if periods else 'bar'}" if measure == "sharpe" else "")
         left, right = ("better", "worse") if measure == "mse" else ("worse", "better")
-        horizontal = {"title": {"text": f"← {left} · {plain(unit)} · {right} →"}, "nticks": 6, "rangemode": "tozero"}
+        horizontal = {
+            "title": {"text": f"← {left} · {style.plain(unit)} · {right} →"},
+            "nticks": 6,
+            "rangemode": "tozero",
+        }
         vertical = {"tickvals": list(range(len(runs))), "ticktext": [LETTERS[run] for run in runs]}
         figure.update_layout(
             {
-                f"xaxis{suffix(panel)}": horizontal | {"anchor": y, "zeroline": True, "zerolinewidth": 2},
-                f"yaxis{suffix(panel)}": vertical
+                f"xaxis{style.suffix(panel)}": horizontal | {"anchor": y, "zeroline": True, "zerolinewidth": 2},
+                f"yaxis{style.suffix(panel)}": vertical
                 | {
                     "anchor": x,
                     "range": [len(runs) - 0.4, -0.6],
@@ -201,7 +194,7 @@ def difference_intervals(found: Sequence[Difference], names: Sequence[str], peri
             showarrow=False,
             font={"size": 13},
         )
-    set_layout(figure, wide | {"showlegend": False})
+    style.set_layout(figure, wide | {"showlegend": False})
     return figure
 
 
@@ -210,26 +203,26 @@ def _add_intervals(figure: go.Figure, panel: int, found: Sequence[Difference], r
     middle, low, high = (
         np.array([in_unit(each, getattr(each, end)) for each in found]) for end in ("estimate", "low", "high")
     )
-    colors = [FORECAST if each.holds else WHISKER for each in found]
+    colors = [style.FORECAST if each.holds else style.WHISKER for each in found]
     symbols = ["circle" if each.holds else "circle-open" for each in found]
-    ends = {"array": rounded(high - middle), "arrayminus": rounded(middle - low)}
-    add_dots(
+    ends = {"array": style.rounded(high - middle), "arrayminus": style.rounded(middle - low)}
+    style.add_dots(
         figure,
-        rounded(middle),
+        style.rounded(middle),
         [runs.index(each.run) for each in found],
         _PANELS[found[0].measure],
         {"color": colors, "size": 10, "symbol": symbols, "line": {"width": 2, "color": colors}},
         "%{customdata[0]}: %{x:.3g} (%{customdata[1]:.3g} to %{customdata[2]:.3g})<extra></extra>",
-        error_x=ends | {"color": WHISKER, "thickness": 1.8, "width": 5},
+        error_x=ends | {"color": style.WHISKER, "thickness": 1.8, "width": 5},
         customdata=[
-            [LETTERS[each.run], *rounded([one, other])] for each, one, other in zip(found, low, high, strict=True)
+            [LETTERS[each.run], *style.rounded([one, other])] for each, one, other in zip(found, low, high, strict=True)
         ],
-        xaxis=f"x{suffix(panel)}",
-        yaxis=f"y{suffix(panel)}",
+        xaxis=f"x{style.suffix(panel)}",
+        yaxis=f"y{style.suffix(panel)}",
     )
 
 
 def _grid(panels: int, columns: int, runs: int) -> dict[str, Any]:
     plot = max(runs, 2) * _ROW_PX + 30
-    around = TOP_PX + _AXIS_PX
-    return panel_grid(panels, columns, plot=plot, title=_TITLE_PX, below=_AXIS_PX, around=around, gap=0.06)
+    around = style.TOP_PX + _AXIS_PX
+    return style.panel_grid(panels, columns, plot=plot, title=_TITLE_PX, below=_AXIS_PX, around=around, gap=0.06)

@@ -38,20 +38,13 @@ def equity_blocks(compared: Compared) -> list[Block]:
 
 @dataclass(frozen=True, eq=False)
 class Equity:
-    """What a wealth of 1 became over the bars that all the runs have.
-
-    Attributes
-    ----------
-    dates : Index of shape (n,)
-    wealth : dict of int to ndarray of shape (n,)
-        After the return that follows each bar, net of costs, by the run's place; at 0 from ruin on.
-    market : ndarray of shape (n,)
-        Buy and hold.
-    """
+    """What a wealth of 1 became over the n bars that all the runs have."""
 
     dates: pd.Index
-    wealth: dict[int, Floats]
-    market: Floats
+    wealth: dict[
+        int, Floats
+    ]  # by the run's place, after the return that follows each bar, net of costs; 0 from ruin on
+    market: Floats  # buy and hold
 
 
 def equity(records: Sequence[TrainingRecord]) -> Equity | None:

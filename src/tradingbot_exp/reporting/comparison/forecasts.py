@@ -36,20 +36,11 @@ def forecast_blocks(compared: Compared) -> list[Block]:
 
 @dataclass(frozen=True, eq=False)
 class Correlations:
-    """How alike the runs' forecasts are, on the bars that all of them have.
+    """How alike the forecasts of the k runs are that forecast the reference's target, on the bars that all have."""
 
-    Attributes
-    ----------
-    runs : tuple of int
-        Places of the k runs that forecast the reference's target.
-    bars : int
-    values : ndarray of shape (k, k)
-        Pearson's correlation; NaN for a constant forecast.
-    """
-
-    runs: tuple[int, ...]
+    runs: tuple[int, ...]  # their places
     bars: int
-    values: Floats
+    values: Floats  # Pearson's, shape (k, k); NaN for a constant forecast
 
 
 def correlations(records: Sequence[TrainingRecord]) -> Correlations | None:

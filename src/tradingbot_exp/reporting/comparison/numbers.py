@@ -27,6 +27,7 @@ from tradingbot_exp.reporting.comparison.pairs import Floats, pair
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]
+"""Mean net simple return a bar; net Sharpe ratio, a year's if its bars are known, else a bar's; mean squared error."""
 
 
 MEASURES: tuple[Measure, ...] = ("return", "sharpe", "mse")
@@ -42,44 +43,31 @@ _DRAWS, _DRAWS_EACH, _FEWEST_EACH = 2_000, 100, 25
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of one run less that of the reference.
+    """One measure of one run less that of the reference."""
 
-    Attributes
-    ----------
-    run : int
-        Place among the runs; the reference has 0.
-    measure : str
-        ``return``: mean net simple return a bar. ``sharpe``: a year if `periods` is known, else a bar. ``mse``.
-    bars : int
-        On how many bars.
-    base, estimate : float
-        The reference's own, and the difference; NaN where not defined.
-    low, high : float
-        95 % interval of the difference.
-    p, corrected : float
-        Two-sided p-value of no difference, as it is and by Holm's method over all differences of the report.
-    problem : str
-        Why there is no number; empty if there is one.
-    block : float
-        Mean length in bars of the blocks that were drawn; NaN where none were.
-    """
-
-    run: int
+    run: int  # its place; the reference has 0
     measure: Measure
-    bars: int
+    bars: int  # on how many it was measured
+    # The reference's own value, the difference, and its 95 % interval; NaN where not defined.
     base: float = math.nan
     estimate: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    # Two-sided p-value of no difference, as it is and by Holm's method over all differences of the report.
     p: float = math.nan
     corrected: float = math.nan
-    problem: str = ""
-    block: float = math.nan
+    problem: str = ""  # why there is no number
+    block: float = math.nan  # mean length in bars of the blocks that were drawn
 
     @property
     def holds(self) -> bool:
         """Whether it is more than luck would do: the interval leaves 0 out, and so does the corrected p-value."""
         return self.corrected < 1 - LEVEL and (self.low > 0 or self.high < 0)
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the two were the same on every bar."""
+        return self.estimate == self.low == self.high == 0
 
     @property
     def better(self) -> bool:

@@ -21,22 +21,12 @@ _SAME = 1e-6  # relative: prices that were written and read again
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two runs on the bars that both have.
-
-    Attributes
-    ----------
-    dates : Index of shape (n,)
-    errors : tuple of two ndarrays of shape (n,), or None
-        Squared errors, the reference's first; None if the targets differ.
-    returns : tuple of two ndarrays of shape (n,), or None
-        Net simple returns a bar; None if the markets differ, or a run has none.
-    no_errors, no_returns : str
-        Why not; empty where they are there.
-    """
+    """Two runs on the n bars that both have, the reference first."""
 
     dates: pd.Index
-    errors: tuple[Floats, Floats] | None
-    returns: tuple[Floats, Floats] | None
+    errors: tuple[Floats, Floats] | None  # squared; None if the targets differ
+    returns: tuple[Floats, Floats] | None  # net, simple, a bar; None if the markets differ, or a run has none
+    # Why not; empty where they are there.
     no_errors: str = ""
     no_returns: str = ""
 

@@ -57,7 +57,8 @@ def headline(found: Sequence[Difference], runs: int, *, seeds_only: bool) -> str
     parts = []
     if seeds_only:
         parts.append("The runs differ only in their seed: whatever differs between them is the spread of training.")
-    same = [run for run in range(1, runs) if _identical([each for each in numbers if each.run == run])]
+    apart = {run: [each for each in numbers if each.run == run] for run in range(1, runs)}
+    same = [run for run, own in apart.items() if own and all(each.is_nothing for each in own)]
     if same:
         names = listed([LETTERS[run] for run in same])
         parts.append(f"{names} did on every bar exactly what A did.")
@@ -71,9 +72,8 @@ def headline(found: Sequence[Difference], runs: int, *, seeds_only: bool) -> str
         bars = sorted({each.bars for each in numbers if each.run in left})
         span = count(bars[0], "bar") if len(bars) == 1 else f"{bars[0]:,d} to {count(bars[-1], 'bar')}"
         parts.append(f"{who} cannot be told from A on the {span} that both have: every difference could be luck.")
-    apart = [LETTERS[run] for run in range(1, runs) if not any(each.run == run for each in numbers)]
-    if apart:
-        parts.append(f"{listed(apart)} cannot be compared with A bar by bar.")
+    if alone := [LETTERS[run] for run, own in apart.items() if not own]:
+        parts.append(f"{listed(alone)} cannot be compared with A bar by bar.")
     return " ".join(parts)
 
 
@@ -119,10 +119,6 @@ def _claims(real: Sequence[Difference], *, better: bool) -> list[str]:
     return claims
 
 
-def _identical(numbers: Sequence[Difference]) -> bool:
-    return bool(numbers) and all(each.estimate == each.low == each.high == 0 for each in numbers)
-
-
 def _tiles(compared: Compared) -> list[Block]:
     """Show the best run by error and by Sharpe ratio, and how many differences are more than luck."""
     rows = {row.name: row for row in compared.metrics}
@@ -157,7 +153,10 @@ def status_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     foreign = [letter for letter, record in lettered if not record.run.kind]
     without = [(letter, record.run.kind) for letter, record in lettered if record.run.kind and bars_of(record) is None]
     if foreign:
-        notices.append(Notice(f"{_was(foreign)} logged by something else: only what is on record can be compared."))
+        was = "were" if len(foreign) > 1 else "was"
+        notices.append(
+            Notice(f"{listed(foreign)} {was} logged by something else: only what is on record can be compared.")
+        )
     if without:
         verb = "have" if len(without) > 1 else "has"
         trial = " A study keeps the forecasts of its best trial; hpo.keep=all keeps all."
@@ -175,9 +174,8 @@ def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     marks = [record.made.fingerprint for record in records]
     known = [mark for mark in marks if mark is not None]
     if len(set(known)) > 1:
-        seen = [
-            f"{_data_name(record)} {mark[:8]}" if mark else None for record, mark in zip(records, marks, strict=True)
-        ]
+        names = [each.run.tags.get("data.name") or each.run.params.get("data.name", "data") for each in records]
+        seen = [f"{name} {mark[:8]}" if mark else None for name, mark in zip(names, marks, strict=True)]
         notices.append(
             Notice(f"These runs saw different data: their metrics are not comparable ({grouped(seen)}).", "bad")
         )
@@ -205,11 +203,3 @@ def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
         if rows:
             notices.append(Notice(f"The runs {what} ({'; '.join(f'{r.name}: {grouped(r.values)}' for r in rows)})."))
     return notices
-
-
-def _was(letters: Sequence[str]) -> str:
-    return f"{listed(letters)} {'were' if len(letters) > 1 else 'was'}"
-
-
-def _data_name(record: TrainingRecord) -> str:
-    return record.run.tags.get("data.name") or record.run.params.get("data.name", "data")

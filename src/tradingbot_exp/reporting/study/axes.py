@@ -26,37 +26,19 @@ _RANGE_VALUES, _LOG_RATIO = 20, 100.0
 
 @dataclass(frozen=True)
 class Axis:
-    """One searched parameter.
-
-    Attributes
-    ----------
-    key : str
-        Dotted configuration key.
-    name : str
-        Its last part, or the whole key where two end alike.
-    kind : {"float", "int", "choice"}
-    low, high : float
-        Ends of a range; of a choice, 0 and the number of choices less one.
-    log : bool
-    choices : tuple of str
-        Their texts, as MLflow has them; numbers in rising order, else as they were written.
-    ordered : bool
-        Whether it is a range, or a choice among numbers: what has a distance.
-    step : float or None
-    described : bool
-        Whether the study's space has it: else it is only what the trials differ in.
-    """
+    """One searched parameter."""
 
     key: str
-    name: str
+    name: str  # the last part of the key, or all of it where two end alike
     kind: Literal["float", "int", "choice"]
+    # Ends of a range; of a choice, 0 and the number of choices less one.
     low: float
     high: float
     log: bool = False
-    choices: tuple[str, ...] = ()
-    ordered: bool = True
+    choices: tuple[str, ...] = ()  # as MLflow has them: numbers in rising order, else as they were written
+    ordered: bool = True  # a range, or a choice among numbers: what has a distance
     step: float | None = None
-    described: bool = True
+    described: bool = True  # by the study's space; else it is only what the trials differ in
 
     def place(self, value: object) -> float:
         """Give where to draw a value: of a choice its number from 0 on, of a log range log₁₀; NaN for none."""

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from tradingbot_exp.plots.numbers import count
 from tradingbot_exp.plots.style import ACTUAL, MARK, WHISKER, evenly, new_figure, plain, rounded
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
-from tradingbot_exp.reporting.study.layout import COLORS, sized, value_axis
+from tradingbot_exp.reporting.study.layout import COLORS, sized, value_axis, whole
 from tradingbot_exp.reporting.study.numbers import Study, scale_of
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
@@ -64,14 +64,7 @@ def curves(study: Study) -> go.Figure:
     loss = "each trial's own" if _is_loss_searched(study) else "loss"
     value_axis(figure, scale, f"validation loss ({study.run.params.get('training.loss') or loss})")
     longest = max(trial.curve.steps[-1] for trial in (*drawn, *front))
-    figure.update_xaxes(
-        title_text="epoch",
-        tickformat="d",
-        dtick=1 if longest <= 10 else None,
-        range=[1 - 0.02 * longest, 1.01 * longest],
-        showgrid=False,
-        zeroline=False,
-    )
+    figure.update_xaxes(title_text="epoch", range=[1 - 0.02 * longest, 1.01 * longest], **whole(longest, 10))
     return sized(figure, 380)
 
 

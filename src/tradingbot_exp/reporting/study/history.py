@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.plots.style import FORECAST, MARK, WHISKER, add_dots, add_line, new_figure, plain, rounded, short
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
-from tradingbot_exp.reporting.study.layout import COLORS, MOST_OBJECTIVES, marker_size, sized, value_axis
+from tradingbot_exp.reporting.study.layout import COLORS, MOST_OBJECTIVES, marker_size, sized, value_axis, whole
 from tradingbot_exp.reporting.study.numbers import Study, best_so_far, metric_label, scale_of, value_text
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
@@ -73,12 +73,9 @@ def history(study: Study, objective: int = 0) -> go.Figure:
     last = max((trial.number for trial in study.trials), default=0)
     figure.update_xaxes(
         title_text="trial",
-        tickformat="d",
-        dtick=1 if last <= 15 else None,
         range=[-0.02 * last - 0.5, 1.02 * last + 0.5],
-        showgrid=False,
-        zeroline=False,
         anchor="y2" if others else "y",
+        **whole(last, 15),
     )
     return sized(figure, inner)
 

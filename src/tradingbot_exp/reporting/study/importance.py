@@ -52,31 +52,16 @@ def importance_blocks(study: Study) -> list[Block]:
 
 @dataclass(frozen=True)
 class Importance:
-    """The importance of each parameter for one objective.
+    """The importance of each parameter for one objective."""
 
-    Attributes
-    ----------
-    axes : tuple of Axis
-        The parameters: those beyond luck first, then by importance.
-    shares : tuple of float
-        PED-ANOVA importances, as shares of their sum: together 1.
-    luck : tuple of float
-        On the same scale, the largest importance that a parameter had in `SHUFFLES` shuffles of the values.
-    top, trials : int
-        How many of how many trials are the best that are told from the others.
-    left_out : tuple of str
-        Parameters with a single value, or with none in some trial.
-    problem : str
-        Why there is no importance; empty if there is.
-    """
-
-    axes: tuple[Axis, ...] = ()
-    shares: tuple[float, ...] = ()
-    luck: tuple[float, ...] = ()
+    axes: tuple[Axis, ...] = ()  # those beyond luck first, then by importance
+    shares: tuple[float, ...] = ()  # PED-ANOVA importances, as shares of their sum
+    luck: tuple[float, ...] = ()  # likewise, the largest importance in `SHUFFLES` shuffles of the values
+    # How many of how many trials are the best that are told from the others.
     top: int = 0
     trials: int = 0
-    left_out: tuple[str, ...] = ()
-    problem: str = ""
+    left_out: tuple[str, ...] = ()  # parameters with a single value, or with none in some trial
+    problem: str = ""  # why there is no importance
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
@@ -42,6 +44,11 @@ def value_axis(figure: go.Figure, scale: Scale, label: str, axis: str = "yaxis")
             }
         }
     )
+
+
+def whole(last: int, few: int) -> dict[str, Any]:
+    """Return what an axis of numbered trials or epochs looks like: up to `few`, each has a tick."""
+    return {"tickformat": "d", "dtick": 1 if last <= few else None, "showgrid": False, "zeroline": False}
 
 
 def marker_size(trials: int) -> float:

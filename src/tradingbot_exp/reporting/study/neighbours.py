@@ -35,25 +35,14 @@ def neighbour_blocks(study: Study) -> list[Block]:
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """The complete trials by their distance from the winner, which is not among them.
-
-    Attributes
-    ----------
-    numbers : ndarray of int
-        Of the trials, the nearest first.
-    distances : ndarray of float
-        Root mean square over the parameters of the difference as a share of the range, which is 0 or 1 for choices
-        without an order: 0 at the winner, 1 in the opposite corner.
-    gaps : ndarray of float
-        By how much each value is worse than the winner's.
-    nearest : int
-        How many of them are called near.
-    """
+    """The complete trials by their distance from the winner, which is not among them; the nearest first."""
 
     numbers: NDArray[np.int64]
+    # Root mean square over the parameters of the difference as a share of the range, which is 0 or 1 for choices
+    # without an order: 0 at the winner, 1 in the opposite corner.
     distances: NDArray[np.float64]
-    gaps: NDArray[np.float64]
-    nearest: int
+    gaps: NDArray[np.float64]  # by how much each value is worse than the winner's
+    nearest: int  # how many of them are called near
 
     @property
     def near_gap(self) -> float:

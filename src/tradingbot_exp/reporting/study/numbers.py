@@ -37,30 +37,15 @@ _FAR = 8.0  # interquartile ranges from the middle half beyond which a value is 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study, ready to be told.
-
-    Attributes
-    ----------
-    record : StudyRecord
-    objectives : tuple of Objective
-    assumed : bool
-        Whether the direction is not on record, and taken to be ``minimize``.
-    axes : tuple of Axis
-    twins : dict of str to str
-        Keys that always have another key's value.
-    trials : tuple of TrialRecord
-        All attempts by number, numbered from 0 by their start where they have no number.
-    best : tuple of TrialRecord
-        Complete trials with finite values: of one objective all, the best first; of several, the Pareto front by the
-        first objective.
-    """
+    """A study, ready to be told."""
 
     record: StudyRecord
     objectives: tuple[Objective, ...]
-    assumed: bool
+    assumed: bool  # the direction is not on record, and taken to be ``minimize``
     axes: tuple[Axis, ...]
-    twins: dict[str, str]
-    trials: tuple[TrialRecord, ...]
+    twins: dict[str, str]  # keys that always have another key's value
+    trials: tuple[TrialRecord, ...]  # all attempts by number; by their start, from 0, where they have none
+    # Complete with finite values: of one objective all, the best first; of several, the Pareto front by the first.
     best: tuple[TrialRecord, ...]
 
     @property
@@ -182,21 +167,13 @@ def best_so_far(costs: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Scale:
-    """How an axis of values is drawn.
-
-    Attributes
-    ----------
-    log : bool
-    low, high : float
-        What is to be seen, in values.
-    off : int
-        How many values lie beyond.
-    """
+    """How an axis of values is drawn."""
 
     log: bool
+    # What is to be seen, in values.
     low: float
     high: float
-    off: int
+    off: int  # how many values lie beyond
 
     @property
     def range(self) -> list[float]:

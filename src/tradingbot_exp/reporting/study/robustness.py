@@ -13,18 +13,8 @@ from scipy.special import log_ndtr
 from tradingbot_exp.evaluation.significance.deflated import expected_maximum
 from tradingbot_exp.evaluation.significance.luck import beyond_luck
 from tradingbot_exp.evaluation.significance.robustness_words import replays_in_words, seeds_in_words
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    FORECAST,
-    MARK,
-    VALIDATION,
-    WHISKER,
-    add_dots,
-    add_line,
-    new_figure,
-    rounded,
-)
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
 from tradingbot_exp.reporting.study.layout import sized
 from tradingbot_exp.reporting.study.numbers import Study
@@ -107,22 +97,22 @@ def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
     shown = density > 1e-3 * density.max()
     x, expected = z[shown] * unit, expected_maximum(trials) * unit
     digits = 2 if unit > 0.1 else 3
-    figure = new_figure(
+    figure = style.new_figure(
         f"The winner among the best of {trials:,} noise trials",
         f"{name} · winner {ratio(value, digits)}, noise {ratio(expected, digits)} on average",
     )
     figure.add_scatter(
-        x=rounded(x),
-        y=rounded(density[shown]),
+        x=style.rounded(x),
+        y=style.rounded(density[shown]),
         name=f"best of {trials:,} without skill",
         mode="lines",
         fill="tozeroy",
-        line={"color": ACTUAL, "width": 2},
+        line={"color": style.ACTUAL, "width": 2},
         hoverinfo="skip",
     )
     ends = (0.0, float(density.max()))
-    _mark(figure, expected, ends, "its mean", {"color": WHISKER, "width": 1.8, "dash": "dot"})
-    needed = {"color": VALIDATION, "width": 1.8, "dash": "dash"}
+    _mark(figure, expected, ends, "its mean", {"color": style.WHISKER, "width": 1.8, "dash": "dot"})
+    needed = {"color": style.VALIDATION, "width": 1.8, "dash": "dash"}
     _mark(figure, beyond_luck(trials) * unit, ends, "what would be needed", needed)
     _mark(figure, value, ends, "the winner", _WINNER)
     _room(figure, [*x[[0, -1]], value])
@@ -141,15 +131,15 @@ def logits(found: Sequence[Sequence[float]], probability: float | None) -> go.Fi
     placed = np.maximum(values - 1e-9, -reach)
     shares = 100 * np.histogram(placed, edges, weights=counts)[0] / counts.sum()
     middles = (edges[:-1] + edges[1:]) / 2
-    figure = new_figure(
+    figure = style.new_figure(
         "How the best of one half does on the other half",
         f"{counts.sum():,.0f} ways to halve the bars · in the lower half in {percent(probability, 0)}",
     )
-    for low, label, color in ((True, "lower half", VALIDATION), (False, "upper half", FORECAST)):
+    for low, label, color in ((True, "lower half", style.VALIDATION), (False, "upper half", style.FORECAST)):
         chosen = middles < 0 if low else middles > 0
         figure.add_bar(
-            x=rounded(middles[chosen]),
-            y=rounded(shares[chosen]),
+            x=style.rounded(middles[chosen]),
+            y=style.rounded(shares[chosen]),
             width=0.94 * reach / half,
             name=label,
             marker={"color": color},
@@ -163,14 +153,14 @@ def logits(found: Sequence[Sequence[float]], probability: float | None) -> go.Fi
 def spread(seeds: Mapping[str, Any]) -> go.Figure:
     """Draw the winner's value with the study's seed beside those with other seeds."""
     values, name = np.array(seeds["values"], dtype=np.float64), str(seeds["metric"])
-    figure = new_figure(
+    figure = style.new_figure(
         "The winner with other seeds",
         f"{name} · in the study {significant(seeds['chosen'])}, with others {significant(seeds['mean'])} on average",
     )
-    look = {"color": FORECAST, "size": 12, "opacity": 0.65}
-    add_dots(figure, rounded(values), [0] * len(values), "other seeds", look, "%{x:.5g}")
+    look = {"color": style.FORECAST, "size": 12, "opacity": 0.65}
+    style.add_dots(figure, style.rounded(values), [0] * len(values), "other seeds", look, "%{x:.5g}")
     ends = (-0.5, 0.5)
-    _mark(figure, seeds["mean"], ends, "their mean", {"color": WHISKER, "width": 1.8, "dash": "dot"})
+    _mark(figure, seeds["mean"], ends, "their mean", {"color": style.WHISKER, "width": 1.8, "dash": "dot"})
     _mark(figure, seeds["chosen"], ends, "in the study", _WINNER)
     _room(figure, [*values, seeds["chosen"]])
     figure.update_xaxes(title_text=name, tickformat="~g", zeroline=False)
@@ -181,17 +171,17 @@ def spread(seeds: Mapping[str, Any]) -> go.Figure:
 def replays(found: Mapping[str, Any]) -> go.Figure:
     """Draw the best values of the searches on permuted targets, and the winner's."""
     values, name = np.array(found["values"], dtype=np.float64), str(found["metric"])
-    figure = new_figure(
+    figure = style.new_figure(
         "The winner among searches where there is nothing to find",
         f"the best {name} of {len(values):,} searches on permuted targets · p {significant(found['p'], 2)}",
     )
     counts, edges = np.histogram(values, bins=min(max(math.ceil(2 * len(values) ** 0.5), 6), 40))
     figure.add_bar(
-        x=rounded((edges[:-1] + edges[1:]) / 2, 6),
+        x=style.rounded((edges[:-1] + edges[1:]) / 2, 6),
         y=counts.tolist(),
         width=float(0.94 * (edges[1] - edges[0])),
         name="permuted targets",
-        marker={"color": ACTUAL},
+        marker={"color": style.ACTUAL},
         hovertemplate="around %{x:.4g}: %{y}",
     )
     _mark(figure, found["chosen"], (0.0, float(counts.max())), "the winner", _WINNER)
@@ -206,12 +196,12 @@ def _room(figure: go.Figure, values: Sequence[float]) -> None:
     """Let the horizontal axis begin and end a little beyond all values, so that no line lies on the frame."""
     low, high = float(np.min(values)), float(np.max(values))
     beyond = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-    figure.update_xaxes(range=rounded([low - beyond, high + beyond], 6))
+    figure.update_xaxes(range=style.rounded([low - beyond, high + beyond], 6))
 
 
-_WINNER = {"color": MARK, "width": 2.4, "dash": "solid"}
+_WINNER = {"color": style.MARK, "width": 2.4, "dash": "solid"}
 
 
 def _mark(figure: go.Figure, x: float, ends: tuple[float, float], label: str, look: Mapping[str, Any]) -> None:
     """Draw a vertical line as a trace, so that the legend names it and the axis makes room for it."""
-    add_line(figure, rounded([x, x], 6), rounded(ends), label, look, f"{label}: %{{x:.4g}}")
+    style.add_line(figure, style.rounded([x, x], 6), style.rounded(ends), label, look, f"{label}: %{{x:.4g}}")

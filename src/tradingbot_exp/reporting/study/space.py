@@ -7,20 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.style import (
-    FORECAST,
-    MARK,
-    TOP_PX,
-    add_dots,
-    evenly,
-    new_figure,
-    panel_grid,
-    plain,
-    rounded,
-    set_layout,
-    short,
-    suffix,
-)
+from tradingbot_exp.plots import style
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
 from tradingbot_exp.reporting.study.axes import Axis
 from tradingbot_exp.reporting.study.importance import importance_of
@@ -76,11 +63,13 @@ def slices(study: Study, axes: Sequence[Axis], objective: int = 0) -> go.Figure:
     if without := len(study.trials) - len(study.complete):
         notes.append(f"{without:,} without a value left out")
     columns = min(4 if len(axes) in (4, 7, 8) else 3, len(axes))
-    figure = new_figure(f"{name} against each parameter", " · ".join(notes) + scale.note(), narrow=_grid(len(axes), 1))
+    figure = style.new_figure(
+        f"{name} against each parameter", " · ".join(notes) + scale.note(), narrow=_grid(len(axes), 1)
+    )
     best = study.ranked(objective)[0]
     label = metric_label(name, study.run)
     for panel, axis in enumerate(axes):
-        on = {"xaxis": f"x{suffix(panel)}", "yaxis": f"y{suffix(panel)}"}
+        on = {"xaxis": f"x{style.suffix(panel)}", "yaxis": f"y{style.suffix(panel)}"}
         spread = [0.3 * ((trial.number * 0.618034) % 1 - 0.5) if axis.kind == "choice" else 0.0 for trial in trials]
         places = [axis.place(trial.params.get(axis.key)) + shift for trial, shift in zip(trials, spread, strict=True)]
         look = {
@@ -89,35 +78,37 @@ def slices(study: Study, axes: Sequence[Axis], objective: int = 0) -> go.Figure:
             "size": 8 if len(trials) <= 60 else 5,
             "opacity": 0.75,
         }
-        told = [[trial.number, short(axis.text(trial.params.get(axis.key)), 40)] for trial in trials]
-        values = rounded([trial.values[objective] for trial in trials])
-        hover = f"trial %{{customdata[0]}}: {short(axis.name)} %{{customdata[1]}}, %{{y:.5g}}<extra></extra>"
-        add_dots(figure, rounded(places), values, plain(axis.name), look, hover, customdata=told, **on)
+        told = [[trial.number, style.short(axis.text(trial.params.get(axis.key)), 40)] for trial in trials]
+        values = style.rounded([trial.values[objective] for trial in trials])
+        hover = f"trial %{{customdata[0]}}: {style.short(axis.name)} %{{customdata[1]}}, %{{y:.5g}}<extra></extra>"
+        style.add_dots(
+            figure, style.rounded(places), values, style.plain(axis.name), look, hover, customdata=told, **on
+        )
         figure.add_scatter(
-            x=rounded([axis.place(best.params.get(axis.key))]),
-            y=rounded([best.values[objective]]),
+            x=style.rounded([axis.place(best.params.get(axis.key))]),
+            y=style.rounded([best.values[objective]]),
             mode="markers",
-            marker={"symbol": "star", "size": 15, "color": MARK, "line": {"width": 1, "color": "#ffffff"}},
+            marker={"symbol": "star", "size": 15, "color": style.MARK, "line": {"width": 1, "color": "#ffffff"}},
             hovertemplate=f"trial {best.number}, the best<extra></extra>",
             **on,
         )
         _slice_axes(figure, panel, axis, scale)
-        narrow, y = figure.layout.meta["narrow"], f"yaxis{suffix(panel)}"
-        narrow |= {f"{y}.title.text": short(label, 22), f"{y}.showticklabels": True}
+        narrow, y = figure.layout.meta["narrow"], f"yaxis{style.suffix(panel)}"
+        narrow |= {f"{y}.title.text": style.short(label, 22), f"{y}.showticklabels": True}
         first = panel % columns == 0
         if first:
-            figure.update_layout({f"{y}_title_text": short(label, 22 if len(axes) > columns else 30)})
+            figure.update_layout({f"{y}_title_text": style.short(label, 22 if len(axes) > columns else 30)})
         figure.update_layout({f"{y}_showticklabels": first})
-    set_layout(figure, _grid(len(axes), columns))
+    style.set_layout(figure, _grid(len(axes), columns))
     numbers = [trial.number for trial in trials]
     figure.update_layout(
         showlegend=False,
-        margin={"l": 72, "r": 16, "b": 60, "t": TOP_PX - 22},
+        margin={"l": 72, "r": 16, "b": 60, "t": style.TOP_PX - 22},
         coloraxis={
             "cmin": min(numbers),
             "cmax": max(*numbers, min(numbers) + 1),
             "showscale": False,
-            "colorscale": [[0, EARLY], [1, FORECAST]],
+            "colorscale": [[0, EARLY], [1, style.FORECAST]],
         },
     )
     return figure
@@ -129,7 +120,7 @@ def _best_and_evenly(study: Study, objective: int) -> list[TrialRecord]:
     if len(ranked) <= MAX_POINTS:
         return list(study.complete)
     top = min(len(ranked) // 10, MAX_POINTS // 4)
-    rest = evenly(top, len(ranked) - 1, MAX_POINTS - top)
+    rest = style.evenly(top, len(ranked) - 1, MAX_POINTS - top)
     return sorted([*ranked[:top], *(ranked[i] for i in rest)], key=lambda trial: trial.number)
 
 
@@ -139,17 +130,17 @@ def _slice_axes(figure: go.Figure, panel: int, axis: Axis, scale: Scale) -> None
     margin = 0.5 if axis.kind == "choice" else 0.06 * (high - low) or 0.5
     figure.update_layout(
         {
-            f"xaxis{suffix(panel)}": {
-                "anchor": f"y{suffix(panel)}",
-                "title": {"text": short(axis.name, 30) + (", log scale" if axis.log else ""), "standoff": 6},
+            f"xaxis{style.suffix(panel)}": {
+                "anchor": f"y{style.suffix(panel)}",
+                "title": {"text": style.short(axis.name, 30) + (", log scale" if axis.log else ""), "standoff": 6},
                 "tickvals": [float(f"{place:.6g}") for place, _ in ticks],
-                "ticktext": [short(text, 14) for _, text in ticks],
+                "ticktext": [style.short(text, 14) for _, text in ticks],
                 "range": [low - margin, high + margin],
                 "showgrid": False,
                 "zeroline": False,
             },
-            f"yaxis{suffix(panel)}": {
-                "anchor": f"x{suffix(panel)}",
+            f"yaxis{style.suffix(panel)}": {
+                "anchor": f"x{style.suffix(panel)}",
                 "type": "log" if scale.log else "linear",
                 "range": scale.range,
                 "tickformat": "~g",
@@ -162,4 +153,4 @@ def _slice_axes(figure: go.Figure, panel: int, axis: Axis, scale: Scale) -> None
 
 def _grid(panels: int, columns: int) -> dict[str, Any]:
     plot = 260 if panels <= columns else 230
-    return panel_grid(panels, columns, plot=plot, title=0, below=84, around=TOP_PX - 22 + 60, gap=0.05)
+    return style.panel_grid(panels, columns, plot=plot, title=0, below=84, around=style.TOP_PX - 22 + 60, gap=0.05)

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from tradingbot_exp.plots.numbers import count, duration, ratio
 from tradingbot_exp.plots.style import WHISKER, new_figure, plain, rounded
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
-from tradingbot_exp.reporting.study.layout import COLORS, sized
+from tradingbot_exp.reporting.study.layout import COLORS, sized, whole
 from tradingbot_exp.reporting.study.numbers import Study
 
 
@@ -84,14 +84,7 @@ def timeline(study: Study) -> go.Figure:
         )
     numbers = [trial.number for trial in study.trials]
     figure.update_xaxes(title_text=f"{unit} since the first start", rangemode="tozero", zeroline=False)
-    figure.update_yaxes(
-        title_text="trial",
-        tickformat="d",
-        dtick=1 if max(numbers) <= 15 else None,
-        range=[max(numbers) + 0.7, min(numbers) - 0.7],
-        showgrid=False,
-        zeroline=False,
-    )
+    figure.update_yaxes(title_text="trial", range=[max(numbers) + 0.7, min(numbers) - 0.7], **whole(max(numbers), 15))
     return sized(figure, inner)
 
 

@@ -8,18 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import ratio, significant
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    FORECAST,
-    MARK,
-    RULE,
-    add_dots,
-    add_line,
-    new_figure,
-    nothing_to_draw,
-    rounded,
-)
 from tradingbot_exp.reporting.backtest import Backtest, Floats
 from tradingbot_exp.reporting.page.page import Block, Figure
 from tradingbot_exp.reporting.training.trained import Trained
@@ -38,25 +28,16 @@ def cost_blocks(trained: Trained) -> list[Block]:
 
 @dataclass(frozen=True, eq=False)
 class CostCurve:
-    """The net Sharpe ratio if a change of position had cost something else.
+    """The net Sharpe ratio if a change of position had cost something else."""
 
-    Attributes
-    ----------
-    bps, sharpe : ndarray of shape (m,)
-    charged, at_charged : float
-        The run's own cost, and the ratio there.
-    hold : float
-        Buy and hold's ratio, at no cost.
-    break_even : float
-        See `Backtest.break_even`.
-    """
-
+    # Costs in basis points and the ratios there, shape (m,).
     bps: Floats
     sharpe: Floats
+    # The run's own cost, and the ratio there.
     charged: float
     at_charged: float
-    hold: float
-    break_even: float
+    hold: float  # buy and hold's ratio, at no cost
+    break_even: float  # see `Backtest.break_even`
 
 
 def cost_curve(test: Backtest) -> CostCurve:
@@ -74,19 +55,21 @@ def costs(curve: CostCurve, per: str) -> go.Figure:
     """Draw the net Sharpe ratio against the cost of a change of position, with the cost that leaves nothing."""
     title = "How much cost can it bear?"
     if not np.isfinite(curve.sharpe).any():
-        return nothing_to_draw(title, "the strategy never takes a position")
-    fig = new_figure(title, _sentence(curve))
+        return style.nothing_to_draw(title, "the strategy never takes a position")
+    fig = style.new_figure(title, _sentence(curve))
     hover, half = "%{x:.3g} bps: %{y:.2f}", curve.bps[-1] / 2
-    add_line(fig, rounded(curve.bps), rounded(curve.sharpe), "net", {"color": FORECAST, "width": 2}, hover)
+    style.add_line(
+        fig, style.rounded(curve.bps), style.rounded(curve.sharpe), "net", {"color": style.FORECAST, "width": 2}, hover
+    )
     side = "top right" if curve.charged < half else "top left"
     text = {"mode": "markers+text", "text": ["as charged"], "textposition": side, "showlegend": False}
-    at = [curve.charged], rounded([curve.at_charged])
-    add_dots(fig, *at, "as charged", {"color": FORECAST, "size": 10}, hover, **text)
+    at = [curve.charged], style.rounded([curve.at_charged])
+    style.add_dots(fig, *at, "as charged", {"color": style.FORECAST, "size": 10}, hover, **text)
     if np.isfinite(curve.hold):
-        ends, look = rounded(curve.bps[[0, -1]]), {"color": ACTUAL, "width": 1.4}
-        add_line(fig, ends, rounded([curve.hold] * 2), "buy and hold", look, "%{y:.2f}")
+        ends, look = style.rounded(curve.bps[[0, -1]]), {"color": style.ACTUAL, "width": 1.4}
+        style.add_line(fig, ends, style.rounded([curve.hold] * 2), "buy and hold", look, "%{y:.2f}")
     if 0 < curve.break_even < curve.bps[-1]:
-        fig.add_vline(x=curve.break_even, line={"color": MARK, "width": 1.5, "dash": "dash"})
+        fig.add_vline(x=curve.break_even, line={"color": style.MARK, "width": 1.5, "dash": "dash"})
         late = curve.break_even > half
         fig.add_annotation(
             text=f"nothing left at {curve.break_even:.1f} bps",
@@ -97,11 +80,11 @@ def costs(curve: CostCurve, per: str) -> go.Figure:
             xanchor="right" if late else "left",
             xshift=-6 if late else 6,
             showarrow=False,
-            font={"color": MARK},
+            font={"color": style.MARK},
         )
     fig.update_layout(height=380)
     fig.update_xaxes(title_text="cost of changing the position by 1 (basis points)", rangemode="tozero")
-    fig.update_yaxes(title_text=f"Sharpe ratio ({per})", zeroline=True, zerolinecolor=RULE)
+    fig.update_yaxes(title_text=f"Sharpe ratio ({per})", zeroline=True, zerolinecolor=style.RULE)
     return fig
 
 

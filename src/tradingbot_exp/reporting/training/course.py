@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from tradingbot_exp.plots.numbers import count, percent, significant
-from tradingbot_exp.plots.training_history import learning_rate, loss_curves
+from tradingbot_exp.plots.training_history import learning_rate, training_history
 from tradingbot_exp.reporting.page.blocks import best_epoch, count_cell, number_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Facts, Figure, Notice
 from tradingbot_exp.reporting.training.trained import Trained
@@ -40,7 +40,7 @@ def course_blocks(trained: Trained) -> list[Block]:
     facts = Facts(_facts(run, course))
     if not any(math.isfinite(value) for value in (*course.train.values, *course.val.values)):
         return [facts, Notice("No epoch has a finite loss, so there are no curves to draw.")]
-    fig = loss_curves(course.train.points, course.val.points, course.best, run.params.get("training.loss", "loss"))
+    fig = training_history(course.train.points, course.val.points, course.best, run.params.get("training.loss", "loss"))
     fig.update_layout(height=440)
     blocks: list[Block] = [facts, Figure(fig, _words(course))]
     rates = course.rates

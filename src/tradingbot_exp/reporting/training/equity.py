@@ -10,20 +10,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tradingbot_exp.evaluation.metrics.backtest import max_drawdown
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import percent, significant
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    FORECAST,
-    MAX_BARS,
-    add_line,
-    add_luck,
-    iso_times,
-    left_out,
-    new_figure,
-    nothing_to_draw,
-    rounded,
-    thinned,
-)
 from tradingbot_exp.reporting.backtest import Backtest, Floats, wealth, window_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
 from tradingbot_exp.reporting.training.trained import Trained
@@ -62,21 +50,21 @@ def equity(test: Backtest) -> go.Figure:
     notes = [f"{name} {significant(float(path[-1]))}" for name, path in paths.items()]
     notes.append(f"deepest fall {percent(max_drawdown(test.net))}")
     narrow = {"height": 620, "yaxis.nticks": 5}
-    fig = new_figure("What 1 became", " · ".join(notes) + left_out(test.left_out, "bars"), narrow=narrow)
-    kept = thinned(len(test.net) + 1, MAX_BARS, *(int(np.argmin(fall)) for fall in falls.values()))
-    closes = iso_times(test.times)
+    fig = style.new_figure("What 1 became", " · ".join(notes) + style.left_out(test.left_out, "bars"), narrow=narrow)
+    kept = style.thinned(len(test.net) + 1, style.MAX_BARS, *(int(np.argmin(fall)) for fall in falls.values()))
+    closes = style.iso_times(test.times)
     times = [closes[i] for i in kept]
     looks: dict[str, dict[str, Any]] = {
-        "net": {"color": FORECAST, "width": 2},
-        "before costs": {"color": FORECAST, "width": 1.2, "dash": "dot"},
-        "buy and hold": {"color": ACTUAL, "width": 1.6},
+        "net": {"color": style.FORECAST, "width": 2},
+        "before costs": {"color": style.FORECAST, "width": 1.2, "dash": "dot"},
+        "buy and hold": {"color": style.ACTUAL, "width": 1.6},
     }
     for name, path in paths.items():
-        add_line(fig, times, rounded(path[kept]), name, looks[name], "%{y:.4f}")
+        style.add_line(fig, times, style.rounded(path[kept]), name, looks[name], "%{y:.4f}")
     for name, fall in falls.items():
         look, filled = looks[name] | {"width": 1.2}, "tozeroy" if name == "net" else "none"
         area = {"showlegend": False, "fill": filled, "fillcolor": "rgba(0,114,178,0.15)", "yaxis": "y2"}
-        add_line(fig, times, rounded(100 * fall[kept], 4), f"{name}, fall", look, "%{y:.1f} %", **area)
+        style.add_line(fig, times, style.rounded(100 * fall[kept], 4), f"{name}, fall", look, "%{y:.1f} %", **area)
     fig.update_layout(
         height=560,
         hovermode="x unified",
@@ -92,24 +80,24 @@ def rolling(test: Backtest) -> go.Figure:
     title = "Did it earn all along?"
     window = window_of(len(test.net), test.rules.periods)
     if not window:
-        return nothing_to_draw(title, f"{len(test.net)} bars are too few for a rolling window")
+        return style.nothing_to_draw(title, f"{len(test.net)} bars are too few for a rolling window")
     luck = test.luck(window)
     subtitle = f"Sharpe ratio {test.rules.per} of the last {window:,} bars"
     if np.isfinite(luck):
         subtitle += f" · luck alone gives up to ± {luck:.1f}"
-    fig = new_figure(title, subtitle)
-    kept = window - 1 + thinned(len(test.net) - window + 1, MAX_BARS)
-    ends = iso_times(test.times[1:])
+    fig = style.new_figure(title, subtitle)
+    kept = window - 1 + style.thinned(len(test.net) - window + 1, style.MAX_BARS)
+    ends = style.iso_times(test.times[1:])
     times = [ends[i] for i in kept]
     drawn = (
-        ("net", test.net, {"color": FORECAST, "width": 2}),
-        ("buy and hold", test.market, {"color": ACTUAL, "width": 1.4}),
+        ("net", test.net, {"color": style.FORECAST, "width": 2}),
+        ("buy and hold", test.market, {"color": style.ACTUAL, "width": 1.4}),
     )
     for name, returns, look in drawn:
         values = rolling_sharpe(returns, window, test.rules.annual)
-        add_line(fig, times, rounded(values[kept], 4), name, look, "%{y:.2f}")
+        style.add_line(fig, times, style.rounded(values[kept], 4), name, look, "%{y:.2f}")
     if np.isfinite(luck):
-        add_luck(fig, luck)
+        style.add_luck(fig, luck)
     fig.update_layout(height=360, hovermode="x unified")
     fig.update_xaxes(title_text=test.time_title)
     fig.update_yaxes(title_text=f"Sharpe ratio ({test.rules.per})")

@@ -11,6 +11,7 @@ from tradingbot_exp.reporting.page.blocks import count_cell, number_cell, text_c
 from tradingbot_exp.reporting.page.metrics import JUDGED, TRAINING
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Paragraph, Table
 from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.tracking.reading.facts import day
 
 _LOGGED = re.compile(r"fold_(\d+)_(.+)")
 
@@ -63,12 +64,7 @@ def _bars(fold: Mapping[str, Any]) -> list[Cell]:
         part = part if isinstance(part, Mapping) else {}
         rows = part.get("rows")
         cells.append(count_cell(rows if isinstance(rows, int) else None))
-        cells += [text_cell(_when(part.get(end))) for end in ("start", "end")]
+        cells += [text_cell(part.get(end) and day(part[end])) for end in ("start", "end")]
         left_out = left_out or part.get("left_out")
-    ends = [_when(end) for end in left_out] if isinstance(left_out, list) and len(left_out) == 2 else None
+    ends = [day(end) for end in left_out] if isinstance(left_out, list) and len(left_out) == 2 else None
     return [*cells, text_cell(" to ".join(ends) if ends else "", "nothing")]
-
-
-def _when(time: Any) -> str:
-    """Write a time of the card, without the hour where that is midnight."""
-    return "" if time is None else str(time).removesuffix("T00:00:00").replace("T", " ")

@@ -12,25 +12,11 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation.metrics.target import target_unit
+from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import percent
 from tradingbot_exp.plots.prediction_distribution import prediction_distribution
 from tradingbot_exp.plots.prediction_vs_actual import prediction_vs_actual
-from tradingbot_exp.plots.style import (
-    ACTUAL,
-    FORECAST,
-    MAX_BARS,
-    VALIDATION,
-    WHISKER,
-    add_dots,
-    add_line,
-    add_luck,
-    iso_times,
-    left_out,
-    new_figure,
-    nothing_to_draw,
-    plain,
-    rounded,
-)
+from tradingbot_exp.plots.style import left_out
 from tradingbot_exp.reporting.backtest import Floats, window_of
 from tradingbot_exp.reporting.page.blocks import numbers_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
@@ -89,46 +75,23 @@ def luck_of(bars: int, horizon: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class RollingIC:
-    """The correlation of forecast and actual over the last bars, at each bar.
+    """The correlation of forecast and actual over the last bars, at each bar."""
 
-    Attributes
-    ----------
-    times : list
-        Of the last bar of each window; the window's targets are known `horizon` bars later.
-    values : ndarray of shape (n,)
-        NaN in the first window, and where either is constant.
-    window : int
-        Bars; 0 if there are too few.
-    band : float
-        How far from 0 luck alone takes it: see `luck_of`.
-    left_out : int
-        Bars that lack one of the two.
-    """
-
-    times: list[Any]
-    values: Floats
-    window: int
-    band: float
-    left_out: int
+    times: list[Any]  # of the last bar of each window, whose targets are known `horizon` bars later
+    values: Floats  # shape (n,); NaN in the first window, and where either is constant
+    window: int  # bars; 0 if there are too few
+    band: float  # how far from 0 luck alone takes it: see `luck_of`
+    left_out: int  # bars that lack one of the two
 
 
 @dataclass(frozen=True, eq=False)
 class Deciles:
-    """Bars in groups of equal size by their forecast, the lowest first.
+    """Bars in groups of equal size by their forecast, the lowest first; arrays have the shape (groups,)."""
 
-    Attributes
-    ----------
-    forecast, actual : ndarray of shape (groups,)
-        Means, in the target's unit.
-    error : ndarray of shape (groups,)
-        Standard error of the mean actual: std (ddof 1) / √(bars / horizon), since targets of a longer horizon overlap.
-    bars : ndarray of int of shape (groups,)
-    left_out : int
-    """
-
+    # Means, in the target's unit.
     forecast: Floats
     actual: Floats
-    error: Floats
+    error: Floats  # of the mean actual: std (ddof 1) / √(bars / horizon), since targets of a longer horizon overlap
     bars: NDArray[np.int64]
     left_out: int
 
@@ -158,7 +121,7 @@ def rolling_ic(
     for each in (first, second):
         values[(each.rolling(window).max() == each.rolling(window).min()).to_numpy()] = np.nan
     values = np.where(np.isfinite(values), np.clip(values, -1, 1), np.nan)
-    when = [time for time, there in zip(iso_times(dates), keep, strict=True) if there]
+    when = [time for time, there in zip(style.iso_times(dates), keep, strict=True) if there]
     return RollingIC(when, values, window, luck_of(window, horizon), lost)
 
 
@@ -194,14 +157,16 @@ def rolling_ic_figure(found: RollingIC) -> go.Figure:
     title = "Does the forecast keep its skill?"
     there = found.values[np.isfinite(found.values)]
     if not there.size:
-        return nothing_to_draw(title, "there are too few bars" if not found.window else "the forecast is constant")
+        return style.nothing_to_draw(
+            title, "there are too few bars" if not found.window else "the forecast is constant"
+        )
     share = float(np.mean(np.abs(there) <= found.band))
     subtitle = f"IC of the last {found.window:,} bars · {percent(share, 0)} within the ± {found.band:.2f} of luck alone"
-    fig = new_figure(title, subtitle + left_out(found.left_out, "bars"))
-    drawn = slice(found.window - 1, None, -(-len(found.values) // MAX_BARS))
-    values, look = rounded(found.values[drawn], 4), {"color": FORECAST, "width": 2}
-    add_line(fig, found.times[drawn], values, "rolling IC", look, "%{x}: %{y:.3f}<extra></extra>")
-    add_luck(fig, found.band)
+    fig = style.new_figure(title, subtitle + left_out(found.left_out, "bars"))
+    drawn = slice(found.window - 1, None, -(-len(found.values) // style.MAX_BARS))
+    values, look = style.rounded(found.values[drawn], 4), {"color": style.FORECAST, "width": 2}
+    style.add_line(fig, found.times[drawn], values, "rolling IC", look, "%{x}: %{y:.3f}<extra></extra>")
+    style.add_luck(fig, found.band)
     fig.update_layout(height=360, showlegend=False)
     fig.update_xaxes(title_text="time" if isinstance(found.times[0], str) else "bar")
     fig.update_yaxes(title_text="IC (correlation)")
@@ -221,26 +186,26 @@ def decile_figure(found: Deciles | None, unit: str, scale: float = 1.0) -> go.Fi
     """
     title = "What came after low and high forecasts"
     if found is None:
-        return nothing_to_draw(title, "too few bars, or the same forecast for all of them")
+        return style.nothing_to_draw(title, "too few bars, or the same forecast for all of them")
     rising = percent(float(np.mean(np.diff(found.actual) > 0)), 0)
     subtitle = f"bars: mean actual ± 1 standard error · marks: mean forecast · {rising} of steps rise"
-    fig = new_figure(title, subtitle + left_out(found.left_out, "bars"))
+    fig = style.new_figure(title, subtitle + left_out(found.left_out, "bars"))
     x = list(range(1, len(found.bars) + 1))
     fig.add_bar(
         x=x,
-        y=rounded(scale * found.actual),
+        y=style.rounded(scale * found.actual),
         name="actual",
         customdata=found.bars.tolist(),
-        marker={"color": ACTUAL, "opacity": 0.75},
-        error_y={"array": rounded(scale * found.error), "color": WHISKER, "thickness": 1.6, "width": 4},
+        marker={"color": style.ACTUAL, "opacity": 0.75},
+        error_y={"array": style.rounded(scale * found.error), "color": style.WHISKER, "thickness": 1.6, "width": 4},
         hovertemplate="actual %{y:.3g} over %{customdata} bars<extra></extra>",
     )
-    look = {"color": VALIDATION, "size": 9, "symbol": "diamond"}
-    add_dots(fig, x, rounded(scale * found.forecast), "forecast", look, "forecast %{y:.3g}<extra></extra>")
+    look = {"color": style.VALIDATION, "size": 9, "symbol": "diamond"}
+    style.add_dots(fig, x, style.rounded(scale * found.forecast), "forecast", look, "forecast %{y:.3g}<extra></extra>")
     fig.update_layout(height=380, bargap=0.3)
     ends = "lowest to highest tenth" if len(x) == GROUPS else "low to high"
     fig.update_xaxes(title_text=f"forecast, {ends}", tickvals=x, showgrid=False)
-    fig.update_yaxes(title_text=f"mean ({plain(unit)})")
+    fig.update_yaxes(title_text=f"mean ({style.plain(unit)})")
     return fig
 
 

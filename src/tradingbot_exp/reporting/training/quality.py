@@ -29,41 +29,26 @@ RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 
 @dataclass(frozen=True)
 class Headline:
-    """The few numbers by which a run stands or falls; NaN for those that are not there.
+    """The few numbers by which a run stands or falls; NaN for those that are not there."""
 
-    Attributes
-    ----------
-    bars : int
-        Validation bars; 0 if unknown.
-    mse, zero, linear, mean : float
-        Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
-    ic, luck : float
-        Correlation, and how far from 0 luck alone takes it in 95 of 100 cases; see `luck_of`.
-    sharpe, low, high, hold, linear_sharpe : float
-        Net Sharpe ratio, its 95 % interval, that of buy and hold, and that of the linear model.
-    per : str
-        ``a year`` or ``a bar``.
-    cost, break_even : float
-        Basis points charged, and those at which nothing is left.
-    naive : str
-        What `zero` is the error of.
-    """
-
-    bars: int
+    bars: int  # of validation; 0 if unknown
+    # Mean squared errors: of the model, the forecast that takes no side, and the linear model.
     mse: float
     zero: float
     linear: float
     ic: float
-    luck: float
+    luck: float  # how far from 0 luck alone takes `ic` in 95 of 100 cases; see `luck_of`
+    # Net Sharpe ratio, its 95 % interval, and that of buy and hold.
     sharpe: float
     low: float
     high: float
     hold: float
-    per: str
+    per: str  # ``a year`` or ``a bar``
+    # Basis points charged, and those at which nothing is left.
     cost: float
     break_even: float
-    naive: str = "the zero forecast"
-    mean: float = math.nan
+    naive: str = "the zero forecast"  # what `zero` is the error of
+    mean: float = math.nan  # the error of the train mean
     linear_sharpe: float = math.nan
 
     @property

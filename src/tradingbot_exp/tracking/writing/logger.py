@@ -110,7 +110,8 @@ class EnhancedMLflowLogger(RunTarget):
             run.log_metrics({"train_loss": train_loss, "val_loss": val_loss}, epoch, again=False)
         finite = np.isfinite(val)
         best = int(np.argmin(np.where(finite, val, np.inf))) + 1 if finite.any() else 0
-        self._log_plots("losses", train, val, best, loss)
+        epochs = range(1, len(val) + 1)
+        self._log_plots("losses", (epochs, train), (epochs, val), best, loss)
 
     def log_data_characteristics(
         self,

@@ -39,7 +39,7 @@ HOSTILE = "</script><script>alert(1)</script><!--<b>&\u2028"
 
 @pytest.fixture(scope="module")
 def figure():
-    return training_history([0.3, 0.2], [0.4, 0.25], 2, HOSTILE)
+    return training_history(((1, 2), (0.3, 0.2)), ((1, 2), (0.4, 0.25)), 2, HOSTILE)
 
 
 def json_of(page):
