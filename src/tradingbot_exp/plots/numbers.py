@@ -76,7 +76,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def _special(value: float | None) -> str:
-    """Give what stands for a value that is no finite number; empty for one that is."""
+    """Return what stands for a value that is no finite number; empty for one that is."""
     if value is None or math.isnan(value):
         return MISSING
     if math.isinf(value):

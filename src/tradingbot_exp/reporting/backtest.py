@@ -190,7 +190,7 @@ def window_of(bars: int, periods: float | None) -> int:
 
 
 def _closes(predictions: pd.DataFrame) -> pd.Index[Any]:
-    """Give the dates of the bars and one more, or numbers from 0 where there are no dates."""
+    """Return the dates of the bars and one more, or numbers from 0 where there are no dates."""
     if not _dated(predictions):
         return pd.RangeIndex(len(predictions) + 1)
     dates = pd.DatetimeIndex(predictions["date"])

@@ -10,7 +10,7 @@ _NARROWEST, _PIPED = 40, 100
 
 
 def width() -> int:
-    """Give the columns of the terminal (or of COLUMNS), 100 without one."""
+    """Return the columns of the terminal (or of COLUMNS), 100 without one."""
     return max(_NARROWEST, shutil.get_terminal_size((_PIPED, 24)).columns)
 
 

@@ -74,7 +74,7 @@ def common(records: Sequence[TrainingRecord], what: Literal["errors", "returns"]
 
 
 def bars_of(record: TrainingRecord) -> pd.DataFrame | None:
-    """Give a run's bars by date, in order; those that lack a number are left out; None without forecasts."""
+    """Return a run's bars by date, in order; those that lack a number are left out; None without forecasts."""
     table = record.artifacts.predictions
     if table is None or not {"date", "actual", "forecast"} <= set(table):
         return None
@@ -86,7 +86,7 @@ def bars_of(record: TrainingRecord) -> pd.DataFrame | None:
 
 
 def column(table: pd.DataFrame, name: str) -> Floats:
-    """Give a column as a float64 vector, shape (n,)."""
+    """Return a column as a float64 vector, shape (n,)."""
     return table[name].to_numpy(dtype=np.float64)
 
 

@@ -62,7 +62,7 @@ def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:
 
 
 def _command_blocks(made: Surroundings) -> list[Block]:
-    """Give the command of a run, and the one that trains it again and compares."""
+    """Return the command of a run, and the one that trains it again and compares."""
     from tradingbot_exp.tracking.reading.recipe import Recipe
 
     recipe = Recipe(made, None)

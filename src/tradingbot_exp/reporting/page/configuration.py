@@ -41,7 +41,7 @@ def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list
 
 
 def changes(made: Surroundings, previous: RunRecord) -> list[Row]:
-    """Give what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
+    """Return what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
     pair = [described(previous), described(made.run, made.fingerprint)]
     deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])
     return [*deciding, *harmless]

@@ -63,7 +63,7 @@ JUDGED: dict[str, Metric] = {name: _shown(row) for name, row in TABLE.items()}
 
 
 def judged(*params: Mapping[str, str]) -> dict[str, Metric]:
-    """Give `JUDGED` as it is called in runs of such params: what takes no side is 0, or a coin flip for directions."""
+    """Return `JUDGED` as called in runs of such params: what takes no side is 0, or a coin flip for directions."""
     naive = " or ".join(dict.fromkeys(naive_name(each) for each in params or ({},)))
     return JUDGED | {"zero_mse": replace(JUDGED["zero_mse"], label=f"MSE of the {naive}")}
 
@@ -156,7 +156,7 @@ def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
 
 
 def _decided(params: Mapping[str, str]) -> dict[str, str]:
-    """Give params as they count: the plain split, which older runs do not name, reads no number of folds."""
+    """Return params as they count: the plain split, which older runs do not name, reads no number of folds."""
     scheme = params.get("evaluation.scheme", "chronological")
     unread = {"evaluation.folds"} if scheme == "chronological" else set()
     return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}
@@ -179,7 +179,7 @@ def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
 
 
 def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
-    """Give the first and the last validation bar: of the forecasts if they are there, else of the data card."""
+    """Return the first and the last validation bar: of the forecasts if they are there, else of the data card."""
     table = record.artifacts.predictions
     if table is not None and len(table) and "date" in table:
         return day_of(table["date"].iloc[0]), day_of(table["date"].iloc[-1])

@@ -30,7 +30,7 @@ def again_section(study: Study) -> list[Block]:
 
 
 def winner_blocks(study: Study) -> list[Block]:
-    """Give the command that trains the best trial by itself, or, where no command can, its parameters."""
+    """Return the command that trains the best trial by itself, or, where no command can, its parameters."""
     winner, record = study.winner, study.record
     if winner is None:
         return []
@@ -55,7 +55,7 @@ def _winner_overrides(record: StudyRecord, winner: TrialRecord) -> list[str] | N
 
 
 def continue_blocks(study: Study) -> list[Block]:
-    """Give the command that goes on with the study: to its number of trials or, of one that is over, as many more."""
+    """Return the command that goes on with the study: to its number of trials or, of one that is over, as many more."""
     words, planned = _study_words(study.record), study.planned
     if words is None or planned is None or study.run.kind != "study" or _from_arrays(study.record):
         return []
@@ -101,7 +101,7 @@ def sweep_of(entry: Mapping[str, Any]) -> str:
 
 
 def _decoded(record: StudyRecord, winner: TrialRecord) -> dict[str, Any]:
-    """Give the winner's values by configuration key, as typed as they are known."""
+    """Return the winner's values by configuration key, as typed as they are known."""
     tags = record.run.tags
     if tags.get("best.trial") == str(winner.number) and "best.params" in tags:
         try:

@@ -52,12 +52,12 @@ def whole(last: int, few: int) -> dict[str, Any]:
 
 
 def marker_size(trials: int) -> float:
-    """Give a marker's size that leaves so many apart."""
+    """Return a marker's size that leaves so many apart."""
     return 9 if trials <= 60 else 6 if trials <= 300 else 4.5
 
 
 def sized(figure: go.Figure, inner: float) -> go.Figure:
-    """Give a figure its height; on a narrow screen the legend's rows get room above the plot."""
+    """Set a figure's height; on a narrow screen the legend's rows get room above the plot."""
     names = [str(trace.name) for trace in figure.data if trace.name and trace.showlegend is not False]
     columns = 2 if max(map(len, names), default=0) <= _HALF_LETTERS else 1
     figure.update_layout(height=TOP_PX + inner + BELOW_PX, margin={"b": BELOW_PX}, showlegend=True)

@@ -114,7 +114,7 @@ class Study:
         return "highest" if self.objectives[objective].sign < 0 else "lowest"
 
     def costs(self, trials: Sequence[TrialRecord], objective: int = 0) -> NDArray[np.float64]:
-        """Give the values of an objective so that lower is better."""
+        """Return the values of an objective so that lower is better."""
         sign = self.objectives[objective].sign
         return np.array([sign * trial.values[objective] for trial in trials], dtype=np.float64)
 
@@ -161,7 +161,7 @@ def metric_label(metric: str, run: RunRecord) -> str:
 
 
 def best_so_far(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the lowest cost up to each trial."""
+    """Return the lowest cost up to each trial."""
     return np.minimum.accumulate(costs) if costs.size else costs
 
 

@@ -138,7 +138,7 @@ def _groups(study: Study) -> list[_Group]:
 
 
 def _height(study: Study, objective: int, value: float, scale: Scale) -> float:
-    """Give a value's height from 0 to 1, with the better end up."""
+    """Return a value's height from 0 to 1, with the better end up."""
     low, high = scale.low, scale.high
     place = min(max(value, low), high)
     if scale.log:

@@ -128,7 +128,7 @@ def durations(study: Study) -> go.Figure:
 
 
 def _round_step(least: float) -> float:
-    """Give 1, 2 or 5 times a power of ten, not below `least`."""
+    """Return 1, 2 or 5 times a power of ten, not below `least`."""
     if least <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(least))

@@ -97,7 +97,7 @@ def headline_of(verdict: Mapping[str, Any]) -> str:
 
 
 def word_tile(verdict: Mapping[str, Any]) -> Tile:
-    """Give a verdict in one word, with the trial that it is about."""
+    """Show a verdict in one word, with the trial that it is about."""
     word = str(verdict.get("word", ""))
     tone = _TONES.get(word, "plain")
     if word == "real" and (verdict.get("inputs") == "not checked" or verdict.get("seen")):

@@ -239,7 +239,7 @@ def _metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[st
 
 
 def _card_bars(record: TrainingRecord) -> int:
-    """Give the number of validation rows by the data card; 0 if it does not say."""
+    """Return the number of validation rows by the data card; 0 if it does not say."""
     try:
         card = record.artifacts.card or {}
         return sum(int(part["val"]["rows"]) for part in card.get("folds") or [card["split"]])

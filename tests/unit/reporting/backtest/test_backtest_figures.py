@@ -49,24 +49,18 @@ def test_returns_are_those_of_the_evaluation(predictions, earned):
     np.testing.assert_array_equal(earned.net, backtest.strategy_returns(position, predictions["actual"], 5.0))
     np.testing.assert_array_equal(earned.gross, backtest.strategy_returns(position, predictions["actual"], 0.0))
     assert earned.sharpe(earned.net) == backtest.sharpe(earned.net, 252.0)
-
-
-def test_positions_on_record_count_before_those_of_the_forecast(predictions):
-    held = backtest_of(predictions.assign(position=1.0), Rules(cost_bps=0.0))
+    held = backtest_of(predictions.assign(position=1.0), Rules(cost_bps=0.0))  # on record: it counts before forecasts
     np.testing.assert_array_equal(held.net, np.expm1(predictions["actual"]))
+    predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
+    left = backtest_of(predictions, RULES)
+    assert (len(left.net), left.left_out) == (298, 2)
+    assert "2 bars left out" in subtitle(equity(left))
 
 
 def test_the_last_return_ends_one_usual_distance_after_the_last_bar(earned):
     assert len(earned.times) == 301
     assert earned.times[-1] - earned.times[-2] == pd.Timedelta(days=1)
     assert earned.times[0] == pd.Timestamp("2019-11-01")
-
-
-def test_bars_without_all_numbers_are_left_out_and_counted(predictions):
-    predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
-    earned = backtest_of(predictions, RULES)
-    assert (len(earned.net), earned.left_out) == (298, 2)
-    assert "2 bars left out" in subtitle(equity(earned))
 
 
 @pytest.mark.parametrize("columns", [["date", "forecast"], ["next_log_return"]])
@@ -129,12 +123,13 @@ def test_nothing_is_left_at_the_break_even_cost(earned):
     assert np.all(np.diff(curve.sharpe) < 0)
 
 
-def test_a_strategy_that_never_trades_has_no_break_even(predictions):
+def test_a_strategy_that_never_trades_has_neither_break_even_nor_band(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
-    curve = cost_curve(flat)
-    assert math.isnan(curve.break_even)
-    (note,) = costs(curve, "a year").layout.annotations
+    assert math.isnan(flat.break_even) and math.isnan(flat.luck(100))
+    (note,) = costs(cost_curve(flat), "a year").layout.annotations
     assert "never takes a position" in note.text
+    assert not rolling(flat).layout.shapes
+    assert "luck" not in subtitle(rolling(flat))
 
 
 def test_the_interval_of_the_sharpe_ratio_is_that_of_the_bootstrap_with_blocks_of_the_horizon(predictions):
@@ -158,13 +153,9 @@ def test_the_band_of_luck_is_that_of_the_interval_at_the_length_of_the_window(ea
     (band,) = rolling(earned).layout.shapes
     assert (band.y0, band.y1) == (-earned.luck(100), earned.luck(100))
     assert f"± {earned.luck(100):.1f}" in subtitle(rolling(earned))
-
-
-def test_returns_that_never_change_have_no_band(predictions):
-    flat = backtest_of(predictions.assign(forecast=0.0), RULES)
-    assert math.isnan(flat.luck(100))
-    assert not rolling(flat).layout.shapes
-    assert "luck" not in subtitle(rolling(flat))
+    assert trace(rolling(earned), "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
+    assert trace(rolling(earned), "net").x[0] == str(earned.times[100].date())  # the first whole window
+    assert not rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
 
 
 def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predictions):
@@ -214,13 +205,6 @@ def test_month_figure_holds_percent_and_counts_gains(earned):
     assert subtitle(fig).startswith(f"{(there > 0).sum()} of {there.size} months gained")
 
 
-def test_rolling_figure_starts_with_its_first_whole_window(earned):
-    fig = rolling(earned)
-    assert trace(fig, "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
-    assert trace(fig, "net").x[0] == str(earned.times[100].date())
-    assert not rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
-
-
 def test_rolling_ic_is_the_correlation_of_each_window(predictions):
     found = rolling_ic(predictions["date"], predictions["actual"], predictions["forecast"], 4, 252.0)
     assert found.window == 100
@@ -229,14 +213,11 @@ def test_rolling_ic_is_the_correlation_of_each_window(predictions):
     assert found.band == pytest.approx(1.96 / math.sqrt(25))  # of 100 overlapping targets, 25 tell something new
     (line,) = rolling_ic_figure(found).data
     assert (line.x[0], len(line.x)) == (str(predictions["date"].iloc[99].date()), 201)
-
-
-def test_rolling_ic_of_a_constant_or_short_forecast_says_so(predictions):
     constant = rolling_ic(predictions["date"], predictions["actual"], np.ones(300))
-    (note,) = rolling_ic_figure(constant).layout.annotations
-    assert "constant" in note.text
-    (note,) = rolling_ic_figure(rolling_ic([1, 2], [0.1, 0.2], [0.1, 0.3])).layout.annotations
-    assert "too few bars" in note.text
+    few = rolling_ic([1, 2], [0.1, 0.2], [0.1, 0.3])
+    for found, why in ((constant, "constant"), (few, "too few bars")):
+        (note,) = rolling_ic_figure(found).layout.annotations
+        assert why in note.text
 
 
 def test_deciles_average_what_came_with_its_standard_error(predictions):

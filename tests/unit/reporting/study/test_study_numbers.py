@@ -196,7 +196,7 @@ def test_where_importance_cannot_be_told_the_report_says_why(trials, space, why)
 
 
 def near_and_far(values):
-    """Give a study over x from 0 on, in which the winner is at 0."""
+    """Return a study over x from 0 on, in which the winner is at 0."""
     trials = [trial(i, value, params={"x": i}) for i, value in enumerate(values)]
     return study_of(study(trials, {"x": {"low": 0, "high": len(values) - 1, "log": False, "step": 1}}))
 
