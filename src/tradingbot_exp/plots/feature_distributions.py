@@ -14,14 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from tradingbot_exp.plots import style
 
 TITLE = "Feature distributions"
-
-
 MAX_PANELS = 50
-
-
 BINS = 30
-
-
 _TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, below them all
 
 

@@ -17,23 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 ACTUAL, FORECAST = "#8a94a0", "#0072b2"
 TRAIN, VALIDATION = "#8a94a0", "#c35500"
 GOOD, MARK = "#0072b2", "#00805c"
-
-
 WHISKER = "#5f6b78"
-
-
 GRID = "rgba(128,140,155,0.22)"
-
-
 RULE = "rgba(128,140,155,0.75)"
-
-
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 TOP_PX = 104
 """Height kept for title, subtitle and legend."""
-
-
 _NARROW_COLUMNS, _LINE_PX = 50, 17
 MAX_BARS = 3_000
 """Points drawn of one series; a longer one is thinned evenly, and the subtitle says so."""
@@ -50,8 +40,6 @@ _AXIS = {
     "exponentformat": "power",
     "title": {"font": {"size": 13}, "standoff": 10},
 }
-
-
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 12, "color": "#27313b"},

@@ -24,8 +24,6 @@ from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS, Interval
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 Floats = NDArray[np.float64]
-
-
 _LARGEST_LOG = 700.0  # the simple return beyond is no float64
 
 

@@ -28,8 +28,6 @@ UNITS: dict[Measure, str] = {
     "sharpe": "Sharpe ratio",
     "mse": "% of A's MSE",
 }
-
-
 _PANELS: dict[Measure, str] = {
     "return": "Mean net return",
     "sharpe": "Sharpe ratio, net",

@@ -28,14 +28,8 @@ from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]
 """Mean net simple return a bar; net Sharpe ratio, a year's if its bars are known, else a bar's; mean squared error."""
-
-
 MEASURES: tuple[Measure, ...] = ("return", "sharpe", "mse")
-
-
 LEVEL = 0.95
-
-
 # A p-value is at least 1 / (draws + 1): few draws could not survive the correction for many comparisons. Of long
 # series there are fewer draws, but so many that a difference beyond all of them survives.
 _DRAWS, _DRAWS_EACH, _FEWEST_EACH = 2_000, 100, 25

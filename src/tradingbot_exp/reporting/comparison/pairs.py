@@ -14,8 +14,6 @@ from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Floats = NDArray[np.float64]
-
-
 _SAME = 1e-6  # relative: prices that were written and read again
 
 

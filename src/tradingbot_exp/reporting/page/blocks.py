@@ -17,8 +17,6 @@ from tradingbot_exp.tracking.store.places import run_page
 
 OWN_KINDS = ("training", "trial", "study")
 """Of ``run.kind``: runs that record their code, data and command."""
-
-
 _STATUS: dict[str, tuple[str, Tone]] = {
     "FINISHED": ("finished", "good"),
     "RUNNING": ("running", "warning"),

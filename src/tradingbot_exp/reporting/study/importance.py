@@ -20,12 +20,8 @@ from tradingbot_exp.runtime.text import listed
 
 LEAST = 10
 """Different complete trials that it takes."""
-
-
 SHUFFLES = 19
 """The largest of as many shuffles is exceeded by luck in 1 of 20 cases."""
-
-
 _TOP, _TOP_TRIALS = 0.1, 10  # the best tenth; of few trials the best ten, and at most half
 
 

@@ -13,8 +13,6 @@ MOST_OBJECTIVES = 4
 """Objectives that are drawn; all are in the tables."""
 EARLY = "#b07700"
 """Of what came early, or was left early."""
-
-
 COLORS = {
     "complete": FORECAST,
     "pruned": EARLY,
@@ -23,11 +21,7 @@ COLORS = {
     "running": "#cc79a7",
 }
 """By the state of a trial."""
-
-
 BELOW_PX = 64
-
-
 _HALF_LETTERS, _ROW_PX = 16, 20  # of a legend's entry on half a narrow screen
 
 

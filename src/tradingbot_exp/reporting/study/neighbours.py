@@ -18,8 +18,6 @@ from tradingbot_exp.reporting.study.numbers import FEW, Study, metric_label, sca
 MAX_POINTS = 800
 """Trials drawn."""
 _SHARE, _LEAST = 0.1, 3  # the nearest tenth of the trials, and at least three
-
-
 _FLAT, _LONELY = 0.5, 1.0
 
 

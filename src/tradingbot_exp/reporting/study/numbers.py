@@ -23,15 +23,9 @@ from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 STATES = ("complete", "pruned", "failed", "interrupted", "running")
-
-
 FEW = 4
 """Different complete trials below which nothing can be said about a space."""
-
-
 _WIDE = 20.0  # largest to smallest value from which on an axis is logarithmic
-
-
 _FAR = 8.0  # interquartile ranges from the middle half beyond which a value is off the scale
 
 

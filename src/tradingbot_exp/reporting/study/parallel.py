@@ -20,8 +20,6 @@ from tradingbot_exp.tracking.reading.records import TrialRecord
 GROUP_LINES = 200
 """Trials drawn of one group."""
 _DENSE, _BRIEF = 4, 5  # axes beyond which, on a narrow screen, only labels of so many letters have room
-
-
 _SPREAD = 0.05  # what a choice's lines are spread over, so that they can be told apart
 
 

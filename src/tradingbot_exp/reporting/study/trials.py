@@ -13,8 +13,6 @@ from tradingbot_exp.reporting.study.numbers import Study, value_text
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _TONES: dict[str, Tone] = {"pruned": "muted", "failed": "bad", "interrupted": "warning", "running": "warning"}
-
-
 _ID_LETTERS = 8
 
 

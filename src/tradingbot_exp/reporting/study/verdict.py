@@ -16,15 +16,11 @@ from tradingbot_exp.runtime.text import times
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 _TONES: dict[str, Tone] = {"real": "good", "not shown": "warning", "cannot be told": "muted"}
-
-
 _INPUTS: dict[str, tuple[Tone, str]] = {
     "checked": ("plain", "no feature knows its future"),
     "not checked": ("warning", "nobody can see whether they know their future"),
     "leaks": ("bad", "a column looks too good to be true"),
 }
-
-
 _ROWS = (
     ("verdict_p", "p-value of the winner", "p", "Corrected for every configuration tried; real is below 0.025."),
     (

@@ -23,11 +23,7 @@ from tradingbot_exp.reporting.page.page import Block, Figure, Notice
 from tradingbot_exp.reporting.training.trained import Trained
 
 GROUPS = 10
-
-
 _Z = 1.96  # standard errors on either side of a 95 % interval of a normal distribution
-
-
 _LEAST = 5
 """Bars that a group holds at least."""
 _BASIS_POINTS = 1e4

@@ -15,8 +15,6 @@ from tradingbot_exp.reporting.page.page import Block, Figure
 from tradingbot_exp.reporting.training.trained import Trained
 
 MAX_YEARS = 40
-
-
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
