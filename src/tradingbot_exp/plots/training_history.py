@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import plotly.graph_objects as go
 
 from tradingbot_exp.plots import style
+from tradingbot_exp.runtime.text import plural
 
 Points: TypeAlias = tuple[Sequence[int], Sequence[float]]
 """Epochs in ascending order, and a value of each."""
@@ -33,7 +34,7 @@ def training_history(train: Points, val: Points, best_epoch: int | None, loss_na
     missing = len(train[0]) + len(val[0]) - len(drawn)
     steps = {*train[0], *val[0]}
     epochs = len(steps)
-    notes = f"{epochs:,} epoch{'s' if epochs > 1 else ''}"
+    notes = plural(epochs, "epoch")
     if best_epoch is not None:
         notes += f" · best {best_epoch:,}"
         if best_epoch in val[0]:

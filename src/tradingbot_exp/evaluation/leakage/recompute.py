@@ -15,6 +15,7 @@ from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
+from tradingbot_exp.runtime.text import day
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -86,7 +87,7 @@ def check_features_know_no_future(
         more = [f"{_MORE} other bars"]
         for part in range(_MORE):
             see(_between(train, last_val, part), _CUT)
-    return [*(_day(index[t]) for t in cuts), *more], [_day(index[t]) for t in changes]
+    return [*(day(index[t]) for t in cuts), *more], [day(index[t]) for t in changes]
 
 
 def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -251,7 +252,3 @@ def _see_reproducible(bars: pd.DataFrame, name: str, fitted: Fitted) -> None:
             f"{second[row]:.10g} on {bars.index[warmup + row]}. Seed what is random in it, or leave it out of "
             "data.features."
         )
-
-
-def _day(moment: pd.Timestamp) -> str:
-    return moment.strftime("%Y-%m-%d") if moment == moment.normalize() else moment.isoformat()

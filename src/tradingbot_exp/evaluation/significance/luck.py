@@ -11,6 +11,7 @@ from scipy.special import ndtri
 
 from tradingbot_exp.evaluation._arrays import Estimate, Floats, undefined
 from tradingbot_exp.evaluation.significance.deflated import expected_maximum
+from tradingbot_exp.runtime.text import plural
 
 CONFIDENCE = 0.95
 LEVEL = 0.025
@@ -197,7 +198,7 @@ def outlook(bars: int, planned: int, tried_before: int, *, horizon: int = 1, yea
     """
     trials = planned + tried_before
     before = f" and {tried_before:,} tried before" if tried_before else ""
-    start = f"{bars:,} validation bars; with {planned:,} trial{'s' * (planned != 1)} planned{before}, "
+    start = f"{bars:,} validation bars; with {plural(planned, 'trial')} planned{before}, "
     needed = needed_ratio(trials, bars, horizon)
     if needed.value is None or (year is None and needed.value >= 1):
         return f"{start}nothing can be told: these bars are too few for any skill to be beyond luck"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tradingbot_exp.runtime.text import plural
+
 
 def seeds_in_words(seeds: Mapping[str, Any]) -> str:
     """Say in a sentence what the other seeds gave."""
     values, tried = seeds["values"], len(seeds["seeds"])
-    others = f"{tried} other seed{'s' * (tried != 1)}"
+    others = plural(tried, "other seed")
     if not values:
         return f"Trained again with {others}, the winner has no finite {seeds['metric']} at all."
     spread = (
@@ -27,7 +29,7 @@ def seeds_in_words(seeds: Mapping[str, Any]) -> str:
 def replays_in_words(replays: Mapping[str, Any]) -> str:
     """Say in a sentence what the replays found."""
     count, as_good = len(replays["values"]), replays["as_good"]
-    searches = f"{count} search{'es' * (count != 1)} on permuted targets"
+    searches = f"{plural(count, 'search', 'searches')} on permuted targets"
     who = "None" if not as_good else f"{as_good}"
     return (
         f"{who} of {searches} found as good a {replays['metric']} as {replays['chosen']:.4g} (p = {replays['p']:.2g})."

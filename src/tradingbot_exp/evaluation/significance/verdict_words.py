@@ -10,6 +10,7 @@ from tradingbot_exp.evaluation.significance.overfitting import Overfitting
 from tradingbot_exp.evaluation.significance.superiority import Superiority
 from tradingbot_exp.evaluation.significance.support import Support
 from tradingbot_exp.evaluation.significance.winner import Winner
+from tradingbot_exp.runtime.text import plural
 
 
 def words(
@@ -72,7 +73,7 @@ def _headline(evidence: StudyEvidence, word: Word, p_value: Estimate, part: Part
 def _test(part: Part | None, spa: Superiority | None) -> list[str]:
     if part is None or spa is None or spa.problem:
         return []
-    trials = f"{spa.rivals:,} trial{'s' * (spa.rivals != 1)}"
+    trials = plural(spa.rivals, "trial")
     what = "how their forecasts move with the outcome" if part.family == "forecast" else "alpha"
     bounds = f"bounds: p {shown_p(spa.p_lower)} and p {shown_p(spa.p_upper)}"
     sentences = [
@@ -156,8 +157,8 @@ def _sharpe(evidence: StudyEvidence, support: Support) -> list[str]:
         effective = support.dsr_effective.value
         also = ""
         if effective is not None and support.effective.value is not None:
-            alike = f"{support.effective.value:.0f}"
-            also = f" ({effective:.2f} if they count as {alike} independent one{'s' * (alike != '1')})"
+            alike = plural(round(support.effective.value), "independent one")
+            also = f" ({effective:.2f} if they count as {alike})"
         sentences.append(
             f"The probability that this is more than the luck of the best is {support.dsr.value:.2f}{also}: the "
             "deflated Sharpe ratio, which should be at least 0.95."

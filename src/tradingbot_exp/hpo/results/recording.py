@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from tradingbot_exp.hpo.results.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
 from tradingbot_exp.hpo.trials import best_trials
+from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.outbox.send import Record, send
@@ -231,7 +231,7 @@ def _command(session: StudySession, trial: FrozenTrial) -> str:
     own = [word for word in session.overrides if not word.lstrip("+").startswith(("hpo", "tracking.register="))]
     # The other learning rate follows by itself.
     found = [word for word in session.space.overrides(trial.params) if "training.learning_rate=" not in word]
-    return " ".join(["python -m tradingbot_exp.train", *(shlex.quote(word) for word in [*own, *found])])
+    return train_command([*own, *found])
 
 
 def _shown(value: object) -> str:

@@ -35,8 +35,8 @@ from tradingbot_exp.recorded.reproduction.verdict import (
 )
 from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.artifacts import json_file
-from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import REQUIREMENTS
 from tradingbot_exp.tracking.store.artifacts import read_artifact
 from tradingbot_exp.tracking.store.errors import wrapped

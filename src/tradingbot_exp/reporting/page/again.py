@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.page.blocks import OWN_KINDS, text_cell
@@ -22,11 +21,6 @@ def code_cell(made: Surroundings) -> Cell:
     branch = made.tag("mlflow.source.git.branch")
     where = made.commit + (f" on {branch}" if branch else "")
     return Cell(f"{where}, with uncommitted changes", tone="warning") if made.is_dirty else Cell(where)
-
-
-def train_command(words: Sequence[str]) -> str:
-    """Write the command that trains with such words, quoted for a POSIX shell."""
-    return shlex.join(["python", "-m", "tradingbot_exp.train", *words])
 
 
 def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:

@@ -8,8 +8,8 @@ from typing import Any
 from tradingbot_exp.plots.numbers import count, moment
 from tradingbot_exp.reporting.page.blocks import count_cell, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described
-from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 

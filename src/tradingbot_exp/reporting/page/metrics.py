@@ -15,7 +15,7 @@ from tradingbot_exp.config.metrics import TABLE, TRAIN_METRICS, Form
 from tradingbot_exp.config.metrics import Metric as Row
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
-from tradingbot_exp.tracking.reading.facts import day
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _SCHEME = ("evaluation.scheme", "evaluation.folds")

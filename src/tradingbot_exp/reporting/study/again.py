@@ -9,9 +9,10 @@ from typing import Any
 from tradingbot_exp.config.choices import RANGE_KEYS
 from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.data.card import GIVEN_ARRAYS
-from tradingbot_exp.reporting.page.again import again_blocks, train_command
+from tradingbot_exp.reporting.page.again import again_blocks
 from tradingbot_exp.reporting.page.page import Block, Code, Notice
 from tradingbot_exp.reporting.study.numbers import Study
+from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 
 _DERIVED = "training.learning_rate"  # follows model.learning_rate by itself

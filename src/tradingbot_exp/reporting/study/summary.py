@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.study.again import continue_blocks, winner_blocks
 from tradingbot_exp.reporting.study.axes import tick_text
 from tradingbot_exp.reporting.study.numbers import Study, value_text
 from tradingbot_exp.reporting.study.verdict import headline_of, word_tile
-from tradingbot_exp.runtime.text import listed
+from tradingbot_exp.runtime.text import at_most, listed
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _MOST_ERRORS = 3
@@ -174,9 +174,10 @@ def _trial_notices(study: Study) -> list[Block]:
     failed = [trial for trial in study.trials if trial.state == "failed"]
     if failed:
         errors = Counter(trial.error or "no error on record" for trial in failed).most_common()
-        told = [f"{error} ({number:,}×)" if len(failed) > 1 else error for error, number in errors[:_MOST_ERRORS]]
-        more = f"; and {len(errors) - _MOST_ERRORS} other errors" if len(errors) > _MOST_ERRORS else ""
-        blocks.append(Notice(f"{count(len(failed), 'trial')} failed: {'; '.join(told)}{more}"))
+        told = [f"{error} ({number:,}×)" if len(failed) > 1 else error for error, number in errors]
+        blocks.append(
+            Notice(f"{count(len(failed), 'trial')} failed: {at_most(told, _MOST_ERRORS, '; ', 'other errors')}")
+        )
     if strange := study.counts.get("complete", 0) - len(study.complete):
         trials = count(strange, "complete trial")
         blocks.append(Notice(f"{trials} without a finite value of the objective left out of all that follows."))

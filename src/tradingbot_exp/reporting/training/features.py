@@ -12,6 +12,7 @@ from tradingbot_exp.plots.feature_importance import feature_importance
 from tradingbot_exp.reporting.page.blocks import numbers_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
 from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.runtime.text import at_most
 
 
 def feature_blocks(trained: Trained) -> list[Block]:
@@ -38,8 +39,7 @@ def _importance(importance: pd.DataFrame | None) -> Block:
     if not sure:
         text = "No feature makes the forecast clearly worse when it is shuffled: the model leans on none of them."
         return Figure(figure, text)
-    more = f" and {len(sure) - 3} more" if len(sure) > 3 else ""
-    text = f"Shuffling these makes the forecast clearly worse, the first the most: {', '.join(sure[:3])}{more}."
+    text = f"Shuffling these makes the forecast clearly worse, the first the most: {at_most(sure, 3)}."
     return Figure(figure, text)
 
 

@@ -11,7 +11,7 @@ from tradingbot_exp.reporting.page.blocks import count_cell, number_cell, text_c
 from tradingbot_exp.reporting.page.metrics import JUDGED, TRAINING
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Paragraph, Table
 from tradingbot_exp.reporting.training.trained import Trained
-from tradingbot_exp.tracking.reading.facts import day
+from tradingbot_exp.runtime.text import day
 
 _LOGGED = re.compile(r"fold_(\d+)_(.+)")
 

@@ -22,6 +22,7 @@ from tradingbot_exp.reporting.page.metrics import JUDGED
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Notice, Paragraph, Table, Tile, Tiles, Tone
 from tradingbot_exp.reporting.training.forecasts import luck_of
 from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
@@ -151,7 +152,7 @@ def reading_of(head: Headline) -> str:
             text = f"it errs as much as {head.naive}"
         beaten_by = [name for name, error in rivals.items() if error < head.mse]
         if beaten_by:
-            text += f", and more than {' and '.join(beaten_by)}"
+            text += f", and more than {listed(beaten_by)}"
         said.append(text)
         for_it.append(head.gain > 0 and not _level(head.gain) and not beaten_by)
     if math.isfinite(head.ic) and math.isfinite(head.luck):

@@ -9,7 +9,7 @@ from tradingbot_exp.reporting.page.blocks import OWN_KINDS, number_cell
 from tradingbot_exp.reporting.page.metrics import Metric, judged
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Column, Notice, Paragraph, Table
 from tradingbot_exp.reporting.training.trained import Trained
-from tradingbot_exp.runtime.text import times
+from tradingbot_exp.runtime.text import at_most, times
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
@@ -61,8 +61,7 @@ def _seen_before(record: TrainingRecord) -> list[Block]:
     others, overlap = record.others_opened, record.made.tag("test.overlap")
     if others:
         runs = list(dict.fromkeys(each.evaluated for each in others))
-        more = f" and {len(runs) - 3} more" if len(runs) > 3 else ""
-        text = f"Bars of this test set were opened {times(len(others))} for other runs ({', '.join(runs[:3])}{more}), "
+        text = f"Bars of this test set were opened {times(len(others))} for other runs ({at_most(runs, 3)}), "
         text += f"last on {others[-1].at[:16]} by {others[-1].by}. "
         blocks.append(Notice(text + "What was decided after it, this run included, is not out of sample there."))
     if overlap:

@@ -14,7 +14,6 @@ from tradingbot_exp.reporting.comparison.context import (
     only_seed_differs,
 )
 from tradingbot_exp.reporting.comparison.summary import data_notices, status_notices
-from tradingbot_exp.runtime.text import listed
 
 TABLE = forecasts()
 
@@ -184,6 +183,5 @@ def test_runs_without_forecasts_are_named_and_a_trial_says_how_to_keep_them():
     assert "hpo.keep=all" in text_of(status_notices([made("a", TABLE), made("b", kind="trial")]))
 
 
-def test_lists_and_groups_read_as_sentences():
-    assert [listed(words) for words in ([], ["A"], ["A", "B"], ["A", "B", "C"])] == ["", "A", "A and B", "A, B and C"]
+def test_groups_read_as_sentences():
     assert grouped(["x", None, "x"]) == "A, C: x; B: not recorded"

@@ -6,7 +6,7 @@ import pytest
 from report_pages import blocks, facts_of, texts_of
 
 from tradingbot_exp.plots.numbers import percent
-from tradingbot_exp.reporting.page.again import again_blocks, code_cell, train_command
+from tradingbot_exp.reporting.page.again import again_blocks, code_cell
 from tradingbot_exp.reporting.page.blocks import header_facts, number_cell, problem_notices
 from tradingbot_exp.reporting.page.configuration import changes, configuration_blocks, data_blocks, shown
 from tradingbot_exp.reporting.page.ending import ending_blocks
@@ -89,10 +89,6 @@ def test_of_a_run_without_a_traceback_its_end_is_said_as_far_as_it_is_known(make
     assert "2\u00a0epochs of 50 done" in notice.text
     (notice,) = problem_notices(Artifacts(problems=("data/data_card.json: not JSON",)))
     assert "data/data_card.json: not JSON" in notice.text
-
-
-def test_the_command_survives_a_shell():
-    assert train_command(["a=1", "b=it's [1, 2]"]) == "python -m tradingbot_exp.train a=1 'b=it'\"'\"'s [1, 2]'"
 
 
 def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
