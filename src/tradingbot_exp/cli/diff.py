@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
-from tradingbot_exp.terminal.text import plural, value, wrapped_line
+from tradingbot_exp.runtime.text import plural
+from tradingbot_exp.terminal.text import value, wrapped_line
 from tradingbot_exp.tracking.reading.differences import diff_runs
 from tradingbot_exp.tracking.store.store import open_store
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
-from tradingbot_exp.terminal.text import plural, value, wrapped_line
+from tradingbot_exp.runtime.text import at_most, plural
+from tradingbot_exp.terminal.text import value, wrapped_line
 from tradingbot_exp.tracking.reading.history import experiment_history, newest_experiment
 from tradingbot_exp.tracking.store.store import open_store
 
@@ -116,22 +117,21 @@ def _runs(use: ConfigurationUse) -> str:
         return f"study {use.study} ({ids}), {trials}{f' ({states})' if states else ''}{searched}"
     kind = {"single": "training run", "sweep": "job of a sweep", "other": "run of another program"}[use.kind]
     many = {"job of a sweep": "jobs of a sweep", "run of another program": "runs of other programs"}
-    words = f"1 {kind}" if len(use.run_ids) == 1 else f"{len(use.run_ids)} {many.get(kind, kind + 's')}"
-    return f"{words} ({ids})"
+    return f"{plural(len(use.run_ids), kind, many.get(kind, ''))} ({ids})"
 
 
 def _commits(code: tuple[Commit, ...]) -> str:
     if not code:
         return "none recorded: outside git"
-    words = [f"{each.commit[:_SHORT]}{' with uncommitted changes' if each.dirty else ''}" for each in code[:3]]
-    return ", ".join(words) + (f" and {len(code) - 3} more" if len(code) > 3 else "")
+    words = [f"{each.commit[:_SHORT]}{' with uncommitted changes' if each.dirty else ''}" for each in code]
+    return at_most(words, 3)
 
 
 def _changes(rows: tuple[Row, ...]) -> str:
     if not rows:
         return "nothing that is a param"
-    words = [f"{row.name}: {_short(row.values[0])} -> {_short(row.values[1])}" for row in rows[:MAX_CHANGES]]
-    return "; ".join(words) + (f"; and {len(rows) - MAX_CHANGES} more keys" if len(rows) > MAX_CHANGES else "")
+    words = [f"{row.name}: {_short(row.values[0])} -> {_short(row.values[1])}" for row in rows]
+    return at_most(words, MAX_CHANGES, "; ", "more keys")
 
 
 def _short(text: str | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.api.notebook import load_run
 from tradingbot_exp.cli.output import json_text, require_free, written
 from tradingbot_exp.recorded.predict import predict
+from tradingbot_exp.runtime.text import day, plural
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.predict import Prediction
@@ -52,17 +53,15 @@ def as_json(found: Prediction) -> dict[str, Any]:
 
 def told(found: Prediction) -> str:
     """Say on one screen what the rows are."""
-    bars = "bar" if found.left_out == 1 else "bars"
     lines = [
         f"{len(found.frame)} forecasts by {found.run_name} ({found.run_id}): {found.unit}; "
         f"above {found.threshold:g} is long.",
-        f"{found.left_out} {bars} at the start left out: not enough history for the features.",
+        f"{plural(found.left_out, 'bar')} at the start left out: not enough history for the features.",
     ]
     last = found.frame.iloc[-1]
     lag = found.execution_lag
-    when = "at once" if not lag else f"{lag} {'bar' if lag == 1 else 'bars'} later"
-    day = str(last["date"]).removesuffix(" 00:00:00")
-    lines.append(f"The last bar, {day}, asks for a position of {last['signal']:g}, to be taken {when}.")
+    when = "at once" if not lag else f"{plural(lag, 'bar')} later"
+    lines.append(f"The last bar, {day(last['date'])}, asks for a position of {last['signal']:g}, to be taken {when}.")
     if found.unchecked:
         lines.append(f"Note: {found.unchecked}.")
     return "\n".join(lines) + "\n"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.runtime import interrupt
-from tradingbot_exp.terminal.text import plural, wrapped_line
+from tradingbot_exp.runtime.text import plural
+from tradingbot_exp.terminal.text import wrapped_line
 from tradingbot_exp.tracking.reading.artifacts import PATCH
 from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
 from tradingbot_exp.tracking.store.kinds import VERIFY, require

@@ -20,6 +20,7 @@ from tradingbot_exp.config.plugins import load_plugins
 from tradingbot_exp.config.redaction import remember
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.runtime.text import listed
 
 LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
 
@@ -97,7 +98,7 @@ def vary(config: Config, values: Mapping[str, Any], *, own_data: bool = True) ->
         See `finalize`.
     """
     if len({values[key] for key in LEARNING_RATES if key in values}) > 1:
-        told = " and ".join(f"{key}={values[key]:g}" for key in LEARNING_RATES)
+        told = listed([f"{key}={values[key]:g}" for key in LEARNING_RATES])
         raise ConfigError(f"{told} differ, but the two keys are one value. Set both to the same number.")
     varied = copy.deepcopy(config)
     typed = _typed()
@@ -146,7 +147,7 @@ def unify_learning_rates(config: DictConfig, overrides: Sequence[str]) -> None:
     except (OmegaConfBaseException, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"{set_last[0]} has no usable value. {explain(error)}") from error
     if len(set(values.values())) > 1:
-        told = " and ".join(f"{key}={value:g}" for key, value in values.items())
+        told = listed([f"{key}={value:g}" for key, value in values.items()])
         raise ConfigError(
             f"{told} differ, but the two keys are one value. Set one of them, or both to the same number."
         )

@@ -21,6 +21,7 @@ from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.runtime.text import listed
 
 MAX_BYTES = 256 * 1024
 # Keys and values after every alias is spelled out: a few lines of aliases can stand for billions.
@@ -242,7 +243,7 @@ def _hint(key: str, names: list[str], prefix: str) -> str:
     last = key.rpartition(".")[2]
     elsewhere = [other for other in KEYS if other.rpartition(".")[2] == last and "." in other]
     if elsewhere:
-        return f" There is {' and '.join(elsewhere)}."
+        return f" There is {listed(elsewhere)}."
     found = near(last, names)
     if found:
         return found.replace("'", f"'{prefix}", 1)

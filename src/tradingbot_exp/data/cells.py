@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tradingbot_exp.errors import ConfigError, DataError, near
+from tradingbot_exp.runtime.text import listed
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -59,7 +60,7 @@ class Cells:
         """Return the column that is `name`, or None; two of them are refused."""
         found = self.find([name])
         if len(found) > 1:
-            raise DataError(f"{self.label} has the column {name!r} twice, as {' and '.join(found)}; keep one.")
+            raise DataError(f"{self.label} has the column {name!r} twice, as {listed(found)}; keep one.")
         return found[0] if found else None
 
 

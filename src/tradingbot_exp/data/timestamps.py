@@ -10,6 +10,7 @@ import pandas as pd
 
 from tradingbot_exp.data.cells import Cells
 from tradingbot_exp.errors import DataError, near
+from tradingbot_exp.runtime.text import listed
 
 TIME_COLUMNS = ("date", "timestamp", "datetime", "time")
 _OFFSET = r":\d{2}(?:\.\d+)?\s*(Z|[+-]\d{2}:?(?:\d{2})?)$"
@@ -36,7 +37,7 @@ def time_column(cells: Cells) -> str:
             f"{', '.join(cells.columns)}.{hint}"
         )
     if len(found) > 1:
-        raise DataError(f"{cells.label} has the time columns {' and '.join(found)}; join them into one, or keep one.")
+        raise DataError(f"{cells.label} has the time columns {listed(found)}; join them into one, or keep one.")
     return found[0]
 
 

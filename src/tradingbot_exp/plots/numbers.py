@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+from tradingbot_exp.runtime.text import plural
+
 MISSING = "–"
 """What stands for no value, or for one that is not a number."""
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
@@ -70,13 +72,13 @@ def moment(when: datetime | None) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """Write a number of things: ``1 bar``, ``1,234 bars``."""
-    return f"{number:,d}\u00a0{noun if number == 1 else plural or noun + 's'}"
+def count(number: int, noun: str, many: str = "") -> str:
+    """Write a number of things, which stay in one line: ``1 bar``, ``1,234 bars``."""
+    return plural(number, noun, many).replace(" ", "\u00a0", 1)
 
 
 def _special(value: float | None) -> str:
-    """Give what stands for a value that is no finite number; empty for one that is."""
+    """Return what stands for a value that is no finite number; empty for one that is."""
     if value is None or math.isnan(value):
         return MISSING
     if math.isinf(value):

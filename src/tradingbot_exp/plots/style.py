@@ -1,4 +1,4 @@
-"""What all figures share: colours, fonts, grid, number format, and the figure that has nothing to show."""
+"""What all figures share: colours, fonts, grid, lines and dots, panels, and the figure that has nothing to show."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 TOP_PX = 104
 """Height kept for title, subtitle and legend."""
 _NARROW_COLUMNS, _LINE_PX = 50, 17
+MAX_BARS = 3_000
+"""Points drawn of one series; a longer one is thinned evenly, and the subtitle says so."""
 
 _AXIS = {
     "gridcolor": GRID,
@@ -115,6 +117,69 @@ def nothing_to_draw(title: str, why: str) -> go.Figure:
     return figure
 
 
+def add_line(fig: go.Figure, x: Any, y: Any, name: str, look: Mapping[str, Any], hover: str, **more: Any) -> None:  # noqa: PLR0917 - where, what, how
+    """Add a line, which looks as Plotly's `line` says."""
+    fig.add_scatter(x=x, y=y, name=name, mode="lines", line=dict(look), hovertemplate=hover, **more)
+
+
+def add_dots(fig: go.Figure, x: Any, y: Any, name: str, look: Mapping[str, Any], hover: str, **more: Any) -> None:  # noqa: PLR0917 - where, what, how
+    """Add points, which look as Plotly's `marker` says."""
+    fig.add_scatter(x=x, y=y, name=name, marker=dict(look), hovertemplate=hover, **{"mode": "markers", **more})
+
+
+def add_luck(fig: go.Figure, reach: float) -> None:
+    """Add the band around 0 that luck alone fills."""
+    fig.add_hrect(y0=-reach, y1=reach, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
+
+
+def suffix(panel: int) -> str:
+    """Return what Plotly adds to the name of an axis of that panel, counted from 0."""
+    return "" if panel == 0 else str(panel + 1)
+
+
+def panel_grid(
+    panels: int, columns: int, *, plot: float, title: float, below: float, around: float, gap: float
+) -> dict[str, Any]:
+    """Place panels in columns: the axes' domains and the figure's height, by dotted path.
+
+    Parameters
+    ----------
+    panels, columns : int
+    plot, title, below : float
+        Heights in pixels of a panel's plot, and of what stands above and below it.
+    around : float
+        Pixels above the first and below the last row.
+    gap : float
+        Between columns, as a share of the width.
+    """
+    rows = -(-panels // columns)
+    cell = title + plot + below
+    inner = rows * cell - below
+    layout: dict[str, Any] = {"height": inner + around}
+    width = (1 - gap * (columns - 1)) / columns
+    for panel in range(panels):
+        row, column = divmod(panel, columns)
+        left, top = column * (width + gap), 1 - (row * cell + title) / inner
+        layout[f"xaxis{suffix(panel)}.domain"] = [round(left, 4), round(min(left + width, 1), 4)]
+        layout[f"yaxis{suffix(panel)}.domain"] = [round(max(top - plot / inner, 0), 4), round(top, 4)]
+    return layout
+
+
+def set_layout(fig: go.Figure, layout: Mapping[str, Any]) -> None:
+    """Set layout values by dotted path."""
+    fig.update_layout({path.replace(".", "_"): value for path, value in layout.items()})
+
+
+def thinned(points: int, most: int, *keep: int) -> NDArray[np.intp]:
+    """Choose every n-th of so many points, at most about `most`, with the last one and those that must be seen."""
+    return np.unique([*range(0, points, -(-points // most)), *keep, points - 1]).astype(np.intp)
+
+
+def evenly(first: int, last: int, most: int) -> list[int]:
+    """Choose at most so many of the whole numbers from `first` to `last`, both ends among them."""
+    return np.unique(np.linspace(first, last, min(most, last - first + 1)).astype(int)).tolist()  # type: ignore[no-any-return]
+
+
 def plain(text: object) -> str:
     """Escape a text so that Plotly, which reads a little HTML, shows it as it is."""
     return html.escape(str(text), quote=False)
@@ -143,3 +208,13 @@ def finite(values: ArrayLike) -> NDArray[np.float64]:
 def left_out(count: int, what: str) -> str:
     """Say how many values are missing from a figure; an empty string for none."""
     return f" · {count:,} {what} left out: not finite" if count else ""
+
+
+def iso_times(dates: Any) -> list[Any]:
+    """Write times as short ISO strings, and leave row numbers as they are."""
+    array = np.asarray(dates)
+    if array.dtype.kind == "M":
+        days = array.astype("datetime64[D]")
+        whole = bool(np.all((array == days) | np.isnat(array)))
+        return [str(time) for time in (days if whole else array.astype("datetime64[s]"))]
+    return [item if isinstance(item, int | float) else str(item) for item in array.tolist()]

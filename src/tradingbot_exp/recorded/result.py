@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.evaluation.metrics.target import NAIVE
-from tradingbot_exp.terminal.summary import rows
+from tradingbot_exp.runtime.text import times
+from tradingbot_exp.terminal.summary import metric_text, rows
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.looks import Look
@@ -30,17 +31,17 @@ def as_table(opened: Opened) -> str:
         test = f"test_{name}"
         pair = opened.intervals.get(test)
         interval = "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
-        line = f"  {label:<28}{_shown(opened.metrics, test, form):>12}  {interval:<26}"
-        line += f"{_shown(opened.validation, f'val_{name}', form):>12}"
+        line = f"  {label:<28}{metric_text(opened.metrics, test, form):>12}  {interval:<26}"
+        line += f"{metric_text(opened.validation, f'val_{name}', form):>12}"
         if baseline_name:
             rival = f"test_{baseline_name}"
             pair = opened.intervals.get(rival)
             interval = "" if pair is None else f", {pair[0]:{form}} to {pair[1]:{form}}"
-            line += f"  {_shown(opened.metrics, rival, form)} ({baseline or opened.naive}{interval})"
+            line += f"  {metric_text(opened.metrics, rival, form)} ({baseline or opened.naive}{interval})"
         lines.append(line.rstrip())
     lines += [""] + [f"  {name} is {reason}." for name, reason in opened.undefined.items()]
     if opened.earlier:
-        lines.append(f"  Dates that overlap with these were opened {_times(len(opened.earlier))} before in this store:")
+        lines.append(f"  Dates that overlap with these were opened {times(len(opened.earlier))} before in this store:")
         lines += [f"    {each.at[:16]}  {each.by}  for the run {each.evaluated}" for each in opened.earlier]
         lines.append("  A test set is out of sample once: the more often it is opened, the less these numbers say.")
     return "\n".join([*lines, *looks_in_lines(opened), f"  recorded as the run {opened.evaluation_run_id}", ""])
@@ -57,14 +58,6 @@ def looks_in_lines(opened: Opened) -> list[str]:
     if len(opened.looked) > _MOST_LOOKS:
         lines.append(f"    and {len(opened.looked) - _MOST_LOOKS:,} more")
     return lines
-
-
-def _shown(metrics: dict[str, float], name: str, form: str) -> str:
-    return format(metrics[name], form) if name in metrics else "-"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _ordinal(number: int) -> str:

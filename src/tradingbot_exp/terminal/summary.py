@@ -57,17 +57,17 @@ def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[
     """
     lines = [f"  {'validation':<28}{'model':>12}  {'95 % interval':<20}{'baseline'}"]
     for label, name, form, rival, rival_name in rows():
-        line = (
-            f"  {label:<28}{_number(metrics, f'val_{name}', form):>12}  {_interval(metrics, f'val_{name}', form):<20}"
-        )
+        model, interval = metric_text(metrics, f"val_{name}", form), _interval(metrics, f"val_{name}", form)
+        line = f"  {label:<28}{model:>12}  {interval:<20}"
         if rival_name:
-            line += f"{_number(metrics, f'val_{rival_name}', form)} ({rival or naive})"
+            line += f"{metric_text(metrics, f'val_{rival_name}', form)} ({rival or naive})"
         lines.append(line.rstrip())
     own = [f"val_{name}" for name in USERS_METRICS]
-    return [*lines, *(f"  {name:<28}{_number(metrics, name, '.4g'):>12}" for name in own)]
+    return [*lines, *(f"  {name:<28}{metric_text(metrics, name, '.4g'):>12}" for name in own)]
 
 
-def _number(metrics: Mapping[str, float], name: str, form: str) -> str:
+def metric_text(metrics: Mapping[str, float], name: str, form: str) -> str:
+    """Write a metric in its format, or a dash for one that was not defined."""
     return format(metrics[name], form) if name in metrics else "-"
 
 

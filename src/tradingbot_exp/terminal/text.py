@@ -1,4 +1,4 @@
-"""Text for a terminal or a pipe: wrapped lines, values, plurals."""
+"""Text for a terminal or a pipe: wrapped lines, and values that may not be there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NARROWEST, _PIPED = 40, 100
 
 
 def width() -> int:
-    """Give the columns of the terminal (or of COLUMNS), 100 without one."""
+    """Return the columns of the terminal (or of COLUMNS), 100 without one."""
     return max(_NARROWEST, shutil.get_terminal_size((_PIPED, 24)).columns)
 
 
@@ -31,9 +31,3 @@ def wrapped_line(label: str, text: str, indent: int = 2, column: int = 12) -> st
 def value(text: str | None) -> str:
     """Write a value that may not be there."""
     return "not there" if text is None else text if text else "''"
-
-
-def plural(count: int, word: str) -> str:
-    """Write ``1 run`` or ``3 runs``."""
-    many = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
-    return f"{count} {word if count == 1 else many}"

@@ -8,15 +8,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_from, histograms_record
-from tradingbot_exp.plots.training import (
-    feature_distributions,
-    feature_importance,
-    loss_curves,
-    prediction_distribution,
-    prediction_vs_actual,
-    training_history,
+from tradingbot_exp.plots.feature_distributions import (
+    feature_histograms,
+    histogram_figure,
+    histograms_from,
+    histograms_record,
 )
+from tradingbot_exp.plots.feature_importance import feature_importance
+from tradingbot_exp.plots.prediction_distribution import prediction_distribution
+from tradingbot_exp.plots.prediction_vs_actual import prediction_vs_actual
+from tradingbot_exp.plots.training_history import training_history
 
 NAN = float("nan")
 DATES = pd.to_datetime(["2020-01-02", "2020-01-03", "2020-01-06", "2020-01-07"])
@@ -37,8 +38,12 @@ def subtitle(fig):
     return fig.layout.title.subtitle.text
 
 
-def test_history_counts_epochs_from_one_and_marks_the_best():
-    fig = training_history([0.3, 0.2, 0.123456789], [0.4, 0.25, 0.3], 2, "mse")
+def history(train, val, best=None):
+    return training_history((range(1, len(train) + 1), train), (range(1, len(val) + 1), val), best, "mse")
+
+
+def test_history_keeps_the_epochs_marks_the_best_and_leaves_gaps():
+    fig = history([0.3, 0.2, 0.123456789], [0.4, 0.25, 0.3], 2)
     assert trace(fig, "train").x == (1, 2, 3)
     assert trace(fig, "train").y == (0.3, 0.2, 0.12346)
     assert trace(fig, "validation").y == (0.4, 0.25, 0.3)
@@ -47,26 +52,14 @@ def test_history_counts_epochs_from_one_and_marks_the_best():
     assert texts(fig) == ["best epoch 2"]
     assert subtitle(fig) == "3 epochs · best 2, validation 0.25"
     assert (fig.layout.xaxis.title.text, fig.layout.yaxis.title.text) == ("epoch", "loss (mse)")
-
-
-def test_history_leaves_a_gap_for_a_loss_that_is_not_finite_and_says_so():
-    fig = training_history([0.3, NAN, float("inf")], [], None, "mae")
+    assert len(fig.layout.updatemenus) == 1
+    assert not history([0.0], [0.2]).layout.updatemenus  # no log scale
+    fig = training_history(((0, 5, 10), (0.3, NAN, float("inf"))), ((5, 10), (0.4, 0.5)), None, "mse")
+    assert (trace(fig, "train").x, trace(fig, "validation").x) == ((0, 5, 10), (5, 10))
     assert trace(fig, "train").y == (0.3, None, None)
     assert "2 losses left out: not finite" in subtitle(fig)
     assert not fig.layout.shapes
-
-
-def test_curves_keep_the_epochs_that_they_were_logged_at():
-    fig = loss_curves(((0, 5, 10), (0.3, 0.2, 0.1)), ((5, 10), (0.4, 0.5)), 5, "mse")
-    assert trace(fig, "train").x == (0, 5, 10)
-    assert trace(fig, "validation").x == (5, 10)
-    assert subtitle(fig) == "3 epochs · best 5, validation 0.4"
     assert fig.layout.xaxis.range == (-0.5, 10.5)
-
-
-def test_history_offers_a_log_scale_only_where_all_losses_are_positive():
-    assert len(training_history([0.1], [0.2], 1, "mse").layout.updatemenus) == 1
-    assert not training_history([0.0], [0.2], 1, "mse").layout.updatemenus
 
 
 def test_prediction_figure_has_series_scatter_and_the_line_of_a_perfect_forecast():
@@ -125,11 +118,8 @@ def test_distributions_are_shares_of_all_bars_in_bins_of_their_own():
     assert trace(fig, "forecast").width[0] < trace(fig, "actual").width[0] / 5
     low, high = fig.layout.xaxis.range
     assert low < actual.min() < actual.max() < high
-
-
-def test_a_constant_forecast_is_one_narrow_bar():
     bars = trace(prediction_distribution(ACTUAL, np.zeros(4), "return"), "forecast")
-    assert (bars.x, bars.y, bars.width) == ((0.0,), (100.0,), (0.0005,))
+    assert (bars.x, bars.y, bars.width) == ((0.0,), (100.0,), (0.0005,))  # a constant is one narrow bar
 
 
 def test_importance_is_sorted_and_keeps_its_error_bars():
@@ -140,24 +130,22 @@ def test_importance_is_sorted_and_keeps_its_error_bars():
     assert bars.error_x.array == (None, 0.01, 0.02)
     assert bars.marker.color[1] != bars.marker.color[2]
     assert fig.layout.yaxis.range == (2.5, -0.5)  # the first on top
-
-
-def test_importance_of_many_features_shows_the_top_fifty_and_leaves_out_nan():
     fig = feature_importance([f"f{i}" for i in range(60)], [NAN, *range(59)], np.ones(60))
     assert len(fig.data[0].x) == 50
     assert fig.layout.yaxis.ticktext[0] == "f59"
     assert "top 50 of 59 · 1 features left out" in subtitle(fig)
-
-
-def test_a_name_with_markup_or_of_great_length_is_shown_as_text():
     fig = feature_importance(["<b>x</b>", "a" * 30 + "_lag_two"], [2, 1], [0, 0])
     assert fig.layout.yaxis.ticktext == ("&lt;b&gt;x&lt;/b&gt;", "a" * 17 + "…_lag_two")
+
+
+def panels(names, train, val):
+    return histogram_figure(feature_histograms(names, train, val))
 
 
 def test_feature_panels_hold_densities_and_the_distance_of_the_two_samples():
     rng = np.random.default_rng(0)
     train, val = rng.normal(size=(3000, 2)), rng.normal([0, 1.5], 1, size=(600, 2))
-    fig = feature_distributions(["same", "moved"], train, val)
+    fig = panels(["same", "moved"], train, val)
     for i, suffix in enumerate(("", "2")):
         for part, values in (("train", train), ("validation", val)):
             (steps,) = (t for t in fig.data if t.name == part and t.xaxis == f"x{suffix}")
@@ -180,20 +168,14 @@ def test_feature_panels_are_drawn_again_from_json():
     assert again[0].ks == pytest.approx(stats.ks_2samp(train[:, 0], val[:, 0]).statistic, rel=1e-4)
     assert (again[1].edges, again[1].train) == ((2.0,), ())
     assert (again[2].edges, np.isnan(again[2].ks)) == ((), True)
-    assert texts(histogram_figure(again)) == texts(feature_distributions(["a", "b", "c"], train, val))
-
-
-def test_feature_panels_say_what_is_constant_or_missing():
-    train = np.array([[1.0, 2.0, NAN], [2.0, 2.0, NAN]])
-    fig = feature_distributions(["a", "b", "c"], train, train)
-    assert {"constant, 2", "no finite values"} <= set(texts(fig))
-    assert len([t for t in fig.data if t.name]) == 2
+    assert texts(histogram_figure(again)) == texts(histogram_figure(found))
+    assert {"constant, 2", "no finite values"} <= set(texts(histogram_figure(again)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 50, 63])
 def test_feature_panels_do_not_overlap_on_a_wide_or_narrow_screen(count):
     rows = np.random.default_rng(0).normal(size=(40, count))
-    fig = feature_distributions([f"f{i}" for i in range(count)], rows, rows)
+    fig = panels([f"f{i}" for i in range(count)], rows, rows)
     shown = min(count, 50)
     suffixes = ["", *map(str, range(2, shown + 1))]
     narrow = fig.layout.meta["narrow"]
@@ -211,15 +193,14 @@ def test_feature_panels_do_not_overlap_on_a_wide_or_narrow_screen(count):
 @pytest.mark.parametrize(
     ("fig", "why"),
     [
-        (training_history([], [], None, "mse"), "no epoch has a finite loss"),
-        (training_history([NAN], [NAN], None, "mse"), "no epoch has a finite loss"),
+        (training_history(((), ()), ((), ()), None, "mse"), "no epoch has a finite loss"),
+        (training_history(((1,), (NAN,)), ((1,), (NAN,)), None, "mse"), "no epoch has a finite loss"),
         (prediction_vs_actual([], [], [], "return"), "no bar has both"),
         (prediction_vs_actual([1], [1.0], [NAN], "return"), "no bar has both"),
         (prediction_distribution([NAN], [1.0], "return"), "no finite values of actual"),
         (feature_importance([], [], []), "no feature has a finite importance"),
         (feature_importance(["a"], [NAN], [NAN]), "no feature has a finite importance"),
-        (feature_distributions([], np.zeros((5, 0)), np.zeros((5, 0))), "there are no features"),
-        (feature_distributions(["a"], np.zeros((0, 1)), np.zeros((0, 1))), "there are no rows"),
+        (histogram_figure([]), "there are no features"),
     ],
 )
 def test_a_figure_with_nothing_to_draw_says_why(fig, why):
@@ -230,7 +211,7 @@ def test_a_figure_with_nothing_to_draw_says_why(fig, why):
 
 
 def test_a_long_subtitle_is_broken_for_narrow_screens_and_given_room():
-    fig = feature_distributions(["a"], np.eye(3)[:, :1], np.eye(3)[:, :1])
+    fig = panels(["a"], np.eye(3)[:, :1], np.eye(3)[:, :1])
     narrow = fig.layout.meta["narrow"]
     lines = narrow["title.subtitle.text"].split("<br>")
     assert len(lines) == 2

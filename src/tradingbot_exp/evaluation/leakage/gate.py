@@ -26,6 +26,7 @@ from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_f
 from tradingbot_exp.evaluation.leakage.repeats import Repeats, repeated_rows
 from tradingbot_exp.evaluation.leakage.seams import check_fold, check_gap
 from tradingbot_exp.evaluation.leakage.suspicion import Suspicion, suspicious_columns
+from tradingbot_exp.runtime.text import listed
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -116,8 +117,8 @@ def _check(data: PreparedData) -> LeakReport:
     if computed and data.bars is not None:
         cut, changed = check_features_know_no_future(data, data.bars, computed)
         said.append(
-            f"{len(computed)} features computed again on bars that end with {' and '.join(cut)}, and on bars changed "
-            f"after {' and '.join(changed)}: no row moved"
+            f"{len(computed)} features computed again on bars that end with {listed(cut)}, and on bars changed "
+            f"after {listed(changed)}: no row moved"
         )
         beside = features_of_more_than_bars(data, data.bars, computed)
         if beside:

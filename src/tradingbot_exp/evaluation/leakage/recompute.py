@@ -15,7 +15,7 @@ from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
-from tradingbot_exp.evaluation.leakage.repeats import day_of
+from tradingbot_exp.runtime.text import day
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -87,7 +87,7 @@ def check_features_know_no_future(
         more = [f"{_MORE} other bars"]
         for part in range(_MORE):
             see(_between(train, last_val, part), _CUT)
-    return [*(day_of(index[t]) for t in cuts), *more], [day_of(index[t]) for t in changes]
+    return [*(day(index[t]) for t in cuts), *more], [day(index[t]) for t in changes]
 
 
 def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> list[str]:

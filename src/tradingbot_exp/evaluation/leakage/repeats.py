@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tradingbot_exp.evaluation._arrays import Floats
+from tradingbot_exp.runtime.text import day
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,7 +102,7 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     _, earliest, whole = np.unique(whole, return_index=True, return_inverse=True)
     repeats = np.flatnonzero(earliest[whole] < rows)
     at = int(repeats[0])
-    return Repeats(len(repeats), *(day_of(index[kept[row]]) for row in (at, earliest[whole[at]])))
+    return Repeats(len(repeats), *(day(index[kept[row]]) for row in (at, earliest[whole[at]])))
 
 
 def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -110,8 +111,3 @@ def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     keys = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
     _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return number.astype(np.intp), counts.astype(np.intp)
-
-
-def day_of(moment: pd.Timestamp) -> str:
-    """Write a bar's date, with the time where it is within the day."""
-    return moment.strftime("%Y-%m-%d") if moment == moment.normalize() else moment.isoformat()

@@ -24,6 +24,7 @@ from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.space import ranges
 from tradingbot_exp.hpo.space.names import targets_of
 from tradingbot_exp.hpo.space.parameter import MAX_GRID, Parameter, too_many
+from tradingbot_exp.runtime.text import listed
 
 _KEY = "hpo.param_space"
 
@@ -180,6 +181,6 @@ def _unique(parameters: Iterator[Parameter]) -> dict[str, Parameter]:
         other = found.setdefault(parameter.name, parameter)
         if other is not parameter:
             raise ConfigError(
-                f"{parameter.label} and {other.label} both set {' and '.join(parameter.targets)}. Keep one of them."
+                f"{parameter.label} and {other.label} both set {listed(parameter.targets)}. Keep one of them."
             )
     return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.runtime.text import at_most
 from tradingbot_exp.tracking.reading.differences import Row, differing, numeric_first, same, touched
 from tradingbot_exp.tracking.reading.facts import hardware_facts, package_facts
 from tradingbot_exp.tracking.reading.recipe import altered_keys
@@ -184,5 +185,5 @@ def causes_of(recipe: Recipe, again: RunContext) -> tuple[Cause, ...]:
 
 
 def _listed(rows: Sequence[Row], most: int = 5) -> str:
-    words = [f"{row.name} was {row.values[0] or 'not there'}, is {row.values[1] or 'not there'}" for row in rows[:most]]
-    return "; ".join(words) + (f"; and {len(rows) - most} more" if len(rows) > most else "")
+    words = [f"{row.name} was {row.values[0] or 'not there'}, is {row.values[1] or 'not there'}" for row in rows]
+    return at_most(words, most, "; ")

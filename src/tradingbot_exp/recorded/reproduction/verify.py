@@ -34,7 +34,7 @@ from tradingbot_exp.recorded.reproduction.place import (
 )
 from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
-from tradingbot_exp.tracking.reading.facts import day
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages

@@ -1,1 +1,1 @@
-"""The report of several runs side by side."""
+"""The comparison report: a file a section, numbers first, then its blocks."""

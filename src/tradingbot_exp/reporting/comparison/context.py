@@ -1,21 +1,49 @@
-"""What the compared runs do not share besides their results: configuration, data, code, machine; and in words, so what.
-
-Runs go by letters, in the order in which they were given; the first, A, is the one that others are measured against.
-"""
+"""What the compared runs do not share besides their results: configuration, data, code, machine; and so what."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 
 from tradingbot_exp.config.keys import facts_of
+from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared, grouped
+from tradingbot_exp.reporting.page.configuration import shown
 from tradingbot_exp.reporting.page.metrics import same_bars
+from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Notice, Paragraph, Table
+from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, without_branch
 from tradingbot_exp.tracking.reading.facts import code_facts, hardware_facts
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 
-LETTERS = string.ascii_uppercase
+
+def context_blocks(compared: Compared) -> list[Block]:
+    """Show what differs in configuration, code and environment."""
+    records = compared.records
+    deciding, harmless = config_differences(records)
+
+    def table(caption: str, rows: Sequence[Row]) -> Table:
+        """Lay out what differs; what is not as in A stands out."""
+        cells = [[Cell(row.name), *(_cell(value, row.values[0]) for value in row.values)] for row in rows]
+        return Table(caption, [Column("key"), *compared.columns()], cells)
+
+    blocks: list[Block] = []
+    if deciding:
+        blocks.append(table("Configuration: keys that can change a result", deciding))
+    elif sum(bool(record.run.params) for record in records) < 2:
+        blocks.append(Notice("No two runs have params on record, so their configurations cannot be compared.", "muted"))
+    else:
+        blocks.append(Paragraph("The configurations are the same in all that can change a result."))
+    if harmless:
+        folded = table("Names, storage and search settings", harmless)
+        blocks.append(Details(f"Differences that change no result: {count(len(harmless), 'key')}", [folded]))
+    blocks += [each for each in code_notices(records) if each.tone == "muted"]
+    found = {"Code": code_differences(records), "Environment": environment_differences(records)}
+    return [*blocks, *(table(caption, rows) for caption, rows in found.items() if rows)]
+
+
+def _cell(value: str | None, reference: str | None) -> Cell:
+    return Cell(shown(value), tone="plain" if value == reference else "warning")
 
 
 def config_differences(records: Sequence[TrainingRecord]) -> tuple[list[Row], list[Row]]:
@@ -61,16 +89,38 @@ def _is_code_known(made: Surroundings) -> bool:
     return known and not (made.is_dirty and made.patch is None)
 
 
-def listed(words: Sequence[str]) -> str:
-    """Join words: ``A``, ``A and B``, ``A, B and C``."""
-    return " and ".join([part for part in (", ".join(words[:-1]), *words[-1:]) if part])
-
-
-def grouped(values: Sequence[str | None]) -> str:
-    """Say which runs have which value: ``A, C: ibm; B: msft``."""
-    holders: dict[str | None, list[str]] = {}
-    for letter, value in zip(LETTERS, values, strict=False):
-        holders.setdefault(value, []).append(letter)
-    return "; ".join(
-        f"{', '.join(who)}: {value if value is not None else 'not recorded'}" for value, who in holders.items()
-    )
+def code_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
+    """Say whether the runs came from the same code, and from the same kind of machine."""
+    notices = []
+    runs = [record.made for record in records]
+    commits = [made.commit for made in runs]
+    if len({commit for commit in commits if commit}) > 1:
+        where = grouped([commit and commit[:10] for commit in commits])
+        notices.append(
+            Notice(f"The runs came from different commits ({where}): part of a difference may be the code's.")
+        )
+    dirty = [i for i, made in enumerate(runs) if made.is_dirty]
+    if dirty:
+        names = [LETTERS[i] for i in dirty]
+        patches = {runs[i].patch_sha256 for i in dirty}
+        if len(dirty) == len(records) and len(patches) == 1 and None not in patches:
+            notices.append(Notice("All runs came from the same uncommitted changes.", "muted"))
+        else:
+            known = len(patches) > 1 and None not in patches
+            tail = "their patches differ" if known else "whether the code was the same cannot be told from the commit"
+            notices.append(
+                Notice(
+                    f"{listed(names)} came from a work tree with uncommitted changes: {tail}.",
+                    "warning" if known else "muted",
+                )
+            )
+    machine = environment_differences(records)
+    if machine:
+        names = [row.name for row in machine]
+        notices.append(
+            Notice(
+                f"The runs ran in different environments ({listed(names)}): a seed may give other numbers there.",
+                "muted",
+            )
+        )
+    return notices

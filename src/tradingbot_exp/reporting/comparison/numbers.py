@@ -1,4 +1,4 @@
-"""The numbers of a comparison: runs in; differences with their uncertainty, wealth and correlations out.
+"""The differences between runs, with their uncertainty.
 
 Two runs are compared bar by bar, on the validation bars that both have: their squared errors where they forecast
 the same target, their net returns where they traded the same market. The first run is the reference; a difference
@@ -13,23 +13,21 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe_ratios
-from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.evaluation.significance.bootstrap import (
     FEWEST_DRAWS,
-    MIN_BARS,
     Interval,
     Statistic,
     draws_for,
     paired_differences,
 )
-from tradingbot_exp.reporting.backtest.numbers import rules_of, wealth
-from tradingbot_exp.reporting.comparison.pairs import Floats, bars_of, column, pair
+from tradingbot_exp.reporting.backtest import rules_of
+from tradingbot_exp.reporting.comparison.pairs import Floats, pair
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]
+"""Mean net simple return a bar; net Sharpe ratio, a year's if its bars are known, else a bar's; mean squared error."""
 MEASURES: tuple[Measure, ...] = ("return", "sharpe", "mse")
 LEVEL = 0.95
 # A p-value is at least 1 / (draws + 1): few draws could not survive the correction for many comparisons. Of long
@@ -39,39 +37,21 @@ _DRAWS, _DRAWS_EACH, _FEWEST_EACH = 2_000, 100, 25
 
 @dataclass(frozen=True)
 class Difference:
-    """One measure of one run less that of the reference.
+    """One measure of one run less that of the reference."""
 
-    Attributes
-    ----------
-    run : int
-        Place among the runs; the reference has 0.
-    measure : str
-        ``return``: mean net simple return a bar. ``sharpe``: a year if `periods` is known, else a bar. ``mse``.
-    bars : int
-        On how many bars.
-    base, estimate : float
-        The reference's own, and the difference; NaN where not defined.
-    low, high : float
-        95 % interval of the difference.
-    p, corrected : float
-        Two-sided p-value of no difference, as it is and by Holm's method over all differences of the report.
-    problem : str
-        Why there is no number; empty if there is one.
-    block : float
-        Mean length in bars of the blocks that were drawn; NaN where none were.
-    """
-
-    run: int
+    run: int  # its place; the reference has 0
     measure: Measure
-    bars: int
+    bars: int  # on how many it was measured
+    # The reference's own value, the difference, and its 95 % interval; NaN where not defined.
     base: float = math.nan
     estimate: float = math.nan
     low: float = math.nan
     high: float = math.nan
+    # Two-sided p-value of no difference, as it is and by Holm's method over all differences of the report.
     p: float = math.nan
     corrected: float = math.nan
-    problem: str = ""
-    block: float = math.nan
+    problem: str = ""  # why there is no number
+    block: float = math.nan  # mean length in bars of the blocks that were drawn
 
     @property
     def holds(self) -> bool:
@@ -79,17 +59,14 @@ class Difference:
         return self.corrected < 1 - LEVEL and (self.low > 0 or self.high < 0)
 
     @property
+    def is_nothing(self) -> bool:
+        """Whether the two were the same on every bar."""
+        return self.estimate == self.low == self.high == 0
+
+    @property
     def better(self) -> bool:
         """Whether the run, not the reference, comes out better."""
         return self.estimate < 0 if self.measure == "mse" else self.estimate > 0
-
-
-@dataclass(frozen=True)
-class _Resampling:
-    """How a pair of runs is resampled: blocks at least as long as the horizon, so many times."""
-
-    horizon: int
-    draws: int
 
 
 def differences(records: Sequence[TrainingRecord]) -> list[Difference]:
@@ -104,10 +81,8 @@ def differences(records: Sequence[TrainingRecord]) -> list[Difference]:
     found = []
     for run, other in enumerate(records[1:], start=1):
         both = pair(records[0], other)
-        rules = _Resampling(
-            max(rules_of(each.run).horizon for each in (records[0], other)),
-            draws_of(len(both.dates), len(MEASURES) * (len(records) - 1)),
-        )
+        horizon = max(rules_of(each.run).horizon for each in (records[0], other))
+        draws = draws_of(len(both.dates), len(MEASURES) * (len(records) - 1))
         sides: tuple[tuple[tuple[Measure, ...], tuple[Floats, Floats] | None, str], ...] = (
             (("return", "sharpe"), both.returns, both.no_returns),
             (("mse",), both.errors, both.no_errors),
@@ -116,7 +91,8 @@ def differences(records: Sequence[TrainingRecord]) -> list[Difference]:
             if series is None:
                 found += [Difference(run, measure, len(both.dates), problem=why) for measure in measures]
             else:
-                found += _differences(run, {name: _statistic(name, periods) for name in measures}, series, rules)
+                statistics = {name: _statistic(name, periods) for name in measures}
+                found += _differences(run, statistics, series, horizon=horizon, draws=draws)
     corrected = holm([each.p for each in found])
     return [replace(each, corrected=p) for each, p in zip(found, corrected, strict=True)]
 
@@ -140,80 +116,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-@dataclass(frozen=True, eq=False)
-class Equity:
-    """What a wealth of 1 became over the bars that all the runs have.
-
-    Attributes
-    ----------
-    dates : Index of shape (n,)
-    wealth : dict of int to ndarray of shape (n,)
-        After the return that follows each bar, net of costs, by the run's place; at 0 from ruin on.
-    market : ndarray of shape (n,)
-        Buy and hold.
-    """
-
-    dates: pd.Index
-    wealth: dict[int, Floats]
-    market: Floats
-
-
-def equity(records: Sequence[TrainingRecord]) -> Equity | None:
-    """Compound the returns of the runs that traded the reference's market; None if there are not two of them."""
-    runs, dates = _common(records, "returns")
-    if len(runs) < 2:
-        return None
-    tables = {run: _rows(records[run], dates) for run in runs}
-    earned = {run: wealth(column(table, "strategy_return"))[1:] for run, table in tables.items()}
-    return Equity(dates, earned, wealth(np.expm1(column(tables[0], "next_log_return")))[1:])
-
-
-@dataclass(frozen=True, eq=False)
-class Correlations:
-    """How alike the runs' forecasts are, on the bars that all of them have.
-
-    Attributes
-    ----------
-    runs : tuple of int
-        Places of the k runs that forecast the reference's target.
-    bars : int
-    values : ndarray of shape (k, k)
-        Pearson's correlation; NaN for a constant forecast.
-    """
-
-    runs: tuple[int, ...]
-    bars: int
-    values: Floats
-
-
-def correlations(records: Sequence[TrainingRecord]) -> Correlations | None:
-    """Correlate the forecasts of the same target; None if there are not two of them."""
-    runs, dates = _common(records, "errors")
-    if len(runs) < 2:
-        return None
-    forecasts = [column(_rows(records[run], dates), "forecast") for run in runs]
-    values = np.array([[ic(one, other) for other in forecasts] for one in forecasts])
-    return Correlations(tuple(runs), len(dates), values)
-
-
-def _common(records: Sequence[TrainingRecord], what: Literal["errors", "returns"]) -> tuple[list[int], pd.Index]:
-    """Give the runs that can be compared with the reference, itself first, and the bars that all of them have."""
-    runs, dates = [0], None
-    for run, other in enumerate(records[1:], start=1):
-        both = pair(records[0], other)
-        if getattr(both, what) is None:
-            continue
-        shared = both.dates if dates is None else dates.intersection(both.dates)
-        if len(shared) >= MIN_BARS:  # a run that would leave too few bars to the others is left out
-            runs, dates = [*runs, run], shared
-    return runs, pd.Index([]) if dates is None else dates.sort_values()
-
-
-def _rows(record: TrainingRecord, dates: pd.Index) -> pd.DataFrame:
-    table = bars_of(record)
-    return pd.DataFrame() if table is None else table.loc[dates]
-
-
 def draws_of(bars: int, comparisons: int) -> int:
     """Choose the number of resamples, by the bars of a pair and by all differences that are corrected together."""
     wanted = max(_DRAWS, _DRAWS_EACH * comparisons)
@@ -221,14 +123,14 @@ def draws_of(bars: int, comparisons: int) -> int:
 
 
 def _differences(
-    run: int, statistics: Mapping[Measure, Statistic], series: tuple[Floats, Floats], rules: _Resampling
+    run: int, statistics: Mapping[Measure, Statistic], series: tuple[Floats, Floats], *, horizon: int, draws: int
 ) -> list[Difference]:
-    """Compare several statistics of the same two series, on the same resamples."""
+    """Compare several statistics of the same two series, on the same resamples, of blocks at least `horizon` long."""
     first, second = series
     bars, same = len(first), np.array_equal(first, second)
     intervals: list[Interval] = []
     if not same:
-        asked, draws, horizon = list(statistics.values()), rules.draws, rules.horizon
+        asked = list(statistics.values())
         intervals = paired_differences(second, first, asked, level=LEVEL, draws=draws, horizon=horizon)
     found = []
     for place, (measure, statistic) in enumerate(statistics.items()):

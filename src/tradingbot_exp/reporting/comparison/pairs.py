@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -17,22 +19,12 @@ _SAME = 1e-6  # relative: prices that were written and read again
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two runs on the bars that both have.
-
-    Attributes
-    ----------
-    dates : Index of shape (n,)
-    errors : tuple of two ndarrays of shape (n,), or None
-        Squared errors, the reference's first; None if the targets differ.
-    returns : tuple of two ndarrays of shape (n,), or None
-        Net simple returns a bar; None if the markets differ, or a run has none.
-    no_errors, no_returns : str
-        Why not; empty where they are there.
-    """
+    """Two runs on the n bars that both have, the reference first."""
 
     dates: pd.Index
-    errors: tuple[Floats, Floats] | None
-    returns: tuple[Floats, Floats] | None
+    errors: tuple[Floats, Floats] | None  # squared; None if the targets differ
+    returns: tuple[Floats, Floats] | None  # net, simple, a bar; None if the markets differ, or a run has none
+    # Why not; empty where they are there.
     no_errors: str = ""
     no_returns: str = ""
 
@@ -62,8 +54,25 @@ def pair(reference: TrainingRecord, other: TrainingRecord) -> Pair:
     return Pair(shared, errors, returns, no_errors, no_returns)
 
 
+def common(records: Sequence[TrainingRecord], what: Literal["errors", "returns"]) -> dict[int, pd.DataFrame]:
+    """Return the bars that all runs have that can be compared with the reference, by the run's place, itself first.
+
+    There are none if there are not two such runs.
+    """
+    runs, dates = [0], pd.Index([])
+    for run, other in enumerate(records[1:], start=1):
+        both = pair(records[0], other)
+        if getattr(both, what) is None:
+            continue
+        shared = both.dates if len(runs) == 1 else dates.intersection(both.dates)
+        if len(shared) >= MIN_BARS:  # a run that would leave too few bars to the others is left out
+            runs, dates = [*runs, run], shared
+    tables = {run: bars_of(records[run]) for run in runs if len(runs) > 1}
+    return {run: table.loc[dates.sort_values()] for run, table in tables.items() if table is not None}
+
+
 def bars_of(record: TrainingRecord) -> pd.DataFrame | None:
-    """Give a run's bars by date, in order; those that lack a number are left out; None without forecasts."""
+    """Return a run's bars by date, in order; those that lack a number are left out; None without forecasts."""
     table = record.artifacts.predictions
     if table is None or not {"date", "actual", "forecast"} <= set(table):
         return None
@@ -75,7 +84,7 @@ def bars_of(record: TrainingRecord) -> pd.DataFrame | None:
 
 
 def column(table: pd.DataFrame, name: str) -> Floats:
-    """Give a column as a float64 vector, shape (n,)."""
+    """Return a column as a float64 vector, shape (n,)."""
     return table[name].to_numpy(dtype=np.float64)
 
 

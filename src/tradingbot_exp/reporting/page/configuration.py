@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tradingbot_exp.config.keys import BLOCKS, KEYS
-from tradingbot_exp.plots.numbers import MISSING, count, moment
+from tradingbot_exp.plots.numbers import count, moment
+from tradingbot_exp.reporting.page.blocks import count_cell, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described
-from tradingbot_exp.tracking.reading.facts import day
 from tradingbot_exp.tracking.reading.run_context import Surroundings
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
@@ -32,16 +33,16 @@ def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list
     tables = {block: _table(block, values, changed) for block, values in groups.items()}
     shown = [tables.pop(block) for block in _DECIDING if block in tables]
     blocks = _changes_blocks(previous, rows) if run.kind == "training" else []
-    if shown:
-        blocks.append(Details(f"Configuration of data, model, training and evaluation: {_keys(shown)}", shown))
-    if tables:
-        rest = list(tables.values())
-        blocks.append(Details(f"Configuration of everything else: {_keys(rest)}", rest))
+    rest = list(tables.values())
+    for title, found in (("data, model, training and evaluation", shown), ("everything else", rest)):
+        if found:
+            keys = count(sum(len(table.rows) for table in found), "key")
+            blocks.append(Details(f"Configuration of {title}: {keys}", found))
     return blocks
 
 
 def changes(made: Surroundings, previous: RunRecord) -> list[Row]:
-    """Give what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
+    """Return what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
     pair = [described(previous), described(made.run, made.fingerprint)]
     deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])
     return [*deciding, *harmless]
@@ -64,19 +65,24 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
     if not card:
         known = f"; the fingerprint of its data is {fingerprint}" if fingerprint else ""
         return [Notice(f"The data card of this run is not there{known}.", "muted")]
-    names = {
+    period, rows, usable, names = (card.get(key) for key in ("period", "rows", "usable_rows", "features"))
+    horizon, length = card.get("horizon"), card.get("sequence_length")
+    usable = f", of which {usable:,} have features and a target" if isinstance(usable, int) else ""
+    ahead = f", {count(horizon, 'bar')} ahead" if isinstance(horizon, int) else ""
+    window = f", from the last {count(length, 'bar')}" if isinstance(length, int) and length > 1 else ""
+    told = {
         "Data": " · ".join(str(card[key]) for key in ("name", "symbol") if card.get(key)),
         "Description": card.get("description"),
-        "Period": _period(card.get("period")),
-        "Bars": _bars(card),
+        "Period": " to ".join(map(day, period)) if isinstance(period, list) and len(period) == 2 else None,
+        "Bars": f"{rows:,}{usable}" if isinstance(rows, int) else None,
         "Frequency": card.get("frequency"),
-        "Target": _target(card),
-        "Features": _features(card.get("features")),
+        "Target": f"{card['target']}{ahead}{window}" if card.get("target") else None,
+        "Features": f"{len(names)}: {', '.join(map(str, names))}" if isinstance(names, list) and names else None,
         "Fingerprint": card.get("fingerprint") or fingerprint,
         "Source": card.get("source"),
         "Licence": card.get("licence"),
     }
-    facts = [(name, Cell(str(value))) for name, value in names.items() if value]
+    facts = [(name, Cell(str(value))) for name, value in told.items() if value]
     blocks: list[Block] = [Facts(facts)]
     split = card.get("split")
     if isinstance(split, Mapping):
@@ -108,49 +114,13 @@ def _table(block: str, values: Mapping[str, str], changed: Mapping[str, str | No
     return Table(block, [Column("key"), Column("value")], rows)
 
 
-def _keys(tables: Sequence[Table]) -> str:
-    return count(sum(len(table.rows) for table in tables), "key")
-
-
 def _split_table(split: Mapping[str, Any]) -> Table:
     rows = []
     for name, label in _PARTS:
         part = split.get(name)
         if isinstance(part, Mapping):
             bars = part.get("rows")
-            number = Cell(f"{bars:,}", sort=bars) if isinstance(bars, int) else Cell(MISSING)
-            rows.append([Cell(label), number, Cell(_day(part.get("start"))), Cell(_day(part.get("end")))])
+            ends = [text_cell(part.get(end) and day(part[end])) for end in ("start", "end")]
+            rows.append([Cell(label), count_cell(bars if isinstance(bars, int) else None), *ends])
     columns = [Column("part"), Column("rows", numeric=True), Column("first"), Column("last")]
     return Table("How the data are split, in time order", columns, rows)
-
-
-def _period(period: Any) -> str | None:
-    if not isinstance(period, Sequence) or len(period) != 2:
-        return None
-    return f"{_day(period[0])} to {_day(period[1])}"
-
-
-def _bars(card: Mapping[str, Any]) -> str | None:
-    rows, usable = card.get("rows"), card.get("usable_rows")
-    if not isinstance(rows, int):
-        return None
-    return f"{rows:,}" + (f", of which {usable:,} have features and a target" if isinstance(usable, int) else "")
-
-
-def _target(card: Mapping[str, Any]) -> str | None:
-    if not card.get("target"):
-        return None
-    horizon, length = card.get("horizon"), card.get("sequence_length")
-    text = str(card["target"])
-    if isinstance(horizon, int):
-        text += f", {count(horizon, 'bar')} ahead"
-    return text + (f", from the last {count(length, 'bar')}" if isinstance(length, int) and length > 1 else "")
-
-
-def _features(names: Any) -> str | None:
-    return f"{len(names)}: {', '.join(map(str, names))}" if isinstance(names, list) and names else None
-
-
-def _day(when: Any) -> str:
-    """Write a time of the card, without the hour where that is midnight."""
-    return MISSING if when is None else day(when)

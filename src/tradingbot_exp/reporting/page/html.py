@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-import plotly.graph_objects as go
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
@@ -102,16 +101,6 @@ def _content(cell: Cell) -> Markup:
     return escape(cell.text)
 
 
-def _figure_title(fig: go.Figure) -> str:
-    """Give a figure's title as plain text."""
-    return html.unescape(fig.layout.title.text or "Figure")
-
-
-def _figure_subtitle(fig: go.Figure) -> str:
-    """Give what stands below a figure's title as plain text; empty if nothing does."""
-    return html.unescape(fig.layout.title.subtitle.text or "")
-
-
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     """Return the templates of reports, with what these call."""
@@ -120,8 +109,8 @@ def _templates() -> Environment:
         "attributes": _attributes,
         "content": _content,
         "tone_word": _TONE_WORDS.__getitem__,
-        "figure_title": _figure_title,
-        "figure_subtitle": _figure_subtitle,
+        "figure_title": lambda fig: html.unescape(fig.layout.title.text or "Figure"),
+        "figure_subtitle": lambda fig: html.unescape(fig.layout.title.subtitle.text or ""),
         "figure_height": lambda fig: fig.layout.height or FIGURE_PX,
     }
     return environment

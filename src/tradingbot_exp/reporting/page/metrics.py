@@ -15,7 +15,7 @@ from tradingbot_exp.config.metrics import TABLE, TRAIN_METRICS, Form
 from tradingbot_exp.config.metrics import Metric as Row
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
-from tradingbot_exp.tracking.reading.facts import day
+from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 _SCHEME = ("evaluation.scheme", "evaluation.folds")
@@ -30,23 +30,12 @@ SPLIT = ("data.split.", "data.horizon")
 
 @dataclass(frozen=True)
 class Metric:
-    """A kind of metric.
-
-    Attributes
-    ----------
-    label, hint : str
-    better : int
-        1 if a high value is better, −1 if a low one is, 0 if neither.
-    text : callable
-        From a value to how it is shown.
-    needs : tuple of str
-        Params that two runs must have in common for this metric to be comparable, beside the data.
-    """
+    """A kind of metric."""
 
     label: str
-    better: int = 0
-    text: Callable[[float | None], str] = significant
-    needs: tuple[str, ...] = ()
+    better: int = 0  # 1 if a high value is better, −1 if a low one is
+    text: Callable[[float | None], str] = significant  # how a value is shown
+    needs: tuple[str, ...] = ()  # params that two runs must share to be compared by it, beside the data
     hint: str = ""
 
 
@@ -64,9 +53,9 @@ def _shown(row: Row) -> Metric:
     return Metric(row.label, row.better, _TEXTS[row.form], needs, row.hint)
 
 
-def _of_train(row: Row) -> Metric:
-    plain, net, _ = row.label.partition(" against ")[0].partition(", net")
-    return replace(_shown(row), label=f"{plain} on the train rows{net}", better=0, hint="")
+def _of_train(label: str) -> str:
+    plain, net, _ = label.partition(" against ")[0].partition(", net")
+    return f"{plain} on the train rows{net}"
 
 
 JUDGED: dict[str, Metric] = {name: _shown(row) for name, row in TABLE.items()}
@@ -74,7 +63,7 @@ JUDGED: dict[str, Metric] = {name: _shown(row) for name, row in TABLE.items()}
 
 
 def judged(*params: Mapping[str, str]) -> dict[str, Metric]:
-    """Give `JUDGED` as it is called in runs of such params: what takes no side is 0, or a coin flip for directions."""
+    """Return `JUDGED` as called in runs of such params: what takes no side is 0, or a coin flip for directions."""
     naive = " or ".join(dict.fromkeys(naive_name(each) for each in params or ({},)))
     return JUDGED | {"zero_mse": replace(JUDGED["zero_mse"], label=f"MSE of the {naive}")}
 
@@ -83,7 +72,10 @@ TRAINING = {
     "final_loss": Metric("final validation loss", -1, significant, _LOSS),
     "best_val_loss": Metric("best validation loss", -1, significant, _LOSS),
     "best_epoch": Metric("best epoch"),
-    **{f"train_{name}": _of_train(TABLE[name]) for name in TRAIN_METRICS},
+    **{
+        f"train_{name}": replace(JUDGED[name], label=_of_train(TABLE[name].label), better=0, hint="")
+        for name in TRAIN_METRICS
+    },
 }
 """Of the training, by name; in the order of the table."""
 # What curves show, and the table need not repeat.
@@ -92,29 +84,14 @@ _CURVES = ("train_loss", "val_loss", "learning_rate")
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric of all runs.
+    """One metric of all runs."""
 
-    Attributes
-    ----------
-    name : str
-        As MLflow has it.
-    metric : Metric
-    part : str
-        ``validation``, ``training``, ``test`` or ``other``.
-    values : tuple of float or None
-        One a run; None if it does not have it.
-    comparable : tuple of bool
-        Whether a run's value describes the same thing as the reference's.
-    best : tuple of int
-        Places of the runs with the best comparable value; empty where nothing is better than another.
-    """
-
-    name: str
+    name: str  # as MLflow has it
     metric: Metric
-    part: str
-    values: tuple[float | None, ...]
-    comparable: tuple[bool, ...]
-    best: tuple[int, ...]
+    part: str  # ``validation``, ``training``, ``test`` or ``other``
+    values: tuple[float | None, ...]  # one a run; None if it does not have it
+    comparable: tuple[bool, ...]  # whether a run's value describes the same thing as the reference's
+    best: tuple[int, ...]  # places of the runs with the best comparable value; empty where none is better
 
 
 def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
@@ -122,7 +99,11 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
 
     Of the test set nothing is marked as best: to choose by it would make a validation set of it.
     """
-    metrics = [_metrics(record) for record in records]
+    metrics = []
+    for record in records:  # of the test set those of its first evaluation, the only one out of sample
+        opened = record.openings[0].metrics if record.openings else {}
+        tested = {name: value for name, value in opened.items() if name.startswith("test_")}
+        metrics.append({**record.run.metrics, **tested})
     names = dict.fromkeys(name for each in metrics for name in each)
     kinds = judged(*(record.run.params for record in records))
     known = [(f"val_{name}", metric, "validation") for name, metric in kinds.items()]
@@ -133,11 +114,14 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
         name for name in names if name not in named and name not in _CURVES and not name.startswith("fold_")
     )
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
+    decided = [_decided(record.run.params) for record in records]
     rows = []
     for name, metric, part in wanted:
         values = tuple(each.get(name) for each in metrics)
         same = _same_test if part == "test" else same_bars
-        comparable = tuple(same(records[0], record) and _same_rules(records[0], record, metric) for record in records)
+        rules = [[params.get(key) for key in metric.needs] for params in decided]
+        alike = zip(records, rules, strict=True)
+        comparable = tuple(same(records[0], record) and judged_by == rules[0] for record, judged_by in alike)
         rows.append(MetricRow(name, metric, part, values, comparable, best(values, comparable, metric.better)))
     return rows
 
@@ -158,12 +142,6 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
     return tuple(i for i, value in found.items() if value == top)
 
 
-def _metrics(record: TrainingRecord) -> dict[str, float]:
-    """Give a run's metrics, with those of the first opening of its test set, the only one out of sample."""
-    opened = record.openings[0].metrics if record.openings else {}
-    return dict(record.run.metrics) | {name: value for name, value in opened.items() if name.startswith("test_")}
-
-
 def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
     """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
     spans = [_opened_span(record) for record in (first, second)]
@@ -177,13 +155,8 @@ def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
     return (start, end) if start and end else None
 
 
-def _same_rules(reference: TrainingRecord, other: TrainingRecord, metric: Metric) -> bool:
-    first, second = (_decided(each.run.params) for each in (reference, other))
-    return all(first.get(key) == second.get(key) for key in metric.needs)
-
-
 def _decided(params: Mapping[str, str]) -> dict[str, str]:
-    """Give params as they count: the plain split, which older runs do not name, reads no number of folds."""
+    """Return params as they count: the plain split, which older runs do not name, reads no number of folds."""
     scheme = params.get("evaluation.scheme", "chronological")
     unread = {"evaluation.folds"} if scheme == "chronological" else set()
     return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}
@@ -206,7 +179,7 @@ def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
 
 
 def validation_dates(record: TrainingRecord) -> tuple[str | None, str | None]:
-    """Give the first and the last validation bar: of the forecasts if they are there, else of the data card."""
+    """Return the first and the last validation bar: of the forecasts if they are there, else of the data card."""
     table = record.artifacts.predictions
     if table is not None and len(table) and "date" in table:
         return day_of(table["date"].iloc[0]), day_of(table["date"].iloc[-1])

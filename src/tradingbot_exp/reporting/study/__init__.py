@@ -1,1 +1,1 @@
-"""The report of a study: numbers first, then words, tables and figures."""
+"""The report of a study: a file a section, numbers first, then its blocks."""

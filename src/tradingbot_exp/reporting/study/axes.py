@@ -26,40 +26,22 @@ _RANGE_VALUES, _LOG_RATIO = 20, 100.0
 
 @dataclass(frozen=True)
 class Axis:
-    """One searched parameter.
-
-    Attributes
-    ----------
-    key : str
-        Dotted configuration key.
-    name : str
-        Its last part, or the whole key where two end alike.
-    kind : {"float", "int", "choice"}
-    low, high : float
-        Ends of a range; of a choice, 0 and the number of choices less one.
-    log : bool
-    choices : tuple of str
-        Their texts, as MLflow has them; numbers in rising order, else as they were written.
-    ordered : bool
-        Whether it is a range, or a choice among numbers: what has a distance.
-    step : float or None
-    described : bool
-        Whether the study's space has it: else it is only what the trials differ in.
-    """
+    """One searched parameter."""
 
     key: str
-    name: str
+    name: str  # the last part of the key, or all of it where two end alike
     kind: Literal["float", "int", "choice"]
+    # Ends of a range; of a choice, 0 and the number of choices less one.
     low: float
     high: float
     log: bool = False
-    choices: tuple[str, ...] = ()
-    ordered: bool = True
+    choices: tuple[str, ...] = ()  # as MLflow has them: numbers in rising order, else as they were written
+    ordered: bool = True  # a range, or a choice among numbers: what has a distance
     step: float | None = None
-    described: bool = True
+    described: bool = True  # by the study's space; else it is only what the trials differ in
 
     def place(self, value: object) -> float:
-        """Give where to draw a value: of a choice its number from 0 on, of a log range log₁₀; NaN for none."""
+        """Return where to draw a value: of a choice its number from 0 on, of a log range log₁₀; NaN for none."""
         if self.kind == "choice":
             text = _text(value)
             return float(self.choices.index(text)) if text in self.choices else math.nan
@@ -69,11 +51,11 @@ class Axis:
         return math.log10(number) if self.log else number
 
     def share(self, value: object) -> float:
-        """Give how far along the axis a value lies, from 0 to 1; 0.5 on an axis of one value, NaN for none."""
+        """Return how far along the axis a value lies, from 0 to 1; 0.5 on an axis of one value, NaN for none."""
         return self.share_of_place(self.place(value))
 
     def share_of_place(self, place: float) -> float:
-        """Give how far along the axis a place is."""
+        """Return how far along the axis a place is."""
         low, high = self.ends
         return (place - low) / (high - low) if high > low else 0.5 + 0 * place
 
@@ -97,7 +79,7 @@ class Axis:
         return shown(_text(value)) if self.kind == "choice" or number is None else significant(number)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Give places and texts to label the axis with: all choices; the ends and what is round between them."""
+        """Return places and texts to label the axis with: all choices; the ends and what is round between them."""
         if self.kind == "choice":
             return [(float(place), shown(text)) for place, text in enumerate(self.choices)]
         low, high = self.ends
@@ -114,7 +96,7 @@ class Axis:
         return [(place, tick_text(value)) for place, value in sorted(places.items())]
 
     def distribution(self) -> BaseDistribution:
-        """Give what Optuna needs to know of it."""
+        """Return what Optuna needs to know of it."""
         from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
         if self.kind == "choice":
@@ -124,7 +106,7 @@ class Axis:
         return FloatDistribution(self.low, self.high, log=self.log)
 
     def encoded(self, value: object) -> Any:
-        """Give a value as `distribution` has it; None if it is none of its values."""
+        """Return a value as `distribution` has it; None if it is none of its values."""
         if math.isnan(self.place(value)):
             return None
         if self.kind == "choice":

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from tradingbot_exp.plots.numbers import count
+from tradingbot_exp.plots.numbers import count, percent
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, TOP_PX, WHISKER, add_dots, new_figure, rounded, short
+from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
 from tradingbot_exp.reporting.study.axes import Axis
+from tradingbot_exp.reporting.study.layout import BELOW_PX, MOST_OBJECTIVES
 from tradingbot_exp.reporting.study.numbers import Study
+from tradingbot_exp.runtime.text import listed
 
 LEAST = 10
 """Different complete trials that it takes."""
@@ -21,33 +25,39 @@ SHUFFLES = 19
 _TOP, _TOP_TRIALS = 0.1, 10  # the best tenth; of few trials the best ten, and at most half
 
 
+def importance_blocks(study: Study) -> list[Block]:
+    """Draw the importances and say what they mean, for each objective."""
+    if not study.axes:
+        return []
+    found = [importance_of(study, place) for place in range(len(study.objectives[:MOST_OBJECTIVES]))]
+    if found[0].problem and all(each.problem == found[0].problem for each in found):
+        return [Notice(importance_words(found[0]), "muted")]
+    blocks: list[Block] = []
+    for objective, each in zip(study.objectives, found, strict=False):
+        words = importance_words(each)
+        if study.several:
+            words = f"{objective.metric}: {words}"
+        if each.problem:
+            blocks.append(Notice(words, "muted"))
+            continue
+        shares = [f"{name} {percent(share, 0)}" for name, share in zip(each.names, each.shares, strict=True)]
+        figure = importances(each, objective.metric if study.several else "")
+        blocks += [Paragraph(words), Figure(figure, f"Importance: {listed(shares[:6])}.")]
+    return blocks
+
+
 @dataclass(frozen=True)
 class Importance:
-    """The importance of each parameter for one objective.
+    """The importance of each parameter for one objective."""
 
-    Attributes
-    ----------
-    axes : tuple of Axis
-        The parameters: those beyond luck first, then by importance.
-    shares : tuple of float
-        PED-ANOVA importances, as shares of their sum: together 1.
-    luck : tuple of float
-        On the same scale, the largest importance that a parameter had in `SHUFFLES` shuffles of the values.
-    top, trials : int
-        How many of how many trials are the best that are told from the others.
-    left_out : tuple of str
-        Parameters with a single value, or with none in some trial.
-    problem : str
-        Why there is no importance; empty if there is.
-    """
-
-    axes: tuple[Axis, ...] = ()
-    shares: tuple[float, ...] = ()
-    luck: tuple[float, ...] = ()
+    axes: tuple[Axis, ...] = ()  # those beyond luck first, then by importance
+    shares: tuple[float, ...] = ()  # PED-ANOVA importances, as shares of their sum
+    luck: tuple[float, ...] = ()  # likewise, the largest importance in `SHUFFLES` shuffles of the values
+    # How many of how many trials are the best that are told from the others.
     top: int = 0
     trials: int = 0
-    left_out: tuple[str, ...] = ()
-    problem: str = ""
+    left_out: tuple[str, ...] = ()  # parameters with a single value, or with none in some trial
+    problem: str = ""  # why there is no importance
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -146,17 +156,18 @@ def importance_words(found: Importance) -> str:
     elif len(sure) == len(found.names):
         words += "Every one is above what shuffled values give."
     else:
-        words += f"Above what shuffled values give: {_listed(sure)}; the others may be luck."
+        words += f"Above what shuffled values give: {', '.join(sure)}; the others may be luck."
     if sure:
         words += f" A parameter without any effect gets above {SHUFFLES} shuffles in 1 of {SHUFFLES + 1} cases."
     if found.left_out:
-        words += f" Left out, as it has one value or not every trial has it: {_listed(found.left_out)}."
+        words += f" Left out, as it has one value or not every trial has it: {', '.join(found.left_out)}."
     return words
 
 
 def _problem(axes: int, usable: int, costs: NDArray[np.float64]) -> str:
     if costs.size < LEAST:
-        return f"it takes {LEAST} different complete trials, and there {_are(costs.size)}"
+        found = "is 1" if costs.size == 1 else f"are {costs.size or 'none'}"
+        return f"it takes {LEAST} different complete trials, and there {found}"
     if axes == 1:
         return "only one parameter was searched, so that all of the difference is its own or luck"
     if not usable:
@@ -168,9 +179,37 @@ def _problem(axes: int, usable: int, costs: NDArray[np.float64]) -> str:
     return ""
 
 
-def _are(number: int) -> str:
-    return f"{'is' if number == 1 else 'are'} {number or 'none'}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
+def importances(found: Importance, objective: str = "") -> go.Figure:
+    """Draw each parameter's importance as a bar, with what luck alone would give as a mark."""
+    names = [short(name, 30) for name in found.names]
+    colors = [FORECAST if share > luck else ACTUAL for share, luck in zip(found.shares, found.luck, strict=True)]
+    title = f"Importance for {objective}" if objective else "Which parameters matter"
+    figure = new_figure(title, f"PED-ANOVA · grey bars are within luck, by {SHUFFLES} shuffles of the values")
+    places = list(range(len(names)))
+    figure.add_bar(
+        x=rounded(100 * np.array(found.shares), 4),
+        y=places,
+        orientation="h",
+        width=0.62,
+        marker={"color": colors},
+        name="importance",
+        customdata=names,
+        hovertemplate="%{customdata}: %{x:.1f} %<extra></extra>",
+        showlegend=False,
+    )
+    look = {"symbol": "line-ns-open", "size": 20, "color": WHISKER, "line": {"width": 2.5}}
+    luck, label = rounded(100 * np.array(found.luck), 4), f"largest of {SHUFFLES} shuffles"
+    hover = "%{customdata}, shuffled: up to %{x:.1f} %<extra></extra>"
+    add_dots(figure, luck, places, label, look, hover, customdata=names)
+    end = max(*found.shares, min(max(found.luck), 1.0))
+    figure.update_xaxes(title_text="share of all importance (%)", range=[0, 104 * end], ticksuffix=" %")
+    shares = [f"  <b>{100 * share:.0f} %</b>" for share in found.shares]
+    labels, brief = (
+        [short(name, width) + share for name, share in zip(found.names, shares, strict=True)] for width in (30, 14)
+    )
+    figure.update_yaxes(
+        tickvals=places, ticktext=labels, range=[len(names) - 0.4, -0.6], showgrid=False, ticks="", zeroline=False
+    )
+    figure.layout.meta["narrow"] |= {"yaxis.ticktext": brief, "xaxis.nticks": 4}
+    figure.update_layout(height=TOP_PX + BELOW_PX + 34 * max(len(names), 3))
+    return figure

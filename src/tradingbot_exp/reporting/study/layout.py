@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import plotly.graph_objects as go
 
 from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, WHISKER, short
 from tradingbot_exp.reporting.study.numbers import Scale
 
+MOST_OBJECTIVES = 4
+"""Objectives that are drawn; all are in the tables."""
 EARLY = "#b07700"
 """Of what came early, or was left early."""
 COLORS = {
@@ -21,31 +25,33 @@ BELOW_PX = 64
 _HALF_LETTERS, _ROW_PX = 16, 20  # of a legend's entry on half a narrow screen
 
 
-def value_axis(figure: go.Figure, scale: Scale, label: str) -> None:
-    """Make the vertical axis one of values."""
+def value_axis(figure: go.Figure, scale: Scale, label: str, axis: str = "yaxis") -> None:
+    """Make an axis one of values."""
     figure.update_layout(
-        yaxis={
-            "title": {"text": axis_text(label, scale)},
-            "type": "log" if scale.log else "linear",
-            "range": scale.range,
-            "tickformat": "~g",
-            "zeroline": False,
+        {
+            axis: {
+                "title": {"text": f"{short(label, 44)}{', log scale' if scale.log else ''}"},
+                "type": "log" if scale.log else "linear",
+                "range": scale.range,
+                "tickformat": "~g",
+                "zeroline": False,
+            }
         }
     )
 
 
-def axis_text(label: str, scale: Scale) -> str:
-    """Write an axis's title."""
-    return f"{short(label, 44)}{', log scale' if scale.log else ''}"
+def whole(last: int, few: int) -> dict[str, Any]:
+    """Return what an axis of numbered trials or epochs looks like: up to `few`, each has a tick."""
+    return {"tickformat": "d", "dtick": 1 if last <= few else None, "showgrid": False, "zeroline": False}
 
 
 def marker_size(trials: int) -> float:
-    """Give a marker's size that leaves so many apart."""
+    """Return a marker's size that leaves so many apart."""
     return 9 if trials <= 60 else 6 if trials <= 300 else 4.5
 
 
 def sized(figure: go.Figure, inner: float) -> go.Figure:
-    """Give a figure its height; on a narrow screen the legend's rows get room above the plot."""
+    """Set a figure's height; on a narrow screen the legend's rows get room above the plot."""
     names = [str(trace.name) for trace in figure.data if trace.name and trace.showlegend is not False]
     columns = 2 if max(map(len, names), default=0) <= _HALF_LETTERS else 1
     figure.update_layout(height=TOP_PX + inner + BELOW_PX, margin={"b": BELOW_PX}, showlegend=True)

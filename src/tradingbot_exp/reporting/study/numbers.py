@@ -1,6 +1,6 @@
 """What a study's record says, in order: its objectives, axes, trials by state, and which are the best.
 
-All figures and sentences of the study report are made from the `Study` of here.
+Every section of the study report is made from the `Study` of here.
 """
 
 from __future__ import annotations
@@ -31,32 +31,21 @@ _FAR = 8.0  # interquartile ranges from the middle half beyond which a value is 
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A study, ready to be told.
+    """A study, ready to be told."""
 
-    Attributes
-    ----------
-    run : RunRecord
-        The parent.
-    objectives : tuple of Objective
-    assumed : bool
-        Whether the direction is not on record, and taken to be ``minimize``.
-    axes : tuple of Axis
-    twins : dict of str to str
-        Keys that always have another key's value.
-    trials : tuple of TrialRecord
-        All attempts by number, numbered from 0 by their start where they have no number.
-    best : tuple of TrialRecord
-        Complete trials with finite values: of one objective all, the best first; of several, the Pareto front by the
-        first objective.
-    """
-
-    run: RunRecord
+    record: StudyRecord
     objectives: tuple[Objective, ...]
-    assumed: bool
+    assumed: bool  # the direction is not on record, and taken to be ``minimize``
     axes: tuple[Axis, ...]
-    twins: dict[str, str]
-    trials: tuple[TrialRecord, ...]
+    twins: dict[str, str]  # keys that always have another key's value
+    trials: tuple[TrialRecord, ...]  # all attempts by number; by their start, from 0, where they have none
+    # Complete with finite values: of one objective all, the best first; of several, the Pareto front by the first.
     best: tuple[TrialRecord, ...]
+
+    @property
+    def run(self) -> RunRecord:
+        """The parent."""
+        return self.record.run
 
     @property
     def several(self) -> bool:
@@ -80,6 +69,11 @@ class Study:
         return tuple(trial for trial in self.complete if trial.duplicate_of is None)
 
     @property
+    def front(self) -> tuple[TrialRecord, ...]:
+        """The trials to be drawn out: the best, or all of the Pareto front."""
+        return self.best if self.several else self.best[:1]
+
+    @property
     def winner(self) -> TrialRecord | None:
         """The best trial; of several objectives there is none."""
         return self.best[0] if self.best and not self.several else None
@@ -100,8 +94,21 @@ class Study:
         """How many trials count: those that are over and were not interrupted."""
         return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
 
+    @property
+    def by_state(self) -> str:
+        """How many attempts ended in which state, in words."""
+        return ", ".join(f"{number:,} {state}" for state, number in self.counts.items()) or "none"
+
+    def better(self, objective: int = 0) -> str:
+        """Say which values of an objective are better: ``higher`` or ``lower``."""
+        return "higher" if self.objectives[objective].sign < 0 else "lower"
+
+    def way(self, objective: int = 0) -> str:
+        """Say which value of an objective is the best: ``highest`` or ``lowest``."""
+        return "highest" if self.objectives[objective].sign < 0 else "lowest"
+
     def costs(self, trials: Sequence[TrialRecord], objective: int = 0) -> NDArray[np.float64]:
-        """Give the values of an objective so that lower is better."""
+        """Return the values of an objective so that lower is better."""
         sign = self.objectives[objective].sign
         return np.array([sign * trial.values[objective] for trial in trials], dtype=np.float64)
 
@@ -127,7 +134,7 @@ def study_of(record: StudyRecord) -> Study:
             trials = tuple(_with_values(trial, named) for trial in trials)
     objectives = tuple(Objective(metric, way) for metric, way in zip(metrics, directions, strict=True))
     axes, twins = axes_of(record.space, trials)
-    return Study(record.run, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
+    return Study(record, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
 
 
 def value_text(metric: str, value: float | None, digits: int = 4) -> str:
@@ -148,27 +155,19 @@ def metric_label(metric: str, run: RunRecord) -> str:
 
 
 def best_so_far(costs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the lowest cost up to each trial."""
+    """Return the lowest cost up to each trial."""
     return np.minimum.accumulate(costs) if costs.size else costs
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How an axis of values is drawn.
-
-    Attributes
-    ----------
-    log : bool
-    low, high : float
-        What is to be seen, in values.
-    off : int
-        How many values lie beyond.
-    """
+    """How an axis of values is drawn."""
 
     log: bool
+    # What is to be seen, in values.
     low: float
     high: float
-    off: int
+    off: int  # how many values lie beyond
 
     @property
     def range(self) -> list[float]:

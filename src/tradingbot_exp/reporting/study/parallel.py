@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, RULE, new_figure, rounded, short
+from tradingbot_exp.plots.style import ACTUAL, FORECAST, MARK, RULE, add_line, evenly, new_figure, rounded, short
 from tradingbot_exp.reporting.study.axes import Axis, tick_text
 from tradingbot_exp.reporting.study.layout import EARLY, sized
 from tradingbot_exp.reporting.study.numbers import Scale, Study, scale_of, value_text
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
-MAX_AXES, GROUP_LINES = 12, 200
-"""Parameters drawn, and trials of one group."""
+GROUP_LINES = 200
+"""Trials drawn of one group."""
 _DENSE, _BRIEF = 4, 5  # axes beyond which, on a narrow screen, only labels of so many letters have room
 _SPREAD = 0.05  # what a choice's lines are spread over, so that they can be told apart
 
@@ -38,50 +37,64 @@ class _Group:
 def parallel(study: Study, axes: Sequence[Axis]) -> go.Figure:
     """Draw each trial as a line over its parameters and values, the best above the others.
 
-    Plain lines instead of Plotly's own parallel coordinates, which need WebGL, do not print and keep their colours
-    on a dark page. A click on the legend hides a group.
+    A click on the legend hides a group.
     """
     groups = _groups(study)
-    total = sum(len(group.trials) for group in groups)
-    drawn = [replace(group, trials=_evenly(group.trials)) for group in groups]
-    shown = sum(len(group.trials) for group in drawn)
+    drawn = {group.label: [group.trials[i] for i in evenly(0, len(group.trials) - 1, GROUP_LINES)] for group in groups}
+    total, shown = sum(len(group.trials) for group in groups), sum(map(len, drawn.values()))
     subtitle = "a line a trial, values with the better end up"
     if shown < total:
         subtitle += f" · {shown:,} of {total:,} drawn"
     scales = [scale_of([trial.values[i] for trial in study.complete]) for i in range(len(study.objectives))]
     figure = new_figure("Parameters and values of each trial", subtitle)
     last = len(axes) + len(scales) - 1
-    for group in drawn:
+    for group in groups:
         x: list[float | None] = []
         y: list[float] = []
         numbers: list[int | None] = []
-        for trial in group.trials:
+        for trial in drawn[group.label]:
             shift = _SPREAD * ((trial.number * 0.618034) % 1 - 0.5)
-            shares = [axis.share(trial.params.get(axis.key)) for axis in axes]
-            spread = [share + shift * (axis.kind == "choice") for share, axis in zip(shares, axes, strict=True)]
+            shares = [axis.share(trial.params.get(axis.key)) + shift * (axis.kind == "choice") for axis in axes]
             ends = [_height(study, i, trial.values[i], scale) for i, scale in enumerate(scales)]
             x += [*range(last + 1), None]
-            y += [*spread, *ends, math.nan]
+            y += [*shares, *ends, math.nan]
             numbers += [trial.number] * (last + 1) + [None]
-        figure.add_scatter(
-            x=x[:-1],
-            y=rounded(y[:-1], 3),
-            customdata=numbers[:-1],
-            name=group.label,
-            mode="lines",
-            line={"color": group.color, "width": group.width},
-            opacity=group.opacity,
-            hovertemplate="trial %{customdata}",
+        look, more = (
+            {"color": group.color, "width": group.width},
+            {"opacity": group.opacity, "customdata": numbers[:-1]},
         )
-    names = [axis.name for axis in axes] + [objective.metric for objective in study.objectives]
+        add_line(figure, x[:-1], rounded(y[:-1], 3), group.label, look, "trial %{customdata}", **more)
     ticks = [[(axis.share_of_place(place), text) for place, text in axis.ticks()] for axis in axes]
     ticks += [_value_ticks(study, i, scale) for i, scale in enumerate(scales)]
+    _add_axes(figure, ticks)
+    names = [axis.name for axis in axes] + [objective.metric for objective in study.objectives]
+    slanted = last > _DENSE + 2
+    figure.update_xaxes(
+        tickvals=list(range(last + 1)),
+        ticktext=[f"<b>{short(name, 20)}</b>" for name in names],
+        range=[-0.12, last + 0.12],
+        showgrid=False,
+        zeroline=False,
+        ticks="",
+        tickangle=20 if slanted else 0,
+    )
+    figure.update_yaxes(visible=False, range=[-0.07, 1.07])
+    figure.update_layout(margin={"l": 56, "r": 72 if slanted else 40})
     narrow = figure.layout.meta["narrow"]
-    dense = last > _DENSE
+    narrow |= {"xaxis.ticktext": [f"<b>{short(name, 14)}</b>" for name in names], "xaxis.tickfont.size": 10}
+    narrow |= {"margin.l": 24, "margin.r": 16}
+    if last > 2:  # slanted names reach over the right edge
+        narrow |= {"xaxis.tickangle": 40, "margin.r": 64}
+    return sized(figure, 360)
+
+
+def _add_axes(figure: go.Figure, ticks: Sequence[Sequence[tuple[float, str]]]) -> None:
+    """Add a vertical line a parameter or value, labelled at its ticks."""
+    narrow, last = figure.layout.meta["narrow"], len(ticks) - 1
     for place, marks in enumerate(ticks):
         figure.add_shape(type="line", x0=place, x1=place, y0=-0.04, y1=1.04, line={"color": RULE, "width": 1.5})
         for share, text in marks:
-            if dense and len(text) > _BRIEF:  # no room on a narrow screen
+            if last > _DENSE and len(text) > _BRIEF:  # no room on a narrow screen
                 narrow[f"annotations.{len(figure.layout.annotations)}.visible"] = False
             figure.add_annotation(
                 x=place,
@@ -96,22 +109,6 @@ def parallel(study: Study, axes: Sequence[Axis]) -> go.Figure:
                 borderpad=1,
                 opacity=0.85,
             )
-    figure.update_xaxes(
-        tickvals=list(range(last + 1)),
-        ticktext=[f"<b>{short(name, 20)}</b>" for name in names],
-        range=[-0.12, last + 0.12],
-        showgrid=False,
-        zeroline=False,
-        ticks="",
-        tickangle=0 if last <= _DENSE + 2 else 20,
-    )
-    figure.update_yaxes(visible=False, range=[-0.07, 1.07])
-    narrow |= {"xaxis.ticktext": [f"<b>{short(name, 14)}</b>" for name in names], "xaxis.tickfont.size": 10}
-    figure.update_layout(margin={"l": 56, "r": 40 if last <= _DENSE + 2 else 72})
-    narrow |= {"margin.l": 24, "margin.r": 16}
-    if last > 2:  # slanted names reach over the right edge
-        narrow |= {"xaxis.tickangle": 40, "margin.r": 64}
-    return sized(figure, 360)
 
 
 def _groups(study: Study) -> list[_Group]:
@@ -138,15 +135,8 @@ def _groups(study: Study) -> list[_Group]:
     return [group for group in groups if group.trials]
 
 
-def _evenly(trials: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """Keep at most `GROUP_LINES`, evenly."""
-    if len(trials) <= GROUP_LINES:
-        return list(trials)
-    return [trials[i] for i in np.unique(np.linspace(0, len(trials) - 1, GROUP_LINES).astype(int)).tolist()]
-
-
 def _height(study: Study, objective: int, value: float, scale: Scale) -> float:
-    """Give a value's height from 0 to 1, with the better end up."""
+    """Return a value's height from 0 to 1, with the better end up."""
     low, high = scale.low, scale.high
     place = min(max(value, low), high)
     if scale.log:

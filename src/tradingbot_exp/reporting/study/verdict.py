@@ -1,33 +1,21 @@
-"""The study report's section on whether the winner is real: the verdict, its reasons, its numbers and their figures."""
+"""The study report's section on whether the winner is real: the verdict, its reasons and its numbers."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tradingbot_exp.evaluation.significance.repetition import Repetition
 from tradingbot_exp.evaluation.significance.selection_bias import rounded_bars
 from tradingbot_exp.evaluation.significance.statistic import Form, Number
-from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, STATISTICS, repetitions_of
-from tradingbot_exp.plots.numbers import MISSING, count, percent, ratio, significant
-from tradingbot_exp.reporting.page.page import (
-    Block,
-    Cell,
-    Column,
-    Details,
-    Figure,
-    Notice,
-    Paragraph,
-    Table,
-    Tile,
-    Tiles,
-    Tone,
-)
-from tradingbot_exp.reporting.study import verdict_figures as figures
+from tradingbot_exp.evaluation.significance.verdict import STATISTICS, repetitions_of
+from tradingbot_exp.plots.numbers import percent, ratio, significant
+from tradingbot_exp.reporting.page.blocks import text_cell
+from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Notice, Paragraph, Table, Tile, Tiles, Tone
 from tradingbot_exp.reporting.study.numbers import Study
-from tradingbot_exp.tracking.reading.records import StudyRecord
+from tradingbot_exp.runtime.text import times
+from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 _TONES: dict[str, Tone] = {"real": "good", "not shown": "warning", "cannot be told": "muted"}
 _INPUTS: dict[str, tuple[Tone, str]] = {
@@ -37,34 +25,29 @@ _INPUTS: dict[str, tuple[Tone, str]] = {
 }
 
 
-def verdict_blocks(study: Study, record: StudyRecord) -> list[Block]:
+def verdict_blocks(study: Study) -> list[Block]:
     """Tell whether the winner is real; of a study without a verdict, why there is none."""
-    verdict = record.verdict
+    verdict = study.record.verdict
     if study.run.kind == "null_study" or not study.trials:
         return []
     if not verdict:
         return [Notice(_without(study), "muted")]
-    blocks: list[Block] = [Paragraph(headline_of(verdict)), Tiles(_tiles(verdict, record))]
-    why: list[Block] = [Paragraph(_minus(reason)) for reason in verdict.get("reasons", ())]
+    blocks: list[Block] = [Paragraph(headline_of(verdict)), Tiles(_tiles(verdict, study.record.openings))]
+    why: list[Block] = [Paragraph(true_minus(reason)) for reason in verdict.get("reasons", ())]
     if verdict.get("numbers"):
         why.append(_table(verdict))
     if why:
         blocks.append(Details("Why, and the numbers that it is said from", why))
-    for name, part in repetitions_of(verdict).items():
-        if isinstance(part, Repetition):
-            blocks.append(Paragraph(_minus(part.sentence)))
-        else:
-            blocks.append(Notice(f"The winner could not be {REPETITIONS[name].DEED}: {part}"))
-    return [*blocks, *_figures(verdict, verdict.get("seeds"), verdict.get("null_replays"))]
+    return blocks
 
 
 def headline_of(verdict: Mapping[str, Any]) -> str:
-    """Give a verdict in one sentence."""
-    return _minus(verdict.get("headline", ""))
+    """Return a verdict in one sentence."""
+    return true_minus(verdict.get("headline", ""))
 
 
 def word_tile(verdict: Mapping[str, Any]) -> Tile:
-    """Give a verdict in one word, with the trial that it is about."""
+    """Show a verdict in one word, with the trial that it is about."""
     word = str(verdict.get("word", ""))
     tone = _TONES.get(word, "plain")
     if word == "real" and (verdict.get("inputs") == "not checked" or verdict.get("seen")):
@@ -74,42 +57,14 @@ def word_tile(verdict: Mapping[str, Any]) -> Tile:
     return Tile("Is the winner real?", word, trial, tone)
 
 
-def _figures(
-    verdict: Mapping[str, Any], seeds: Mapping[str, Any] | None, replays: Mapping[str, Any] | None
-) -> list[Block]:
-    blocks: list[Block] = []
-    numbers = {name: each.get("value") for name, each in verdict.get("numbers", {}).items()}
-    forecasts = verdict.get("family") == "forecast"
-    value = numbers.get("ic" if forecasts else "alpha_sharpe")
-    free = verdict.get("bars", 0) / verdict.get("horizon", 1) - 1 if forecasts else verdict.get("bars", 0) - 1
-    if value is not None and free > 1:
-        year = 1.0 if forecasts else math.sqrt(verdict["periods_per_year"])
-        name = "Information coefficient" if forecasts else "Sharpe ratio of alpha (a year)"
-        text = (
-            f"{name.partition(' (')[0]} of the winner, {ratio(value, 3 if forecasts else 2)}, among those of the best "
-        )
-        text += f"of {count(verdict['count'], 'noise trial')}."
-        blocks.append(Figure(figures.noise(value, year / math.sqrt(free), verdict["count"], name=name), text))
-    if verdict.get("pbo_logits"):
-        text = "How the best on one half of the bars ranks on the other half: left of 0 it is in the lower half, in "
-        text += f"{percent(numbers.get('pbo'), 0)} of the splits."
-        blocks.append(Figure(figures.logits(verdict["pbo_logits"], numbers.get("pbo")), text))
-    if seeds and seeds.get("values"):
-        text = f"The winner's {seeds['metric']} with each of {count(len(seeds['values']), 'other seed')}, and the "
-        text += f"{significant(seeds['chosen'])} that it has in the study."
-        blocks.append(Figure(figures.spread(seeds), text))
-    if replays and len(replays.get("values", ())) > 1:
-        text = (
-            f"What {count(len(replays['values']), 'search', 'searches')} on permuted targets found, and the winner's "
-        )
-        text += f"{significant(replays['chosen'])}."
-        blocks.append(Figure(figures.replays(replays), text))
-    return blocks
-
-
-def _minus(text: object) -> str:
+def true_minus(text: object) -> str:
     """Give numbers below zero a true minus sign, as all others of the report have."""
     return re.sub(r"(?<![\w.])-(?=\d)", "−", str(text))
+
+
+def numbers_in(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a verdict's numbers; None where there is none."""
+    return {name: each.get("value") for name, each in verdict.get("numbers", {}).items()}
 
 
 def _without(study: Study) -> str:
@@ -120,20 +75,25 @@ def _without(study: Study) -> str:
     return "The study was not judged: it did not come to its end, or was made by an earlier version."
 
 
-def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
-    numbers = {name: each.get("value") for name, each in verdict.get("numbers", {}).items()}
+def _tiles(verdict: Mapping[str, Any], openings: Sequence[RunRecord]) -> list[Tile]:
+    numbers = numbers_in(verdict)
     tiles = [word_tile(verdict)]
     if numbers.get("verdict_p") is not None:
         tiles.append(Tile("Its p-value", _p(numbers["verdict_p"]), "real is below 0.025"))
+    label, name, needed, digits = ("Information coefficient", "ic", "needed_ic", 3)
     if verdict.get("family") == "return":
-        tiles += _beside("Sharpe ratio of its alpha", verdict, "alpha_sharpe", "needed_sharpe", 2)
-    else:
-        tiles += _beside("Information coefficient", verdict, "ic", "needed_ic", 3)
+        label, name, needed, digits = ("Sharpe ratio of its alpha", "alpha_sharpe", "needed_sharpe", 2)
+    if numbers.get(name) is not None:
+        wanted = numbers.get(needed)
+        context = "" if wanted is None else f"about {ratio(wanted, 2)} would be needed"
+        contradicts = {"real": -1, "not shown": 1}.get(str(verdict.get("word")), 0)
+        if wanted is not None and contradicts * (numbers[name] - wanted) > 0:  # the first reason says why
+            context += ", if bars and trials were independent"
+        tiles.append(Tile(label, ratio(numbers[name], digits, signed=True), context))
     if "bars" in verdict:
-        needed = numbers.get("needed_bars")
-        context = ""
-        if needed is not None and needed > verdict["bars"] and verdict.get("word") != "real":
-            context = f"some {rounded_bars(needed)} would be needed"
+        bars = numbers.get("needed_bars") or 0.0
+        more = bars > verdict["bars"] and verdict.get("word") != "real"
+        context = f"some {rounded_bars(bars)} would be needed" if more else ""
         tiles.append(Tile("Validation bars", f"{verdict['bars']:,}", context))
     if "tried" in verdict:
         ever = max(verdict.get("ever") or 0, verdict["tried"])
@@ -142,26 +102,11 @@ def _tiles(verdict: Mapping[str, Any], record: StudyRecord) -> list[Tile]:
     if "inputs" in verdict:
         tone, context = _INPUTS.get(verdict["inputs"], ("plain", ""))
         tiles.append(Tile("Its inputs", str(verdict["inputs"]), context, tone))
-    opened = len(record.openings)
-    if not opened:
+    if not openings:
         return [*tiles, Tile("Its test set", "sealed", "not opened for this run")]
-    text = f"opened {'once' if opened == 1 else f'{opened:,} times'}"
-    last = record.openings[-1].tags.get("opened.at", "")[:10]
-    return [
-        *tiles,
-        Tile("Its test set", text, f"last on {last}" if last else "", "plain" if opened == 1 else "warning"),
-    ]
-
-
-def _beside(label: str, verdict: Mapping[str, Any], name: str, needed: str, digits: int) -> list[Tile]:
-    value, wanted = (verdict.get("numbers", {}).get(each, {}).get("value") for each in (name, needed))
-    if value is None:
-        return []
-    context = "" if wanted is None else f"about {ratio(wanted, 2)} would be needed"
-    contradicts = {"real": -1, "not shown": 1}.get(str(verdict.get("word")), 0)
-    if wanted is not None and contradicts * (value - wanted) > 0:  # the first reason says why
-        context += ", if bars and trials were independent"
-    return [Tile(label, ratio(value, digits, signed=True), context)]
+    last = openings[-1].tags.get("opened.at", "")[:10]
+    tone = "plain" if len(openings) == 1 else "warning"
+    return [*tiles, Tile("Its test set", f"opened {times(len(openings))}", f"last on {last}" if last else "", tone)]
 
 
 def _table(verdict: Mapping[str, Any]) -> Table:
@@ -176,13 +121,9 @@ def _table(verdict: Mapping[str, Any]) -> Table:
 
 
 def _row(shown: Number, value: float | None, spread: float | None = None, problem: str | None = None) -> list[Cell]:
-    text = MISSING if value is None else _FORMS[shown.form](value)
-    text += f" ± {significant(spread, 2)}" if spread is not None else ""
-    return [
-        Cell(shown.label),
-        Cell(text, tone="plain" if value is not None else "muted"),
-        Cell(problem or shown.meaning),
-    ]
+    text = None if value is None else _FORMS[shown.form](value)
+    text = f"{text} ± {significant(spread, 2)}" if spread is not None else text
+    return [Cell(shown.label), text_cell(text), Cell(problem or shown.meaning)]
 
 
 def _p(value: float) -> str:

@@ -1,1 +1,1 @@
-"""The report of one training run."""
+"""The training report: a file a section, numbers first, then its blocks."""

@@ -1,4 +1,4 @@
-"""How good a run is: the headline, what it honestly says, and its metrics beside those of naive rivals.
+"""How good a run is: its headline with what that honestly says, and its metrics beside those of naive rivals.
 
 The model's numbers are those that MLflow holds. Of a rival's, those that MLflow does not hold follow from them or from
 the logged predictions: R² = 1 − MSE / MSE of the train mean; buy and hold is long on every bar.
@@ -11,59 +11,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
 from tradingbot_exp.config.metrics import OWN_METRICS, TABLE
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
-from tradingbot_exp.reporting.backtest.numbers import Backtest, cost_curve
 from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
 from tradingbot_exp.reporting.page.metrics import JUDGED
-from tradingbot_exp.reporting.page.page import Cell, Column, Table, Tile, Tiles, Tone
-from tradingbot_exp.reporting.training.skill import luck_of
+from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Notice, Paragraph, Table, Tile, Tiles, Tone
+from tradingbot_exp.reporting.training.forecasts import luck_of
+from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.runtime.text import listed
+from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The few numbers by which a run stands or falls; NaN for those that are not there.
+    """The few numbers by which a run stands or falls; NaN for those that are not there."""
 
-    Attributes
-    ----------
-    bars : int
-        Validation bars; 0 if unknown.
-    mse, zero, linear, mean : float
-        Mean squared errors of the model, of the forecast that takes no side, of the linear model and the train mean.
-    ic, luck : float
-        Correlation, and how far from 0 luck alone takes it in 95 of 100 cases; see `luck_of`.
-    sharpe, low, high, hold, linear_sharpe : float
-        Net Sharpe ratio, its 95 % interval, that of buy and hold, and that of the linear model.
-    per : str
-        ``a year`` or ``a bar``.
-    cost, break_even : float
-        Basis points charged, and those at which nothing is left.
-    naive : str
-        What `zero` is the error of.
-    """
-
-    bars: int
+    bars: int  # of validation; 0 if unknown
+    # Mean squared errors: of the model, the forecast that takes no side, and the linear model.
     mse: float
     zero: float
     linear: float
     ic: float
-    luck: float
+    luck: float  # how far from 0 luck alone takes `ic` in 95 of 100 cases; see `luck_of`
+    # Net Sharpe ratio, its 95 % interval, and that of buy and hold.
     sharpe: float
     low: float
     high: float
     hold: float
-    per: str
+    per: str  # ``a year`` or ``a bar``
+    # Basis points charged, and those at which nothing is left.
     cost: float
     break_even: float
-    naive: str = "the zero forecast"
-    mean: float = math.nan
+    naive: str = "the zero forecast"  # what `zero` is the error of
+    mean: float = math.nan  # the error of the train mean
     linear_sharpe: float = math.nan
 
     @property
@@ -72,11 +58,41 @@ class Headline:
         return 1.0 - self.mse / self.zero if self.zero > 0 else math.nan
 
 
-def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | None, bars: int) -> Headline:
+def quality_blocks(trained: Trained) -> list[Block]:
+    """Tell how good the forecasts are: the headline, and the metrics beside those of naive rivals."""
+    run = trained.run
+    blocks: list[Block] = []
+    if overlap := run.tags.get("test.overlap"):
+        text = f"Train or validation dates of this run were a test set before: {overlap}. What was seen there may have "
+        blocks.append(Notice(text + "guided this configuration, so its numbers are no longer out of sample."))
+    head = headline_of(trained)
+    tiles = tiles_of(head)
+    if tiles.tiles:
+        blocks += [tiles, Paragraph(reading_of(head))]
+    if any(name.startswith("val_") and name != "val_loss" for name in run.metrics):
+        blocks.append(_metrics_table(run.metrics, rivals_of(trained), trained.rules))
+    return blocks
+
+
+def recorded_blocks(trained: Trained) -> list[Block]:
+    """Say of each metric without a value why, and list all metrics as they are recorded."""
+    prefix, metrics = "undefined.", trained.run.metrics
+    reasons = {name.removeprefix(prefix): why for name, why in trained.run.tags.items() if name.startswith(prefix)}
+    blocks: list[Block] = [Notice(f"{name} is {why}.", "muted") for name, why in reasons.items()]
+    if not metrics:
+        return [*blocks, Notice("No metrics are on record.", "muted")]
+    rows = [[Cell(name), number_cell(value, significant)] for name, value in sorted(metrics.items())]
+    table = Table("Metrics as MLflow has them", [Column("metric"), Column("value", numeric=True)], rows)
+    return [*blocks, Details(f"All {count(len(metrics), 'recorded metric')}", [table])]
+
+
+def headline_of(trained: Trained) -> Headline:
     """Pick the headline out of a run's metrics and its backtest."""
+    test, rules, table = trained.backtest, trained.rules, trained.record.artifacts.predictions
+    bars = len(table) if table is not None else _card_bars(trained.record)
 
     def metric(name: str) -> float:
-        return metrics.get(f"val_{name}", math.nan)
+        return trained.run.metrics.get(f"val_{name}", math.nan)
 
     return Headline(
         bars=bars,
@@ -91,7 +107,7 @@ def headline_of(metrics: Mapping[str, float], rules: Rules, test: Backtest | Non
         hold=metric("buy_hold_sharpe"),
         per=rules.per,
         cost=rules.cost_bps,
-        break_even=cost_curve(test).break_even if test is not None else math.nan,
+        break_even=test.break_even if test is not None else math.nan,
         naive=f"the {rules.naive}",
         mean=metric("train_mean_mse"),
         linear_sharpe=metric("linear_sharpe"),
@@ -136,7 +152,7 @@ def reading_of(head: Headline) -> str:
             text = f"it errs as much as {head.naive}"
         beaten_by = [name for name, error in rivals.items() if error < head.mse]
         if beaten_by:
-            text += f", and more than {' and '.join(beaten_by)}"
+            text += f", and more than {listed(beaten_by)}"
         said.append(text)
         for_it.append(head.gain > 0 and not _level(head.gain) and not beaten_by)
     if math.isfinite(head.ic) and math.isfinite(head.luck):
@@ -165,32 +181,29 @@ def reading_of(head: Headline) -> str:
     return f"{where}{'; '.join(said)}. {verdict}"
 
 
-def rivals_of(
-    metrics: Mapping[str, float],
-    predictions: pd.DataFrame | None,
-    test: Backtest | None,
-    threshold: float,
-    folds: int = 1,
-) -> dict[str, dict[str, float]]:
-    """Give the metrics of each of `RIVALS`, by metric, as far as they are known.
+def rivals_of(trained: Trained) -> dict[str, dict[str, float]]:
+    """Return the metrics of each of `RIVALS`, by metric, as far as they are known.
 
     Of several folds the model's R², MAE and hit rate are means over the folds, and nothing that is on record tells
     those of a rival: they are left out.
     """
     found: dict[str, dict[str, float]] = {name: {} for name in RIVALS}
     zero, mean, linear, hold = found.values()
+    test, forecasts, threshold = trained.backtest, trained.record.artifacts.predictions, trained.rules.neutral
+    metrics = trained.run.metrics
     logged = {name.removeprefix("val_"): value for name, value in metrics.items() if name.startswith("val_")}
     rivals = {"zero": zero, "train_mean": mean, "linear": linear, "buy_hold": hold}
     for row in TABLE.values():
         if row.variant in rivals and row.name in logged:
             rivals[row.variant][row.base] = logged[row.name]
+    single = trained.folds == 1
     for rival in (zero, mean, linear):
-        if folds == 1 and "mse" in rival and logged.get("train_mean_mse"):
+        if single and "mse" in rival and logged.get("train_mean_mse"):
             rival["r2"] = 1.0 - rival["mse"] / logged["train_mean_mse"]
     actual = np.empty(0)
-    if predictions is not None and "actual" in predictions:
-        actual = numbers_of(predictions["actual"])
-    if folds == 1 and actual.size and np.isfinite(actual).all():
+    if forecasts is not None and "actual" in forecasts:
+        actual = numbers_of(forecasts["actual"])
+    if single and actual.size and np.isfinite(actual).all():
         zero["mae"] = scores.mae(actual, np.full_like(actual, threshold))
         if test is not None:
             hold["hit_rate"] = scores.hit_rate(actual, np.full_like(actual, threshold + 1.0), threshold)
@@ -202,7 +215,7 @@ def rivals_of(
     return found
 
 
-def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], rules: Rules) -> Table:
+def _metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str, float]], rules: Rules) -> Table:
     """Lay the validation metrics out, a row each, the model first; the best of a row is marked."""
     rows = []
     for name in OWN_METRICS:
@@ -220,11 +233,19 @@ def metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[str
         rows.append([Cell(kind.label), *cells, Cell(interval)])
     hints = (f"{rules.neutral:g} for every bar", "fitted to train", "least squares, same inputs", "at no cost")
     columns = [Column("metric"), Column("this model", numeric=True)]
-    columns += [
-        Column(name, numeric=True, hint=hint) for name, hint in zip((rules.naive, *RIVALS[1:]), hints, strict=True)
-    ]
+    names = (rules.naive, *RIVALS[1:])
+    columns += [Column(name, numeric=True, hint=hint) for name, hint in zip(names, hints, strict=True)]
     columns.append(Column("95 % interval", numeric=True, hint="of this model, from bars drawn in blocks"))
     return Table("Validation metrics beside naive rivals; ★ marks the best of a row", columns, rows)
+
+
+def _card_bars(record: TrainingRecord) -> int:
+    """Return the number of validation rows by the data card; 0 if it does not say."""
+    try:
+        card = record.artifacts.card or {}
+        return sum(int(part["val"]["rows"]) for part in card.get("folds") or [card["split"]])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return 0
 
 
 def _level(gain: float) -> bool:

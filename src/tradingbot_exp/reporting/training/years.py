@@ -10,33 +10,28 @@ import pandas as pd
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.plots.numbers import percent, ratio
-from tradingbot_exp.reporting.backtest.numbers import Backtest, monthly_returns
-from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
-from tradingbot_exp.reporting.page.page import Cell, Column, Table
+from tradingbot_exp.reporting.page.blocks import count_cell, number_cell, numbers_of
+from tradingbot_exp.reporting.page.page import Block, Cell, Column, Table
+from tradingbot_exp.reporting.training.months import monthly_returns
+from tradingbot_exp.reporting.training.trained import Trained
 
 _FEWEST = 20  # bars below which a ratio of a year says nothing
 
 
-def years_table(predictions: pd.DataFrame, test: Backtest) -> Table | None:
+def year_blocks(trained: Trained) -> list[Block]:
     """Lay out bars, IC, and of the net returns Sharpe ratio, alpha, beta and growth, a row a calendar year.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        With the columns `date`, `actual` and `forecast`.
-    test : Backtest
-
-    Returns
-    -------
-    Table or None
-        None without dates, or for bars of a single year. Ratios are given from 20 bars on.
+    There is nothing without dates, or for bars of a single year; ratios are given from 20 bars on.
     """
+    table, test = trained.forecasts, trained.backtest
+    if table is None or test is None or "date" not in table:
+        return []
     net, hold = monthly_returns(test.times, test.net), monthly_returns(test.times, test.market)
-    if net is None or hold is None or len(net) < 2 or "date" not in predictions:
-        return None
+    if net is None or hold is None or len(net) < 2:
+        return []
     ends = pd.DatetimeIndex(test.times[1:]).year.to_numpy()
-    dated = pd.to_datetime(predictions["date"], errors="coerce", utc=True).dt.year.to_numpy()
-    actual, forecast = (numbers_of(predictions[name]) for name in ("actual", "forecast"))
+    dated = pd.to_datetime(table["date"], errors="coerce", utc=True).dt.year.to_numpy()
+    actual, forecast = (numbers_of(table[name]) for name in ("actual", "forecast"))
     rows = []
     for year in net.index:
         mine, theirs = ends == year, dated == year
@@ -45,25 +40,16 @@ def years_table(predictions: pd.DataFrame, test: Backtest) -> Table | None:
         enough = bars >= _FEWEST
         seen = enough and all(np.isfinite(each).all() and np.ptp(each) > 0 for each in pair)
         earned, market = test.net[mine], test.market[mine]
-        rows.append(
-            [
-                Cell(str(year), sort=float(year)),
-                Cell(f"{bars:,}", sort=bars),
-                number_cell(ic(*pair) if seen else math.nan, lambda value: ratio(value, 3)),
-                number_cell(backtest.sharpe(earned, annual) if enough else math.nan, ratio),
-                number_cell(backtest.alpha(earned, market, annual) if enough else math.nan, percent),
-                number_cell(backtest.beta(earned, market) if enough else math.nan, ratio),
-                number_cell(float(net.loc[year, "year"]), percent),
-                number_cell(float(hold.loc[year, "year"]), percent),
-            ]
-        )
-    names = (
-        "bars",
-        "IC",
-        f"Sharpe ratio {test.rules.per}",
-        f"alpha {test.rules.per}",
-        "beta",
-        "return",
-        "buy and hold",
-    )
-    return Table("Year by year, after costs", [Column("year"), *(Column(name, numeric=True) for name in names)], rows)
+        row = [
+            number_cell(ic(*pair) if seen else math.nan, lambda value: ratio(value, 3)),
+            number_cell(backtest.sharpe(earned, annual) if enough else math.nan, ratio),
+            number_cell(backtest.alpha(earned, market, annual) if enough else math.nan, percent),
+            number_cell(backtest.beta(earned, market) if enough else math.nan, ratio),
+            number_cell(float(net.loc[year, "year"]), percent),
+            number_cell(float(hold.loc[year, "year"]), percent),
+        ]
+        rows.append([Cell(str(year), sort=float(year)), count_cell(bars), *row])
+    per = test.rules.per
+    names = ("bars", "IC", f"Sharpe ratio {per}", f"alpha {per}", "beta", "return", "buy and hold")
+    columns = [Column("year"), *(Column(name, numeric=True) for name in names)]
+    return [Table("Year by year, after costs", columns, rows)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.runtime.text import day
+
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.run_context import RunContext
 
@@ -69,11 +71,6 @@ def hardware_facts(environment: Mapping[str, Any]) -> dict[str, str]:
             **variables,
         }
     )
-
-
-def day(when: object) -> str:
-    """Write a time without the hour where that is midnight."""
-    return str(when).replace("T", " ").removesuffix(" 00:00:00")
 
 
 def _texts(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.runtime.process import identity, is_alive
+from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.reading.artifacts import ENVIRONMENT, OVERRIDES, mapping_file, words_file
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS
 from tradingbot_exp.tracking.run_names import FINISHED_STATES, OWN_LOOP, SAMPLER_TAG
@@ -182,7 +183,7 @@ def study_command(store: Store, study: Run) -> str:
         return f"{where}python {program} (the program that called run_hpo_study, with the same data)"
     if arguments is None:
         arguments = ["--multirun", *(store.artifact(study, OVERRIDES, words_file) or [])]
-    return f"{where}{shlex.join(['python', '-m', 'tradingbot_exp.train', *map(str, arguments)])}"
+    return f"{where}{train_command(arguments)}"
 
 
 def _missing_artifacts(store: Store) -> list[Finding]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.identity import ALWAYS, is_same_market, overlap
+from tradingbot_exp.runtime.text import plural
 from tradingbot_exp.tracking.reading.ledger import on_record, runs_on_market
 from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market, recorded_returns
 from tradingbot_exp.tracking.store.kinds import TRIES
@@ -44,7 +45,7 @@ class Look:
         if self.forecasts:
             bars = f"bars of {self.start[:10]} to {self.end[:10]}"
             return f"`predict` with the model of the run {self.name} ({self.run_id[:12]}), on {bars}"
-        what = f"study of {self.trials:,} trial{'s' * (self.trials != 1)}" if self.trials else "run"
+        what = f"study of {plural(self.trials, 'trial')}" if self.trials else "run"
         return f"the {what} {self.name} ({self.run_id[:12]}), on {self.start[:10]} to {self.end[:10]}"
 
 

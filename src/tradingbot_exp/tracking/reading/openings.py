@@ -13,6 +13,7 @@ import pandas as pd
 
 from tradingbot_exp.data.identity import ALWAYS, Span, overlap, stamp
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.text import plural
 from tradingbot_exp.tracking.reading.ledger import on_record
 from tradingbot_exp.tracking.reading.markets import MarketDates, of_market, recorded_returns
 from tradingbot_exp.tracking.store.store import Store
@@ -178,6 +179,6 @@ def in_words(openings: Sequence[Opening]) -> str:
     last = openings[-1]
     return (
         f"{last.instrument} {min(each.start for each in openings)[:10]} to {max(each.end for each in openings)[:10]}, "
-        f"opened {len(openings)} time{'s' * (len(openings) != 1)}, last on {last.at[:16]} by {last.by} for the run "
+        f"opened {plural(len(openings), 'time')}, last on {last.at[:16]} by {last.by} for the run "
         f"{last.evaluated}"
     )

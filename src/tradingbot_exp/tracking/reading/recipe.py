@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
+from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.reading.differences import canonical
 from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
@@ -71,11 +71,11 @@ class Recipe:
             return f"{self.own_program} (a program of its own)"
         if self.made.run.kind == "study":
             words = self.made.recorded("arguments") or ["--multirun", *self.overrides]
-            return shlex.join(["python", "-m", "tradingbot_exp.train", *map(str, words)])
+            return train_command(words)
         swept = self.made.run.tags.get("sweep.overrides")
         if swept is not None:
             return f"python -m tradingbot_exp.train --multirun hydra/sweeper=basic {swept}"
-        return shlex.join(["python", "-m", "tradingbot_exp.train", *self.overrides])
+        return train_command(self.overrides)
 
     @property
     def own_program(self) -> str | None:

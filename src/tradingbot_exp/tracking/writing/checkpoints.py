@@ -11,7 +11,6 @@ import hashlib
 import io
 import logging
 import os
-import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
+from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.store.errors import reason, wrapped
 from tradingbot_exp.tracking.store.places import local_artifacts
 
@@ -209,10 +209,10 @@ def decode(data: bytes) -> dict[str, Any]:
 
 def resume_command(run_id: str, uri: str) -> str:
     """Give the command that goes on with a run, from here."""
-    words = ["python", "-m", "tradingbot_exp.train", f"training.resume={run_id[:12]}"]
+    words = [f"training.resume={run_id[:12]}"]
     if uri not in (f"sqlite:///{launch_dir() / TRACKING_DATABASE}", os.environ.get("MLFLOW_TRACKING_URI")):
         words.append(f"tracking.uri={redact(uri)}")
-    return shlex.join(words)
+    return train_command(words)
 
 
 def commands() -> list[str]:

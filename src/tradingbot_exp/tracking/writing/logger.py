@@ -105,15 +105,14 @@ class EnhancedMLflowLogger(RunTarget):
         loss : str
             Name of the loss on the axis.
         """
-        from tradingbot_exp.plots.training import training_history
-
         train, val = list(history["train_loss"]), list(history["val_loss"])
         run = self.run
         for epoch, (train_loss, val_loss) in enumerate(zip(train, val, strict=True), start=1):
             run.log_metrics({"train_loss": train_loss, "val_loss": val_loss}, epoch, again=False)
         finite = np.isfinite(val)
         best = int(np.argmin(np.where(finite, val, np.inf))) + 1 if finite.any() else 0
-        self._log_figure(training_history(train, val, best, loss), "plots/training_history.html", "Training history")
+        epochs = range(1, len(val) + 1)
+        self._log_plots("losses", (epochs, train), (epochs, val), best, loss)
 
     def log_data_characteristics(
         self,
@@ -127,7 +126,7 @@ class EnhancedMLflowLogger(RunTarget):
         """Log what the data look like: card, scaler, and each feature's distribution in train and validation.
 
         The distributions are in standard deviations of train: a figure, and ``data/feature_histograms.json`` with the
-        numbers to draw it again (see `tradingbot_exp.plots.panels.FeatureHistogram`).
+        numbers to draw it again (see `tradingbot_exp.plots.feature_distributions.FeatureHistogram`).
 
         Parameters
         ----------
@@ -140,7 +139,7 @@ class EnhancedMLflowLogger(RunTarget):
         scaler : scikit-learn transformer, optional
             Any scaler, fitted. Written as ``data/scaler.json`` and ``data/scaler.skops``.
         """
-        from tradingbot_exp.plots.panels import feature_histograms, histogram_figure, histograms_record
+        from tradingbot_exp.plots.feature_distributions import feature_histograms, histograms_record
 
         names = [str(name) for name in (feature_names if feature_names is not None else getattr(train, "columns", ()))]
         first = two_dimensional(train)
@@ -156,8 +155,7 @@ class EnhancedMLflowLogger(RunTarget):
                 run.log_artifact(file, "data")
         histograms = feature_histograms(names, *in_train_deviations(first, second))
         run.log_text(_json(histograms_record(histograms)), "data/feature_histograms.json")
-        figure = histogram_figure(histograms)
-        self._log_figure(figure, "data/feature_distributions.html", "Feature distributions")
+        self._log_plots("features", histograms)
 
     def log_predictions(
         self,
@@ -181,8 +179,6 @@ class EnhancedMLflowLogger(RunTarget):
         unit : str
             Named on the axes.
         """
-        from tradingbot_exp.plots.predictions import prediction_distribution, prediction_vs_actual
-
         a = np.asarray(actual, dtype=np.float64).ravel()
         f = np.asarray(forecast, dtype=np.float64).ravel()
         when = np.arange(len(a)) if dates is None else dates
@@ -190,10 +186,7 @@ class EnhancedMLflowLogger(RunTarget):
         with _scratch_file("validation_returns.csv") as file:
             table.to_csv(file, index=False, float_format="%.17g")
             self.run.log_artifact(file, "evaluation")
-        figure = prediction_vs_actual(when, a, f, unit)
-        self._log_figure(figure, "plots/prediction_vs_actual.html", "Prediction against actual")
-        figure = prediction_distribution(a, f, unit)
-        self._log_figure(figure, "plots/prediction_distribution.html", "Distribution of predictions")
+        self._log_plots("forecasts", when, a, f, unit)
 
     def log_feature_importance(self, importance: Importance | Mapping[str, float]) -> None:
         """Log how much each feature matters: a figure, and ``evaluation/feature_importance.csv``.
@@ -203,8 +196,6 @@ class EnhancedMLflowLogger(RunTarget):
         importance : Importance, or mapping of str to float
             The file's columns are `feature`, `mean` and `std`; the last is empty where there is no spread.
         """
-        from tradingbot_exp.plots.training import feature_importance
-
         if isinstance(importance, Mapping):
             columns: dict[str, Any] = {"feature": list(importance), "mean": list(importance.values())}
             columns["std"] = [float("nan")] * len(importance)
@@ -213,8 +204,7 @@ class EnhancedMLflowLogger(RunTarget):
         with _scratch_file("feature_importance.csv") as file:
             pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")
             self.run.log_artifact(file, "evaluation")
-        figure = feature_importance(columns["feature"], columns["mean"], columns["std"])
-        self._log_figure(figure, "plots/feature_importance.html", "Feature importance")
+        self._log_plots("importance", columns["feature"], columns["mean"], columns["std"])
 
     def log_model(
         self,
@@ -245,12 +235,16 @@ class EnhancedMLflowLogger(RunTarget):
             save(model, folder, feature_names=feature_names, scaler=scaler, example=example, **settings)
             self.run.log_artifacts(folder, "model")
 
-    def _log_figure(self, figure: Any, artifact: str, title: str) -> None:
+    def _log_plots(self, source: str, *drawn: Any) -> None:
+        """Log the plots that a run keeps of what was just logged: see `tradingbot_exp.plots.kept`."""
         from tradingbot_exp.plots.html import write_figure
+        from tradingbot_exp.plots.kept import KEPT
 
-        with _scratch_file(Path(artifact).name) as file:
-            write_figure(figure, file, title)
-            self.run.log_artifact(file, str(Path(artifact).parent))
+        for plot in KEPT:
+            if plot.source == source:
+                with _scratch_file(Path(plot.artifact).name) as file:
+                    write_figure(plot.draw(*drawn), file, plot.title)
+                    self.run.log_artifact(file, str(Path(plot.artifact).parent))
 
 
 @contextmanager

@@ -9,19 +9,15 @@ import pytest
 
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.reporting.backtest import costs, equity, months
-from tradingbot_exp.reporting.backtest.numbers import (
-    backtest_of,
-    cost_curve,
-    drawdown,
-    monthly_returns,
-    rolling_sharpe,
-    rules_of,
-    wealth,
-    window_of,
-)
-from tradingbot_exp.reporting.training.skill import decile_figure, deciles, rolling_ic, rolling_ic_figure
-from tradingbot_exp.reporting.training.years import years_table
+from tradingbot_exp.reporting.backtest import backtest_of, rules_of, wealth, window_of
+from tradingbot_exp.reporting.training.costs import cost_curve, costs
+from tradingbot_exp.reporting.training.equity import drawdown, equity, rolling, rolling_sharpe
+from tradingbot_exp.reporting.training.forecasts import decile_figure, deciles, rolling_ic, rolling_ic_figure
+from tradingbot_exp.reporting.training.months import monthly_returns, months
+from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.training.years import year_blocks
+from tradingbot_exp.tracking.reading.records import TrainingRecord
+from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 RULES = Rules(periods=252.0)
 
@@ -55,24 +51,18 @@ def test_returns_are_those_of_the_evaluation(predictions, earned):
     free = replace(RULES, cost_bps=0.0)
     np.testing.assert_array_equal(earned.gross, free.net_returns(position, predictions["actual"]))
     assert earned.sharpe(earned.net) == backtest.sharpe(earned.net, 252.0)
-
-
-def test_positions_on_record_count_before_those_of_the_forecast(predictions):
-    held = backtest_of(predictions.assign(position=1.0), Rules(cost_bps=0.0))
+    held = backtest_of(predictions.assign(position=1.0), Rules(cost_bps=0.0))  # on record: it counts before forecasts
     np.testing.assert_array_equal(held.net, np.expm1(predictions["actual"]))
+    predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
+    left = backtest_of(predictions, RULES)
+    assert (len(left.net), left.left_out) == (298, 2)
+    assert "2 bars left out" in subtitle(equity(left))
 
 
 def test_the_last_return_ends_one_usual_distance_after_the_last_bar(earned):
     assert len(earned.times) == 301
     assert earned.times[-1] - earned.times[-2] == pd.Timedelta(days=1)
     assert earned.times[0] == pd.Timestamp("2019-11-01")
-
-
-def test_bars_without_all_numbers_are_left_out_and_counted(predictions):
-    predictions.loc[[3, 7], "forecast"] = [np.nan, np.inf]
-    earned = backtest_of(predictions, RULES)
-    assert (len(earned.net), earned.left_out) == (298, 2)
-    assert "2 bars left out" in subtitle(equity.equity(earned))
 
 
 @pytest.mark.parametrize("columns", [["date", "forecast"], ["next_log_return"]])
@@ -135,12 +125,13 @@ def test_nothing_is_left_at_the_break_even_cost(earned):
     assert np.all(np.diff(curve.sharpe) < 0)
 
 
-def test_a_strategy_that_never_trades_has_no_break_even(predictions):
+def test_a_strategy_that_never_trades_has_neither_break_even_nor_band(predictions):
     flat = backtest_of(predictions.assign(forecast=0.0), RULES)
-    curve = cost_curve(flat)
-    assert math.isnan(curve.break_even)
-    (note,) = costs.costs(curve, "a year").layout.annotations
+    assert math.isnan(flat.break_even) and math.isnan(flat.luck(100))
+    (note,) = costs(cost_curve(flat), "a year").layout.annotations
     assert "never takes a position" in note.text
+    assert not rolling(flat).layout.shapes
+    assert "luck" not in subtitle(rolling(flat))
 
 
 def test_the_interval_of_the_sharpe_ratio_is_that_of_the_bootstrap_with_blocks_of_the_horizon(predictions):
@@ -161,16 +152,12 @@ def test_the_band_of_luck_is_that_of_the_interval_at_the_length_of_the_window(ea
     half = (earned.interval.high - earned.interval.low) / 2
     assert earned.luck(300) == pytest.approx(half)
     assert earned.luck(75) == pytest.approx(2 * half)
-    (band,) = equity.rolling(earned).layout.shapes
+    (band,) = rolling(earned).layout.shapes
     assert (band.y0, band.y1) == (-earned.luck(100), earned.luck(100))
-    assert f"± {earned.luck(100):.1f}" in subtitle(equity.rolling(earned))
-
-
-def test_returns_that_never_change_have_no_band(predictions):
-    flat = backtest_of(predictions.assign(forecast=0.0), RULES)
-    assert math.isnan(flat.luck(100))
-    assert not equity.rolling(flat).layout.shapes
-    assert "luck" not in subtitle(equity.rolling(flat))
+    assert f"± {earned.luck(100):.1f}" in subtitle(rolling(earned))
+    assert trace(rolling(earned), "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
+    assert trace(rolling(earned), "net").x[0] == str(earned.times[100].date())  # the first whole window
+    assert not rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
 
 
 def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predictions):
@@ -185,7 +172,7 @@ def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predicti
 
 
 def test_equity_figure_ends_where_wealth_does_and_its_axes_are_shared(earned):
-    fig = equity.equity(earned)
+    fig = equity(earned)
     for name, returns in (("net", earned.net), ("before costs", earned.gross), ("buy and hold", earned.market)):
         assert trace(fig, name).y[0] == 1
         assert trace(fig, name).y[-1] == pytest.approx(np.prod(1 + returns), rel=1e-4)
@@ -201,7 +188,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
     rng = np.random.default_rng(0)
     market = rng.normal(0, 0.01, 20_001)
     earned = backtest_of(pd.DataFrame({"forecast": market[::-1], "next_log_return": market}), RULES)
-    fig = equity.equity(earned)
+    fig = equity(earned)
     assert len(trace(fig, "net").y) < 3_010
     assert min(trace(fig, "net, fall").y) == pytest.approx(100 * backtest.max_drawdown(earned.net), rel=1e-3)
     assert trace(fig, "net").x[-1] == 20_001
@@ -209,7 +196,7 @@ def test_a_long_backtest_is_thinned_but_keeps_its_deepest_fall_and_its_end():
 
 
 def test_month_figure_holds_percent_and_counts_gains(earned):
-    fig = months.months(earned)
+    fig = months(earned)
     (cells,) = fig.data
     table = monthly_returns(earned.times, earned.net)
     assert cells.z[1][2] == pytest.approx(100 * table.loc[2020, 3], rel=1e-3)
@@ -220,13 +207,6 @@ def test_month_figure_holds_percent_and_counts_gains(earned):
     assert subtitle(fig).startswith(f"{(there > 0).sum()} of {there.size} months gained")
 
 
-def test_rolling_figure_starts_with_its_first_whole_window(earned):
-    fig = equity.rolling(earned)
-    assert trace(fig, "net").y[0] == pytest.approx(backtest.sharpe(earned.net[:100], 252.0), rel=1e-3)
-    assert trace(fig, "net").x[0] == str(earned.times[100].date())
-    assert not equity.rolling(backtest_of(pd.DataFrame({"forecast": [1.0], "next_log_return": [0.1]}), RULES)).data
-
-
 def test_rolling_ic_is_the_correlation_of_each_window(predictions):
     found = rolling_ic(predictions["date"], predictions["actual"], predictions["forecast"], 4, 252.0)
     assert found.window == 100
@@ -235,14 +215,11 @@ def test_rolling_ic_is_the_correlation_of_each_window(predictions):
     assert found.band == pytest.approx(1.96 / math.sqrt(25))  # of 100 overlapping targets, 25 tell something new
     (line,) = rolling_ic_figure(found).data
     assert (line.x[0], len(line.x)) == (str(predictions["date"].iloc[99].date()), 201)
-
-
-def test_rolling_ic_of_a_constant_or_short_forecast_says_so(predictions):
     constant = rolling_ic(predictions["date"], predictions["actual"], np.ones(300))
-    (note,) = rolling_ic_figure(constant).layout.annotations
-    assert "constant" in note.text
-    (note,) = rolling_ic_figure(rolling_ic([1, 2], [0.1, 0.2], [0.1, 0.3])).layout.annotations
-    assert "too few bars" in note.text
+    few = rolling_ic([1, 2], [0.1, 0.2], [0.1, 0.3])
+    for found, why in ((constant, "constant"), (few, "too few bars")):
+        (note,) = rolling_ic_figure(found).layout.annotations
+        assert why in note.text
 
 
 def test_deciles_average_what_came_with_its_standard_error(predictions):
@@ -270,8 +247,11 @@ def test_equal_forecasts_share_a_group_and_a_constant_one_has_none():
     assert "same forecast" in note.text
 
 
-def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned):
-    table = years_table(predictions, earned)
+def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned, make_run):
+    def of_years(table):
+        return year_blocks(Trained(TrainingRecord(make_run(), Artifacts(predictions=table))))
+
+    (table,) = of_years(predictions)
     years = earned.times[1:].year
     assert [row[0].text for row in table.rows] == ["2019", "2020"]
     for row, year in zip(table.rows, (2019, 2020), strict=True):
@@ -291,7 +271,6 @@ def test_the_years_hold_what_the_metrics_give_on_their_bars(predictions, earned)
             ]
         )
     few = predictions.tail(60 + 30).assign(date=pd.bdate_range("2019-12-20", periods=90))
-    short = years_table(few, backtest_of(few, RULES)).rows[0]
+    short = of_years(few)[0].rows[0]
     assert [cell.text for cell in short[2:6]] == ["–"] * 4 and short[6].text != "–"
-    one = predictions.head(30)
-    assert years_table(one.assign(date=pd.bdate_range("2020-03-02", periods=30)), backtest_of(one, RULES)) is None
+    assert of_years(predictions.head(30).assign(date=pd.bdate_range("2020-03-02", periods=30))) == []

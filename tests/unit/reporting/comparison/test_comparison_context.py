@@ -5,15 +5,15 @@ from dataclasses import replace
 import pytest
 from comparison_records import PARAMS, forecasts, foreign, made, with_artifacts
 
+from tradingbot_exp.reporting.comparison.compared import grouped
 from tradingbot_exp.reporting.comparison.context import (
     code_differences,
+    code_notices,
     config_differences,
     environment_differences,
-    grouped,
-    listed,
     only_seed_differs,
 )
-from tradingbot_exp.reporting.comparison.notices import code_notices, data_notices, status_notices
+from tradingbot_exp.reporting.comparison.summary import data_notices, status_notices
 
 TABLE = forecasts()
 
@@ -22,35 +22,44 @@ def text_of(notices):
     return " ".join(notice.text for notice in notices)
 
 
-def test_params_that_differ_are_split_into_those_that_decide_and_those_that_do_not():
-    other = {"model.name": "lstm", "tracking.uri": "http://server", "data.name": "mine", "model.dropout": "0.1"}
-    deciding, harmless = config_differences([made("a"), made("b", params=other)])
-    assert {row.name: row.values for row in deciding} == {"model.name": ("mlp", "lstm"), "model.dropout": (None, "0.1")}
-    assert {row.name for row in harmless} == {"tracking.uri", "data.name"}
+RATES = {"model.learning_rate": "0.01", "training.learning_rate": "0.01"}
 
 
-def test_numbers_count_by_value_and_nan_is_itself():
-    same = {"model.learning_rate": "1e-3", "training.learning_rate": "0.0010", "model.dropout": "nan"}
-    assert config_differences([made("a", params={"model.dropout": "nan"}), made("b", params=same)]) == ([], [])
-
-
-def test_the_two_learning_rates_are_one_row():
-    rates = {"model.learning_rate": "0.01", "training.learning_rate": "0.01"}
-    deciding, _ = config_differences([made("a"), made("b", params=rates)])
-    assert [row.name for row in deciding] == ["model.learning_rate"]
-    deciding, _ = config_differences([made("a"), made("b", params={"training.learning_rate": "0.01"})])
-    assert [row.name for row in deciding] == ["training.learning_rate"]
-
-
-def test_other_data_are_a_difference_that_decides_even_under_the_same_name():
-    deciding, _ = config_differences([made("a"), made("b", tags={"data.fingerprint": "f" * 32})])
-    assert [(row.name, row.values) for row in deciding] == [("data.fingerprint", ("3513f4f719e9", "f" * 32))]
-
-
-def test_a_foreign_run_does_not_make_every_param_a_difference():
-    assert config_differences([made("a"), foreign()]) == ([], [])
-    deciding, _ = config_differences([made("a"), made("b", params={"seed": "7"}), foreign()])
-    assert [(row.name, row.values) for row in deciding] == [("seed", ("42", "7", None))]
+@pytest.mark.parametrize(
+    ("others", "deciding", "harmless"),
+    [
+        (
+            [
+                made(
+                    "b", params={"model.name": "lstm", "tracking.uri": "x", "data.name": "mine", "model.dropout": "0.1"}
+                )
+            ],
+            {"model.name": ("mlp", "lstm"), "model.dropout": (None, "0.1")},
+            {"tracking.uri", "data.name"},
+        ),
+        ([made("b", params={"model.learning_rate": "1e-3", "training.learning_rate": "0.0010"})], {}, set()),
+        ([made("b", params=RATES)], {"model.learning_rate": ("0.001", "0.01")}, set()),
+        (
+            [made("b", params={"training.learning_rate": "0.01"})],
+            {"training.learning_rate": ("0.001", "0.01")},
+            set(),
+        ),
+        (
+            [made("b", tags={"data.fingerprint": "f" * 32})],
+            {"data.fingerprint": ("3513f4f719e9", "f" * 32)},
+            set(),
+        ),
+        ([foreign()], {}, set()),
+        ([made("b", params={"seed": "7"}), foreign()], {"seed": ("42", "7", None)}, set()),
+    ],
+    ids=["params", "equal numbers", "one rate", "the other rate", "data", "foreign", "seed"],
+)
+def test_what_differs_is_split_into_what_decides_a_result_and_what_does_not(others, deciding, harmless):
+    rows, rest = config_differences([made("a"), *others])
+    assert {row.name: row.values for row in rows} == deciding
+    assert {row.name for row in rest} == harmless
+    undefined = [made(name, params={"model.dropout": "nan"}) for name in "ab"]
+    assert config_differences(undefined) == ([], [])  # NaN is itself
 
 
 def test_only_the_seed_differs_if_data_code_and_all_other_keys_are_the_same():
@@ -82,9 +91,6 @@ def test_different_data_are_said_to_make_metrics_incomparable():
     assert notice.tone == "bad"
     assert notice.text.startswith("These runs saw different data: their metrics are not comparable (")
     assert "A, C: ibm 3513f4f7; B: msft ffffffff" in notice.text
-
-
-def test_data_that_are_not_recorded_are_said_to_be_unknown():
     text = text_of(data_notices([made("a", TABLE), foreign()]))
     assert text.startswith("Which data B saw is not recorded")
     assert "different" not in text
@@ -93,12 +99,8 @@ def test_data_that_are_not_recorded_are_said_to_be_unknown():
 def test_other_validation_bars_are_named():
     text = text_of(data_notices([made("a", TABLE), made("b", TABLE.iloc[10:])]))
     assert "validated on different bars (A: 2020-01-01 to 2021-02-23; B: 2020-01-15 to 2021-02-23)" in text
-
-
-def test_dates_of_a_run_without_forecasts_come_from_its_data_card():
     card = {"split": {"val": {"start": "2020-01-15T00:00:00", "end": "2021-02-23T00:00:00"}}}
-    text = text_of(data_notices([made("a", TABLE), with_artifacts(made("b"), card=card)]))
-    assert "B: 2020-01-15 to 2021-02-23" in text
+    assert text == text_of(data_notices([made("a", TABLE), with_artifacts(made("b"), card=card)]))
 
 
 @pytest.mark.parametrize(
@@ -120,11 +122,15 @@ def test_runs_that_share_all_that_matters_need_no_notice():
     assert data_notices(records) == status_notices(records) == code_notices(records) == []
 
 
-def test_another_commit_is_a_warning():
+def test_another_commit_is_a_warning_and_one_dirty_tree_among_clean_ones_is_named():
     other = made("b", tags={"mlflow.source.git.commit": "fedcba9876543210"})
     (notice,) = code_notices([made("a"), other])
     assert notice.tone == "warning"
     assert "different commits (A: 0123456789; B: fedcba9876)" in notice.text
+    dirty = [made("a"), made("b", tags={"git.dirty": "true"})]
+    (notice,) = code_notices(dirty)
+    assert notice.text.startswith("B came from a work tree with uncommitted changes")
+    assert [row.values for row in code_differences(dirty)] == [("false", "true")]
 
 
 @pytest.mark.parametrize(
@@ -142,13 +148,6 @@ def test_uncommitted_changes_are_told_apart_by_their_patches(patches, said, tone
     (notice,) = code_notices(records)
     assert said in notice.text
     assert notice.tone == tone
-
-
-def test_one_dirty_tree_among_clean_ones_is_named():
-    (notice,) = code_notices([made("a"), made("b", tags={"git.dirty": "true"})])
-    assert notice.text.startswith("B came from a work tree with uncommitted changes")
-    (row,) = code_differences([made("a"), made("b", tags={"git.dirty": "true"})])
-    assert row.values == ("false", "true")
 
 
 def test_another_source_of_the_package_is_other_code_and_a_branch_is_none():
@@ -173,6 +172,8 @@ def test_runs_that_are_not_finished_are_named_with_their_error():
     text = text_of(status_notices([made("a", TABLE), running, failed]))
     assert "B is still running" in text
     assert "C failed: its numbers are those until then (loss is NaN)" in text
+    broken = with_artifacts(made("b", TABLE), problems=("data/data_card.json: no JSON",))
+    assert "B: not readable: data/data_card.json: no JSON" in text_of(status_notices([made("a", TABLE), broken]))
 
 
 def test_runs_without_forecasts_are_named_and_a_trial_says_how_to_keep_them():
@@ -182,11 +183,5 @@ def test_runs_without_forecasts_are_named_and_a_trial_says_how_to_keep_them():
     assert "hpo.keep=all" in text_of(status_notices([made("a", TABLE), made("b", kind="trial")]))
 
 
-def test_artifacts_that_cannot_be_read_are_named_with_their_run():
-    broken = with_artifacts(made("b", TABLE), problems=("data/data_card.json: no JSON",))
-    assert "B: not readable: data/data_card.json: no JSON" in text_of(status_notices([made("a", TABLE), broken]))
-
-
-def test_lists_and_groups_read_as_sentences():
-    assert [listed(words) for words in ([], ["A"], ["A", "B"], ["A", "B", "C"])] == ["", "A", "A and B", "A, B and C"]
+def test_groups_read_as_sentences():
     assert grouped(["x", None, "x"]) == "A, C: x; B: not recorded"

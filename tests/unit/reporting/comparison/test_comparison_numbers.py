@@ -10,7 +10,9 @@ from comparison_records import BARS, DATES, MARKET, forecasts, foreign, made
 
 from tradingbot_exp.evaluation.metrics.backtest import sharpe
 from tradingbot_exp.evaluation.significance.bootstrap import MIN_BARS
-from tradingbot_exp.reporting.comparison.numbers import correlations, differences, draws_of, equity, holm, in_unit
+from tradingbot_exp.reporting.comparison.equity import equity
+from tradingbot_exp.reporting.comparison.forecasts import correlations
+from tradingbot_exp.reporting.comparison.numbers import differences, draws_of, holm, in_unit
 from tradingbot_exp.reporting.comparison.pairs import pair
 from tradingbot_exp.reporting.comparison.report import comparison_page
 from tradingbot_exp.reporting.page.metrics import best, metric_rows
@@ -50,8 +52,9 @@ def test_bars_that_lack_a_number_in_one_run_are_left_out_of_both():
         (forecasts().iloc[: MIN_BARS - 1], f"they share {MIN_BARS - 1} validation bars, fewer than {MIN_BARS}"),
         (forecasts(dates=DATES.tz_localize("UTC")), "the two runs' bars are dated in different ways"),
         (forecasts(dates=np.arange(BARS)), "the two runs' bars are dated in different ways"),
+        (forecasts(dates=DATES + pd.Timedelta("1min")), f"they share 0 validation bars, fewer than {MIN_BARS}"),
     ],
-    ids=["none", "no forecast", "few", "time zone", "row numbers"],
+    ids=["none", "no forecast", "few", "time zone", "row numbers", "a minute later"],
 )
 def test_runs_that_cannot_be_paired_say_why(other, why):
     both = pair(made("a", forecasts()), made("b", other))
@@ -75,9 +78,6 @@ def test_errors_are_compared_only_of_one_target_and_returns_only_of_one_market()
     elsewhere = forecasts(market=MARKET[::-1])
     both = pair(made("a", forecasts()), made("b", elsewhere))
     assert both.no_returns == "they traded different markets"
-
-
-def test_an_error_beyond_a_float_is_no_number_to_compare():
     huge = forecasts()
     huge.loc[0, "forecast"] = 1e200
     assert pair(made("a", forecasts()), made("b", huge)).no_errors == "a squared error is too large for a 64-bit float"
@@ -98,11 +98,8 @@ def test_a_forecast_with_skill_is_told_from_noise_and_noise_from_noise_is_not():
     found = differences([made("a", forecasts()), made("b", forecasts(0.8, seed=2)), made("c", forecasts(seed=3))])
     assert all(each.holds and each.better for each in by_measure(found, 1).values())
     assert not any(each.holds for each in by_measure(found, 2).values())
-
-
-def test_the_other_way_round_the_skilled_reference_is_better():
     found = by_measure(differences([made("a", forecasts(0.8, seed=2)), made("b", forecasts())]))
-    assert all(each.holds and not each.better for each in found.values())
+    assert all(each.holds and not each.better for each in found.values())  # the other way round
 
 
 def test_blocks_are_at_least_as_long_as_the_longer_horizon_and_are_shown():
@@ -152,14 +149,6 @@ def test_holm_steps_down_stays_in_order_and_does_not_count_what_is_missing():
     assert holm([]) == []
 
 
-def test_p_values_are_corrected_for_all_that_is_compared():
-    runs = [made("a", forecasts()), *(made(str(i), forecasts(seed=i)) for i in range(2, 5))]
-    found = differences(runs)
-    assert len(found) == 9
-    assert [each.corrected for each in found] == pytest.approx(holm([each.p for each in found]))
-    assert all(each.corrected >= each.p for each in found)
-
-
 def test_units_are_basis_points_and_percent_of_the_reference():
     found = by_measure(differences([made("a", forecasts()), made("b", forecasts(0.5, seed=2))]))
     assert in_unit(found["return"], 0.0002) == pytest.approx(2)
@@ -175,6 +164,11 @@ def test_wealth_is_compounded_over_the_bars_that_all_have():
         returns = table.set_index("date").loc[found.dates, "strategy_return"]
         np.testing.assert_allclose(found.wealth[run], (1 + returns).cumprod())
     np.testing.assert_allclose(found.market, np.exp(np.cumsum(MARKET[20:-40])))
+    ruined = forecasts()
+    ruined.loc[10, "strategy_return"] = -1.5
+    found = equity([made("a", forecasts()), made("b", ruined)])
+    assert found.wealth[1][9] > 0
+    assert not found.wealth[1][10:].any()  # ruin is final
 
 
 def test_wealth_leaves_out_a_run_of_another_market_and_one_that_would_leave_no_bars():
@@ -182,14 +176,6 @@ def test_wealth_leaves_out_a_run_of_another_market_and_one_that_would_leave_no_b
     runs = [made("a", forecasts().iloc[:-5]), made("b", elsewhere), made("c", forecasts().iloc[:100]), made("d", late)]
     assert list(equity(runs).wealth) == [0, 2]
     assert equity(runs[:2]) is None
-
-
-def test_ruin_is_final():
-    ruined = forecasts()
-    ruined.loc[10, "strategy_return"] = -1.5
-    found = equity([made("a", forecasts()), made("b", ruined)])
-    assert found.wealth[1][9] > 0
-    assert not found.wealth[1][10:].any()
 
 
 def test_correlations_are_pearsons_and_missing_for_a_constant_forecast():
@@ -243,12 +229,8 @@ def test_metrics_are_comparable_only_under_the_same_rules_of_their_own():
     rows = rows_of(made("a", forecasts()), other_loss)
     assert rows["final_loss"].comparable == (True, False)
     assert rows["val_mse"].comparable == (True, True)
-
-
-def test_nothing_is_comparable_across_data_or_validation_bars():
     other_data = made("b", forecasts(), tags={"data.fingerprint": "another"})
-    other_bars = made("c", forecasts().iloc[10:])
-    rows = rows_of(made("a", forecasts()), other_data, other_bars)
+    rows = rows_of(made("a", forecasts()), other_data, made("c", forecasts().iloc[10:]))
     assert all(row.comparable == (True, False, False) and row.best == () for row in rows.values())
 
 
@@ -271,10 +253,11 @@ def opened(name, end, **fields):
         (opened("b", "2013-03-01T00:00:00"), True),
         (opened("b", "2011-06-01T00:00:00"), False),
         (opened("b", None), False),
+        (made("b", forecasts()), False),
         (opened("b", "2013-03-01T00:00:00", tags={"data.fingerprint": "another"}), False),
         (opened("b", "2013-03-01T00:00:00", params={"evaluation.cost_bps": "1"}), None),
     ],
-    ids=["same", "other bars", "unknown", "other data", "other costs"],
+    ids=["same", "other bars", "unknown", "never opened", "other data", "other costs"],
 )
 def test_of_test_sets_only_the_same_bars_compare_and_none_is_ever_best(second, same):
     rows = rows_of(opened("a", "2013-03-01T00:00:00"), second)
@@ -283,37 +266,19 @@ def test_of_test_sets_only_the_same_bars_compare_and_none_is_ever_best(second, s
     assert rows["test_sharpe"].best == rows["test_mse"].best == ()
 
 
-def opening(value, end="2013-03-01T00:00:00"):
-    tags = {"opened.start": "2011-01-01T00:00:00", "opened.end": end}
-    return made(kind="test_evaluation", metrics={"test_mse": value, "val_mse": 9.0}, tags=tags).run
-
-
 def test_metrics_of_the_first_opening_of_the_test_set_are_shown():
-    openings = opening(1.0), opening(2.0)
-    opened = replace(made("a", metrics={"val_mse": 1.0, "test_mse": 2.0}), openings=openings)
-    rows = rows_of(opened, foreign())
+    openings = [made(kind="test_evaluation", metrics={"test_mse": mse, "val_mse": 9.0}).run for mse in (1.0, 2.0)]
+    judged = replace(made("a", metrics={"val_mse": 1.0, "test_mse": 2.0}), openings=tuple(openings))
+    rows = rows_of(judged, foreign())
     assert rows["test_mse"].values == (1.0, None)
     assert rows["val_mse"].values == (1.0, None)
     assert rows["accuracy"].values == (None, 0.5)
-
-
-def test_test_sets_of_the_same_bars_can_be_compared_but_none_is_best():
-    openings = [opening(1.0), opening(2.0), opening(3.0, end="2011-06-01T00:00:00")]
-    records = [replace(made(str(each.metrics), forecasts()), openings=(each,)) for each in openings]
-    (row,) = [row for row in metric_rows([*records, made("x", forecasts())]) if row.name == "test_mse"]
-    assert row.comparable == (True, True, False, False)
-    assert row.best == ()
-
-
-def test_dates_with_hours_match_to_the_minute():
-    hours = pd.date_range("2020-01-01 09:30", periods=BARS, freq="h")
-    both = pair(made("a", forecasts(dates=hours)), made("b", forecasts(dates=hours + pd.Timedelta("1min"))))
-    assert both.no_errors.startswith("they share 0 validation bars")
 
 
 def test_a_real_difference_survives_the_correction_among_twenty_runs():
     noise = [made(str(i), forecasts(seed=i)) for i in range(2, 20)]
     found = differences([made("a", forecasts()), made("b", forecasts(0.8, seed=20)), *noise])
     assert len(found) == 57
+    assert [each.corrected for each in found] == pytest.approx(holm([each.p for each in found]))
     assert all(each.holds for each in by_measure(found, 1).values())
     assert not any(each.holds for each in found if each.run > 1)

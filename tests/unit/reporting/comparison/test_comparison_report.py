@@ -6,18 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from comparison_records import BARS, MARKET, forecasts, foreign, made
+from report_pages import anchors, blocks, said, table_of, texts_of
 
-from tradingbot_exp.reporting.comparison.figures import (
-    difference_intervals,
-    equity_curves,
-    forecast_correlations,
-    learning_curves,
-    run_style,
-)
-from tradingbot_exp.reporting.comparison.numbers import Correlations, Difference, equity
+from tradingbot_exp.reporting.comparison.compared import run_style
+from tradingbot_exp.reporting.comparison.differences import amount, difference_intervals, p_value, sentence, verdict
+from tradingbot_exp.reporting.comparison.equity import equity, equity_curves
+from tradingbot_exp.reporting.comparison.forecasts import Correlations, forecast_correlations
+from tradingbot_exp.reporting.comparison.learning import learning_curves
+from tradingbot_exp.reporting.comparison.numbers import Difference
 from tradingbot_exp.reporting.comparison.report import comparison_page
-from tradingbot_exp.reporting.comparison.words import amount, headline, p_value, sentence, verdict
-from tradingbot_exp.reporting.page.page import Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.reporting.comparison.summary import headline
+from tradingbot_exp.reporting.page.page import Figure, Table, Tiles
 from tradingbot_exp.reporting.reporter import MAX_COMPARED
 from tradingbot_exp.tracking.reading.run_record import Curve
 
@@ -29,57 +28,46 @@ def difference(measure="mse", run=1, estimate=-2e-6, low=-3e-6, high=-1e-6, corr
     return Difference(run, measure, 484, 1e-4, estimate, low, high, corrected, corrected, **fields)
 
 
-def blocks(page, kind, anchor=None):
-    sections = [section for section in page.sections if anchor in (None, section.anchor)]
-    return [block for section in sections for block in section.blocks if isinstance(block, kind)]
+def texts(page, anchor):
+    """Return the texts of a section's first table, by the first cell of each row."""
+    return {first: rest for first, *rest in texts_of(table_of(page, anchor=anchor))}
 
 
-def words(page, anchor=None):
-    return " ".join(block.text for block in blocks(page, Paragraph | Notice, anchor))
+APART = Difference(2, "sharpe", 0, problem="they traded different markets")
 
 
-def cells(table):
-    return {row[0].text: [cell.text for cell in row[1:]] for row in table.rows}
-
-
-def anchors(page):
-    return [section.anchor for section in page.sections]
-
-
-def test_a_difference_that_holds_is_more_than_luck_would_do():
-    assert sentence(difference()) == (
-        "B is better than A by 2.00\u00a0% in mean squared error; the 95\u00a0% interval leaves 0 out and the "
-        "corrected p is 0.010: more than luck would do."
-    )
-
-
-def test_a_difference_whose_interval_includes_zero_could_be_luck():
-    found = difference("return", estimate=-2e-4, low=-9e-4, high=5e-4, corrected=0.5)
-    assert sentence(found) == (
-        "A is better than B by 2.0\u00a0bp in mean net return a bar, but the 95\u00a0% interval includes 0: "
-        "this could be luck."
-    )
-
-
-def test_a_difference_that_does_not_survive_the_correction_could_be_luck():
-    text = sentence(difference(corrected=0.12))
-    assert "its own 95\u00a0% interval leaves 0 out, but corrected for all comparisons here p is 0.120" in text
-    assert text.endswith("this could be luck.")
-
-
-def test_a_missing_difference_says_why():
-    found = Difference(2, "sharpe", 0, problem="they traded different markets")
-    assert sentence(found) == "C and A cannot be compared in net Sharpe ratio: they traded different markets."
-
-
-def test_a_verdict_is_the_sentence_in_a_few_words():
-    assert verdict(difference()) == "B is better, by more than luck"
-    assert verdict(difference("return", estimate=-2e-4, low=-3e-4, high=-1e-4)) == "A is better, by more than luck"
-    assert verdict(difference(corrected=0.12)) == "could be luck"
-    assert verdict(difference(estimate=0.0, low=0.0, high=0.0, corrected=1.0)) == "the same on every bar"
-    assert (
-        verdict(Difference(2, "sharpe", 0, problem="they traded different markets")) == "they traded different markets"
-    )
+@pytest.mark.parametrize(
+    ("found", "words", "brief"),
+    [
+        (
+            difference(),
+            "B is better than A by 2.00 % in mean squared error; the 95 % interval leaves 0 out and the corrected p is "
+            "0.010: more than luck would do.",
+            "B is better, by more than luck",
+        ),
+        (
+            difference("return", estimate=-2e-4, low=-9e-4, high=5e-4, corrected=0.5),
+            "A is better than B by 2.0 bp in mean net return a bar, but the 95 % interval includes 0: "
+            "this could be luck.",
+            "could be luck",
+        ),
+        (
+            difference(corrected=0.12),
+            "B is better than A by 2.00 % in mean squared error, and its own 95 % interval leaves 0 out, but corrected "
+            "for all comparisons here p is 0.120: this could be luck.",
+            "could be luck",
+        ),
+        (
+            difference(estimate=0.0, low=0.0, high=0.0, corrected=1.0),
+            "B and A have the same mean squared error on every one of the 484 bars.",
+            "the same on every bar",
+        ),
+        (APART, f"C and A cannot be compared in net Sharpe ratio: {APART.problem}.", APART.problem),
+    ],
+)
+def test_a_difference_is_told_at_length_and_in_a_few_words(found, words, brief):
+    assert sentence(found).replace("\u00a0", " ") == words
+    assert verdict(found) == brief
 
 
 def test_amounts_have_as_many_digits_as_their_interval_makes_sensible():
@@ -103,10 +91,6 @@ def test_the_headline_says_who_is_better_who_is_not_and_who_cannot_be_compared()
     assert "D cannot be told from A on the 484\u00a0bars that both have: every difference could be luck." in text
     assert "E cannot be compared with A bar by bar." in text
     assert "F did on every bar exactly what A did." in text
-
-
-def test_every_run_has_a_line_of_its_own():
-    assert len({tuple(run_style(run).values()) for run in range(MAX_COMPARED)}) == MAX_COMPARED
 
 
 def test_learning_curves_hold_the_losses_with_gaps_and_a_log_scale_where_they_span_much():
@@ -181,14 +165,22 @@ def test_a_page_answers_in_order_and_its_cells_are_the_metrics():
         *("in-short", "runs", "metrics", "differences", "equity", "forecasts", "learning", "what-differs", "again")
     ]
     assert (page.title, page.kind) == ("a against b", "Comparison")
-    metrics = cells(blocks(page, Table, "metrics")[0])
+    metrics = texts(page, "metrics")
     assert metrics["MSE (mean squared error)"][1].startswith("★\u00a0")
     assert not metrics["MSE of the zero forecast (of directions, of a coin flip)"][0].startswith("★")
-    assert "B is better than A" in words(page, "in-short")
-    assert cells(blocks(page, Table, "what-differs")[0]) == {"model.learning_rate": ["0.001", "0.01"]}
+    assert "B is better than A" in said(page, "in-short")
+    assert texts(page, "what-differs") == {"model.learning_rate": ["0.001", "0.01"]}
     (tiles,) = blocks(page, Tiles)
     assert tiles.tiles[-1].value == "3 of 3"
     assert page.sections[-1].blocks[0].text == "python -m tradingbot_exp report compare id-a id-b"
+    page = comparison_page([first, made("b", forecasts(seed=2), {"seed": "7"})])
+    assert said(page, "in-short").startswith("The runs differ only in their seed")
+    rows = texts_of(table_of(page, anchor="differences"))
+    assert [row[1] for row in rows] == ["mean net return a bar", "net Sharpe ratio", "mean squared error"]
+    assert [row[-1] for row in rows] == ["could be luck"] * 3
+    assert "Holm's method for the 3 comparisons" in said(page, "differences")
+    page = comparison_page([first, made("b", forecasts(), {"training.loss": "mae"})])
+    assert not blocks(page, Figure, "learning") and "different losses or targets" in said(page, "learning")
 
 
 def test_every_table_has_a_cell_for_each_column_and_every_figure_a_description():
@@ -206,57 +198,35 @@ def test_every_table_has_a_cell_for_each_column_and_every_figure_a_description()
     assert all(figure.description for figure in figures)
 
 
-def test_differences_in_the_table_say_what_could_be_luck():
-    page = comparison_page([made("a", forecasts()), made("b", forecasts(seed=2))])
-    (table,) = blocks(page, Table, "differences")
-    assert [row[1].text for row in table.rows] == ["mean net return a bar", "net Sharpe ratio", "mean squared error"]
-    assert [row[-1].text for row in table.rows] == ["could be luck"] * 3
-    assert "Holm's method for the 3\u00a0comparisons" in words(page, "differences")
-
-
-def test_runs_that_differ_in_their_seed_alone_are_called_so():
-    page = comparison_page([made("a", forecasts()), made("b", forecasts(seed=2), {"seed": "7"})])
-    assert words(page, "in-short").startswith("The runs differ only in their seed")
-
-
 def test_runs_on_different_data_are_not_ranked_nor_drawn_together():
     elsewhere = made(
         "b", forecasts(0.8, market=MARKET[::-1]), tags={"data.fingerprint": "another", "data.name": "msft"}
     )
     page = comparison_page([made("a", forecasts()), elsewhere])
-    assert "their metrics are not comparable" in words(page, "in-short")
+    assert "their metrics are not comparable" in said(page, "in-short")
     assert not {"equity", "forecasts"} & set(anchors(page))
     assert not blocks(page, Figure, "differences")
-    assert "they traded different markets" in words(page, "differences")
-    shown = [text for table in blocks(page, Table, "metrics") for row in cells(table).values() for text in row]
+    assert "they traded different markets" in said(page, "differences")
+    shown = [cell.text for table in blocks(page, Table, "metrics") for row in table.rows for cell in row]
     assert not any("★" in text for text in shown)
-    assert all(text.startswith("(") for text in [row[1] for row in cells(blocks(page, Table, "metrics")[0]).values()])
+    assert all(row[1].startswith("(") for row in texts(page, "metrics").values())
 
 
 def test_runs_with_nothing_in_common_get_a_page_that_says_so_without_figures():
     page = comparison_page([made("a", forecasts(), curves={}), foreign(metrics={})])
     assert not blocks(page, Figure)
-    text = words(page)
+    text = said(page)
     assert "cannot be compared bar by bar" in text
     assert "B was logged by something else" in text
     assert "B: there are no forecasts on record" in text
-
-
-def test_runs_without_any_metric_say_so():
     page = comparison_page([foreign("a", {}), foreign("b", {})])
-    assert "None of the runs has metrics on record." in words(page, "metrics")
-
-
-def test_losses_of_different_kinds_do_not_share_an_axis():
-    page = comparison_page([made("a", forecasts()), made("b", forecasts(), {"training.loss": "mae"})])
-    assert not blocks(page, Figure, "learning")
-    assert "different losses or targets" in words(page, "learning")
+    assert "None of the runs has metrics on record." in said(page, "metrics")
 
 
 def test_metrics_that_are_nan_or_infinite_are_shown_as_such_and_never_best():
     metrics = [{"val_mse": NAN, "val_sharpe": math.inf}, {"val_mse": 0.1, "val_sharpe": 1.0}]
     page = comparison_page([made(str(i), forecasts(seed=i), metrics=each) for i, each in enumerate(metrics)])
-    assert cells(blocks(page, Table, "metrics")[0]) == {
+    assert texts(page, "metrics") == {
         "MSE (mean squared error)": ["–", "0.1"],
         "Sharpe ratio, net (a year, where its bars are known)": ["∞", "1.00"],
     }
@@ -279,10 +249,11 @@ def test_twenty_runs_are_compared_and_headed_by_letters():
     assert [column.hint for column in table.columns[1:3]] == ["run-1", "run-2"]
     assert len(blocks(page, Figure, "equity")[0].figure.data) == MAX_COMPARED + 1
     assert page.title == "run-1 against 19 others"
+    assert len({tuple(run_style(run).values()) for run in range(MAX_COMPARED)}) == MAX_COMPARED
 
 
 @pytest.mark.parametrize(
-    ("mse", "said"),
+    ("mse", "words"),
     [
         ([1.0, 1.0, None], "Of the runs whose numbers are known, A and B, all forecast better than the coin flip"),
         ([1.0, NAN, 3.0], "Of the runs whose numbers are known, A and C, only A forecasts better than the coin flip"),
@@ -291,7 +262,7 @@ def test_twenty_runs_are_compared_and_headed_by_letters():
         ([1.0, 1.0, 1.0], "Every run forecasts better than the coin flip"),
     ],
 )
-def test_runs_without_a_number_are_not_counted_among_those_that_beat_or_miss_a_baseline(mse, said):
+def test_runs_without_a_number_are_not_counted_among_those_that_beat_or_miss_a_baseline(mse, words):
     records = [
         made(
             str(i),
@@ -300,13 +271,13 @@ def test_runs_without_a_number_are_not_counted_among_those_that_beat_or_miss_a_b
         )
         for i, value in enumerate(mse)
     ]
-    assert said in words(comparison_page(records), "in-short")
+    assert words in said(comparison_page(records), "in-short")
 
 
 def test_a_run_of_something_else_is_not_called_sealed_and_folds_are_no_rows_of_their_own():
     page = comparison_page([made("a", metrics={"fold_1_val_ic": 0.1, "val_ic": 0.1}), foreign()])
-    rows = cells(blocks(page, Table, "runs")[0])
+    rows = texts(page, "runs")
     assert [rows[name][-1] for name in ("A, reference", "B")] == ["sealed", "–"]
     tables = blocks(page, Table, "metrics")
     assert not any("fold" in row[0].text for table in tables for row in table.rows)
-    assert "What each fold gave" in words(page, "metrics")
+    assert "What each fold gave" in said(page, "metrics")

@@ -3,33 +3,20 @@
 from datetime import UTC, datetime
 
 import pytest
+from report_pages import blocks, facts_of, texts_of
 
 from tradingbot_exp.plots.numbers import percent
-from tradingbot_exp.reporting.page.blocks import (
-    again_blocks,
-    code_cell,
-    command_of,
-    ending_blocks,
-    header_facts,
-    made_line,
-    number_cell,
-    problem_notices,
-)
+from tradingbot_exp.reporting.page.again import again_blocks, code_cell
+from tradingbot_exp.reporting.page.blocks import header_facts, number_cell, problem_notices
 from tradingbot_exp.reporting.page.configuration import changes, configuration_blocks, data_blocks, shown
-from tradingbot_exp.reporting.page.page import Cell, Code, Details, Facts, Notice, Paragraph, Table
+from tradingbot_exp.reporting.page.ending import ending_blocks
+from tradingbot_exp.reporting.page.outline import Part, page_of
+from tradingbot_exp.reporting.page.page import Cell, Code, Details, Notice, Paragraph, Table
 from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 NAN = float("nan")
 COMMIT = "0123456789012345678901234567890123456789"
-
-
-def of_kind(blocks, kind):
-    return [block for block in blocks if isinstance(block, kind)]
-
-
-def facts_of(blocks):
-    return {name: cell for block in of_kind(blocks, Facts) for name, cell in block.facts}
 
 
 def made_of(run, **artifacts):
@@ -69,10 +56,6 @@ def test_the_header_of_a_trial_tells_how_it_ended_for_its_study(make_run, status
     assert (cell.text, cell.tone) == (shown, tone)
 
 
-def test_a_finished_run_needs_no_word_about_its_end(make_run):
-    assert ending_blocks(make_run(), None) == []
-
-
 @pytest.mark.parametrize(
     ("curves", "metrics", "where"),
     [
@@ -95,31 +78,22 @@ def test_a_failed_run_says_where_and_why_and_folds_its_traceback(make_run, curve
     assert code.text.startswith("Traceback")
 
 
-def test_without_an_error_on_record_the_report_says_so(make_run):
+def test_of_a_run_without_a_traceback_its_end_is_said_as_far_as_it_is_known(make_run):
+    assert ending_blocks(make_run(), None) == []
     notice, paragraph = ending_blocks(make_run(status="KILLED"), None)
     assert "was interrupted" in notice.text
     assert paragraph == Paragraph("No error is on record.")
-
-
-def test_a_running_run_is_marked_with_how_far_it_is(make_run):
     run = make_run(status="RUNNING", ended=None, params={"training.epochs": "50"}, curves=losses(0.3, 0.2))
     (notice,) = ending_blocks(run, None)
     assert "still running" in notice.text
     assert "2\u00a0epochs of 50 done" in notice.text
-
-
-def test_an_artifact_that_cannot_be_read_is_named():
     (notice,) = problem_notices(Artifacts(problems=("data/data_card.json: not JSON",)))
     assert "data/data_card.json: not JSON" in notice.text
 
 
-def test_the_command_survives_a_shell():
-    assert command_of(["a=1", "b=it's [1, 2]"]) == "python -m tradingbot_exp.train a=1 'b=it'\"'\"'s [1, 2]'"
-
-
 def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
     run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "false", "config.sha256": "c"})
-    codes = [code.text for code in of_kind(again_blocks(made_of(run, overrides=("seed=1",))), Code)]
+    codes = [code.text for code in blocks(again_blocks(made_of(run, overrides=("seed=1",))), Code)]
     assert codes == [
         f"git checkout {COMMIT}",
         "python -m tradingbot_exp.train seed=1",
@@ -127,45 +101,46 @@ def test_a_clean_run_is_had_again_by_checkout_and_command(make_run):
     ]
 
 
-def test_a_dirty_run_also_takes_its_patch(make_run):
+def test_a_dirty_run_also_takes_its_patch_if_that_was_kept(make_run):
     run = make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "true", "data.fingerprint": "f" * 32})
     environment = {"git": {"left_out_of_patch": ["big.bin"]}}
-    blocks = again_blocks(made_of(run, overrides=(), patch=b"diff", environment=environment))
-    assert f"mlflow artifacts download -r {run.run_id} -a code/uncommitted.patch" in of_kind(blocks, Code)[0].text
-    facts = facts_of(blocks)
+    parts = again_blocks(made_of(run, overrides=(), patch=b"diff", environment=environment))
+    assert f"mlflow artifacts download -r {run.run_id} -a code/uncommitted.patch" in blocks(parts, Code)[0].text
+    facts = facts_of(parts)
     assert facts["Commit"].tone == "warning"
     assert "uncommitted changes" in facts["Commit"].text
     assert facts["Patch"].text.startswith(f"code/uncommitted.patch, in the artifacts of the run {run.run_id}")
     assert facts["Patch"].text.endswith("it leaves out big.bin")
     assert facts["Data fingerprint"].text == "f" * 32
-
-
-def test_changes_that_were_not_kept_are_not_called_clean(make_run):
-    blocks = again_blocks(made_of(make_run(tags={"mlflow.source.git.commit": COMMIT, "git.dirty": "true"})))
-    assert facts_of(blocks)["Patch"].text == "there were uncommitted changes, and they were not kept"
-    assert "git apply" not in of_kind(blocks, Code)[0].text
+    parts = again_blocks(made_of(run))
+    assert facts_of(parts)["Patch"].text == "there were uncommitted changes, and they were not kept"
+    assert "git apply" not in blocks(parts, Code)[0].text
 
 
 def test_a_run_of_a_program_of_its_own_gets_no_command_of_ours(make_run):
     made = made_of(make_run(), overrides=("seed=1",), environment={"command": "python mine.py"})
-    (notice,) = of_kind(again_blocks(made), Notice)
+    (notice,) = blocks(again_blocks(made), Notice)
     assert notice.text == "Made by a program of its own: python mine.py"
-    assert not of_kind(again_blocks(made), Code)
+    assert not blocks(again_blocks(made), Code)
 
 
 def test_what_is_not_recorded_is_said_to_be_so(make_run):
-    blocks = again_blocks(made_of(make_run()))
-    assert of_kind(blocks, Notice)[0].text == "The command of this run is not recorded."
-    assert facts_of(blocks)["Seed"].text == "not recorded"
-    assert "Patch" not in facts_of(blocks)
+    parts = again_blocks(made_of(make_run()))
+    assert blocks(parts, Notice)[0].text == "The command of this run is not recorded."
+    assert facts_of(parts)["Seed"].text == "not recorded"
+    assert "Patch" not in facts_of(parts)
     assert code_cell(made_of(make_run())).tone == "muted"
 
 
-def test_the_last_line_says_when_and_by_which_version():
+def test_a_page_has_the_sections_that_have_blocks_and_says_when_and_by_which_version_it_was_made():
     from tradingbot_exp import __version__
 
-    line = made_line(datetime(2026, 11, 24, 12, tzinfo=UTC))
-    assert line == f"Made 2026-11-24 12:00:00 UTC by tradingbot_exp {__version__}"
+    parts = [Part("a", "A", (lambda it: [Paragraph(it)], lambda it: [Notice(it)])), Part("b", "B", (lambda _: [],))]
+    page = page_of("subject", parts, "title", "kind", [])
+    assert [(section.anchor, list(section.blocks)) for section in page.sections] == [
+        ("a", [Paragraph("subject"), Notice("subject")])  # one without blocks is left out
+    ]
+    assert page.made.startswith(f"Made {datetime.now(UTC):%Y-%m-%d}") and page.made.endswith(f" {__version__}")
 
 
 def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run):
@@ -173,16 +148,15 @@ def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run
     new = old | {"training.epochs": "20", "model.learning_rate": "1e-3", "training.loss": "mae"}
     del new["seed"]
     run, previous = make_run(params=new), make_run(name="before", params=old)
-    blocks = configuration_blocks(made_of(run), previous)
-    (changed,) = of_kind(blocks, Table)
+    parts = configuration_blocks(made_of(run), previous)
+    changed = blocks(parts, Table)[0]
     assert "before" in changed.caption
-    rows = [[cell.text for cell in row] for row in changed.rows]
-    assert rows == [
+    assert texts_of(changed) == [
         ["seed", "not there", "1"],
         ["training.epochs", "20", "50"],
         ["training.loss", "mae", "not there"],
     ]
-    main, rest = of_kind(blocks, Details)
+    main, rest = blocks(parts, Details)
     assert [table.caption for table in main.blocks] == ["model", "training"]
     assert [cell.text for cell in main.blocks[1].rows[0]] == ["epochs", "20 (was 50)"]
     assert main.blocks[1].rows[0][1].tone == "warning"
@@ -192,11 +166,11 @@ def test_params_are_grouped_by_block_and_new_values_marked_with_the_old(make_run
 
 def test_the_first_run_the_same_run_and_the_run_without_params_each_have_a_sentence(make_run):
     run = make_run(params={"seed": "1"})
-    assert "No earlier training run" in of_kind(configuration_blocks(made_of(run), None), Paragraph)[0].text
-    assert "exactly as the previous run" in of_kind(configuration_blocks(made_of(run), run), Paragraph)[0].text
+    assert "No earlier training run" in blocks(configuration_blocks(made_of(run), None), Paragraph)[0].text
+    assert "exactly as the previous run" in blocks(configuration_blocks(made_of(run), run), Paragraph)[0].text
     assert "No parameters" in configuration_blocks(made_of(make_run()), None)[0].text
     for kind in ("trial", "study", ""):  # none of these is in the line of training runs
-        assert of_kind(configuration_blocks(made_of(make_run(params={"seed": "1"}, kind=kind)), None), Paragraph) == []
+        assert blocks(configuration_blocks(made_of(make_run(params={"seed": "1"}, kind=kind)), None), Paragraph) == []
 
 
 def test_other_bars_are_a_change_and_the_two_learning_rates_are_one(make_run):

@@ -12,10 +12,11 @@ from plotly.offline import get_plotlyjs
 
 from tradingbot_exp import plots
 from tradingbot_exp.plots import style
+from tradingbot_exp.plots.feature_importance import feature_importance
 from tradingbot_exp.plots.html import figure_html, plotly_gzip_base64, write_figure
 from tradingbot_exp.plots.style import TEMPLATE
-from tradingbot_exp.plots.training import feature_importance, training_history
-from tradingbot_exp.reporting.comparison.figures import COLORS
+from tradingbot_exp.plots.training_history import training_history
+from tradingbot_exp.reporting.comparison.compared import COLORS
 from tradingbot_exp.reporting.page.html import page_html, write_page
 from tradingbot_exp.reporting.page.page import (
     Cell,
@@ -38,7 +39,7 @@ HOSTILE = "</script><script>alert(1)</script><!--<b>&\u2028"
 
 @pytest.fixture(scope="module")
 def figure():
-    return training_history([0.3, 0.2], [0.4, 0.25], 2, HOSTILE)
+    return training_history(((1, 2), (0.3, 0.2)), ((1, 2), (0.4, 0.25)), 2, HOSTILE)
 
 
 def json_of(page):
@@ -51,11 +52,15 @@ def test_plotly_is_packed_without_loss_and_once_a_process():
     assert plotly_gzip_base64() is plotly_gzip_base64()
 
 
-def test_page_holds_the_whole_figure_and_weighs_about_two_megabytes(figure):
+def test_page_holds_the_whole_figure_and_weighs_about_two_megabytes(figure, tmp_path):
     page = figure_html(figure, "Training history")
     assert json.loads(json_of(page)) == json.loads(figure.to_json())
     assert plotly_gzip_base64() in page
     assert len(page.encode()) < 2_050_000
+    assert "<h1>" not in page  # the figure's own title says as much
+    assert "<h1>mlp-ibm &amp; co</h1>" in figure_html(figure, "mlp-ibm & co")
+    first = write_figure(figure, tmp_path / "plots" / "a.html", "A")
+    assert first.read_bytes() == write_figure(figure, str(tmp_path / "b.html"), "A").read_bytes()
 
 
 def test_no_text_can_break_out_of_the_page():
@@ -78,24 +83,13 @@ def test_page_forbids_requests_and_names_its_language_and_viewport(figure):
     assert not re.search(r"https?:|src=|href=", own)
 
 
-def test_heading_stands_only_where_it_says_more_than_the_figure(figure):
-    assert "<h1>" not in figure_html(figure, "Training history")
-    assert "<h1>mlp-ibm &amp; co</h1>" in figure_html(figure, "mlp-ibm & co")
-
-
-def test_the_same_figure_gives_the_same_file(figure, tmp_path):
-    first = write_figure(figure, tmp_path / "plots" / "a.html", "A")
-    second = write_figure(figure, str(tmp_path / "b.html"), "A")
-    assert first.read_bytes() == second.read_bytes()
-
-
 def page_of(*blocks, anchor="only", **given):
     described = {"title": "A run", "kind": "Training report", "facts": [], "made": "Made today"}
     return Page(**{**described, **given}, sections=[Section(anchor, "A section", blocks)])
 
 
 def body(page):
-    """Give what a page shows, without its scripts and styles."""
+    """Return what a page shows, without its scripts and styles."""
     return re.sub(r"<(script|style)\b.*?</\1>", "", page_html(page), flags=re.DOTALL)
 
 
@@ -157,16 +151,16 @@ def test_cells_carry_what_they_are_sorted_by_with_all_its_digits(value, written)
     assert f'<td class="number word" data-sort="{written}">x</td>' in text
 
 
-def test_a_table_names_itself_its_columns_and_its_rows():
+def test_a_table_names_itself_its_columns_and_rows_and_weighs_little_and_a_notice_names_its_colour():
     text = body(page_of(Table("Some rows", [Column("a"), Column("b", numeric=True, hint="a year")], [[Cell("x")] * 2])))
     assert "<caption><span>Some rows</span></caption>" in text
     assert '<th scope="col"><span>a</span></th>' in text
     assert '<th scope="col" class="number"><span>b</span> <small>a year</small></th>' in text
     assert '<th scope="row" class="word">x</th>' in text
     assert 'tabindex="0" role="region" aria-label="Table: Some rows"' in text
-
-
-def test_a_notice_says_in_a_word_what_its_colour_says():
+    row = [Cell(f"{i / 7:.4f}", sort=i / 7, tone="good") for i in range(15)]
+    many = Table("many", [Column("n", numeric=True)] * 15, [row] * 1000, sortable=True, filterable=True)
+    assert len(page_html(page_of(many)).encode()) < 1_300_000
     words = {tone: re.search(r"<strong>(\w+)", body(page_of(Notice("x", tone))))[1] for tone in ("bad", "warning")}
     assert words == {"bad": "Problem", "warning": "Caution"}
 
@@ -178,12 +172,6 @@ def test_a_report_without_figures_comes_without_plotly(figure):
     assert large.count('id="plotly-gzip-base64"') == 1
     assert len(large.encode()) < 2_100_000
     assert "<figcaption>two losses</figcaption>" in large
-
-
-def test_a_thousand_rows_weigh_little():
-    row = [Cell(f"{i / 7:.4f}", sort=i / 7, tone="good") for i in range(15)]
-    table = Table("many", [Column("n", numeric=True)] * 15, [row] * 1000, sortable=True, filterable=True)
-    assert len(page_html(page_of(table)).encode()) < 1_300_000
 
 
 def test_a_report_forbids_requests_and_has_the_landmarks_of_a_page():

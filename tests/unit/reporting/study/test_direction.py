@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 from comparison_records import forecasts, made
+from report_pages import blocks, rows_of, table_of
 from study_records import random_trials, study
 
 from tradingbot_exp.reporting.comparison.report import comparison_page
-from tradingbot_exp.reporting.page.page import Details, Figure, Table
+from tradingbot_exp.reporting.page.page import Block, Details, Figure
 from tradingbot_exp.reporting.study.report import study_page
 from tradingbot_exp.reporting.training.report import training_page
 
@@ -28,16 +29,8 @@ def searched(**params):
 
 
 def text_of(page):
-    """Give all that a page says, its figures aside."""
-
-    def walk(blocks):
-        for block in blocks:
-            if isinstance(block, Details):
-                yield from walk(block.blocks)
-            elif not isinstance(block, Figure):
-                yield repr(block)
-
-    return " ".join(part for section in page.sections for part in walk(section.blocks))
+    """Return all that a page says, its figures aside."""
+    return " ".join(repr(block) for block in blocks(page, Block) if not isinstance(block, Figure | Details))
 
 
 @pytest.mark.parametrize(
@@ -57,11 +50,9 @@ def test_a_report_on_directions_speaks_of_a_coin_flip_and_of_no_zero_forecast(pa
 
 def test_the_naive_forecast_of_directions_is_one_half_on_every_bar():
     page = training_page(run())
-    (section,) = [section for section in page.sections if section.anchor == "quality"]
-    table = next(block for block in section.blocks if isinstance(block, Table))
+    table = table_of(page, anchor="quality")
     assert (table.columns[2].name, table.columns[2].hint) == ("coin flip", "0.5 for every bar")
-    rows = {row[0].text: row for row in table.rows}
-    assert rows["MAE"][2].sort == 0.5
+    assert rows_of(table)["MAE"][1].sort == 0.5
 
 
 def test_runs_of_both_kinds_are_told_of_both():

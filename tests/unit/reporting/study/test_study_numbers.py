@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tests.study_records import PARAMS, SPACE, TAGS, random_trials, study, trial
+from tradingbot_exp.reporting.study.again import again_command, continue_blocks, sweep_of, winner_blocks
 from tradingbot_exp.reporting.study.axes import axes_of, space_size, tick_text
-from tradingbot_exp.reporting.study.commands import again_command, continue_blocks, sweep_of, winner_blocks
 from tradingbot_exp.reporting.study.importance import LEAST, importance_of, importance_words
 from tradingbot_exp.reporting.study.neighbours import Neighbours, neighbour_words, neighbours_of
 from tradingbot_exp.reporting.study.numbers import best_so_far, metric_label, scale_of, study_of, value_text
-from tradingbot_exp.reporting.study.words import caution, headline
+from tradingbot_exp.reporting.study.summary import caution, headline
 from tradingbot_exp.tracking.reading.run_record import Artifacts
 
 WIDE_SPACE = {
@@ -55,7 +55,7 @@ def test_every_kind_of_entry_gives_an_axis_on_which_its_values_have_a_place():
     )
 
 
-def test_axes_say_what_was_searched():
+def test_axes_say_what_was_searched_and_have_ticks_at_choices_or_round_values():
     words = {key: axis.described_as() for key, axis in wide().items()}
     assert words == {
         "model.hidden_layers": "one of 64, 32; 128",
@@ -66,32 +66,23 @@ def test_axes_say_what_was_searched():
         "training.batch_size": "one of 16; 32; 64",
         "training.epochs": "whole numbers, 2 to 9",
     }
-
-
-def test_numbers_among_choices_have_an_order_and_others_have_none():
     axes = wide()
-    assert axes["training.batch_size"].ordered
-    assert not axes["training.nesterov"].ordered
-    assert not axes["model.hidden_layers"].ordered
+    assert [key for key, axis in axes.items() if not axis.ordered] == ["model.hidden_layers", "training.nesterov"]
     assert math.isnan(axes["model.hidden_layers"].share("[7]"))
-
-
-def test_ticks_are_the_choices_or_round_values_between_the_ends():
-    axes = wide()
     assert [text for _, text in axes["training.batch_size"].ticks()] == ["16", "32", "64"]
     assert [text for _, text in axes["model.units"].ticks()] == ["1", "10", "100", "256"]
     assert [text for _, text in axes["model.dropout"].ticks()] == ["0", "0.3", "0.6"]
-    assert tick_text(-0.0000012345) == "−1.23×10⁻⁶"
-    assert tick_text(12345.0) == "12,345"
+    assert (tick_text(-0.0000012345), tick_text(12345.0)) == ("−1.23×10⁻⁶", "12,345")
 
 
-def test_a_value_outside_of_the_space_makes_its_axis_longer():
+def test_axes_have_names_of_their_own_and_reach_over_all_values_and_none_stands_for_a_twin():
+    axes, _ = axes_of({"model.x": {"choices": [1, 2]}, "training.x": {"choices": [3, 4]}}, [])
+    assert [axis.name for axis in axes] == ["model.x", "training.x"]
+    assert space_size(axes).replace("\u00a0", " ") == "4 points"
+    assert space_size(axes_of(SPACE, [])[0]) == ""
     odd = trial(0, 0.1, params={"model.learning_rate": 0.5, "training.batch_size": 128})
     rate, size = axes_of(SPACE, [odd])[0]
     assert (rate.low, rate.high, size.choices[-1]) == (1e-4, 0.5, "128")
-
-
-def test_a_key_that_always_follows_another_has_no_axis_of_its_own():
     trials = [
         trial(i, 0.1, params={"model.learning_rate": x, "training.learning_rate": x}) for i, x in enumerate((1, 2))
     ]
@@ -107,13 +98,6 @@ def test_many_numbers_are_a_range_where_no_space_says_what_they_are():
     assert (epochs.kind, epochs.log, epochs.described_as()) == ("int", False, "given: whole numbers, 0 to 20")
     (rate, _), _ = axes_of({}, many[1:])
     assert rate.kind == "choice" and len(rate.choices) == 20
-
-
-def test_two_keys_that_end_alike_are_told_apart_by_their_whole_name():
-    axes, _ = axes_of({"model.x": {"choices": [1, 2]}, "training.x": {"choices": [3, 4]}}, [])
-    assert [axis.name for axis in axes] == ["model.x", "training.x"]
-    assert space_size(axes).replace("\u00a0", " ") == "4 points"
-    assert space_size(axes_of(SPACE, [])[0]) == ""
 
 
 def test_the_best_is_the_lowest_or_highest_finite_value_and_of_equals_the_first():
@@ -144,22 +128,16 @@ def test_the_jobs_of_a_foreign_sweep_are_judged_by_what_they_returned():
     assert [(each.number, each.values) for each in found.best] == [(1, (1.0,)), (2, (2.0,)), (0, (3.0,))]
 
 
-def test_the_best_so_far_never_rises():
-    assert best_so_far(np.array([3.0, 4.0, 1.0, 2.0])).tolist() == [3.0, 3.0, 1.0, 1.0]
-
-
 def test_positive_values_over_decades_are_drawn_on_a_log_scale_and_others_are_not():
     assert scale_of([1e-4, 1e-3, 1.0]).log
     assert not scale_of([1e-4, 2e-4]).log
     assert not scale_of([-5.0, 100.0]).log
     assert scale_of([math.nan, math.inf]).range == [-0.06, 1.06]
-
-
-def test_a_value_far_from_all_others_is_off_the_scale_unless_it_has_to_be_seen():
-    values = [-0.1, -0.2, -0.3, -0.25, -1e12]
+    values = [-0.1, -0.2, -0.3, -0.25, -1e12]  # the last is off the scale unless it has to be seen
     assert (scale_of(values).off, scale_of(values).low) == (1, -0.3)
     assert scale_of(values).note() == " · 1\u00a0value off the scale"
     assert scale_of(values, keep=-1e12).off == 0
+    assert best_so_far(np.array([3.0, 4.0, 1.0, 2.0])).tolist() == [3.0, 3.0, 1.0, 1.0]
 
 
 def test_metrics_are_written_with_the_digits_that_they_are_known_by():
@@ -169,18 +147,15 @@ def test_metrics_are_written_with_the_digits_that_they_are_known_by():
 
 
 def test_the_importance_finds_the_parameter_that_decides_and_marks_the_others_as_luck():
-    found = importance_of(study_of(study(random_trials(150))))
+    trials = random_trials(150)
+    found = importance_of(study_of(study(trials)))
     assert found.names[0] == "learning_rate"
     assert sum(found.shares) == pytest.approx(1)
     assert found.beyond_luck == ["learning_rate"]
     assert "PED-ANOVA" in importance_words(found)
-
-
-def test_the_importance_knows_which_way_is_better():
-    trials = random_trials(150)
     turned = [replace(each, values=tuple(-value for value in each.values)) for each in trials]
-    low, high = importance_of(study_of(study(trials))), importance_of(study_of(study(turned, directions=("maximize",))))
-    assert (low.names, low.shares) == (high.names, high.shares)
+    high = importance_of(study_of(study(turned, directions=("maximize",))))
+    assert (found.names, found.shares) == (high.names, high.shares)
 
 
 def test_the_importance_takes_every_kind_of_parameter():
@@ -221,7 +196,7 @@ def test_where_importance_cannot_be_told_the_report_says_why(trials, space, why)
 
 
 def near_and_far(values):
-    """Give a study over x from 0 on, in which the winner is at 0."""
+    """Return a study over x from 0 on, in which the winner is at 0."""
     trials = [trial(i, value, params={"x": i}) for i, value in enumerate(values)]
     return study_of(study(trials, {"x": {"low": 0, "high": len(values) - 1, "log": False, "step": 1}}))
 
@@ -232,6 +207,8 @@ def test_neighbours_are_the_nearest_in_the_space_with_their_gaps_to_the_winner()
     assert found.numbers.tolist() == [1, 2, 3, 4, 5]
     assert found.distances.tolist() == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert (found.near_gap, found.all_gap) == (pytest.approx(0.2), pytest.approx(0.3))
+    trials = [*random_trials(4), trial(9, 1e-3, duplicate_of=0)]  # the last is no neighbour
+    assert "takes 5 different complete trials" in neighbours_of(study_of(study(trials)))
 
 
 @pytest.mark.parametrize(
@@ -246,11 +223,6 @@ def test_neighbours_are_the_nearest_in_the_space_with_their_gaps_to_the_winner()
 def test_the_neighbourhood_is_told_in_words(values, said):
     found = neighbours_of(near_and_far(values))
     assert said in neighbour_words(found, 1.0)
-
-
-def test_a_duplicate_is_no_neighbour():
-    trials = [*random_trials(4), trial(9, 1e-3, duplicate_of=0)]
-    assert "takes 5 different complete trials" in neighbours_of(study_of(study(trials)))
 
 
 def test_a_study_of_choices_without_order_counts_those_that_differ():
@@ -277,8 +249,8 @@ def test_the_headline_names_the_winner_its_parameters_and_the_gap_to_the_next():
 
 def commands(record):
     found = study_of(record)
-    blocks = [*winner_blocks(found, record), *continue_blocks(found, record)]
-    return [block.text for block in blocks] + [again_command(found, record)]
+    blocks = [*winner_blocks(found), *continue_blocks(found)]
+    return [block.text for block in blocks] + [again_command(found)]
 
 
 def test_the_winner_and_the_study_have_commands_of_their_own():
@@ -292,17 +264,11 @@ def test_the_winner_and_the_study_have_commands_of_their_own():
         "hpo.study_name=mlp-ibm-1234abcd hpo.num_trials=12"
     )
     assert again == "python -m tradingbot_exp.train --multirun hpo.num_trials=12 hpo.pruner=median training.epochs=10"
-
-
-def test_the_winner_has_the_types_that_the_study_recorded():
+    over = study([trial(number, 0.1) for number in range(12)])
+    assert "hpo.num_trials=24" in commands(over)[1]  # as many again
     best = '{"model.hidden_layers": [64, 32], "model.learning_rate": 0.1, "training.learning_rate": 0.1}'
-    record = study([trial(3, 0.1)], tags=TAGS | {"best.trial": "3", "best.params": best})
-    assert commands(record)[0].endswith("'model.hidden_layers=[64,32]' model.learning_rate=0.1")
-
-
-def test_a_study_that_is_over_is_continued_with_as_many_trials_again():
-    trials = [trial(number, 0.1) for number in range(12)]
-    assert "hpo.num_trials=24" in commands(study(trials))[1]
+    typed = study([trial(3, 0.1)], tags=TAGS | {"best.trial": "3", "best.params": best})
+    assert commands(typed)[0].endswith("'model.hidden_layers=[64,32]' model.learning_rate=0.1")
 
 
 def test_arrays_have_no_command_and_the_winner_has_its_parameters():

@@ -6,49 +6,24 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from report_pages import anchors, blocks, facts_of, said, table_of, texts_of, tiles_of, titles
 
 from tests.study_records import PARAMS, SPACE, START, TAGS, random_trials, study, trial
-from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Page, Paragraph, Table, Tiles
-from tradingbot_exp.reporting.study.figures import MAX_LINES, curves, history
+from tradingbot_exp.reporting.page.page import Code, Figure, Page, Table
+from tradingbot_exp.reporting.study.curves import MAX_LINES, curves
+from tradingbot_exp.reporting.study.history import history
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.study.parallel import parallel
 from tradingbot_exp.reporting.study.report import study_page
-from tradingbot_exp.reporting.study.space_figures import slices
-from tradingbot_exp.reporting.study.time_figures import durations, timeline
+from tradingbot_exp.reporting.study.space import slices
+from tradingbot_exp.reporting.study.timing import durations, timeline
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve
 
 HOSTILE = "<script>alert(1)</script>"
 
 
-def blocks(page, kind, anchor=None):
-    """Give the blocks of a kind, of the whole page or one section, those within details too."""
-
-    def walk(found):
-        for block in found:
-            yield block
-            if isinstance(block, Details):
-                yield from walk(block.blocks)
-
-    sections = [section for section in page.sections if anchor in (None, section.anchor)]
-    return [block for section in sections for block in walk(section.blocks) if isinstance(block, kind)]
-
-
-def said(page, anchor=None):
-    """Give all sentences of a page, or of a section."""
-    texts = [block.text for block in blocks(page, (Paragraph, Notice, Code), anchor)]
-    return "\n".join(texts).replace("\u00a0", " ")
-
-
-def anchors(page):
-    return [section.anchor for section in page.sections]
-
-
-def titles(page, anchor=None):
-    return [block.figure.layout.title.text for block in blocks(page, Figure, anchor)]
-
-
 def rows(page, anchor="trials"):
-    return [[cell.text for cell in row] for row in blocks(page, Table, anchor)[0].rows]
+    return texts_of(table_of(page, anchor=anchor))
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +54,14 @@ def test_the_summary_sets_the_best_beside_the_naive_forecasts_and_warns_of_the_b
     assert "25.0 % below that of a linear model" in text
     assert "its Sharpe ratio after costs is 0.50, against 1.25 of buy and hold" in text
     assert "the more are tried, the more of the best value is luck" in text
-    tiles = {tile.label: tile for block in blocks(page, Tiles) for tile in block.tiles}
+    tiles = tiles_of(page)
     assert tiles["Trials"].value == "40 of 40"
     assert tiles["Trials"].context == "33 complete, 6 pruned, 1 failed"
     assert tiles["Its net Sharpe ratio"].context == "buy and hold: 1.25"
+    more = study_page(study(random_trials(12), params=PARAMS | {"hpo.num_trials": "5"}))
+    assert tiles_of(more)["Trials"].value == "12" and "12 complete of 5" not in said(more)
+    equals = study_page(study([trial(i, 1.0) for i in range(4)]))
+    assert "The second best, trial 1, is exactly as good." in said(equals)
 
 
 def test_the_table_has_every_trial_with_what_the_record_says(page):
@@ -103,12 +82,9 @@ def test_the_table_has_every_trial_with_what_the_record_says(page):
         assert row[7].href is None
     best = [row for row in table.rows if row[0].text.startswith("★")]
     assert [row[2].sort for row in best] == [min(one.values[0] for one in record if one.values)]
-
-
-def test_runs_are_linked_where_the_store_is_a_server():
-    page = study_page(study(store="https://mlflow.example:5000/", params=PARAMS | {"tracking.uri": "sqlite:///x.db"}))
-    cell = blocks(page, Table, "trials")[0].rows[0][7]
-    assert cell.href == f"https://mlflow.example:5000/#/experiments/1/runs/{random_trials(1)[0].run_id}"
+    served = study_page(study(store="https://mlflow.example:5000/", params=PARAMS | {"tracking.uri": "sqlite:///x.db"}))
+    link = table_of(served, anchor="trials").rows[0][7].href
+    assert link == f"https://mlflow.example:5000/#/experiments/1/runs/{random_trials(1)[0].run_id}"
 
 
 def test_history_shows_pruned_failed_and_repeated_trials_as_such():
@@ -123,13 +99,8 @@ def test_history_shows_pruned_failed_and_repeated_trials_as_such():
         "failed": ([5], [1]),
     }
     assert figure.data[-1].customdata[0] == "failed after 10\u00a0epochs, validation loss 0.22, E: no"
-
-
-def test_history_of_a_maximised_metric_rises():
-    record = study(
-        [trial(i, value) for i, value in enumerate((-1e9, 5.0, 2.0))], metrics=("val_sharpe",), directions=("maximize",)
-    )
-    figure = history(study_of(record))
+    rising = [trial(i, value) for i, value in enumerate((-1e9, 5.0, 2.0))]
+    figure = history(study_of(study(rising, metrics=("val_sharpe",), directions=("maximize",))))
     assert list(figure.data[1].y) == [-1e9, 5.0, 5.0]
     assert "higher is better" in figure.layout.title.subtitle.text
 
@@ -145,9 +116,6 @@ def test_learning_curves_are_one_trace_a_state_with_the_best_drawn_out_and_prune
     found = {trace.name: list(trace.x) for trace in figure.data}
     assert found == {"complete": [1, 2, 3, None, 1, 2, 3], "pruned": [1, 2], "trial 2, the best": [1, 2, 3]}
     assert figure.data[0].customdata[0] == 0
-
-
-def test_losses_that_are_no_numbers_are_gaps():
     broken = trial(1, state="failed", curve=Curve((1, 2, 3), (0.3, math.nan, math.inf)))
     figure = curves(study_of(study([trial(0, 0.2), broken])))
     assert list(figure.data[0].y) == [0.3, None, None]
@@ -221,23 +189,22 @@ def test_a_study_that_gave_up_says_why_with_its_traceback():
     assert "This study failed: 12 of 12 trials are over. TrainingError: gave up" in said(page)
     assert "It stopped early: 7 of 8 trials failed." in said(page)
     assert "Traceback: deep" in said(page)
+    page = study_page(study(kind="null_study"))
+    assert page.kind == "Null study report"
+    assert "permuted targets, where there is nothing to find" in said(page)
 
 
-def test_a_complete_trial_without_a_finite_value_is_left_out_and_counted():
-    page = study_page(study([trial(0, 0.1), trial(1, math.nan), trial(2, 0.3)]))
-    assert "Trial 0 has the lowest val_loss of 2 complete trials" in said(page)
-    assert "1 complete trial without a finite value of the objective left out" in said(page)
-    assert rows(page)[1][2] == "–"
-
-
-def test_attempts_at_one_trial_and_repeated_points_are_said():
+def test_attempts_at_one_trial_repeated_points_and_values_that_are_none_are_said():
     again = [
         trial(0, state="interrupted", run_id="a" * 32),
         trial(0, 0.2, run_id="b" * 32, started=START + timedelta(seconds=60)),
         trial(1, 0.2, duplicate_of=0, epochs=10),
     ]
-    page = study_page(study(again))
-    assert [row[-1] for row in rows(page)] == ["attempt 1", "attempt 2", "same point as trial 0, whose result it took"]
+    page = study_page(study([*again, trial(2, math.nan)]))
+    notes = ["attempt 1", "attempt 2", "same point as trial 0, whose result it took", ""]
+    assert [row[-1] for row in rows(page)] == notes
+    assert "1 complete trial without a finite value of the objective left out" in said(page)
+    assert "has the lowest val_loss of 2 complete trials" in said(page) and rows(page)[3][2] == "–"
     assert "1 trial attempted more than once" in said(page)
     assert "1 trial came to a point that had been tried before" in said(page)
 
@@ -255,9 +222,6 @@ def test_several_objectives_have_a_front_and_no_single_winner():
     assert "no single winner" in said(page, "space")
     assert titles(page, "history") == ["val_ic of each trial", "val_mse of each trial"]
     assert "on the Pareto front" in said(page, "in-short")
-
-
-def test_three_objectives_are_drawn_in_pairs():
     trials = [trial(i, (i, -i, (i * 7) % 5)) for i in range(8)]
     page = study_page(study(trials, metrics=("a", "b", "c"), directions=("minimize",) * 3))
     assert titles(page, "front") == ["a against b", "a against c", "b against c"]
@@ -276,12 +240,7 @@ def test_a_plain_sweep_of_another_app_is_reported_by_what_its_jobs_returned():
     assert "is not on record: here low is taken to be better" in said(page)
     assert blocks(page, Table, "searched")[0].caption == "What the trials differ in: 3\u00a0points"
     assert "x=3,-1,2" in [block.text for block in blocks(page, Code)]
-
-
-def test_a_null_study_says_that_it_searched_where_nothing_is():
-    page = study_page(study(kind="null_study"))
-    assert page.kind == "Null study report"
-    assert "permuted targets, where there is nothing to find" in said(page)
+    assert facts_of(page)["Commit"].text == "not recorded"  # and not that there was no work tree
 
 
 def test_markup_in_names_values_and_errors_stays_text():
@@ -324,14 +283,13 @@ def test_huge_and_negative_values_keep_the_axis_readable():
 
 
 def test_the_search_and_how_to_repeat_it_are_described(page):
-    (table,) = [block for block in blocks(page, Table, "searched") if block.columns[0].name == "parameter"]
-    assert [[cell.text for cell in row][:2] for row in table.rows] == [
+    assert [row[:2] for row in rows(page, "searched")] == [
         ["model.learning_rate", "0.0001 to 0.01, evenly on a log scale"],
         ["training.batch_size", "one of 16; 32; 64"],
     ]
-    facts = {name: cell.text for block in blocks(page, Facts, "searched") for name, cell in block.facts}
-    assert (facts["Metric"], facts["Sampler"], facts["Pruner"]) == ("val_loss, minimize", "tpe", "median")
-    assert facts["At once"] == "5"
+    facts = facts_of(page, "searched")
+    found = [facts[name].text for name in ("Metric", "Sampler", "Pruner", "At once")]
+    assert found == ["val_loss, minimize", "tpe", "median", "5"]
     assert "python -m tradingbot_exp.train --multirun hpo.num_trials=12" in said(page, "again")
     assert "first training run" not in said(page)
 
@@ -354,42 +312,10 @@ def test_a_record_of_trials_that_differ_in_nothing_has_no_space_to_draw():
     assert "importance" not in anchors(page)
 
 
-def test_directions_are_set_beside_a_coin_flip():
-    for params, name in (({**PARAMS, "data.target": "direction"}, "the coin flip"), (PARAMS, "the zero forecast")):
-        page = study_page(study(random_trials(12), params=params))
-        assert f"below that of {name}" in said(page)
-        assert f"of {name}" in " ".join(tile.context for block in blocks(page, Tiles) for tile in block.tiles)
-
-
 def test_durations_in_words_and_in_the_figure_have_one_median():
     record = study([trial(i, 1.0 + i, seconds=seconds) for i, seconds in enumerate((1.0, 2.0, 4.0, 9.0))])
     assert "Half of the trials took at most 3.0 s, all of them 1.0 s to 9.0 s" in said(study_page(record))
     assert "half of them at most 3.0\u00a0s" in durations(study_of(record)).layout.title.subtitle.text
-
-
-def test_a_bar_of_equal_durations_stands_in_the_middle():
     figure = durations(study_of(study([trial(i, 1.0 + i, seconds=1.5) for i in range(6)])))
     place = next(x for bar in figure.data for x, y in zip(bar.x, bar.y, strict=True) if y)
-    assert place == pytest.approx(figure.layout.xaxis.range[1] / 2, rel=0.01)
-
-
-def test_a_sweep_and_a_trial_do_not_say_that_there_was_no_work_tree():
-    swept = study_page(study(kind="sweep", params={}, tags={"sweep.overrides": "seed=1,2"}))
-    commits = [cell.text for block in blocks(swept, Facts) for name, cell in block.facts if name == "Commit"]
-    assert commits == ["not recorded"]
-
-
-def test_nothing_is_concluded_of_a_neighbourhood_that_is_most_of_the_trials_without_saying_so():
-    assert "Of so few trials the nearest are not near" in said(study_page(study(random_trials(9))))
-    assert "Of so few trials" not in said(study_page(study(random_trials(40))))
-
-
-def test_more_trials_than_were_planned_are_not_so_many_of_fewer():
-    page = study_page(study(random_trials(12), params=PARAMS | {"hpo.num_trials": "5"}))
-    (tile,) = [tile for block in blocks(page, Tiles) for tile in block.tiles if tile.label == "Trials"]
-    assert tile.value == "12" and "12 complete of 5" not in said(page)
-
-
-def test_a_second_best_that_is_as_good_is_said_to_be():
-    page = study_page(study([trial(i, 1.0) for i in range(4)]))
-    assert "The second best, trial 1, is exactly as good." in said(page)
+    assert place == pytest.approx(figure.layout.xaxis.range[1] / 2, rel=0.01)  # equal ones stand in the middle

@@ -7,26 +7,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_pages import tiles_of
 
 from tests.study_records import NUMBERS, PARAMS, TAGS, VERDICT, random_trials, study
 from tradingbot_exp.evaluation.significance.selection_bias import needed_ratio, noise_maximum
 from tradingbot_exp.reporting.page.page import Cell, Details, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.study.numbers import study_of
+from tradingbot_exp.reporting.study.robustness import logits, noise, replays, robustness_blocks
 from tradingbot_exp.reporting.study.verdict import verdict_blocks
-from tradingbot_exp.reporting.study.verdict_figures import logits, noise, replays
 
 
 def section(verdict=VERDICT, **fields):
     record = study(random_trials(12), params=PARAMS, verdict=verdict, **fields)
-    return verdict_blocks(study_of(record), record)
+    found = study_of(record)
+    return [*verdict_blocks(found), *robustness_blocks(found)]
 
 
 def of(blocks, kind):
     return [block for block in blocks if isinstance(block, kind)]
-
-
-def tiles(blocks):
-    return {tile.label: tile for tile in of(blocks, Tiles)[0].tiles}
 
 
 def folded(blocks):
@@ -38,7 +36,7 @@ def test_the_card_holds_the_word_the_skill_the_bars_and_both_counts():
     blocks = section()
     assert [type(block) for block in blocks[:3]] == [Paragraph, Tiles, Details]
     assert blocks[0].text == VERDICT["headline"]
-    shown = tiles(blocks)
+    shown = tiles_of(blocks)
     assert next(iter(shown)) == "Is the winner real?"
     word = shown["Is the winner real?"]
     assert (word.value, word.context, word.tone) == ("not shown", "trial 6, by its val_loss", "warning")
@@ -49,10 +47,10 @@ def test_the_card_holds_the_word_the_skill_the_bars_and_both_counts():
     assert (bars.value, bars.context) == ("484", "some 12,000 would be needed")
     assert (tried.value, tried.context) == ("40", "12 in this study, 10 of them tested")
     assert shown["Its test set"].value == "sealed"
-    real = tiles(section(VERDICT | {"word": "real"}))
+    real = tiles_of(section(VERDICT | {"word": "real"}))
     assert real["Information coefficient"].context == "about 0.15 would be needed, if bars and trials were independent"
     assert not real["Validation bars"].context
-    earned = tiles(section(VERDICT | {"family": "return"}))["Sharpe ratio of its alpha"]
+    earned = tiles_of(section(VERDICT | {"family": "return"}))["Sharpe ratio of its alpha"]
     assert (earned.value, earned.context) == ("+1.90", "about 2.60 would be needed")
 
 
@@ -67,7 +65,7 @@ def test_reasons_and_numbers_are_folded_and_seeds_and_replays_are_not():
 
 @pytest.mark.parametrize(("word", "tone"), [("real", "good"), ("cannot be told", "muted")])
 def test_each_word_has_its_tone(word, tone):
-    assert tiles(section(VERDICT | {"word": word}))["Is the winner real?"].tone == tone
+    assert tiles_of(section(VERDICT | {"word": word}))["Is the winner real?"].tone == tone
 
 
 def test_the_table_has_every_number_or_the_reason_why_there_is_none():
@@ -127,7 +125,7 @@ def test_every_replay_is_in_the_histogram_and_the_winner_a_line():
 
 def test_openings_of_the_winners_test_set_are_counted():
     opening = replace(study().run, kind="test_evaluation", tags=TAGS | {"opened.at": "2026-11-25T10:00:00"})
-    tile = tiles(section(openings=[opening, opening]))["Its test set"]
+    tile = tiles_of(section(openings=[opening, opening]))["Its test set"]
     assert (tile.value, tile.context, tile.tone) == ("opened 2 times", "last on 2026-11-25", "warning")
 
 

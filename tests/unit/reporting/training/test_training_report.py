@@ -9,11 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from report_pages import blocks, facts_of, rows_of, said, table_of, titles
 
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.plots.panels import feature_histograms, histograms_record
-from tradingbot_exp.reporting.page.page import Code, Details, Facts, Figure, Notice, Paragraph, Table, Tiles
+from tradingbot_exp.plots.feature_distributions import feature_histograms, histograms_record
+from tradingbot_exp.reporting.page.page import Code, Facts, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.training.quality import Headline, reading_of, tiles_of
 from tradingbot_exp.reporting.training.report import training_page
 from tradingbot_exp.tracking.reading.fetch import training_record
@@ -37,34 +38,6 @@ FIGURES = [
     "Feature importance",
     "Feature distributions",
 ]
-
-
-def blocks_of(page, kind, anchor=None):
-    def walk(blocks):
-        for block in blocks:
-            yield block
-            if isinstance(block, Details):
-                yield from walk(block.blocks)
-
-    sections = [section for section in page.sections if anchor in (None, section.anchor)]
-    return [block for section in sections for block in walk(section.blocks) if isinstance(block, kind)]
-
-
-def titles(page):
-    return [block.figure.layout.title.text for block in blocks_of(page, Figure)]
-
-
-def table_of(page, words):
-    (found,) = [table for table in blocks_of(page, Table) if words in table.caption]
-    return found
-
-
-def rows_of(table):
-    return {row[0].text: row[1:] for row in table.rows}
-
-
-def said(page):
-    return " ".join(block.text for block in blocks_of(page, Notice) + blocks_of(page, Paragraph))
 
 
 @pytest.fixture
@@ -117,13 +90,10 @@ def test_a_finished_run_answers_every_question_in_order(record):
     assert titles(page) == FIGURES
     assert page.title == record.run.name
     assert page.kind == "Training report"
-    anchors = [section.anchor for section in page.sections]
-    assert len(set(anchors)) == len(anchors)
-
-
-def test_text_from_the_store_stays_as_it_is_for_the_template_to_escape(record):
-    facts = {name: cell.text for block in blocks_of(training_page(record), Facts) for name, cell in block.facts}
-    assert facts["Tags"] == "desk: <script>x</script>"
+    assert len({section.anchor for section in page.sections}) == 6
+    assert facts_of(page, "run")["Tags"].text == "desk: <script>x</script>"  # for the template to escape
+    rows = rows_of(table_of(page, "as MLflow has them"))
+    assert {name: cells[0].sort for name, cells in rows.items()} == record.run.metrics
 
 
 def test_the_table_holds_the_run_s_metrics_and_its_rivals(record):
@@ -183,26 +153,13 @@ def test_the_best_of_what_has_no_skill_gets_no_star(record):
     assert any("★" in cell.text for cell in rows["MSE"])
 
 
-def test_all_metrics_of_the_run_are_listed_as_they_are(record):
-    rows = rows_of(table_of(training_page(record), "as MLflow has them"))
-    assert {name: cells[0].sort for name, cells in rows.items()} == record.run.metrics
-
-
 def test_best_epoch_and_early_stop_are_told(record):
     record = changed(record, params={**record.run.params, "training.epochs": "9", "training.early_stopping": "1"})
-    (facts,) = blocks_of(training_page(record), Facts, "training")
-    texts = {name: cell.text.replace("\u00a0", " ") for name, cell in facts.facts}
-    assert texts["Epochs"] == "3 of 9"
-    assert texts["Best epoch"] == "2"
-    assert texts["Best validation loss"] == "0.25"
-    assert texts["Early stop"] == "after 1 epoch without a better validation loss: stopped at epoch 3"
-
-
-def test_a_pruned_trial_is_not_said_to_have_stopped_by_itself(record):
-    params = {**record.run.params, "training.epochs": "50", "training.early_stopping": "5"}
-    page = training_page(changed(record, kind="trial", params=params, tags={"trial.state": "pruned"}))
-    (facts,) = blocks_of(page, Facts, "training")
-    stop = dict(facts.facts)["Early stop"].text
+    facts = facts_of(training_page(record), "training")
+    assert [facts[name].text for name in ("Epochs", "Best epoch", "Best validation loss")] == ["3 of 9", "2", "0.25"]
+    assert facts["Early stop"].text.endswith("without a better validation loss: stopped at epoch 3")
+    page = training_page(changed(record, kind="trial", tags={"trial.state": "pruned"}))
+    stop = facts_of(page, "training")["Early stop"].text
     assert stop.endswith("not what ended it: the study pruned this trial after epoch 3")
     assert dict(page.facts)["Status"].text == "pruned by its study"
 
@@ -212,8 +169,7 @@ def test_a_learning_rate_that_changes_is_drawn_and_one_that_does_not_is_told(rec
     page = training_page(changed(record, curves={**record.run.curves, "learning_rate": rates}))
     assert titles(page)[1] == "Learning rate"
     record = changed(record, params={**record.run.params, "training.learning_rate": "0.001"})
-    facts = dict(blocks_of(training_page(record), Facts, "training")[0].facts)
-    assert facts["Learning rate"].text == "0.001 throughout"
+    assert facts_of(training_page(record), "training")["Learning rate"].text == "0.001 throughout"
 
 
 def test_a_run_that_failed_at_epoch_three_shows_its_error_and_what_there_was(record):
@@ -233,12 +189,9 @@ def test_a_run_that_failed_at_epoch_three_shows_its_error_and_what_there_was(rec
         "bad",
         "This run failed at epoch 3 of 50: DivergedError: train_loss is nan",
     )
-    assert "Traceback" in blocks_of(page, Code, "run")[0].text
+    assert "Traceback" in blocks(page, Code, "run")[0].text
     assert titles(page) == ["Training history"]
     assert "No metrics are on record" in said(page)
-
-
-def test_a_running_run_is_marked_and_shows_what_there_is(record):
     running = changed(record, status="RUNNING", ended=None, metrics={"train_loss": 0.1, "val_loss": 0.3})
     page = training_page(replace(running, artifacts=Artifacts()))
     assert dict(page.facts)["Status"].text == "running"
@@ -251,10 +204,7 @@ def test_a_run_of_something_else_shows_what_is_there(make_run):
     assert "Something else than tradingbot_exp" in said(page)
     assert rows_of(table_of(page, "as MLflow has them"))["accuracy"][0].sort == 0.5
     assert titles(page) == []
-    assert not blocks_of(page, Tiles)
-
-
-def test_a_run_with_nothing_at_all_is_still_a_report(make_run):
+    assert not blocks(page, Tiles)
     page = training_page(TrainingRecord(make_run(kind="", params={}), Artifacts()))
     assert len(page.sections) == 6
     assert "No losses are on record" in said(page)
@@ -264,7 +214,7 @@ def test_a_run_with_nothing_at_all_is_still_a_report(make_run):
 def test_metrics_that_are_not_finite_are_words_and_no_tile(record, value):
     metrics = dict.fromkeys(record.run.metrics, value)
     page = training_page(changed(record, metrics=metrics, tags={"undefined.val_sharpe": "not defined, because so"}))
-    assert not blocks_of(page, Tiles) or len(blocks_of(page, Tiles)[0].tiles) == 1  # the break-even cost is no metric
+    assert not blocks(page, Tiles) or len(blocks(page, Tiles)[0].tiles) == 1  # the break-even cost is no metric
     assert "val_sharpe is not defined, because so." in said(page)
     assert titles(page) == FIGURES
 
@@ -284,14 +234,11 @@ def test_metrics_that_are_not_finite_are_words_and_no_tile(record, value):
 def test_odd_predictions_make_a_report_too(record, predictions):
     page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
     assert page.sections[2].blocks
-
-
-def test_predictions_without_returns_leave_the_backtest_out(record):
-    predictions = record.artifacts.predictions.drop(columns=["next_log_return"])
-    page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=predictions)))
-    assert "no backtest" in said(page)
-    assert "What 1 became" not in titles(page)
-    assert "Forecast against actual" in titles(page)
+    if "actual" in predictions:
+        bare = predictions.drop(columns="next_log_return")
+        page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=bare)))
+        assert "no backtest" in said(page) and "What 1 became" not in titles(page)
+        assert "Forecast against actual" in titles(page)
 
 
 @pytest.mark.parametrize(
@@ -300,23 +247,23 @@ def test_predictions_without_returns_leave_the_backtest_out(record):
 )
 def test_histograms_that_are_missing_or_odd_are_no_failure(record, histograms):
     page = training_page(replace(record, artifacts=replace(record.artifacts, histograms=histograms)))
-    assert blocks_of(page, Figure, "why")
+    assert blocks(page, Figure, "why")
 
 
 def test_a_sealed_test_set_is_said_to_be_and_an_opened_one_shows_each_time(record, make_run):
     sealed = training_page(record)
-    assert "Sealed, never opened" in blocks_of(sealed, Paragraph, "test")[0].text
+    assert "Sealed, never opened" in said(sealed, "test")
     openings = tuple(
         make_run(kind="test_evaluation", metrics={"test_mse": mse, "test_ic": 0.1}) for mse in (1e-4, 2e-4)
     )
     page = training_page(replace(record, openings=openings))
-    assert blocks_of(page, Paragraph, "test")[0].text == "Opened 2 times."
-    assert "Only the first opening" in blocks_of(page, Notice, "test")[0].text
-    (table,) = blocks_of(page, Table, "test")
+    assert blocks(page, Paragraph, "test")[0].text == "Opened 2 times."
+    assert "Only the first opening" in blocks(page, Notice, "test")[0].text
+    (table,) = blocks(page, Table, "test")
     assert [cell.sort for cell in rows_of(table)["MSE"]] == [record.run.metrics["val_mse"], 1e-4, 2e-4]
     once = training_page(replace(record, openings=openings[:1]))
-    assert blocks_of(once, Paragraph, "test")[0].text == "Opened once."
-    assert not blocks_of(once, Notice, "test")
+    assert blocks(once, Paragraph, "test")[0].text == "Opened once."
+    assert not blocks(once, Notice, "test")
 
 
 def other_opening(run_id="9" * 32):
@@ -324,29 +271,25 @@ def other_opening(run_id="9" * 32):
     return Opening("e" * 32, run_id, "ann", "2026-11-24T10:00:00", *times, "IBM", "f" * 32)
 
 
-def test_a_test_set_that_was_opened_for_another_run_is_not_called_sealed(record):
-    page = training_page(replace(record, others_opened=(other_opening(), other_opening())))
-    assert "Sealed" not in said(page)
-    assert blocks_of(page, Paragraph, "test")[0].text.startswith("Not opened for this run.")
-    text = blocks_of(page, Notice, "test")[0].text
-    assert f"opened 2 times for other runs ({'9' * 32}), last on 2026-11-24T10:00 by ann" in text
-
-
-def test_validation_bars_that_were_a_test_set_are_a_warning(record):
-    page = training_page(changed(record, tags={"test.overlap": "IBM 2011 to 2013, opened 1 time"}))
-    assert "Sealed" not in said(page)
-    (notice,) = blocks_of(page, Notice, "test")
-    assert notice.tone == "warning" and notice.text.endswith("IBM 2011 to 2013, opened 1 time.")
-
-
-def test_where_the_test_dates_are_not_known_nothing_is_called_sealed(record):
-    text = said(training_page(replace(record, others_opened=None)))
-    assert "Sealed" not in text and "whether the same bars were opened for others is unknown" in text
-
-
-def test_an_opening_does_not_call_its_own_test_set_sealed(record):
-    page = training_page(changed(record, tags={"evaluated.run_id": "abc"}))
-    assert "itself an opening of the test set, for the run abc" in said(page) and "Sealed" not in said(page)
+@pytest.mark.parametrize(
+    ("fields", "tags", "words", "tone"),
+    [
+        (
+            {"others_opened": (other_opening(), other_opening())},
+            {},
+            f"opened 2 times for other runs ({'9' * 32}), last on 2026-11-24T10:00 by ann",
+            "warning",
+        ),
+        ({}, {"test.overlap": "IBM 2011 to 2013, opened 1 time"}, "IBM 2011 to 2013, opened 1 time.", "warning"),
+        ({"others_opened": None}, {}, "whether the same bars were opened for others is unknown", None),
+        ({}, {"evaluated.run_id": "abc"}, "itself an opening of the test set, for the run abc", None),
+    ],
+    ids=["others", "overlap", "unknown", "an opening"],
+)
+def test_a_test_set_that_somebody_may_have_seen_is_not_called_sealed(record, fields, tags, words, tone):
+    page = training_page(replace(changed(record, tags=tags), **fields))
+    assert words in said(page, "test") and "Sealed" not in said(page)
+    assert [notice.tone for notice in blocks(page, Notice, "test")] == ([tone] if tone else [])
 
 
 def headline(**given):
@@ -374,9 +317,6 @@ def test_the_reading_is_no_better_than_the_numbers(given, words):
     assert sentence.startswith("On 400 validation bars, ")
     for word in words:
         assert word in sentence
-
-
-def test_without_numbers_there_is_nothing_to_read():
     assert reading_of(headline(mse=NAN, ic=NAN, sharpe=NAN)) == ""
 
 
@@ -391,7 +331,7 @@ def test_of_a_real_run_the_report_s_numbers_are_those_in_mlflow(default_run):
     assert [cell.sort for cell in rows["MSE"]][:4] == [
         metrics[f"val_{name}"] for name in ("mse", "zero_mse", "train_mean_mse", "linear_mse")
     ]
-    drawn = {block.figure.layout.title.text: block.figure for block in blocks_of(page, Figure)}
+    drawn = {block.figure.layout.title.text: block.figure for block in blocks(page, Figure)}
     (fall,) = [trace for trace in drawn["What 1 became"].data if trace.name == "net, fall"]
     assert min(fall.y) == pytest.approx(100 * metrics["val_max_drawdown"], rel=1e-3)
     (charged,) = [trace for trace in drawn["How much cost can it bear?"].data if trace.name == "as charged"]
@@ -417,10 +357,10 @@ def test_of_a_run_of_something_else_nothing_is_claimed_that_nobody_knows(make_ru
         metrics={"val_loss": 0.1},
     )
     page = training_page(TrainingRecord(run, Artifacts()))
-    facts = {name: cell.text for block in blocks_of(page, Facts) for name, cell in block.facts}
+    facts = {name: cell.text for block in blocks(page, Facts) for name, cell in block.facts}
     assert facts["Patch"] == "not recorded" and "Early stop" not in facts
     assert "Whether the numbers of this run have seen test bars is not on record." in said(page)
-    code = " ".join(block.text for block in blocks_of(page, Code))
+    code = " ".join(block.text for block in blocks(page, Code))
     assert "evaluate" not in code and "reproduce" not in code
     assert "Sealed" not in said(page) and "first training run" not in said(page)
 
@@ -435,7 +375,7 @@ def test_an_opening_and_an_unfinished_run_are_not_called_sealed_with_a_command_t
         training_page(replace(record, artifacts=replace(record.artifacts, predictions=None))),
     ):
         assert "Sealed" in said(page)
-        assert not any("evaluate" in block.text for block in blocks_of(page, Code))
+        assert not any("evaluate" in block.text for block in blocks(page, Code))
 
 
 def test_early_stopping_is_called_needless_only_of_a_run_that_went_to_its_end(record):
@@ -443,7 +383,7 @@ def test_early_stopping_is_called_needless_only_of_a_run_that_went_to_its_end(re
     told = {}
     for status in ("FINISHED", "KILLED"):
         page = training_page(changed(record, params=params, status=status))
-        (told[status],) = [c.text for block in blocks_of(page, Facts) for n, c in block.facts if n == "Early stop"]
+        (told[status],) = [c.text for block in blocks(page, Facts) for n, c in block.facts if n == "Early stop"]
     assert told["FINISHED"].endswith("not needed") and told["KILLED"].endswith("a better validation loss")
 
 
@@ -456,7 +396,7 @@ def test_directions_are_measured_against_a_coin_flip_in_the_table_too(record):
 def test_a_mean_over_folds_is_not_called_the_correlation_of_what_is_drawn(record):
     folds = {"fold_1_val_ic": 0.1, "fold_2_val_ic": -0.3}
     page = training_page(changed(record, metrics={**record.run.metrics, "val_ic": -0.1, **folds}))
-    (caption,) = [block.description for block in blocks_of(page, Figure) if "over time" in block.description]
+    (caption,) = [block.description for block in blocks(page, Figure) if "over time" in block.description]
     assert "−0.1" not in caption
 
 

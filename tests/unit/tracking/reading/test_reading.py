@@ -18,8 +18,7 @@ from sqlalchemy import event
 from support import in_ci, make_run
 
 from tradingbot_exp.errors import RunError, TrackingError
-from tradingbot_exp.reporting.comparison.context import only_seed_differs
-from tradingbot_exp.reporting.comparison.notices import code_notices
+from tradingbot_exp.reporting.comparison.context import code_notices, only_seed_differs
 from tradingbot_exp.reporting.page.blocks import run_link
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.training.report import training_page

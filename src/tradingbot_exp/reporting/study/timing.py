@@ -1,16 +1,57 @@
-"""The figures of a study's time: when its trials ran, and how long they took."""
+"""The time of a study: when its trials ran, and how long they took."""
 
 from __future__ import annotations
 
 import math
+from statistics import median
 
 import numpy as np
 import plotly.graph_objects as go
 
-from tradingbot_exp.plots.numbers import duration
+from tradingbot_exp.plots.numbers import count, duration, ratio
 from tradingbot_exp.plots.style import WHISKER, new_figure, plain, rounded
-from tradingbot_exp.reporting.study.layout import COLORS, sized
+from tradingbot_exp.reporting.page.page import Block, Figure, Notice, Paragraph
+from tradingbot_exp.reporting.study.layout import COLORS, sized, whole
 from tradingbot_exp.reporting.study.numbers import Study
+
+
+def time_blocks(study: Study) -> list[Block]:
+    """Say and draw when the trials ran and how long they took."""
+    if not study.trials:
+        return []
+    words = _words(study)
+    if not any(trial.seconds is not None for trial in study.trials):
+        return [Notice(words, "muted")]
+    blocks: list[Block] = [
+        Paragraph(words),
+        Figure(timeline(study), "Each trial from its start to its end, by how it ended."),
+    ]
+    if len(study.trials) > 2:
+        blocks.append(Figure(durations(study), "How many trials took how long."))
+    return blocks
+
+
+def _words(study: Study) -> str:
+    """Say how long trials took, how many ran at once, and what pruning saved."""
+    taken = [trial.seconds for trial in study.trials if trial.seconds is not None]
+    if not taken:
+        return "No trial has ended, so there are no durations."
+    words = f"A trial took {duration(taken[0])}"
+    if len(taken) > 1:
+        words = f"Half of the trials took at most {duration(median(taken))}, all of them {duration(min(taken))} to "
+        words += duration(max(taken))
+    words += f"; all together {duration(sum(taken))}." if len(taken) > 1 else "."
+    start = min(trial.started for trial in study.trials)
+    ends = [(trial.started - start).total_seconds() + (trial.seconds or 0) for trial in study.trials]
+    if len(taken) > 1 and max(ends) > 0:
+        words += f" From the first start to the last end {duration(max(ends))} passed: "
+        words += f"{ratio(sum(taken) / max(ends), 1)} trials at work on average."
+    pruned = [len(trial.curve) for trial in study.trials if trial.state == "pruned" and len(trial.curve)]
+    epochs = study.run.params.get("training.epochs", "")
+    if pruned and epochs.isdecimal():
+        saved = sum(max(int(epochs) - done, 0) for done in pruned)
+        words += f" Pruning saved {count(saved, 'epoch')} of {count(len(pruned), 'trial')}."
+    return words
 
 
 def timeline(study: Study) -> go.Figure:
@@ -43,14 +84,7 @@ def timeline(study: Study) -> go.Figure:
         )
     numbers = [trial.number for trial in study.trials]
     figure.update_xaxes(title_text=f"{unit} since the first start", rangemode="tozero", zeroline=False)
-    figure.update_yaxes(
-        title_text="trial",
-        tickformat="d",
-        dtick=1 if max(numbers) <= 15 else None,
-        range=[max(numbers) + 0.7, min(numbers) - 0.7],
-        showgrid=False,
-        zeroline=False,
-    )
+    figure.update_yaxes(title_text="trial", range=[max(numbers) + 0.7, min(numbers) - 0.7], **whole(max(numbers), 15))
     return sized(figure, inner)
 
 
@@ -94,7 +128,7 @@ def durations(study: Study) -> go.Figure:
 
 
 def _round_step(least: float) -> float:
-    """Give 1, 2 or 5 times a power of ten, not below `least`."""
+    """Return 1, 2 or 5 times a power of ten, not below `least`."""
     if least <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(least))

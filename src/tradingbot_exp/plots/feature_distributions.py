@@ -1,4 +1,4 @@
-"""Small multiples: one histogram panel for each feature, train against validation; numbers first, then a figure."""
+"""How each feature is spread in train and in validation: numbers first, then a panel of histograms each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
-from tradingbot_exp.plots.style import TOP_PX, TRAIN, VALIDATION, finite, new_figure, nothing_to_draw, rounded, short
+from tradingbot_exp.plots import style
 
 TITLE = "Feature distributions"
 MAX_PANELS = 50
@@ -21,26 +21,16 @@ _TITLE_PX, _TICKS_PX, _BELOW_PX = 24, 28, 56  # above a panel, below a panel, be
 
 @dataclass(frozen=True)
 class FeatureHistogram:
-    """How one feature is spread in train and in validation.
-
-    Attributes
-    ----------
-    name : str
-    edges : tuple of float
-        Of the bins, ascending, over the middle 99 % of the pooled values; a single one where they are all the same
-        number, none where there is no finite value.
-    train, val : tuple of float
-        Densities, one a bin: their integral is the share of values within the edges.
-    ks : float
-        Kolmogorov-Smirnov distance of the two, max |F_train − F_validation|: 0 for the same distribution, 1 for no
-        overlap; NaN if either is empty.
-    """
+    """How one feature is spread in train and in validation."""
 
     name: str
+    # Of the bins, ascending, over the middle 99 % of the pooled values; a single one where they are all the same,
+    # none where there is no finite value.
     edges: tuple[float, ...]
+    # Densities, one a bin: their integral is the share of values within the edges.
     train: tuple[float, ...]
     val: tuple[float, ...]
-    ks: float
+    ks: float  # Kolmogorov-Smirnov distance max |F_train − F_validation|, 0 to 1; NaN if either is empty
 
 
 def feature_histograms(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> list[FeatureHistogram]:
@@ -52,7 +42,7 @@ def feature_histograms(names: Sequence[str], train: ArrayLike, val: ArrayLike) -
     train, val : array_like, shape (rows, F)
     """
     a, b = np.asarray(train, dtype=np.float64), np.asarray(val, dtype=np.float64)
-    return [_histogram(str(name), finite(a[:, i]), finite(b[:, i])) for i, name in enumerate(names)]
+    return [_histogram(str(name), style.finite(a[:, i]), style.finite(b[:, i])) for i, name in enumerate(names)]
 
 
 def histograms_record(histograms: Sequence[FeatureHistogram]) -> list[dict[str, Any]]:
@@ -60,10 +50,10 @@ def histograms_record(histograms: Sequence[FeatureHistogram]) -> list[dict[str, 
     return [
         {
             "name": each.name,
-            "edges": rounded(each.edges),
-            "train": rounded(each.train),
-            "val": rounded(each.val),
-            "ks": rounded([each.ks])[0],
+            "edges": style.rounded(each.edges),
+            "train": style.rounded(each.train),
+            "val": style.rounded(each.val),
+            "ks": style.rounded([each.ks])[0],
         }
         for each in histograms
     ]
@@ -87,14 +77,6 @@ def _read(values: Sequence[float | None]) -> tuple[float, ...]:
     return tuple(math.nan if value is None else float(value) for value in values)
 
 
-def feature_distributions(names: Sequence[str], train: ArrayLike, val: ArrayLike) -> go.Figure:
-    """Draw each feature's distribution in train and in validation: `feature_histograms`, then `histogram_figure`."""
-    a, b = np.asarray(train), np.asarray(val)
-    if len(names) and not (a.size or b.size):
-        return nothing_to_draw(TITLE, "there are no rows")
-    return histogram_figure(feature_histograms(names, a, b))
-
-
 def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
     """Draw a panel a feature, with the distance of train and validation in its title; the first 50 features.
 
@@ -102,21 +84,18 @@ def histogram_figure(histograms: Sequence[FeatureHistogram]) -> go.Figure:
     """
     count = min(len(histograms), MAX_PANELS)
     if not count:
-        return nothing_to_draw(TITLE, "there are no features")
+        return style.nothing_to_draw(TITLE, "there are no features")
     subtitle = "middle 99 % of values · KS: distance of train and validation, 0 to 1"
     if count < len(histograms):
         subtitle += f" · first {count} of {len(histograms):,} features"
-    fig = new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
+    fig = style.new_figure(TITLE, subtitle, narrow=_grid(count, min(2, count)))
     for i in range(count):
         _panel(fig, i, histograms[i])
-    layout = _grid(count, min(5, count))
-    fig.update_layout({path.replace(".", "_"): value for path, value in layout.items()})
-    axis_titles: list[dict[str, Any]] = [
-        {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46},
-        {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90},
-    ]
-    for extra in axis_titles:
-        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font={"size": 13}, **extra)
+    style.set_layout(fig, _grid(count, min(5, count)))
+    below: dict[str, Any] = {"text": "scaled value (standard deviations of train)", "x": 0.5, "y": 0, "yshift": -46}
+    beside: dict[str, Any] = {"text": "density", "x": 0, "y": 0.5, "xshift": -34, "textangle": -90}
+    for title in (below, beside):
+        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font={"size": 13}, **title)
     fig.update_layout(margin={"l": 48, "r": 16, "b": _BELOW_PX})
     return fig
 
@@ -135,18 +114,20 @@ def _histogram(name: str, train: NDArray[np.float64], val: NDArray[np.float64]) 
 
 def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     """Add panel `i`: two outlined histograms, a title, and the axes that belong to them."""
-    suffix = "" if i == 0 else str(i + 1)
-    x, y = f"x{suffix}", f"y{suffix}"
+    x, y = f"x{style.suffix(i)}", f"y{style.suffix(i)}"
     edges, note = np.asarray(histogram.edges), ""
     if not edges.size:
         note = "no finite values"
     elif edges.size == 1:
         note = f"constant, {edges[0]:.3g}"
     else:
-        for part, height, color in (("train", histogram.train, TRAIN), ("validation", histogram.val, VALIDATION)):
+        for part, height, color in (
+            ("train", histogram.train, style.TRAIN),
+            ("validation", histogram.val, style.VALIDATION),
+        ):
             fig.add_scatter(
-                x=rounded(np.repeat(edges, 2), 4),
-                y=[0, *rounded(np.repeat(height, 2), 4), 0],
+                x=style.rounded(np.repeat(edges, 2), 4),
+                y=[0, *style.rounded(np.repeat(height, 2), 4), 0],
                 name=part,
                 legendgroup=part,
                 showlegend=not any(trace.name == part for trace in fig.data),
@@ -159,8 +140,8 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
             )
     fig.update_layout(
         {
-            f"xaxis{suffix}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
-            f"yaxis{suffix}": {
+            f"xaxis{style.suffix(i)}": {"anchor": y, "nticks": 5, "showgrid": False, "tickfont": {"size": 10}},
+            f"yaxis{style.suffix(i)}": {
                 "anchor": x,
                 "showticklabels": False,
                 "ticks": "",
@@ -171,31 +152,19 @@ def _panel(fig: go.Figure, i: int, histogram: FeatureHistogram) -> None:
     )
     place = {"xref": f"{x} domain", "yref": f"{y} domain", "showarrow": False}
     distance = f"  KS {histogram.ks:.2f}" if np.isfinite(histogram.ks) and not note else ""
-    text, brief = (f"<b>{short(histogram.name, width)}</b>{distance}" for width in (20, 14))
+    text, brief = (f"<b>{style.short(histogram.name, width)}</b>{distance}" for width in (20, 14))
     fig.layout.meta["narrow"][f"annotations.{len(fig.layout.annotations)}.text"] = brief
     fig.add_annotation(text=text, x=0, y=1, xanchor="left", yanchor="bottom", font={"size": 12}, **place)
     if note:
         fig.add_trace(go.Scatter(x=[None], y=[None], xaxis=x, yaxis=y, showlegend=False, hoverinfo="skip"))
         fig.add_annotation(text=note, x=0.5, y=0.5, opacity=0.8, **place)
-        fig.update_layout({f"{axis}axis{suffix}": {"visible": False} for axis in "xy"})
+        fig.update_layout({f"{axis}axis{style.suffix(i)}": {"visible": False} for axis in "xy"})
 
 
 def _grid(count: int, columns: int) -> dict[str, Any]:
-    """Place `count` panels in `columns` columns: the axes' domains and the height, by dotted path."""
-    rows = -(-count // columns)
-    cell = 250 if rows <= 2 else 185
-    inner = rows * cell - _TICKS_PX
-    layout: dict[str, Any] = {"height": inner + TOP_PX + _BELOW_PX}
-    gap = 0.12 / columns
-    width = (1 - gap * (columns - 1)) / columns
-    for i in range(count):
-        row, column = divmod(i, columns)
-        suffix = "" if i == 0 else str(i + 1)
-        left, above = column * (width + gap), row * cell
-        top, bottom = 1 - (above + _TITLE_PX) / inner, 1 - (above + cell - _TICKS_PX) / inner
-        layout[f"xaxis{suffix}.domain"] = [round(left, 4), round(min(left + width, 1), 4)]
-        layout[f"yaxis{suffix}.domain"] = [round(max(bottom, 0), 4), round(top, 4)]
-    return layout
+    cell = 250 if count <= 2 * columns else 185
+    sizes = {"plot": cell - _TITLE_PX - _TICKS_PX, "title": _TITLE_PX, "below": _TICKS_PX}
+    return style.panel_grid(count, columns, **sizes, around=style.TOP_PX + _BELOW_PX, gap=0.12 / columns)
 
 
 def _middle(values: NDArray[np.float64]) -> tuple[float, float]:

@@ -1,8 +1,7 @@
-"""A run's forecasts as money: positions, returns and what follows from them, computed as its metrics were.
+"""A run's forecasts as money: positions and returns, computed as its metrics were.
 
-In goes ``evaluation/validation_returns.csv`` as `Artifacts.predictions`, and the run's own rules from its params;
-out come frozen records that `tradingbot_exp.reporting.backtest.equity` draws. Arrays hold a value a bar in time
-order; wealth and drawdown also hold the start.
+In goes ``evaluation/validation_returns.csv`` as `Artifacts.predictions`, and the run's own rules from its params; the
+sections of reports draw the frozen record that comes out. Arrays hold a value a bar in time order.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 Floats = NDArray[np.float64]
 _LARGEST_LOG = 700.0  # the simple return beyond is no float64
-COST_POINTS, LEAST_COST_REACH, MOST_COST_REACH = 61, 10.0, 200.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,33 +71,22 @@ class Backtest:
         """
         return (self.interval.high - self.interval.low) / 2.0 * math.sqrt(len(self.net) / window)
 
+    @property
+    def break_even(self) -> float:
+        """The cost in basis points of a change of position at which the mean net return is 0.
+
+        Below 0 where the strategy loses at no cost, NaN where it never trades.
+        """
+        return float(1e4 * np.mean(self.gross) / self.turnover) if self.turnover > 0 else math.nan
+
+    @property
+    def time_title(self) -> str:
+        """What an axis of its times is called."""
+        return "time" if isinstance(self.times, pd.DatetimeIndex) else "bar"
+
     def sharpe(self, returns: Floats) -> float:
         """Sharpe ratio of returns a bar, a year if that is known; NaN if not defined."""
         return backtest.sharpe(returns, self.rules.annual)
-
-
-@dataclass(frozen=True, eq=False)
-class CostCurve:
-    """The net Sharpe ratio if a change of position had cost something else.
-
-    Attributes
-    ----------
-    bps, sharpe : ndarray of shape (m,)
-    charged, at_charged : float
-        The run's own cost, and the ratio there.
-    hold : float
-        Buy and hold's ratio, at no cost.
-    break_even : float
-        The cost in basis points at which the mean net return is 0; below 0 where the strategy loses at no cost,
-        NaN where it never trades.
-    """
-
-    bps: Floats
-    sharpe: Floats
-    charged: float
-    at_charged: float
-    hold: float
-    break_even: float
 
 
 def rules_of(run: RunRecord, predictions: pd.DataFrame | None = None) -> Rules:
@@ -153,65 +140,14 @@ def wealth(returns: Floats) -> Floats:
     return np.concatenate([[1.0], np.exp(logs)])
 
 
-def drawdown(returns: Floats) -> Floats:
-    """Fall of wealth from its highest point so far, the start included, shape (n + 1,), from −1 to 0."""
-    path = wealth(returns)
-    return np.asarray(path / np.maximum.accumulate(path) - 1.0)
-
-
 def window_of(bars: int, periods: float | None) -> int:
     """Choose the bars of a rolling window: half a year, but 20 to a third of all; 0 for fewer than `MIN_BARS`."""
     half_a_year = round((periods or 252.0) / 2)
     return 0 if bars < MIN_BARS else max(min(half_a_year, bars // 3), min(20, bars // 2))
 
 
-def rolling_sharpe(returns: Floats, window: int, periods: float) -> Floats:
-    """Sharpe ratio of the last `window` returns at each bar, shape (n,); NaN before, and where they are all equal."""
-    rolling = pd.Series(returns).rolling(window)
-    std = rolling.std(ddof=1).to_numpy()
-    flat = (rolling.max() == rolling.min()).to_numpy() | ~(std > 0)
-    return np.where(flat, np.nan, rolling.mean().to_numpy() / np.where(flat, 1.0, std) * math.sqrt(periods))
-
-
-def monthly_returns(times: pd.Index[Any], returns: Floats) -> pd.DataFrame | None:
-    """Compound returns by calendar month of the close that ends each.
-
-    Returns
-    -------
-    DataFrame or None
-        A row a year, columns 1 to 12 and ``year``; NaN where there are no bars. None for bars without dates.
-    """
-    if not isinstance(times, pd.DatetimeIndex):
-        return None
-    ends = times[1:]
-    growth = pd.Series(np.maximum(1.0 + returns, 0.0))
-    by_month = growth.groupby([ends.year, ends.month]).prod().unstack() - 1.0
-    table = by_month.reindex(columns=range(1, 13))
-    table["year"] = growth.groupby(ends.year).prod() - 1.0
-    table.index.name = "year"
-    return table
-
-
-def cost_curve(test: Backtest) -> CostCurve:
-    """Vary the cost of a change of position from 0 to well beyond what is charged and where nothing is left."""
-    charged, turnover = test.rules.cost_bps, test.turnover
-    break_even = float(1e4 * np.mean(test.gross) / turnover) if turnover > 0 else math.nan
-    beyond = 1.3 * break_even if math.isfinite(break_even) else 0.0
-    reach = max(2.0 * charged, min(beyond, MOST_COST_REACH), LEAST_COST_REACH)
-    bps = np.linspace(0.0, reach, COST_POINTS)
-    paid = np.abs(np.diff(test.position, prepend=0.0)) * 1e-4
-    return CostCurve(
-        bps,
-        np.array([test.sharpe(test.gross - cost * paid) for cost in bps]),
-        charged,
-        test.sharpe(test.net),
-        test.sharpe(test.market),
-        break_even,
-    )
-
-
 def _closes(predictions: pd.DataFrame) -> pd.Index[Any]:
-    """Give the dates of the bars and one more, or numbers from 0 where there are no dates."""
+    """Return the dates of the bars and one more, or numbers from 0 where there are no dates."""
     if not _dated(predictions):
         return pd.RangeIndex(len(predictions) + 1)
     dates = pd.DatetimeIndex(predictions["date"])

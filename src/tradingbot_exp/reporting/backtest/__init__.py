@@ -1,1 +1,0 @@
-"""A backtest of recorded bars: numbers first, then figures."""
