@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support import Finished, in_ci, python, start, stop_server, train
+from support import OUTAGE, Finished, in_ci, python, start, stop_server, train
 
 SECRET = uuid.uuid4().hex
 LONG = ["training.epochs=100000", "training.progress=plain", "data=synthetic"]
@@ -112,7 +114,7 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
         "data=synthetic",
         "training.progress=plain",
         f"tracking.uri={uri}",
-        env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+        "tracking.patience=3",
     )
     _wait_for_epoch_1(process)
     stop_server(server)
@@ -139,6 +141,23 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     assert served >= {"weights.pt", "prediction_vs_actual.html", "validation_returns.csv", "config.yaml"}
     again = python(launch, "-m", "tradingbot_exp", "doctor", "--fix", "--tracking-uri", uri)
     assert again.status == 0 and "No records are waiting" in again.out
+
+
+@in_ci
+def test_a_store_that_is_locked_for_a_while_is_waited_for_while_training_goes_on(workdir: Path) -> None:
+    process = _start(workdir, "training.epochs=2000", "data=synthetic", "training.progress=plain")
+    _wait_for_epoch_1(process)
+    with contextlib.closing(sqlite3.connect(workdir / "mlflow.db", timeout=60)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        time.sleep(OUTAGE + 10)  # SQLite itself waits for 20 seconds
+        database.rollback()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert err.count("tracking.patience") == 1 == err.count("takes records again")
+    done = Finished(workdir, out, err, 0)
+    assert done.run.info.status == "FINISHED" and _complete(done.client, done.run.info.run_id) == 2000
+    assert (done.artifacts() / "model" / "MLmodel").is_file()
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 
 @in_ci

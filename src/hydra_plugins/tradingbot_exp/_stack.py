@@ -99,7 +99,7 @@ class StackedBatches:
         with jobs[0].at_work() as config:
             _set_output(config, folder)
             self._configure_logging(config, "job_logging")  # one log for all jobs, beside their folders
-        with run_batch(folder) as batch:
+        with run_batch() as batch:
             try:
                 self._run(jobs, batch)
             except BaseException as error:
@@ -120,7 +120,7 @@ class StackedBatches:
             job.start()
         begun = [job for job in jobs if job.begun is not None]
         run: Any = run_jobs if ticket is None else run_trials
-        outcomes = dict(zip(map(id, begun), run([job.begun for job in begun], batch.note), strict=True))
+        outcomes = dict(zip(map(id, begun), run([job.begun for job in begun]), strict=True))
         refusal: SystemExit | None = None
         for job in jobs:
             try:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
 from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
-from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
-from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.outbox.unsent import (
+    closes_run,
+    send_unsent,
+    stored_uri,
+    unsent_runs,
+    waiting_run_id,
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -35,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
     schema_is_fine = visit.see_schema()
     visit.see_records(unsent_runs(Path.cwd()))
     if schema_is_fine:
-        visit.see_journals(Path.cwd() / "multirun")
         visit.see_runs()
     sys.stdout.write(json.dumps(visit.as_json(), indent=2) + "\n" if options.json else visit.shown())
     for problem in visit.errors:
@@ -60,7 +65,6 @@ class Visit:
         self.mended: list[str] = []
         self.sent: list[dict[str, object]] = []
         self.unsent: list[Path] = []
-        self.journals: list[Path] = []
         self.errors: list[str] = []
         self.looked_into: list[str] = []
         self._sent_to: list[str] = []
@@ -68,7 +72,7 @@ class Visit:
     @property
     def is_something_left(self) -> bool:
         """Whether anything is wrong that was not mended."""
-        return bool(self.unsent or self.journals or self.errors or any(found.is_problem for found in self.left))
+        return bool(self.unsent or self.errors or any(found.is_problem for found in self.left))
 
     def see_schema(self) -> bool:
         """Compare the store's schema with the installed MLflow's; give whether the store can be opened."""
@@ -114,21 +118,12 @@ class Visit:
             if (folder / "run.json").exists():
                 self.unsent.append(folder)
 
-    def see_journals(self, studies: Path) -> None:
-        """Send the epochs that killed studies left in their folders; before their trials' runs are closed."""
-        uri = self._uri()
-        for folder in sorted(each for each in studies.glob("*") if uri is not None and dead_journals(each)):
-            if self.fix and uri is not None:
-                try:
-                    runs = send_journals(folder, open_client(uri))
-                    self.mended += [f"The last epochs of {runs} trials, left in {folder}, are sent."] if runs else []
-                except TradingBotError as error:
-                    self.errors.append(str(error))
-            self.journals += dead_journals(folder)
-
     def see_runs(self) -> None:
         """Look through the runs of the store, and of those that records were just sent to."""
-        waiting = {str(waiting_run_id(folder)) for folder in self.unsent}
+        waiting: set[str] = set()
+        for folder in self.unsent:
+            with suppress(TradingBotError):  # what cannot be read is named where it is sent
+                waiting |= {str(waiting_run_id(folder))} if closes_run(folder) else set()
         own = self._uri()
         for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
             try:
@@ -180,7 +175,7 @@ class Visit:
         return {
             "stores": self.looked_into,
             "sent": self.sent,
-            "unsent": [str(path) for path in (*self.unsent, *self.journals)],
+            "unsent": [str(path) for path in self.unsent],
             "mended": [redact(text) for text in self.mended],
             "found": found,
         }
@@ -192,17 +187,15 @@ class Visit:
             first, *commands = text.split("\n")
             lines += [wrapped_line("mended", first, 0, 10), *(f"{'':10}{command}" for command in commands)]
         lines += [f"records are waiting in {folder}; send them with: doctor --fix" for folder in self.unsent]
-        epochs = "epochs of killed trials are waiting in {}; send them with: doctor --fix"
-        lines += [epochs.format(journal) for journal in self.journals]
         for found in self.left:
             lines.append(wrapped_line("found", found.what, 0, 10))
             mendable = "doctor --fix mends this." if found.mend is not None and not self.fix else ""
             # Each on one line, to be copied.
             lines += [f"{'':10}{text}" for text in (found.advice, mendable) if text]
-        if not (self.sent or self.unsent or self.journals):
+        if not (self.sent or self.unsent):
             lines.append("No records are waiting to be sent.")
         if not self.looked_into:
-            if not (self.left or self.errors or self.sent or self.unsent or self.journals):
+            if not (self.left or self.errors or self.sent or self.unsent):
                 lines.append("There is no tracking store here to look into; name one with --tracking-uri.")
         elif not any(found.is_problem for found in self.left):
             lines.append(f"The runs in {' and in '.join(self.looked_into)} are in order.")

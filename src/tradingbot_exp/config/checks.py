@@ -55,6 +55,7 @@ _NUMBERS = (
     _Number("hpo.max_failure_rate", "from 0 to 1", lambda v: 0 <= v <= 1),
     _Number("hpo.reseeds", "0 or more", lambda v: v >= 0),
     _Number("hpo.null_replays", "0 or more", lambda v: v >= 0),
+    _Number("tracking.patience", "0 or more seconds", lambda v: v >= 0),
 )
 
 

@@ -162,6 +162,7 @@ class TrackingConfig:
     register: str | None = None
     champion: str = "real"
     on_error: str = "raise"
+    patience: float = 600.0
     report: bool = True
 
 

@@ -100,6 +100,6 @@ def keeper_of(job: Job) -> RunKeeper | None:
     file = CheckpointFile(run, None if resumption is None else resumption.tags.get(FILE_TAG))
     run.after_finish.append(file.remove)
     # Whoever looks from another host has to be able to tell whether the run is being trained.
-    run.start_flushing(heartbeat=True)
+    run.start_heartbeat()
     states = () if resumption is None else resumption.states
     return RunKeeper(file, every, identity(job.config, job.data.fingerprint), states)

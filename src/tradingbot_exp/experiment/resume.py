@@ -24,7 +24,7 @@ from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
-from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, send_left_behind, unsent_runs, waiting_run_id
 from tradingbot_exp.tracking.writing.resumption import Resumption
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
         return None
 
     store = open_store(config.tracking.uri)
+    send_left_behind(store.client)
     found = find_run(store, _word(config, overrides), kinds=("training",))
     _require_fit(store, found)
     content = read_checkpoint(store, found)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import optuna
 
 from tradingbot_exp.errors import TrackingError, TrainingError
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
-from tradingbot_exp.hpo.results.recording import record_results, result_table
+from tradingbot_exp.hpo.results.recording import STATES, record_results, result_table
 from tradingbot_exp.hpo.storage import storage_reason
 from tradingbot_exp.hpo.study import StudyResult, StudySession
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.expectations import record_total, tell_outlook
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
 from tradingbot_exp.tracking.store.registry import CHAMPION
-from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind
 from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
@@ -60,7 +60,7 @@ def run_study(
             report=display,
             watched=display.is_live,
             batch=batch,
-            salvage=lambda: send_journals(session.folder, session.organizer.connect()[0]),
+            salvage=lambda: send_left_behind(session.organizer.connect()[0]),
         )
         done = len(loop.trials.done())
         if done >= session.config.hpo.num_trials:
@@ -72,7 +72,8 @@ def run_study(
             tell_outlook(session)
             session.parent.set_tags({"study.at_once": min(loop.batch, session.config.hpo.num_trials)})
         loop.recover()
-        session.children.kill_strays(_run_ids(loop.trials.running()), _run_ids(loop.trials.failed()))
+        results = {_run_id(trial): (STATES[trial.state], trial.values) for trial in loop.trials.done()}
+        session.children.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
         loop.run()
         result = StudyResult(
             session.study, session.parent.run_id, session.name, best_trials(session.study), loop.stopped_early
@@ -128,5 +129,5 @@ def _alias(session: StudySession, judged: Judgement) -> str:
     return f"{alias}: it is not shown to be real, on inputs that are checked and dates that nobody saw"
 
 
-def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
-    return [str(trial.user_attrs.get("run_id")) for trial in trials]
+def _run_id(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("run_id"))
