@@ -149,7 +149,7 @@ def test_a_store_that_is_locked_for_a_while_is_waited_for_while_training_goes_on
     _wait_for_epoch_1(process)
     with contextlib.closing(sqlite3.connect(workdir / "mlflow.db", timeout=60)) as database:
         database.execute("BEGIN IMMEDIATE")
-        time.sleep(OUTAGE + 10)  # SQLite itself waits for 20 seconds
+        time.sleep(OUTAGE + 20)  # SQLite itself waits for 20 seconds, from the next flush on
         database.rollback()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
-from tradingbot_exp.tracking.store.patience import Client, Outage, own_request
+from tradingbot_exp.tracking.store.patience import Client, outage_of, own_request
 from tradingbot_exp.tracking.store.places import check_space, sqlite_path
 
 # File systems of one machine: on those of a network, hosts cannot share what SQLite writes ahead.
@@ -55,7 +55,7 @@ def open_client(uri: str, patience: float | None = None) -> MlflowClient:
                 _create_sqlite(path)
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
-    return cast("MlflowClient", Client(client, None if patience is None else Outage(redact(uri), patience)))
+    return cast("MlflowClient", Client(client, None if patience is None else outage_of(uri, patience)))
 
 
 def open_experiment(client: MlflowClient, uri: str, name: str) -> str:

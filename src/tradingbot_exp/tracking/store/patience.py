@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.tracking.store.errors import reason
 
@@ -152,6 +153,12 @@ class Outage:
                     self._shown,
                     time.monotonic() - since,
                 )
+
+
+@cache
+def outage_of(uri: str, patience: float) -> Outage:
+    """Return the one that all of this process share who use the same store, so that it is told once."""
+    return Outage(redact(uri), patience)
 
 
 class Client:

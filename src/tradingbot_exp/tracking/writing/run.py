@@ -228,7 +228,7 @@ class TrackedRun:
             if not self.is_batched:
                 self.delivery.settle()
         if not self.is_batched and status != "KILLED" and RECORDER.is_last(self.delivery):
-            RECORDER.settle(self.delivery.client)
+            RECORDER.settle(self.delivery.outage)
             self.delivery.settle(patiently=True)
         with signals_held():
             for step in self.after_finish if status == "FINISHED" else ():

@@ -309,8 +309,7 @@ def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pyte
         assert time.monotonic() - began < 0.5
     run.set_tags({"a": 1})  # waits until it is clear that this will last
     run.log_text("hello", "notes/hello.txt")
-    timer = threading.Timer(2, lambda: setattr(away, "is_away", False))
-    timer.start()
+    threading.Timer(2, lambda: setattr(away, "is_away", False)).start()
     run.end("FINISHED")
     found = client.get_run(run.run_id)
     assert steps(client, run.run_id) == [1, 2, 3] and found.info.status == "FINISHED" and found.data.tags["a"] == "1"

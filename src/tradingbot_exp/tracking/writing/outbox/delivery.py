@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,18 +79,7 @@ class Delivery:
     def create(
         cls, connect: Callable[[], tuple[MlflowClient, str]], creation: dict[str, Any], unsent: Path, on_error: str
     ) -> Delivery:
-        """Create a run.
-
-        Parameters
-        ----------
-        connect : callable
-            Gives the client and the id of the experiment; called once.
-        creation : dict
-            `name`, `tags`, `start_time` in milliseconds, `experiment`, and the store's `uri`.
-        unsent : Path
-            Folder under which journals are.
-        on_error : {"raise", "offline"}
-        """
+        """Create a run with a `name`, `tags`, `start_time` (ms), `experiment` and `uri`; journals are in `unsent`."""
         local_id = uuid.uuid4().hex
         tags = {**creation["tags"], ID_TAG: local_id}
         self = cls(creation["uri"], unsent / local_id, on_error)
@@ -121,7 +111,7 @@ class Delivery:
         self.client = client
         if isinstance(client, Client):
             self.outage = client.outage or self.outage
-            client.settle = lambda: RECORDER.settle(client)
+            client.settle = partial(RECORDER.settle, self.outage)
 
     @property
     def unsent_folder(self) -> Path:
@@ -184,31 +174,29 @@ class Delivery:
         """Send, in the recorder's thread; what cannot be sent goes on waiting, or is kept for good."""
         if self.client is None or not self.is_waiting:
             return
-        began, error = time.monotonic(), self.outage.gave_up
-        is_told = error is not None
-        if error is None:
-            try:
-                self._journal.send(getattr(self.client, "raw", self.client), self.run_id)
-            except Exception as failed:
-                if self.outage.lasts(failed, began):
-                    return
-                error = failed
-        if error is None:
-            self.outage.answered()
-            with self._writing:
-                if self.has_ended and not self._journal.is_waiting:
-                    self._journal.remove()
-        elif self._must_raise:
-            self._refusal = error
-        else:
+        began, is_told = time.monotonic(), self.outage.gave_up is not None
+        try:
+            if self.outage.gave_up is not None:
+                raise self.outage.gave_up
+            self._journal.send(getattr(self.client, "raw", self.client), self.run_id)
+        except Exception as error:
+            if not is_told and self.outage.lasts(error, began):
+                return
+            if self._must_raise:
+                self._refusal = error
+                return
             try:
                 self._keep_from_now_on(error, is_told)
             except TrackingError as lost:
                 self.failure = str(lost)
                 log.error("%s", lost)
+        else:
+            self.outage.answered()
+            if self.has_ended:
+                self.forget()
 
     def forget(self) -> None:
-        """Remove the journal of a run that nobody here will end, if MLflow has all of it."""
+        """Remove the journal, if MLflow has all of it."""
         with self._writing:
             if not self._journal.is_waiting:
                 self._journal.remove()

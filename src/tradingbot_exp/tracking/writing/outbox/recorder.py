@@ -17,23 +17,17 @@ FLUSH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 30.0
 
 
-class Delivery(Protocol):
-    """What the recorder knows of the delivery of one run's records."""
-
-    client: MlflowClient | None
+class _Delivery(Protocol):
     outage: Outage
     has_ended: bool
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether there are records that MLflow lacks and that are being sent."""
+    def is_waiting(self) -> bool: ...
 
     @property
-    def is_done(self) -> bool:
-        """Whether nothing more is going to be sent."""
+    def is_done(self) -> bool: ...
 
-    def send_what_waits(self) -> None:
-        """Send, in the recorder's thread; nothing is raised."""
+    def send_what_waits(self) -> None: ...
 
 
 class Recorder:
@@ -44,18 +38,18 @@ class Recorder:
         self._wanted = False
         self._process = os.getpid()
         self._thread: threading.Thread | None = None
-        self._open: list[Delivery] = []
+        self._open: list[_Delivery] = []
         # By run, whom to tell that its process lives, and when that was last done.
         self._beating: dict[str, tuple[MlflowClient, float]] = {}
 
-    def add(self, delivery: Delivery) -> None:
+    def add(self, delivery: _Delivery) -> None:
         """Send what is written about a run from now on, until it has ended."""
         with self._changed:
             self._start()
             if delivery not in self._open:
                 self._open.append(delivery)
 
-    def is_last(self, delivery: Delivery) -> bool:
+    def is_last(self, delivery: _Delivery) -> bool:
         """Tell whether no other run is open in this process."""
         return all(each is delivery or each.has_ended for each in self._open)
 
@@ -71,7 +65,7 @@ class Recorder:
             for run_id in run_ids:
                 self._beating.pop(run_id, None)
 
-    def wait(self, deliveries: Iterable[Delivery], patiently: bool = False) -> None:
+    def wait(self, deliveries: Iterable[_Delivery], patiently: bool = False) -> None:
         """Send at once, and wait until MLflow has all of some runs or refuses it; in an outage only if `patiently`."""
         with self._changed:
             while any(each.is_waiting and (patiently or not each.outage.is_on) for each in deliveries):
@@ -80,9 +74,9 @@ class Recorder:
                 self._changed.notify_all()
                 self._changed.wait(PAUSE)
 
-    def settle(self, client: object) -> None:
-        """Wait until a store has all that was written to it here."""
-        self.wait([each for each in self._open if each.client is client], patiently=True)
+    def settle(self, outage: Outage) -> None:
+        """Wait until the store that `outage` is of has all that was written to it here."""
+        self.wait([each for each in self._open if each.outage is outage], patiently=True)
 
     def _start(self) -> None:
         if self._process != os.getpid():  # forked: the parent's runs are the parent's
