@@ -54,6 +54,23 @@ def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent:
 
 
 @in_ci
+def test_what_a_killed_run_had_written_down_is_in_mlflow_after_the_next_start(workdir: Path) -> None:
+    process = _start(workdir, *LONG)
+    _wait_for_epoch_1(process)
+    time.sleep(2)
+    process.kill()
+    process.communicate()
+    (journal,) = workdir.glob(".tradingbot/unsent/*/records.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()[:-1]]
+    last = max(point[3] for line in lines for point in line.get("metrics", []))
+    done = train(workdir, "training=smoke", "training.progress=off", "tracking.report=false")
+    assert done.status == 0, done.err
+    killed, _ = done.runs()
+    assert killed.info.status == "RUNNING" and _complete(done.client, killed.info.run_id) >= last > 1
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
+
+
+@in_ci
 @pytest.mark.parametrize("delay", [0.005, 0.1])
 def test_a_second_signal_while_the_run_is_closed_changes_nothing(workdir: Path, delay: float) -> None:
     process = _start(workdir, *LONG)

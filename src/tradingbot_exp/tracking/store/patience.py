@@ -108,11 +108,6 @@ class Outage:
         self.is_on = False
         self.gave_up: Exception | None = None
 
-    @property
-    def is_failing(self) -> bool:
-        """Whether the last request failed, if only just now."""
-        return self._since is not None
-
     def lasts(self, error: Exception, began: float) -> bool:
         """Take note of a request that failed; tell whether to make it again after a pause.
 

@@ -78,8 +78,7 @@ class TrackedRun:
     @property
     def run_id(self) -> str:
         """The run's id."""
-        run_id: str = self.delivery.run_id
-        return run_id
+        return self.delivery.run_id
 
     @property
     def info(self) -> RunInfo:
@@ -92,8 +91,7 @@ class TrackedRun:
     @property
     def uri(self) -> str:
         """The store's URI, with any credentials."""
-        uri: str = self.delivery.uri
-        return uri
+        return self.delivery.uri
 
     @property
     def artifact_place(self) -> str:

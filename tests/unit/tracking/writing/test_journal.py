@@ -300,7 +300,8 @@ def patient(away: Away, seconds: float) -> Any:
 
 def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pytest.LogCaptureFixture) -> None:
     client = patient(away, 60)
-    run = attached(client)
+    other, run = attached(client), attached(client)
+    other.set_tags({"b": 1})  # has nothing to send in the outage
     run.delivery.training_started()
     away.is_away = True
     for epoch in range(1, 4):
@@ -311,9 +312,11 @@ def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pyte
     run.log_text("hello", "notes/hello.txt")
     threading.Timer(2, lambda: setattr(away, "is_away", False)).start()
     run.end("FINISHED")
+    run.delivery.settle(patiently=True)
     found = client.get_run(run.run_id)
     assert steps(client, run.run_id) == [1, 2, 3] and found.info.status == "FINISHED" and found.data.tags["a"] == "1"
-    assert (artifact_folder(found) / "notes" / "hello.txt").is_file() and journals() == []
+    assert (artifact_folder(found) / "notes" / "hello.txt").is_file()
+    assert journals() == [other.delivery.unsent_folder]
     said = [record.message for record in caplog.records]
     assert len(said) == 2 and "tracking.patience" in said[0] and "takes records again" in said[1]
 

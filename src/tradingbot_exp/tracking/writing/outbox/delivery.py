@@ -170,10 +170,10 @@ class Delivery:
         if refusal is not None:
             raise self._error(refusal) from refusal
 
-    def send_what_waits(self) -> None:
-        """Send, in the recorder's thread; what cannot be sent goes on waiting, or is kept for good."""
+    def send_what_waits(self) -> bool:
+        """Send, in the recorder's thread; give False if it is to be tried again, the store being away."""
         if self.client is None or not self.is_waiting:
-            return
+            return True
         began, is_told = time.monotonic(), self.outage.gave_up is not None
         try:
             if self.outage.gave_up is not None:
@@ -181,12 +181,12 @@ class Delivery:
             self._journal.send(getattr(self.client, "raw", self.client), self.run_id)
         except Exception as error:
             if not is_told and self.outage.lasts(error, began):
-                return
-            if self._must_raise:
-                self._refusal = error
-                return
+                return False
             try:
-                self._keep_from_now_on(error, is_told)
+                if self._must_raise:
+                    self._refusal = error
+                else:
+                    self._keep_from_now_on(error, is_told)
             except TrackingError as lost:
                 self.failure = str(lost)
                 log.error("%s", lost)
@@ -194,6 +194,7 @@ class Delivery:
             self.outage.answered()
             if self.has_ended:
                 self.forget()
+        return True
 
     def forget(self) -> None:
         """Remove the journal, if MLflow has all of it."""

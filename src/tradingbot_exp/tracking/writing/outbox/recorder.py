@@ -27,7 +27,7 @@ class _Delivery(Protocol):
     @property
     def is_done(self) -> bool: ...
 
-    def send_what_waits(self) -> None: ...
+    def send_what_waits(self) -> bool: ...
 
 
 class Recorder:
@@ -95,10 +95,8 @@ class Recorder:
                 self._beat()
                 failing: set[Outage] = set()
                 for delivery in deliveries:
-                    if delivery.outage not in failing:
-                        delivery.send_what_waits()
-                    if delivery.outage.is_failing and delivery.outage.gave_up is None:
-                        failing.add(delivery.outage)
+                    if delivery.outage not in failing and not delivery.send_what_waits():
+                        failing.add(delivery.outage)  # the others would only be as long about it
                 with self._changed:
                     self._open = [each for each in self._open if not each.is_done]
                     self._changed.notify_all()

@@ -29,6 +29,10 @@ SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
 ID_TAG = "tradingbot.local_id"
 
 
+class InUseError(TrackingError):
+    """A living process adds to records, or sends them."""
+
+
 def unsent_folder() -> Path:
     """Return the folder under which the journals of this command are."""
     return launch_dir() / _FOLDER
@@ -115,12 +119,12 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
 
     Raises
     ------
-    TrackingError
-        A living process still adds records; or they are another user's, or damaged.
+    InUseError, TrackingError
+        A living process is at work on them; or they are another user's, or damaged.
     """
     journal = Journal.read(folder)
     if not journal.try_lock():
-        raise TrackingError("their run is still going on; send them when it has ended")
+        raise InUseError("their run is still going on; send them when it has ended")
     try:
         if journal.header["run_id"] is None:
             journal.write_header(run_id=_created(journal, client, open_experiment(journal.header["experiment"])))
@@ -162,6 +166,8 @@ def send_left_behind(client: MlflowClient) -> None:
             if Journal.read(folder).header["uri"] == redact(uri):
                 send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
                 sent += 1
+        except (InUseError, FileNotFoundError):  # another process was faster
+            continue
         except Exception as error:  # one run's records are no reason not to start another
             log.warning("Records in %s, which an earlier process left, cannot be sent: %s", folder, reason(error))
     if sent:
