@@ -15,7 +15,7 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
 from tradingbot_exp.terminal.text import wrapped_line
 from tradingbot_exp.tracking.reading.health import Finding, examine
-from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
 from tradingbot_exp.tracking.store.schema import read_schema, upgrade_command, upgrade_sqlite
@@ -212,5 +212,5 @@ def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
         )
     client = open_client(uri)
     with wrapped(f"The records in {folder} were not all sent, and stay there"):
-        run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
+        run_id, records = send_unsent(folder, client)
     return uri, {"run_id": run_id, "records": records, "uri": redact(uri)}

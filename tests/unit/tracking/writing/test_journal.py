@@ -21,7 +21,7 @@ from tradingbot_exp.cli import main as cli
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.store import patience
-from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.patience import Client, Outage, own_request
 from tradingbot_exp.tracking.writing.batch import current_batch, run_batch
@@ -66,7 +66,7 @@ def attached(client: MlflowClient, run_id: str | None = None) -> TrackedRun:
 def send_all(uri: str) -> None:
     client = open_client(uri)
     for folder in unsent_runs(Path.cwd()):
-        send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
+        send_unsent(folder, client)
 
 
 def killed(run_id: str, uri: str, *records: dict[str, object], cut: str = "", owner: dict[str, str] = DEAD) -> Path:
@@ -102,7 +102,7 @@ def test_the_journal_of_a_living_process_is_left_alone(uri: str) -> None:
     run.set_tags({"a": 1})
     assert unsent_runs(Path.cwd()) == []
     with pytest.raises(TrackingError, match="still going on"):
-        send_unsent(run.delivery.unsent_folder, open_client(uri), str)
+        send_unsent(run.delivery.unsent_folder, open_client(uri))
     run.set_tags({"b": 2})
     run.end("FINISHED")
     send_all(uri)
@@ -184,7 +184,7 @@ def test_a_journal_that_is_damaged_or_another_users_is_named_and_nothing_of_it_i
     send_left_behind(client)
     assert str(folder) in caplog.text
     with pytest.raises(TrackingError, match=str(folder)):
-        send_unsent(folder, client, str)
+        send_unsent(folder, client)
     assert [each for each in sorted(folder.rglob("*")) if each.name != "in-use.lock"] == before
     assert client.get_run(run_id).info.status == "RUNNING" and not client.get_run(run_id).data.metrics
     assert cli.run(["doctor", "--fix"]) == 1

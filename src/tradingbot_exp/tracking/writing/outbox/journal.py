@@ -94,6 +94,8 @@ class Journal:
     def release(self) -> None:
         """Let other processes send what is left."""
         if self._file is not None:
+            if self.is_waiting:  # for longer, perhaps
+                os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
         self._lock.release()

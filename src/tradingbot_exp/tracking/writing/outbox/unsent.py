@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.config.redaction import MASK, redact
@@ -17,7 +17,7 @@ from tradingbot_exp.tracking.writing.outbox.journal import HEADER, Journal
 from tradingbot_exp.tracking.writing.outbox.send import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -100,7 +100,7 @@ def stored_uri(folder: Path) -> str | None:
     return None if MASK in uri else uri
 
 
-def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
+def send_unsent(folder: Path, client: MlflowClient) -> tuple[str, int]:
     """Send the records kept in `folder`, in order, and remove the folder; may be interrupted and repeated.
 
     Parameters
@@ -109,8 +109,6 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
         One of `unsent_runs`.
     client : MlflowClient
         Client of the store that is to have them.
-    open_experiment : callable
-        Gives the id of an experiment by its name.
 
     Returns
     -------
@@ -127,7 +125,7 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
         raise InUseError("their run is still going on; send them when it has ended")
     try:
         if journal.header["run_id"] is None:
-            journal.write_header(run_id=_created(journal, client, open_experiment(journal.header["experiment"])))
+            journal.write_header(run_id=_created(journal.header, client))
         run = client.get_run(journal.header["run_id"])
         number = journal.send(client, run.info.run_id, partial(_admitted, run, journal.header.get("owner", {})))
         journal.remove()
@@ -136,9 +134,9 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
     return str(run.info.run_id), number
 
 
-def _created(journal: Journal, client: MlflowClient, experiment_id: str) -> str:
+def _created(header: Mapping[str, Any], client: MlflowClient) -> str:
     """Create the run of a journal, or find it if a sender was interrupted before it could take note."""
-    header = journal.header
+    experiment_id = open_experiment(client, client.tracking_uri, header["experiment"])
     query = f"tags.`{ID_TAG}` = '{header['tags'][ID_TAG]}'"
     made = client.search_runs([experiment_id], query, max_results=1)
     run = made[0] if made else client.create_run(experiment_id, header["start_time"], header["tags"], header["name"])
@@ -160,11 +158,11 @@ def _admitted(run: Run, owner: Mapping[str, str], record: Record) -> Record | No
 
 def send_left_behind(client: MlflowClient) -> None:
     """Send what processes that were started here left for a client's store; what cannot be sent is named, and stays."""
-    uri, sent = client.tracking_uri, 0
+    sent = 0
     for folder in unsent_runs(launch_dir()):
         try:
-            if Journal.read(folder).header["uri"] == redact(uri):
-                send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
+            if Journal.read(folder).header["uri"] == redact(client.tracking_uri):
+                send_unsent(folder, client)
                 sent += 1
         except (InUseError, FileNotFoundError):  # another process was faster
             continue
