@@ -170,7 +170,7 @@ def test_a_store_that_is_locked_for_a_while_is_waited_for_while_training_goes_on
         database.rollback()
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
-    assert err.count("tracking.patience") == 1 == err.count("takes records again")
+    assert err.count("tracking.patience") == 1 == err.count("answers again")
     done = Finished(workdir, out, err, 0)
     assert done.run.info.status == "FINISHED" and _complete(done.client, done.run.info.run_id) == 2000
     assert (done.artifacts() / "model" / "MLmodel").is_file()

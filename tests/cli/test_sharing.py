@@ -168,7 +168,7 @@ def test_two_processes_wait_for_an_mlflow_server_that_is_killed_under_their_stud
     _, children = see_that_nothing_is_lost(done, storage, 16)
     assert len(owners(children)) == 2 and len(children) == 16
     for said in (path.read_text() for path in workdir.glob("errors-*.txt")):
-        assert said.count("tracking.patience") == 1 == said.count("takes records again")
+        assert said.count("tracking.patience") == 1 == said.count("answers again")
     assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 

@@ -127,10 +127,10 @@ class Outage:
             if lasts and not self.is_on and now - self._since >= _BLIP:
                 self.is_on = True
                 log.warning(
-                    "The tracking store %s does not take records: %s. They are kept on this disk, and sent once it "
-                    "does; training goes on. It is waited for %g seconds (tracking.patience).",
+                    "The tracking store %s does not answer: %s. Training goes on, and records wait on this disk until "
+                    "it does, for at most %g seconds (tracking.patience).",
                     self._shown,
-                    reason(error).rstrip(".?"),
+                    reason(error).partition(". ")[0].rstrip("."),
                     self._patience,
                 )
         return lasts
@@ -143,11 +143,8 @@ class Outage:
             since, self._since, self.gave_up = self._since, None, None
             if self.is_on and since is not None:
                 self.is_on = False
-                log.warning(
-                    "The tracking store %s takes records again, after %.0f seconds.",
-                    self._shown,
-                    time.monotonic() - since,
-                )
+                seconds = time.monotonic() - since
+                log.warning("The tracking store %s answers again, after %.0f seconds.", self._shown, seconds)
 
 
 @cache

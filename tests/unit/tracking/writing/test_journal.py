@@ -20,6 +20,7 @@ from support import artifact_folder
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.runtime.process import identity
+from tradingbot_exp.tracking.run_names import result_tags
 from tradingbot_exp.tracking.store import patience
 from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
@@ -195,9 +196,10 @@ def test_a_trial_that_its_study_has_given_up_gets_what_it_had_done_and_stays_clo
 ) -> None:
     run_id = client.create_run("0", tags={"trial.state": "interrupted"}).info.run_id
     client.set_terminated(run_id, "KILLED")
-    killed(run_id, uri, batch(1, engine="stacked"), batch(2, **{"trial.state": "complete"}), END)
+    killed(run_id, uri, batch(1, engine="stacked"), batch(2, **result_tags("complete", [0.5])), END)
     send_left_behind(client)
     run = client.get_run(run_id)
+    assert "trial.values" not in run.data.tags
     assert run.info.status == "KILLED" and run.data.tags["trial.state"] == "interrupted"
     assert steps(client, run_id) == [1, 2] and run.data.tags["engine"] == "stacked"
 
@@ -318,7 +320,7 @@ def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pyte
     assert (artifact_folder(found) / "notes" / "hello.txt").is_file()
     assert journals() == [other.delivery.unsent_folder]
     said = [record.message for record in caplog.records]
-    assert len(said) == 2 and "tracking.patience" in said[0] and "takes records again" in said[1]
+    assert len(said) == 2 and "tracking.patience" in said[0] and "answers again" in said[1]
 
 
 def test_what_waits_when_patience_ends_is_kept_and_sent_by_the_next_start(

@@ -152,7 +152,8 @@ def _admitted(run: Run, owner: Mapping[str, str], record: Record) -> Record | No
         return record
     # Its study has closed it and tried its point again: it gets what it had done, and stays closed.
     if record.kind == "batch":
-        return Record("batch", {**record.content, "tags": {**record.content.get("tags", {}), **tags}})
+        own = {name: text for name, text in record.content["tags"].items() if name not in (*tags, "trial.values")}
+        return Record("batch", {**record.content, "tags": own})
     return None if record.kind == "end" else record
 
 
