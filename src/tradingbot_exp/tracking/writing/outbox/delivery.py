@@ -201,6 +201,7 @@ class Delivery:
         with self._writing:
             if not self._journal.is_waiting:
                 self._journal.remove()
+                RECORDER.drop(self)
 
     def _error(self, error: Exception) -> TrackingError:
         if isinstance(error, TrackingError):

@@ -49,6 +49,11 @@ class Recorder:
             if delivery not in self._open:
                 self._open.append(delivery)
 
+    def drop(self, delivery: _Delivery) -> None:
+        """Look no more after a run, until more is written about it."""
+        with self._changed:
+            self._open = [each for each in self._open if each is not delivery]
+
     def is_last(self, delivery: _Delivery) -> bool:
         """Tell whether no other run is open in this process."""
         return all(each is delivery or each.has_ended for each in self._open)
