@@ -21,6 +21,8 @@ from mlflow.entities import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CI = os.environ.get("CI", "").lower() in ("1", "true")
+# Seconds for which a store is away.
+OUTAGE = float(os.environ.get("OUTAGE_SECONDS", "15"))
 in_ci = pytest.mark.skipif(not CI, reason="takes long: CI runs it, and so does CI=true make test")
 
 

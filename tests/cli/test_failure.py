@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 import uuid
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from support import Finished, in_ci, python, start, stop_server, train
+from support import OUTAGE, Finished, in_ci, python, start, stop_server, train
 
 SECRET = uuid.uuid4().hex
 LONG = ["training.epochs=100000", "training.progress=plain", "data=synthetic"]
@@ -49,6 +51,23 @@ def test_an_interrupted_run_is_killed_and_keeps_its_history(workdir: Path, sent:
     assert done.run.info.status == "KILLED"
     assert done.run.info.end_time is not None
     assert _complete(done.client, done.run.info.run_id) > 1
+
+
+@in_ci
+def test_what_a_killed_run_had_written_down_is_in_mlflow_after_the_next_start(workdir: Path) -> None:
+    process = _start(workdir, *LONG)
+    _wait_for_epoch_1(process)
+    time.sleep(2)
+    process.kill()
+    process.communicate()
+    (journal,) = workdir.glob(".tradingbot/unsent/*/records.jsonl")
+    lines = [json.loads(line) for line in journal.read_text().splitlines()[:-1]]
+    last = max(point[3] for line in lines for point in line.get("metrics", []))
+    done = train(workdir, "training=smoke", "training.progress=off", "tracking.report=false")
+    assert done.status == 0, done.err
+    killed, _ = done.runs()
+    assert killed.info.status == "RUNNING" and _complete(done.client, killed.info.run_id) >= last > 1
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 
 @in_ci
@@ -112,7 +131,7 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
         "data=synthetic",
         "training.progress=plain",
         f"tracking.uri={uri}",
-        env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"},
+        "tracking.patience=3",
     )
     _wait_for_epoch_1(process)
     stop_server(server)
@@ -139,6 +158,23 @@ def test_a_server_lost_while_training_costs_nothing_but_the_exit_status(
     assert served >= {"weights.pt", "prediction_vs_actual.html", "validation_returns.csv", "config.yaml"}
     again = python(launch, "-m", "tradingbot_exp", "doctor", "--fix", "--tracking-uri", uri)
     assert again.status == 0 and "No records are waiting" in again.out
+
+
+@in_ci
+def test_a_store_that_is_locked_for_a_while_is_waited_for_while_training_goes_on(workdir: Path) -> None:
+    process = _start(workdir, "training.epochs=2000", "data=synthetic", "training.progress=plain")
+    _wait_for_epoch_1(process)
+    with contextlib.closing(sqlite3.connect(workdir / "mlflow.db", timeout=60)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        time.sleep(OUTAGE + 20)  # SQLite itself waits for 20 seconds, from the next flush on
+        database.rollback()
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    assert err.count("tracking.patience") == 1 == err.count("answers again")
+    done = Finished(workdir, out, err, 0)
+    assert done.run.info.status == "FINISHED" and _complete(done.client, done.run.info.run_id) == 2000
+    assert (done.artifacts() / "model" / "MLmodel").is_file()
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 
 @in_ci

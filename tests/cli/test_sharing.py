@@ -8,14 +8,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
 import pytest
+from mlflow import MlflowClient
 from mlflow.entities import Run
 from postgres import Server, postgres
-from support import CI, Finished, clean_environment, in_ci, train
+from support import CI, OUTAGE, Finished, clean_environment, in_ci, stop_server, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
@@ -45,7 +47,7 @@ def start(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
 def finish(*processes: subprocess.Popen[str], errors: Path) -> None:
     """Wait for processes; each must end well."""
     try:
-        statuses = [process.wait(180) for process in processes]
+        statuses = [process.wait(300) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -129,6 +131,45 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     assert len(owners(children)) == 2
     assert storage.partition("@")[2] in parent.data.tags["study.storage"]
     shutil.rmtree(elsewhere)
+
+
+@dataclass(frozen=True)
+class Served(Finished):
+    """A command whose records are on a server."""
+
+    uri: str = ""
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(self.uri)
+
+
+@in_ci
+def test_two_processes_wait_for_an_mlflow_server_that_is_killed_under_their_study(
+    workdir: Path, server: Server, free_port: int, start_server: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    uri, storage = f"http://127.0.0.1:{free_port}", server.new_database()
+    serve = ["mlflow", "server", "--port", str(free_port), "--workers", "1", "--artifacts-destination", "./served"]
+    serve += ["--backend-store-uri", server.new_database()]
+    running = start_server(serve, workdir, free_port)
+    command = [BASIC, "hpo.num_trials=16", f"hpo.storage={storage}", f"tracking.uri={uri}"]
+    processes = [start(workdir, *command) for _ in range(2)]
+    done = Served(workdir, "", "", 0, uri)
+    try:
+        deadline = time.monotonic() + 240
+        while sum(run.info.status == "FINISHED" for run in done.runs()) < 4:
+            assert time.monotonic() < deadline and all(each.poll() is None for each in processes)
+            time.sleep(0.3)
+    finally:
+        stop_server(running)
+    time.sleep(OUTAGE)
+    start_server(serve, workdir, free_port)
+    finish(*processes, errors=workdir)
+    _, children = see_that_nothing_is_lost(done, storage, 16)
+    assert len(owners(children)) == 2 and len(children) == 16
+    for said in (path.read_text() for path in workdir.glob("errors-*.txt")):
+        assert said.count("tracking.patience") == 1 == said.count("answers again")
+    assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 
 @in_ci

@@ -21,6 +21,7 @@ from tradingbot_exp.experiment.fitting import Fitting, fit_all, stacks_of
 from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.hpo.storage import open_storage
 
+JOURNALS = ".tradingbot/unsent/*/records.jsonl"
 STACKED = ["--multirun", "hydra/launcher=stacked", "data=synthetic", "training.progress=off"]
 
 
@@ -96,20 +97,21 @@ def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_a
     command = [*STACKED, "hpo.num_trials=4", "training.epochs=3000", "training.batch_size=64"]
     process = start(workdir, "-m", "tradingbot_exp.train", *command)
     deadline = time.monotonic() + 120
-    while not list(workdir.glob("multirun/*/unsent-epochs-*.jsonl")) and time.monotonic() < deadline:
+    while len(list(workdir.glob(JOURNALS))) < 5 and time.monotonic() < deadline:  # the study's, and four trials'
         time.sleep(0.05)
     time.sleep(0.7)
-    (journal,) = workdir.glob("multirun/*/unsent-epochs-*.jsonl")
     process.send_signal(kill)
     _, err = process.communicate(timeout=120)
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[kill], err
     seen: dict[str, int] = {}
     if kill == signal.SIGKILL:
-        for line in journal.read_text().splitlines()[1:-1]:
-            seen |= {run_id: new["metrics"][-1][3] for run_id, new in json.loads(line).items()}
-        assert seen
+        for journal in workdir.glob(JOURNALS):
+            run_id = json.loads((journal.parent / "run.json").read_text())["run_id"]
+            lines = [json.loads(line) for line in journal.read_text().splitlines()[:-1]]
+            seen[run_id] = max((line["metrics"][-1][3] for line in lines if line.get("metrics")), default=0)
+        assert len([last for last in seen.values() if last]) == 4
     else:
-        assert not journal.exists()
+        assert not list(workdir.glob(JOURNALS))
     # The study need not end to have settled what was killed.
     again = subprocess.Popen(
         [sys.executable, "-m", "tradingbot_exp.train", *command],

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,17 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
 from tradingbot_exp.terminal.text import wrapped_line
 from tradingbot_exp.tracking.reading.health import Finding, examine
-from tradingbot_exp.tracking.store.client import open_client, open_experiment
+from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.places import sqlite_path
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
-from tradingbot_exp.tracking.writing.batch import dead_journals, send_journals
-from tradingbot_exp.tracking.writing.outbox.unsent import send_unsent, stored_uri, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.outbox.unsent import (
+    closes_run,
+    send_unsent,
+    stored_uri,
+    unsent_runs,
+    waiting_run_id,
+)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -32,7 +38,6 @@ def run(options: argparse.Namespace) -> int:
     """
     visit = Visit(options.tracking_uri, options.fix)
     visit.see_records(unsent_runs(Path.cwd()))
-    visit.see_journals(Path.cwd() / "multirun")
     visit.see_runs()
     sys.stdout.write(json_text(visit.as_json()) if options.json else visit.shown())
     for problem in dict.fromkeys(visit.errors):
@@ -57,7 +62,6 @@ class Visit:
         self.mended: list[str] = []
         self.sent: list[dict[str, object]] = []
         self.unsent: list[Path] = []
-        self.journals: list[Path] = []
         self.errors: list[str] = []
         self.looked_into: list[str] = []
         self._sent_to: list[str] = []
@@ -65,7 +69,7 @@ class Visit:
     @property
     def is_something_left(self) -> bool:
         """Whether anything is wrong that was not mended."""
-        return bool(self.unsent or self.journals or self.errors or any(found.is_problem for found in self.left))
+        return bool(self.unsent or self.errors or any(found.is_problem for found in self.left))
 
     def see_records(self, waiting: Sequence[Path]) -> None:
         """Send what waits on disk."""
@@ -80,21 +84,12 @@ class Visit:
             if (folder / "run.json").exists():
                 self.unsent.append(folder)
 
-    def see_journals(self, studies: Path) -> None:
-        """Send the epochs that killed studies left in their folders; before their trials' runs are closed."""
-        uri = self._uri()
-        for folder in sorted(each for each in studies.glob("*") if uri is not None and dead_journals(each)):
-            if self.fix and uri is not None:
-                try:
-                    runs = send_journals(folder, open_client(uri))
-                    self.mended += [f"The last epochs of {runs} trials, left in {folder}, are sent."] if runs else []
-                except TradingBotError as error:
-                    self.errors.append(str(error))
-            self.journals += dead_journals(folder)
-
     def see_runs(self) -> None:
         """Look through the runs of the store, and of those that records were just sent to."""
-        waiting = {str(waiting_run_id(folder)) for folder in self.unsent}
+        waiting: set[str] = set()
+        for folder in self.unsent:
+            with suppress(TradingBotError):  # what cannot be read is named where it is sent
+                waiting |= {str(waiting_run_id(folder))} if closes_run(folder) else set()
         own = self._uri()
         for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
             try:
@@ -146,7 +141,7 @@ class Visit:
         return {
             "stores": self.looked_into,
             "sent": self.sent,
-            "unsent": [str(path) for path in (*self.unsent, *self.journals)],
+            "unsent": [str(path) for path in self.unsent],
             "mended": [redact(text) for text in self.mended],
             "found": found,
         }
@@ -158,17 +153,15 @@ class Visit:
             first, *commands = text.split("\n")
             lines += [wrapped_line("mended", first, 0, 10), *(f"{'':10}{command}" for command in commands)]
         lines += [f"records are waiting in {folder}; send them with: doctor --fix" for folder in self.unsent]
-        epochs = "epochs of killed trials are waiting in {}; send them with: doctor --fix"
-        lines += [epochs.format(journal) for journal in self.journals]
         for found in self.left:
             lines.append(wrapped_line("found", found.what, 0, 10))
             mendable = "doctor --fix mends this." if found.mend is not None and not self.fix else ""
             # Each on one line, to be copied.
             lines += [f"{'':10}{text}" for text in (found.advice, mendable) if text]
-        if not (self.sent or self.unsent or self.journals):
+        if not (self.sent or self.unsent):
             lines.append("No records are waiting to be sent.")
         if not self.looked_into:
-            if not (self.left or self.errors or self.sent or self.unsent or self.journals):
+            if not (self.left or self.errors or self.sent or self.unsent):
                 lines.append("There is no tracking store here to look into; name one with --tracking-uri.")
         elif not any(found.is_problem for found in self.left):
             lines.append(f"The runs in {' and in '.join(self.looked_into)} are in order.")
@@ -185,5 +178,5 @@ def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
         )
     client = open_client(uri)
     with wrapped(f"The records in {folder} were not all sent, and stay there"):
-        run_id, records = send_unsent(folder, client, lambda name: open_experiment(client, uri, name))
+        run_id, records = send_unsent(folder, client)
     return uri, {"run_id": run_id, "records": records, "uri": redact(uri)}

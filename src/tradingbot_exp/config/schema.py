@@ -230,6 +230,7 @@ class TrackingConfig:
     )
     champion: str = key("real", one_of=choices.CHAMPIONS)
     on_error: str = key("raise", one_of=choices.ON_ERROR)
+    patience: float = key(600.0, wanted="0 or more seconds", holds=_AT_LEAST_0)
     report: bool = True
 
 

@@ -86,5 +86,5 @@ def checkpointer_of(config: Config, fingerprint: str, run: TrackedRun) -> Checkp
     file = CheckpointFile(run, None if resumption is None else resumption.tags.get(FILE_TAG))
     run.after_finish.append(file.remove)
     # Whoever looks from another host has to be able to tell whether the run is being trained.
-    run.start_flushing(heartbeat=True)
+    run.start_heartbeat()
     return Checkpointer(file, every, identity(config, fingerprint), () if resumption is None else resumption.states)

@@ -26,7 +26,7 @@ from tradingbot_exp.tracking.store.kinds import RESUME, require
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
-from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, send_left_behind, unsent_runs, waiting_run_id
 from tradingbot_exp.tracking.writing.resumption import Resumption
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
         return None
 
     store = open_store(config.tracking.uri)
+    send_left_behind(store.client)
     found = require(store, find_run(store, _word(config, overrides), kinds=("training",)), RESUME)
     _require_fit(store, found)
     content = read_checkpoint(store, found)

@@ -149,13 +149,13 @@ def run_specs(
     under_way = [_UnderWay(spec) for spec in specs]
     token = IN_BATCH.set(True)
     try:
-        with run_batch(study.folder) as batch:
+        with run_batch() as batch:
             batch.fetch(*organizer.connect(), specs[0].parent_id)
             try:
                 for each in under_way:
                     each.start(study, organizer, told)
                 begun = [(each, each.trial) for each in under_way if each.trial is not None]
-                outcomes = run_trials([trial for _, trial in begun], batch.note)
+                outcomes = run_trials([trial for _, trial in begun])
                 for (each, _), outcome in zip(begun, outcomes, strict=True):
                     each.outcome = outcome
             except BaseException as error:

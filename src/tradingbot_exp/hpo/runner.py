@@ -15,7 +15,7 @@ from tradingbot_exp.hpo.checks import check_metrics, check_study
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
 from tradingbot_exp.hpo.parent import open_parent
 from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results
+from tradingbot_exp.hpo.results.recording import STATES, drop_staged, losers, record_results
 from tradingbot_exp.hpo.results.table import result_table
 from tradingbot_exp.hpo.storage import storage_reason
 from tradingbot_exp.hpo.study import StudyResult, open_study
@@ -24,7 +24,7 @@ from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
 from tradingbot_exp.tracking.store.registry import CHAMPION
 from tradingbot_exp.tracking.store.store import Store
-from tradingbot_exp.tracking.writing.batch import send_journals
+from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind
 from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
 from tradingbot_exp.tracking.writing.trial_runs import Children
@@ -165,7 +165,7 @@ class Runner:
             report=display,
             watched=display.is_live,
             batch=batch,
-            salvage=lambda: send_journals(self.study.folder, self._store.client),
+            salvage=lambda: send_left_behind(self._store.client),
         )
 
     def _drop_losers(self, ran: Iterable[int]) -> None:
@@ -192,7 +192,8 @@ class Runner:
             sys.stdout.write(f"{line}.\n{ledger}.\n")
             sys.stdout.flush()
         loop.recover()
-        self._children.kill_strays(_run_ids(loop.trials.running()), _run_ids(loop.trials.failed()))
+        results = {_run_id(trial): (STATES[trial.state], trial.values) for trial in loop.trials.done()}
+        self._children.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
         loop.run()
         trials = loop.trials.done()
         result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)
@@ -218,5 +219,5 @@ def _alias(config: Config, judged: Judgement) -> str:
     return f"{alias}: it is not shown to be real, on inputs that are checked and dates that nobody saw"
 
 
-def _run_ids(trials: Sequence[FrozenTrial]) -> list[str]:
-    return [str(trial.user_attrs.get("run_id")) for trial in trials]
+def _run_id(trial: FrozenTrial) -> str:
+    return str(trial.user_attrs.get("run_id"))

@@ -139,6 +139,21 @@ def test_a_study_that_was_killed_is_closed_with_its_trials_by_what_they_say(clin
     )
 
 
+def test_a_trial_that_was_closed_as_killed_or_failed_though_it_had_a_result_is_closed_by_it(clinic: Clinic) -> None:
+    parent = study(clinic, DEAD, trials=4, status="FINISHED")
+    result = result_tags("complete", [0.1])
+    killed = child(clinic, parent, DEAD, {**result, "trial.state": "interrupted"}, "KILLED")
+    failed = child(clinic, parent, DEAD, result, "FAILED")
+    child(clinic, parent, DEAD, result_tags("failed"), "FAILED")
+    repeated, again = (child(clinic, parent, DEAD, result, status) for status in ("KILLED", "FINISHED"))
+    for run_id, lr in ((killed, "1"), (failed, "2"), (repeated, "3"), (again, "3")):
+        clinic.client.log_param(run_id, "lr", lr)
+    assert clinic.kinds(status=1) == sorted([("mislabelled_trial", killed), ("mislabelled_trial", failed)])
+    assert len(clinic.visit("--fix", status=0)["mended"]) == 2 and clinic.kinds(status=0) == []
+    assert [clinic.status(each) for each in (killed, failed, repeated)] == ["FINISHED", "FINISHED", "KILLED"]
+    assert clinic.client.get_run(killed).data.tags["trial.state"] == "complete"
+
+
 def test_a_study_that_another_process_works_on_is_left_to_it(clinic: Clinic, living: dict[str, str]) -> None:
     parent = study(clinic, DEAD)
     trial = child(clinic, parent, living, {})
@@ -187,7 +202,7 @@ def test_a_folder_of_artifacts_that_is_gone_as_a_whole_is_one_finding(clinic: Cl
 
 def offline_run(folder: Path, uri: str, connect: Callable[[], Any]) -> TrackedRun:
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": {"run.kind": "training"}, "uri": uri}
-    tracked = TrackedRun(Delivery(connect, creation, folder / ".tradingbot" / "unsent", "offline"), "r")
+    tracked = TrackedRun(Delivery.create(connect, creation, folder / ".tradingbot" / "unsent", "offline"), "r")
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")
     return tracked
@@ -200,7 +215,7 @@ def test_records_are_sent_before_runs_are_judged(clinic: Clinic) -> None:
         return clinic.client, clinic.experiment
 
     creation = {"name": "r", "experiment": "e", "start_time": 1000, "tags": DEAD, "uri": clinic.uri}
-    tracked = TrackedRun(Delivery(connect, creation, clinic.folder / ".tradingbot" / "unsent", "offline"), "r")
+    tracked = TrackedRun(Delivery.create(connect, creation, clinic.folder / ".tradingbot" / "unsent", "offline"), "r")
     clinic.client.delete_run(tracked.run_id)  # a deleted run takes no more records
     tracked.log_metrics({"m": 1.0}, 1)
     tracked.end("FINISHED")

@@ -103,6 +103,21 @@ def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) ->
     assert states.count("WAITING") == MAX_DEATHS - 2
 
 
+def test_a_run_that_was_left_open_by_a_trial_that_counts_is_closed_by_its_result(config: Config) -> None:  # noqa: F811
+    first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    run_id = orphan(config, first, DEAD, {})
+    first.study.tell(len(first.study.trials) - 1, 0.5)  # and its process died with the rest in its journal
+    config.hpo.num_trials = 4
+    second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
+    run = MlflowClient(config.tracking.uri).get_run(run_id)
+    assert (run.info.status, run.data.tags["trial.state"], run.data.tags["trial.values"]) == (
+        "FINISHED",
+        "complete",
+        "[0.5]",
+    )
+    assert len(second.study.trials) == 4
+
+
 @in_ci
 def test_a_trial_whose_worker_lives_is_left_alone(config: Config, other_process: dict[str, str]) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))

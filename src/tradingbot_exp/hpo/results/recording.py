@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# What a trial's run calls the states of those that count.
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 # What a trial's run has once its artifacts were kept: see `EnhancedMLflowLogger.log_model`.
 _MODEL = "model"
 
@@ -128,8 +130,12 @@ def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     for trial in trials:
         values = {f"value_{position}" if position else "value": v for position, v in enumerate(trial.values or [])}
         seconds = trial.duration.total_seconds() if trial.duration else None
-        state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}[trial.state.name]
-        known = {"number": trial.number, "state": state, **values, "duplicate_of": trial.user_attrs.get("duplicate_of")}
+        known = {
+            "number": trial.number,
+            "state": STATES[trial.state],
+            **values,
+            "duplicate_of": trial.user_attrs.get("duplicate_of"),
+        }
         rows.append({**known, "seconds": seconds, **trial.params})
     return pd.DataFrame(rows).astype({"duplicate_of": "Int64"}) if rows else pd.DataFrame()
 

@@ -42,7 +42,7 @@ class Finding:
     Attributes
     ----------
     kind : str
-        ``dead_run``, ``perhaps_dead_run``, ``interrupted_study`` or ``missing_artifacts``.
+        ``dead_run``, ``perhaps_dead_run``, ``mislabelled_trial``, ``interrupted_study`` or ``missing_artifacts``.
     what : str
         One sentence.
     advice : str
@@ -81,6 +81,7 @@ def examine(store: Store, waiting: Collection[str] = ()) -> list[Finding]:
     return [
         *_dead_runs(store, open_runs),
         *(found for study in store.search("tags.`run.kind` = 'study'") for found in _study(store, study, open_runs)),
+        *_mislabelled(store),
         *_missing_artifacts(store),
     ]
 
@@ -151,6 +152,34 @@ def _closing(store: Store, run: Run, name: str) -> Callable[[], str]:
         return "\n".join(filter(None, (f"{name} is closed as {status}.", _how_to_go_on(store, run))))
 
     return close
+
+
+def _mislabelled(store: Store) -> list[Finding]:
+    """Find trials that were closed as KILLED or FAILED though they had a result, as earlier versions did after a kill.
+
+    Where the point was tried again, and that trial is complete, the study counts that one.
+    """
+    found = []
+    query = "attributes.status != 'FINISHED' and tags.`run.kind` = 'trial' and tags.`trial.values` != ''"
+    for run in store.search(query):
+        tags = run.data.tags
+        if run.info.status not in ENDED:
+            continue
+        parent = f"tags.`mlflow.parentRunId` = '{tags.get('mlflow.parentRunId')}' and attributes.status = 'FINISHED'"
+        others = store.search(parent, [run.info.experiment_id])
+        if any(other.data.params == run.data.params for other in others):
+            continue
+        name = f"The trial {run.info.run_name} ({run.info.run_id})"
+
+        def mend(run_id: str = run.info.run_id, name: str = name) -> str:
+            with wrapped(f"The run {run_id} cannot be closed"):
+                store.client.set_tag(run_id, "trial.state", "complete")
+                store.client.set_terminated(run_id, "FINISHED")
+            return f"{name} is closed as FINISHED, by its result."
+
+        what = f"{name} has a result, {tags['trial.values']}, and is {run.info.status}."
+        found.append(Finding("mislabelled_trial", what, run_id=run.info.run_id, mend=mend))
+    return found
 
 
 def _study(store: Store, study: Run, running: Sequence[Run]) -> list[Finding]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import hashlib
 import logging
-import os
 import re
 import socket
 import sqlite3
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -20,24 +20,22 @@ from mlflow import MlflowClient
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.patience import Client, outage_of, own_request
 from tradingbot_exp.tracking.store.places import check_space, sqlite_path
-
-_MLFLOW_DEFAULTS = {
-    # MLflow's own wait four minutes for a server that is down.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    # The address that it would print holds the password, if there is one.
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}
 
 # File systems of one machine: on those of a network, hosts cannot share what SQLite writes ahead.
 _LOCAL_DISKS = ("apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "ntfs", "overlay", "tmpfs", "xfs", "zfs")
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-def open_client(uri: str) -> MlflowClient:
+def open_client(uri: str, patience: float | None = None) -> MlflowClient:
     """Connect to a tracking store, creating a missing SQLite database.
+
+    Parameters
+    ----------
+    uri : str
+    patience : float, optional
+        Seconds for which later requests wait for a store that has gone away; else they fail.
 
     Raises
     ------
@@ -49,12 +47,10 @@ def open_client(uri: str) -> MlflowClient:
         _check_sqlite(path, uri)
     elif uri.partition("+")[0].partition(":")[0] in _DATABASE_PORTS:
         _check_server(uri)
-    for name, value in _MLFLOW_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    with wrapped(f"The tracking store {redact(uri)} cannot be used"):
+    with wrapped(f"The tracking store {redact(uri)} cannot be used"), own_request():
         if path is not None:
             close_databases_at_exit()
-        with quiet("alembic", "mlflow.store.db.utils", "urllib3.connectionpool", level=logging.ERROR):
+        with quiet("alembic", level=logging.ERROR):
             if path is not None and not _has_tables(path):
                 _create_sqlite(path)
             try:
@@ -63,7 +59,7 @@ def open_client(uri: str) -> MlflowClient:
             except Exception as error:
                 _refuse_other_schema(uri, str(error))
                 raise
-    return client
+    return cast("MlflowClient", Client(client, None if patience is None else outage_of(uri, patience)))
 
 
 def _refuse_other_schema(uri: str, text: str) -> None:

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.errors import RunError, TrainingError
+from tradingbot_exp.errors import RunError, TrackingError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.text import train_command
 from tradingbot_exp.tracking.store.errors import reason, wrapped
@@ -76,9 +76,12 @@ class CheckpointFile:
         try:
             with signals_held():
                 self._run.flush()  # a hook's metrics of these epochs will not be logged again
+                if self._folder is None and self._run.delivery.is_waiting:
+                    raise TrackingError("MLflow is away")
                 name = self._upload(data) if self._folder is None else _replace(self._folder, data)
                 if name != self._current:
-                    self._tag(name)
+                    self._run.set_tags({FILE_TAG: name})
+                    self._current = name
         except Exception as error:  # the disk, the network, MLflow: none of them is worth the training
             why = reason(error)
             log.warning("A checkpoint of the run %s could not be written: %s. Training goes on.", self._run.name, why)
@@ -105,18 +108,12 @@ class CheckpointFile:
     def _announce(self) -> None:
         _commands[self._run.run_id] = resume_command(self._run.run_id, self._run.uri)
 
-    def _tag(self, name: str) -> None:
-        if self._run.delivery.client is not None:
-            self._run.delivery.client.set_tag(self._run.run_id, FILE_TAG, name)
-        self._current = name
-
     def _upload(self, data: bytes) -> str:
         name = next(each for each in _REMOTE if f"{FOLDER}/{each}" != self._current)
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / name
             file.write_bytes(data)
-            if self._run.delivery.client is not None:
-                self._run.delivery.client.log_artifact(self._run.run_id, str(file), FOLDER)
+            self._run.log_artifact(file, FOLDER)
         return f"{FOLDER}/{name}"
 
 

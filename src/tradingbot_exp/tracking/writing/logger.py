@@ -183,9 +183,7 @@ class EnhancedMLflowLogger(RunTarget):
         f = np.asarray(forecast, dtype=np.float64).ravel()
         when = np.arange(len(a)) if dates is None else dates
         table = pd.DataFrame({"date": when, "actual": a, "forecast": f, **(columns or {})})
-        with _scratch_file("validation_returns.csv") as file:
-            table.to_csv(file, index=False, float_format="%.17g")
-            self.run.log_artifact(file, "evaluation")
+        self.run.log_text(table.to_csv(index=False, float_format="%.17g"), "evaluation/validation_returns.csv")
         self._log_plots("forecasts", when, a, f, unit)
 
     def log_feature_importance(self, importance: Importance | Mapping[str, float]) -> None:
@@ -201,9 +199,8 @@ class EnhancedMLflowLogger(RunTarget):
             columns["std"] = [float("nan")] * len(importance)
         else:
             columns = {"feature": list(importance.names), "mean": importance.mean, "std": importance.std}
-        with _scratch_file("feature_importance.csv") as file:
-            pd.DataFrame(columns).to_csv(file, index=False, float_format="%.17g")
-            self.run.log_artifact(file, "evaluation")
+        text = pd.DataFrame(columns).to_csv(index=False, float_format="%.17g")
+        self.run.log_text(text, "evaluation/feature_importance.csv")
         self._log_plots("importance", columns["feature"], columns["mean"], columns["std"])
 
     def log_model(

@@ -21,6 +21,7 @@ from tradingbot_exp.tracking.run_names import (
 )
 from tradingbot_exp.tracking.store.client import open_client, open_experiment
 from tradingbot_exp.tracking.store.errors import wrapped
+from tradingbot_exp.tracking.store.patience import PATIENCE
 from tradingbot_exp.tracking.store.places import check_store_space
 from tradingbot_exp.tracking.store.registry import check_registry
 from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
@@ -29,7 +30,7 @@ from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_tracebac
 from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import now_ms
-from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
+from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind, unsent_folder
 from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
 from tradingbot_exp.tracking.writing.run import TrackedRun
 
@@ -76,7 +77,7 @@ class ExperimentOrganizer:
         return f"ExperimentOrganizer(experiment={self.config.experiment.name!r}, uri={uri!r})"
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Reach the store and give its client and the experiment's id; done once.
+        """Reach the store, send what earlier processes left for it, and give its client and the experiment's id; once.
 
         Raises
         ------
@@ -87,9 +88,10 @@ class ExperimentOrganizer:
             tracking = self.config.tracking
             uri = tracking.uri
             check_store_space(uri)
-            client = open_client(uri)
+            client = open_client(uri, getattr(tracking, "patience", PATIENCE))
             check_registry(client, getattr(tracking, "register", None), tracking.on_error)
             self._opened = client, open_experiment(client, uri, self.config.experiment.name)
+            send_left_behind(client)
         return self._opened
 
     def open_run(
@@ -135,7 +137,7 @@ class ExperimentOrganizer:
                 }
             ),
         }
-        delivery = Delivery(self.connect, creation, unsent_folder(), self.config.tracking.on_error)
+        delivery = Delivery.create(self.connect, creation, unsent_folder(), self.config.tracking.on_error)
         run = TrackedRun(delivery, name, parent)
         enter(run)
         return run
@@ -193,7 +195,7 @@ class ExperimentOrganizer:
         if found is None or found.info.status != "RUNNING":
             raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
         if batch is None:
-            run.start_flushing(heartbeat=True)
+            run.start_heartbeat()
         else:
             batch.add(run)
         enter(run)

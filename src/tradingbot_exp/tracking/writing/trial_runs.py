@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.runtime.process import is_alive, signature
 from tradingbot_exp.tracking.run_names import result_tags, trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms, send
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.recorder import RECORDER
+from tradingbot_exp.tracking.writing.outbox.send import Record, now_ms
+from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
 from tradingbot_exp.tracking.writing.params_tags_metrics import tag_texts
-from tradingbot_exp.tracking.writing.run import HEARTBEAT_SECONDS
+from tradingbot_exp.tracking.writing.run import TrackedRun
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 ENDED = ("FINISHED", "FAILED", "KILLED")
 # A result that is in the run: the job wrote the tag after all its metrics.
 KNOWN = ("complete", "pruned", "failed")
-TRACEBACK = "error/traceback.txt"
 
 
 @dataclass(frozen=True)
@@ -99,21 +97,11 @@ class Children:
 
         A job beats for itself once it has started; until then another host would take its process for dead.
         """
-        over = threading.Event()
-
-        def beat() -> None:
-            while not over.wait(HEARTBEAT_SECONDS):
-                for run_id in run_ids:
-                    with suppress(Exception):  # the next beat comes soon
-                        self._client.set_tag(run_id, "process.heartbeat", f"{time.time():.0f}")
-
-        beater = threading.Thread(target=beat, name="study-heartbeat", daemon=True)
-        beater.start()
+        RECORDER.beat(self._client, run_ids)
         try:
             yield
         finally:
-            over.set()
-            beater.join()
+            RECORDER.stop_beating(run_ids)
 
     def find(self, run_id: str | None, number: int) -> Child | None:
         """Look a trial's run up, by its id or, where the trial does not know it, by the trial's number."""
@@ -126,44 +114,65 @@ class Children:
 
     def close(self, child: Child) -> None:
         """Close the run of a process that died between its result and its end."""
-        self._client.set_terminated(child.run_id, "FAILED" if child.state == "failed" else "FINISHED", now_ms())
+        self._end(self._client.get_run(child.run_id), "FAILED" if child.state == "failed" else "FINISHED")
 
     def kill(self, run_id: str) -> None:
         """Close a run as KILLED, unless it has ended by itself."""
-        with wrapped(f"The run {run_id} cannot be closed"):
-            if self._client.get_run(run_id).info.status in ENDED:
-                return
-            self._client.set_tag(run_id, "trial.state", "interrupted")
-            self._client.set_terminated(run_id, "KILLED", now_ms())
+        run = self._open_run(run_id)
+        if run is not None:
+            self._end(run, "KILLED", {"trial.state": "interrupted"})
 
     def fail(self, run_id: str, error: BaseException) -> None:
         """Close a run as FAILED with its error, unless its job has: one that could not start leaves it open."""
-        with wrapped(f"The run {run_id} cannot be closed"):
-            if self._client.get_run(run_id).info.status in ENDED:
-                return
-            tags = tag_texts({"error": f"{type(error).__name__}: {error}", **result_tags("failed")})
-            send(self._client, run_id, Record("batch", {"tags": tags}))
-            self._client.log_text(run_id, redact("".join(traceback.format_exception(error))), TRACEBACK)
-            self._client.set_terminated(run_id, "FAILED", now_ms())
+        run = self._open_run(run_id)
+        if run is None:
+            return
+        self._end(run, "FAILED", result_tags("failed"), error)
 
-    def kill_strays(self, at_work: Sequence[str], failed: Sequence[str] = ()) -> None:
+    def _open_run(self, run_id: str) -> Run | None:
+        with wrapped(f"The run {run_id} cannot be read"):
+            run = self._client.get_run(run_id)
+        return None if run.info.status in ENDED else run
+
+    def _end(
+        self,
+        run: Run,
+        status: str,
+        tags: Mapping[str, str] | None = None,
+        error: BaseException | None = None,
+        batch: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write into a run that has no process, and close it."""
+        delivery = Delivery.attach(self._client, run.info.run_id, unsent_folder(), self._client.tracking_uri, run)
+        delivery.put(Record("batch", {**(batch or {}), "tags": tag_texts(tags or {})}))
+        TrackedRun(delivery, run.info.run_name).end(status, error)
+
+    def close_strays(
+        self, at_work: Sequence[str], results: Mapping[str, tuple[str, Sequence[float] | None]] | None = None
+    ) -> None:
         """Close runs that no trial under way has: their process died before it could sign or close them.
 
         Parameters
         ----------
-        at_work, failed : sequence of str
-            Ids of the runs of trials that are under way, and that failed.
+        at_work : sequence of str
+            Ids of the runs of trials that are under way.
+        results : mapping of str to (str, sequence of float or None)
+            Of the runs of trials that count, their state and values: a run is closed by them, else as KILLED.
         """
         query = f"tags.`mlflow.parentRunId` = '{self.parent_id}' and attributes.status = 'RUNNING'"
         with wrapped("The runs of the study cannot be read"):
-            for run in self._client.search_runs([self._experiment_id], query, max_results=1000):
-                child = _child(run)
-                if child.run_id in at_work or is_alive(child.owner):
-                    continue
-                if child.run_id in failed:
-                    self.fail(child.run_id, TrainingError("its process ended before it could say why"))
-                else:
-                    self.kill(child.run_id)
+            found = self._client.search_runs([self._experiment_id], query, max_results=1000)
+        for run in found:
+            child = _child(run)
+            if child.run_id in at_work or is_alive(child.owner):
+                continue
+            state, values = (results or {}).get(child.run_id, ("interrupted", None))
+            if state == "failed":
+                self.fail(child.run_id, TrainingError("its process ended before it could say why"))
+            elif state == "interrupted":
+                self.kill(child.run_id)
+            else:
+                self._end(run, "FINISHED", result_tags(state, values))
 
     def copy_result(self, run_id: str, source_id: str, source_number: int, values: Sequence[float]) -> None:
         """Give a trial at a known point the result of the earlier one, and close it."""
@@ -174,14 +183,10 @@ class Children:
                 for name in source.data.metrics
                 for point in self._client.get_metric_history(source_id, name)
             ]
-            tags = {
-                "trial.state": "complete",
-                "trial.values": json.dumps(list(values)),
-                "trial.duplicate_of": str(source_number),
-            }
             params = {key: value for key, value in source.data.params.items() if key != "tracking.uri"}
-            send(self._client, run_id, Record("batch", {"metrics": points, "params": params, "tags": tags}))
-            self._client.set_terminated(run_id, "FINISHED", now_ms())
+            tags = {**result_tags("complete", values), "trial.duplicate_of": str(source_number)}
+            batch = {"metrics": points, "params": params}
+            self._end(self._client.get_run(run_id), "FINISHED", tags, batch=batch)
 
 
 def _child(run: Run) -> Child:

@@ -1,27 +1,24 @@
-"""Delivery of a run's records to MLflow, and their safekeeping on disk while MLflow cannot take them.
-
-Every write about a run is a `Record`, so that it can be sent now or, after an outage, later and in order.
-Sending a record twice changes nothing: metric points are stored once, params, tags and artifacts are
-overwritten with themselves.
-"""
+"""Delivery of one run's records: into its journal, and from there to MLflow, now or after an outage."""
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import shutil
+import threading
+import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.store.errors import reason
-from tradingbot_exp.tracking.writing.outbox.send import Record, create_run, send
-from tradingbot_exp.tracking.writing.outbox.unsent import ID_TAG, LOCK_FILE, SEND_COMMAND, replace_file
+from tradingbot_exp.tracking.store.patience import Client, Outage
+from tradingbot_exp.tracking.writing.outbox.journal import Journal
+from tradingbot_exp.tracking.writing.outbox.recorder import RECORDER
+from tradingbot_exp.tracking.writing.outbox.send import Record
+from tradingbot_exp.tracking.writing.outbox.unsent import ID_TAG, SEND_COMMAND
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,16 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class Delivery:
-    """Sends the records of one run, or keeps them on disk from the first failure on.
+    """Sends the records of a run as long as MLflow takes them; else they stay in the journal.
 
     Parameters
     ----------
-    connect : callable
-        Gives the client and the id of the experiment; called once.
-    creation : dict
-        Content of the ``create`` record: `name`, `tags`, `start_time` in milliseconds, `experiment`.
-    unsent : Path
-        Folder under which records are kept during an outage.
+    uri : str
+        The store's, with any credentials.
+    folder : Path
+        The journal's.
     on_error : {"raise", "offline"}
         Whether a failure before training has started is raised. Once `training_started` was called,
         records are kept on disk in both cases, and only the process's exit status differs.
@@ -50,128 +45,186 @@ class Delivery:
     Attributes
     ----------
     uri : str
-        The store's, with any credentials.
+        As given.
+    client : MlflowClient or None
+        None while the store was never reached.
     run_id : str
         The run's id in MLflow, or ``unsent-…`` while MLflow does not know the run.
+    experiment_id, artifact_uri : str
     found : Run or None
         The run as it was when it was attached to.
     failure : str or None
-        Why records are kept on disk, once they are.
+        Why nothing more is sent.
+    outage : Outage
+        Whether the store answers.
+    has_ended : bool
+        Whether the last record was put.
     """
 
-    def __init__(
-        self,
-        connect: Callable[[], tuple[MlflowClient, str]],
-        creation: dict[str, Any],
-        unsent: Path,
-        on_error: str,
-    ) -> None:
+    def __init__(self, uri: str, folder: Path, on_error: str) -> None:
+        self.uri = uri
         self.client: MlflowClient | None = None
-        self.experiment_id = ""
-        self.artifact_uri = ""
         self.found: Run | None = None
         self.failure: str | None = None
-        self._lock: FileLock | None = None
-        self._on_error = on_error
-        self._started = False
-        self.uri = creation.pop("uri")
-        self._creation = creation
+        self.run_id = self.experiment_id = self.artifact_uri = ""
+        self.outage = Outage(redact(uri))
+        self.has_ended = False
+        self._journal = Journal(folder)
+        self._journal.header |= {"run_id": None, "uri": redact(uri), "on_error": on_error, "owner": identity()}
+        self._on_error, self._started = on_error, False
+        self._refusal: Exception | None = None
+        self._writing = threading.RLock()
+
+    @classmethod
+    def create(
+        cls, connect: Callable[[], tuple[MlflowClient, str]], creation: dict[str, Any], unsent: Path, on_error: str
+    ) -> Delivery:
+        """Create a run with a `name`, `tags`, `start_time` (ms), `experiment` and `uri`; journals are in `unsent`."""
         local_id = uuid.uuid4().hex
-        self._folder = unsent / local_id
+        tags = {**creation["tags"], ID_TAG: local_id}
+        self = cls(creation["uri"], unsent / local_id, on_error)
+        self._journal.header |= {**creation, "tags": tags, "uri": redact(self.uri)}
         self.run_id = f"unsent-{local_id[:12]}"
-        creation["tags"] = {**creation["tags"], ID_TAG: local_id}
         try:
-            self.client, self.experiment_id = connect()
-            info = create_run(self.client, self.experiment_id, creation)
-            self.run_id, self.artifact_uri = info.run_id, info.artifact_uri
+            client, self.experiment_id = connect()
+            self._use(client)
+            run = client.create_run(self.experiment_id, creation["start_time"], tags, creation["name"])
+            self.run_id, self.artifact_uri = run.info.run_id, run.info.artifact_uri
+            self._journal.header["run_id"] = self.run_id
         except Exception as error:
+            if self._must_raise:
+                raise self._error(error) from error
             self._keep_from_now_on(error)
+        return self
 
     @classmethod
     def attach(cls, client: MlflowClient, run_id: str, unsent: Path, uri: str, found: Run | None = None) -> Delivery:
         """Deliver to a run that somebody else created, and that may have been fetched; failures are raised."""
-        self = cls.__new__(cls)
-        self.client, self.run_id, self.failure, self._lock = client, run_id, None, None
+        self = cls(uri, unsent / f"{run_id[:12]}-{uuid.uuid4().hex[:8]}", "raise")
+        self._use(client)
+        self.run_id = self._journal.header["run_id"] = run_id
         self.found = client.get_run(run_id) if found is None else found
         self.experiment_id, self.artifact_uri = self.found.info.experiment_id, self.found.info.artifact_uri
-        self._on_error, self._started, self.uri, self._creation = "raise", False, uri, {}
-        self._folder = unsent / run_id
         return self
+
+    def _use(self, client: MlflowClient) -> None:
+        self.client = client
+        if isinstance(client, Client):
+            self.outage = client.outage or self.outage
+            client.settle = partial(RECORDER.settle, self.outage)
 
     @property
     def unsent_folder(self) -> Path:
-        """Where records are kept while MLflow cannot take them."""
-        return self._folder
+        """Where the journal is."""
+        return self._journal.folder
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are records that MLflow lacks and that are being sent."""
+        return self._journal.is_waiting and self.failure is None and self._refusal is None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more is going to be sent."""
+        return self.failure is not None or (self.has_ended and not self._journal.is_waiting)
 
     def training_started(self) -> None:
         """From now on, a failure to send costs no training: records are kept instead."""
-        self._started = True
+        self._started, self._refusal = True, None
+
+    @property
+    def _must_raise(self) -> bool:
+        return self._on_error == "raise" and not self._started
 
     def put(self, record: Record) -> None:
-        """Send a record, or keep it.
+        """Write a record down, to be sent soon.
 
         Raises
         ------
         TrackingError
-            It can neither be sent nor, by the user's wish or for lack of space, be kept.
+            It cannot be kept, for lack of space for example.
         """
-        if self.failure is None and self.client is not None:
+        with self._writing:
             try:
-                send(self.client, self.run_id, record)
-                return
-            except Exception as error:
-                self._keep_from_now_on(error)
-        self._keep(record)
-        if record.kind == "end" and self._lock is not None:
-            self._lock.release()
+                self._journal.append(record)
+            except OSError as error:
+                raise TrackingError(f"Records cannot be kept in {self._journal.folder}: {error}") from error
+            if record.kind == "end":
+                self.has_ended = True
+        if self.failure is None:
+            RECORDER.add(self)
+        elif self.has_ended:
+            self._journal.release()
 
-    def _keep_from_now_on(self, error: Exception) -> None:
-        why = reason(error)
-        if self._on_error == "raise" and not self._started:
-            if isinstance(error, TrackingError):
-                raise error
-            raise TrackingError(f"The run cannot be recorded in {redact(self.uri)}: {why}") from error
-        self.failure = why
-        known = not self.run_id.startswith("unsent-")
-        header = {
-            "run_id": self.run_id if known else None,
-            "uri": redact(self.uri),
-            "on_error": self._on_error,
-        }
+    def settle(self, patiently: bool = False) -> None:
+        """Wait until MLflow has every record; in an outage only if `patiently`, and no longer than `tracking.patience`.
+
+        Raises
+        ------
+        TrackingError
+            MLflow refuses a record, and training has not started.
+        """
+        self._refusal = None  # of an earlier try
+        RECORDER.wait([self], patiently)
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None:
+            raise self._error(refusal) from refusal
+
+    def send_what_waits(self) -> bool:
+        """Send, in the recorder's thread; give False if it is to be tried again, the store being away."""
+        if self.client is None or not self.is_waiting:
+            return True
+        began, is_told = time.monotonic(), self.outage.gave_up is not None
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            # Held while records are still being added, so that nobody sends and removes them meanwhile.
-            self._lock = FileLock(self._folder / LOCK_FILE)
-            self._lock.acquire()
-            replace_file(self._folder / "run.json", json.dumps({**header, **self._creation}))
-        except OSError as full:
-            raise TrackingError(f"Records can neither be sent ({why}) nor kept in {self._folder}: {full}") from full
-        log.warning(
-            "MLflow does not take records (%s). They are kept in %s from now on; training goes on. "
-            "Send them later with: %s",
-            why,
-            self._folder,
-            SEND_COMMAND,
-        )
-
-    def _keep(self, record: Record) -> None:
-        content = dict(record.content)
-        try:
-            if record.kind in ("artifact", "artifacts"):
-                content["file"] = str(self._keep_file(Path(content["file"])))
-            with (self._folder / "records.jsonl").open("a", encoding="utf-8") as journal:
-                journal.write(json.dumps({"kind": record.kind, **content}) + "\n")
-                journal.flush()
-                os.fsync(journal.fileno())
-        except OSError as error:
-            raise TrackingError(f"Records can neither be sent ({self.failure}) nor kept: {error}") from error
-
-    def _keep_file(self, source: Path) -> Path:
-        kept = Path("files") / uuid.uuid4().hex[:8] / source.name
-        target = self._folder / kept
-        target.parent.mkdir(parents=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
+            if self.outage.gave_up is not None:
+                raise self.outage.gave_up
+            self._journal.send(getattr(self.client, "raw", self.client), self.run_id)
+        except Exception as error:
+            if not is_told and self.outage.lasts(error, began):
+                return False
+            try:
+                if self._must_raise:
+                    self._refusal = error
+                else:
+                    self._keep_from_now_on(error, is_told)
+            except TrackingError as lost:
+                self.failure = str(lost)
+                log.error("%s", lost)
         else:
-            shutil.copy2(source, target)
-        return kept
+            self.outage.answered()
+            if self.has_ended:
+                self.forget()
+        return True
+
+    def forget(self) -> None:
+        """Remove the journal, if MLflow has all of it."""
+        with self._writing:
+            if not self._journal.is_waiting:
+                self._journal.remove()
+                RECORDER.drop(self)
+
+    def _error(self, error: Exception) -> TrackingError:
+        if isinstance(error, TrackingError):
+            return error
+        return TrackingError(f"The run cannot be recorded in {redact(self.uri)}: {reason(error)}")
+
+    def _keep_from_now_on(self, error: Exception, is_told: bool = False) -> None:
+        why = reason(error)
+        with self._writing:
+            try:
+                self._journal.write_header(failure=why)
+            except OSError as full:
+                raise TrackingError(
+                    f"Records can neither be sent ({why}) nor kept in {self._journal.folder}: {full}"
+                ) from full
+            self.failure = why
+            if self.has_ended:
+                self._journal.release()
+        if not is_told:
+            log.warning(
+                "MLflow does not take records (%s). They are kept in %s from now on; training goes on. "
+                "Send them later with: %s",
+                why,
+                self._journal.folder,
+                SEND_COMMAND,
+            )

@@ -1,14 +1,18 @@
-"""Sending to MLflow: every write about a run is a record, which may be sent twice."""
+"""Records: every write about a run, as plain values, and its sending to MLflow, which may be repeated.
+
+Sending a record twice changes nothing: metric points are stored once, params, tags and artifacts are overwritten with
+themselves.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import RunInfo
 
 # MLflow's limits for one batch.
 MAX_METRICS, MAX_PARAMS, MAX_TAGS = 1000, 100, 100
@@ -20,6 +24,41 @@ class Record:
 
     kind: str
     content: dict[str, Any]
+
+
+def is_record(kind: object, content: dict[str, Any]) -> bool:
+    """Tell whether what was read from a file is a record as this package writes it."""
+    if kind == "batch":
+        points = content.get("metrics", [])
+        texts = [*content.get("params", {}).items(), *content.get("tags", {}).items()]
+        well = [[type(part) for part in point] == [str, float, int, int] for point in points]
+        return all([*well, *(isinstance(part, str) for pair in texts for part in pair)])
+    if kind in ("artifact", "artifacts"):
+        return isinstance(content["file"], str) and isinstance(content["folder"], str)
+    if kind == "input":
+        return isinstance(content["dataset"], dict) and isinstance(content["context"], str)
+    return kind == "end" and content["status"] in ("FINISHED", "FAILED", "KILLED") and isinstance(content["time"], int)
+
+
+def merged(records: Iterable[tuple[Record, int]]) -> Iterator[tuple[Record, int]]:
+    """Join batches that follow each other, up to the points that MLflow takes at once; each goes with its number."""
+    joined: Record | None = None
+    last = 0
+    for record, number in records:
+        if joined is not None and (record.kind != "batch" or len(joined.content["metrics"]) >= MAX_METRICS):
+            yield joined, last
+            joined = None
+        if record.kind != "batch":
+            yield record, number
+            continue
+        if joined is None:
+            joined = Record("batch", {"metrics": [], "params": {}, "tags": {}})
+        joined.content["metrics"] += record.content.get("metrics", [])
+        for part in ("params", "tags"):
+            joined.content[part] |= record.content.get(part, {})
+        last = number
+    if joined is not None:
+        yield joined, last
 
 
 def send(client: MlflowClient, run_id: str, record: Record) -> None:
@@ -73,13 +112,6 @@ def _send_batch(client: MlflowClient, run_id: str, content: dict[str, Any]) -> N
         metrics, params, tags = metrics[MAX_METRICS:], params[MAX_PARAMS:], tags[len(now) :]
 
 
-def create_run(client: MlflowClient, experiment_id: str, content: dict[str, Any]) -> RunInfo:
-    """Create a run in the store: its `start_time` in milliseconds, `tags` and `name`."""
-    run = client.create_run(experiment_id, content["start_time"], content["tags"], content["name"])
-    info: RunInfo = run.info
-    return info
-
-
 def now_ms() -> int:
-    """Give the present time in MLflow's unit, milliseconds since 1970."""
+    """Return the present time in MLflow's unit, milliseconds since 1970."""
     return time.time_ns() // 1_000_000

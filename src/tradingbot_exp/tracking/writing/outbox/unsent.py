@@ -1,64 +1,106 @@
-"""Records that wait on this disk for MLflow: which, of which run, and sending them in order."""
+"""Records that earlier processes left in their journals: which, of which run, and sending them in order."""
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.redaction import MASK
+from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.writing.outbox.send import Record, create_run, send
+from tradingbot_exp.tracking.store.client import open_experiment
+from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.writing.outbox.journal import HEADER, Journal
+from tradingbot_exp.tracking.writing.outbox.send import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 log = logging.getLogger(__name__)
 
 _FOLDER = Path(".tradingbot") / "unsent"
 SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
-LOCK_FILE = "in-use.lock"
 ID_TAG = "tradingbot.local_id"
 
 
+class InUseError(TrackingError):
+    """A living process adds to records, or sends them."""
+
+
 def unsent_folder() -> Path:
-    """Return the folder under which the records of this command wait, if they have to."""
+    """Return the folder under which the journals of this command are."""
     return launch_dir() / _FOLDER
 
 
-def _header(folder: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TrackingError(f"{folder / 'run.json'} cannot be read: {error}") from error
-    return found
-
-
 def unsent_runs(root: Path, since: float = 0.0) -> list[Path]:
-    """List the folders below `root` in which records wait, oldest first; only those begun after `since` (epoch s)."""
-    begun = {path.parent: path.stat().st_mtime for path in (root / _FOLDER).glob("*/run.json")}
-    return sorted((folder for folder in begun if begun[folder] >= since), key=lambda folder: begun[folder])
+    """List the journals below `root` in which records wait and that no process is at work on, oldest first.
+
+    Those that an earlier process left without any such record are removed.
+
+    Parameters
+    ----------
+    root : Path
+        A launch directory.
+    since : float
+        Only those begun after it, in seconds since 1970.
+    """
+    begun: dict[Path, float] = {}
+    for header in (root / _FOLDER).glob(f"*/{HEADER}"):
+        folder = header.parent
+        with suppress(FileNotFoundError):  # sent meanwhile
+            began = header.stat().st_mtime
+            if began >= since and _is_left(folder):
+                begun[folder] = began
+    return sorted(begun, key=lambda folder: begun[folder])
+
+
+def _is_left(folder: Path) -> bool:
+    """Tell whether a journal has records, or something that is none, and no process; remove one without any."""
+    try:
+        journal = Journal.read(folder)
+        if not journal.try_lock():
+            return False
+        try:
+            if any(True for _ in journal.records()) or journal.header["run_id"] is None:
+                return True
+            journal.remove()
+        finally:
+            journal.release()
+    except TrackingError:  # whoever wants to send it names it
+        return True
+    return False
 
 
 def waiting_run_id(folder: Path) -> str | None:
-    """Give the run that records in `folder` are of; None if MLflow does not know it yet."""
-    found: str | None = _header(folder)["run_id"]
+    """Return the run that records in `folder` are of; None if MLflow does not know it yet."""
+    found: str | None = Journal.read(folder).header["run_id"]
     return found
+
+
+def closes_run(folder: Path) -> bool:
+    """Tell whether the records in `folder` say how their run ended."""
+    return any(record.kind == "end" for record, _ in Journal.read(folder).records())
 
 
 def must_fail(folder: Path) -> bool:
     """Tell whether records waiting in `folder` make the command's exit status an error."""
-    return bool(_header(folder)["on_error"] == "raise")
+    header = Journal.read(folder).header
+    return header["on_error"] == "raise" and "failure" in header
 
 
-def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
+def stored_uri(folder: Path) -> str | None:
+    """Return the address of the store that records in `folder` belong to; None if a password in it was masked."""
+    uri = str(Journal.read(folder).header["uri"])
+    return None if MASK in uri else uri
+
+
+def send_unsent(folder: Path, client: MlflowClient) -> tuple[str, int]:
     """Send the records kept in `folder`, in order, and remove the folder; may be interrupted and repeated.
 
     Parameters
@@ -67,61 +109,65 @@ def send_unsent(folder: Path, client: MlflowClient, open_experiment: Callable[[s
         One of `unsent_runs`.
     client : MlflowClient
         Client of the store that is to have them.
-    open_experiment : callable
-        Gives the id of an experiment by its name.
 
     Returns
     -------
     tuple of (str, int)
-        The run's id and the number of records sent.
+        The run's id and the number of records sent; batches that follow each other count as one.
 
     Raises
     ------
-    TrackingError
-        A living process still adds records.
+    InUseError, TrackingError
+        A living process is at work on them; or they are another user's, or damaged.
     """
+    journal = Journal.read(folder)
+    if not journal.try_lock():
+        raise InUseError("their run is still going on; send them when it has ended")
     try:
-        with FileLock(folder / LOCK_FILE, timeout=0):
-            return _send_all(folder, client, open_experiment)
-    except Timeout as error:
-        raise TrackingError("their run is still going on; send them when it has ended") from error
+        if journal.header["run_id"] is None:
+            journal.write_header(run_id=_created(journal.header, client))
+        run = client.get_run(journal.header["run_id"])
+        number = journal.send(client, run.info.run_id, partial(_admitted, run, journal.header.get("owner", {})))
+        journal.remove()
+    finally:
+        journal.release()
+    return str(run.info.run_id), number
 
 
-def stored_uri(folder: Path) -> str | None:
-    """Give the address of the store that records in `folder` belong to; None if a password in it was masked."""
-    uri = str(_header(folder)["uri"])
-    return None if MASK in uri else uri
+def _created(header: Mapping[str, Any], client: MlflowClient) -> str:
+    """Create the run of a journal, or find it if a sender was interrupted before it could take note."""
+    experiment_id = open_experiment(client, client.tracking_uri, header["experiment"])
+    query = f"tags.`{ID_TAG}` = '{header['tags'][ID_TAG]}'"
+    made = client.search_runs([experiment_id], query, max_results=1)
+    run = made[0] if made else client.create_run(experiment_id, header["start_time"], header["tags"], header["name"])
+    return str(run.info.run_id)
 
 
-def _send_all(folder: Path, client: MlflowClient, open_experiment: Callable[[str], str]) -> tuple[str, int]:
-    header_file = folder / "run.json"
-    header = _header(folder)
-    if header["run_id"] is None:
-        experiment_id = open_experiment(header["experiment"])
-        local_id = header["tags"][ID_TAG]
-        made = client.search_runs([experiment_id], f"tags.`{ID_TAG}` = '{local_id}'", max_results=1)
-        header["run_id"] = made[0].info.run_id if made else create_run(client, experiment_id, header).run_id
-        replace_file(header_file, json.dumps(header))
-    journal = folder / "records.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+def _admitted(run: Run, owner: Mapping[str, str], record: Record) -> Record | None:
+    """Return what of a record still holds for a run, that others may have seen to since its process died."""
+    tags = run.data.tags
+    if "resumed.count" in tags and not owner.items() <= tags.items():
+        return None  # it was gone on with, from its checkpoint
+    if tags.get("trial.state") != "interrupted":
+        return record
+    # Its study has closed it and tried its point again: it gets what it had done, and stays closed.
+    if record.kind == "batch":
+        own = {name: text for name, text in record.content["tags"].items() if name not in (*tags, "trial.values")}
+        return Record("batch", {**record.content, "tags": own})
+    return None if record.kind == "end" else record
+
+
+def send_left_behind(client: MlflowClient) -> None:
+    """Send what processes that were started here left for a client's store; what cannot be sent is named, and stays."""
     sent = 0
-    for line in lines:
+    for folder in unsent_runs(launch_dir()):
         try:
-            content = json.loads(line)
-        except json.JSONDecodeError:
-            log.warning("%s: a record that was cut off in writing is left out", journal)
+            if Journal.read(folder).header["uri"] == redact(client.tracking_uri):
+                send_unsent(folder, client)
+                sent += 1
+        except (InUseError, FileNotFoundError):  # another process was faster
             continue
-        if "file" in content:
-            content["file"] = str(folder / content["file"])
-        send(client, header["run_id"], Record(content.pop("kind"), content))
-        sent += 1
-    header_file.unlink()  # from here on the folder counts as sent, should its removal be interrupted
-    shutil.rmtree(folder)
-    return header["run_id"], sent
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a file so that it is the old one or the new one at any moment."""
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+        except Exception as error:  # one run's records are no reason not to start another
+            log.warning("Records in %s, which an earlier process left, cannot be sent: %s", folder, reason(error))
+    if sent:
+        log.info("Records of %d run(s) that an earlier process left on this disk are in MLflow now.", sent)
