@@ -107,6 +107,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
+        set_start_config(None)
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         ticket = ticket_of(config)
         if ticket is not None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Collection
 from typing import Literal
 
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
 
+TARGETS = ("return", "direction")
+"""Of bars; a table names a column."""
 SCHEMES = ("chronological", "walk_forward", "purged_kfold")
 WINDOWS = ("expanding", "rolling")
 AGGREGATES = ("mean", "worst", "mean_less_std")
@@ -58,7 +61,7 @@ TRACKING_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https", "
 RANGE_KEYS = ("low", "high", "log", "step")
 
 
-def check_name(key: str, given: object, known: tuple[str, ...]) -> None:
+def check_name(key: str, given: object, known: Collection[str]) -> None:
     """Refuse a name that is not known.
 
     Raises
