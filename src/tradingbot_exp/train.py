@@ -99,7 +99,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _unsent_status(started: float) -> int:
-    """Give 1, with a message, if records of this command wait on disk and the user did not choose that."""
+    """Return 1, with a message, if records of this command wait on disk and the user did not choose that."""
     unsent = sys.modules.get("tradingbot_exp.tracking.writing.outbox.unsent")
     if unsent is None:
         return 0

@@ -20,10 +20,10 @@ from tradingbot_exp.data.sources import load_bars
 SECRET = uuid.uuid4().hex
 REFUSED = {
     "unknown key": (["model.learnin_rate=0.1"], ["model.learnin_rate", "Did you mean 'model.learning_rate'?"]),
-    "unknown block": (["modle.dropout=0.1"], ["modle.dropout", "no key"]),
-    "added key": (["+nothing=1"], ["nothing", "no key"]),
+    "unknown block": (["modle.dropout=0.1"], ["modle.dropout", "not a key"]),
+    "added key": (["+nothing=1"], ["nothing", "not a key"]),
     "untagged tag": (["experiment.tags.desk=fx"], ["+experiment.tags.desk=VALUE"]),
-    "wrong type": (["model.learning_rate=fast"], ["model.learning_rate=fast", "a number"]),
+    "wrong type": (["model.learning_rate=fast"], ["model.learning_rate must be a number; got 'fast'"]),
     "wrong type in a list": (["model.hidden_layers=[64,x]"], ["model.hidden_layers[1]", "a whole number"]),
     "impossible value": (["training.epochs=0"], ["training.epochs must be 1 or more; got 0"]),
     "unknown option": (["model=mlpp"], ["model=mlpp", "linear, lstm, mlp", "Did you mean 'mlp'?"]),
@@ -41,9 +41,9 @@ REFUSED = {
     ),
     "a step for a range without one": (
         ["hpo.param_space.learning_rate={low: 0.1, high: 0.9, step: 0.1}"],
-        ["hpo.param_space.learning_rate.step is no key", "+hpo.param_space.learning_rate.step=VALUE"],
+        ["hpo.param_space.learning_rate.step is not a key", "+hpo.param_space.learning_rate.step=VALUE"],
     ),
-    "null for a value": (["data.features=null"], ["data.features=null", "needs a value"]),
+    "null for a value": (["data.features=null"], ["data.features must have a value"]),
     "a store in memory": (["tracking.uri=sqlite://"], ["in memory"]),
     "a database that is down": (
         ["tracking.uri=postgresql://me:pw@127.0.0.1:9/x"],

@@ -10,7 +10,7 @@ import re
 
 from tradingbot_exp.config import choices
 from tradingbot_exp.config.choices import check_name, in_words
-from tradingbot_exp.config.facts import wrong
+from tradingbot_exp.config.facts import wrong, wrong_purge
 from tradingbot_exp.config.keys import KEYS, value_of
 from tradingbot_exp.config.losses import BUILT_IN, LOSSES
 from tradingbot_exp.config.plugins import BUILT_IN_SOURCES
@@ -59,7 +59,7 @@ def _check_data(config: Config) -> None:
             f"data.options={data.options} is for a data source of your own, and is not read with data={data.source}."
         )
     if data.source != "table":
-        check_name("data.target", data.target, ("return", "direction"))
+        check_name("data.target", data.target, choices.TARGETS)
         if data.returns is not None:
             raise ConfigError(
                 f"data.returns={data.returns} is for data=table only: with bars, returns come from the close."
@@ -119,8 +119,7 @@ def _check_against_data(config: Config) -> None:
 def _check_evaluation(config: Config) -> None:
     purge, horizon = config.evaluation.purge, config.data.horizon
     if purge is not None and purge < horizon:
-        wanted = f"at least data.horizon={horizon} bars, or targets of train rows would overlap validation, or null"
-        raise wrong("evaluation.purge", f"{wanted} for the horizon", purge)
+        raise wrong_purge(purge, horizon)
 
 
 def _check_hpo(config: Config) -> None:

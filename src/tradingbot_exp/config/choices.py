@@ -9,6 +9,8 @@ from typing import Literal
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
 
+TARGETS = ("return", "direction")
+"""Of bars; a table names a column."""
 SCHEMES = ("chronological", "walk_forward", "purged_kfold")
 WINDOWS = ("expanding", "rolling")
 AGGREGATES = ("mean", "worst", "mean_less_std")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tradingbot_exp.config.keys import KEYS
 from tradingbot_exp.errors import ConfigError, near
@@ -32,9 +32,8 @@ def explain(error: Exception) -> str:
     """Turn an exception of Hydra or OmegaConf into one message that names the key and what would be right."""
     text = "\n".join(dict.fromkeys(str(e).strip() for e in (error, error.__cause__) if e is not None and str(e)))
     key = _key_of(error, text)
-    for kind, explainer in _EXPLAINERS:
-        found = kind.search(text)
-        if found:
+    for pattern, explainer in _EXPLAINERS:
+        if found := pattern.search(text):
             return explainer(key, found)
     options = getattr(error, "options", None)
     lines = [line for line in text.splitlines() if not _NOISE.match(line)]
@@ -63,46 +62,17 @@ def _unknown_key(key: str, found: re.Match[str]) -> str:
     return unknown_key(key)
 
 
-def _wrong_type(key: str, found: re.Match[str]) -> str:
-    value, wanted = found.group("value"), found.group("wanted")
-    return f"{key}={value} has the wrong type: expected is {_TYPES.get(wanted, wanted)}."
-
-
-def _not_null(key: str, found: re.Match[str]) -> str:
-    return f"{key}=null is impossible: this key needs a value. Leave it out for its default."
-
-
-def _no_override(key: str, found: re.Match[str]) -> str:
-    return f"'{found[1]}' is no setting. Write KEY=VALUE, such as model.learning_rate=0.005; --help shows the keys."
-
-
-def _unresolved(key: str, found: re.Match[str]) -> str:
-    return f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], KEYS)}"
-
-
-def _no_list(key: str, found: re.Match[str]) -> str:
-    return f"{key} takes a list, such as [64, 32], also of one."
-
-
-def _other_kind(key: str, found: re.Match[str]) -> str:
+def _other_kind(key: str, _: re.Match[str]) -> str:
     said = f"{key or 'A value'} cannot become a list where it is a mapping, or a mapping where it is a list."
     if not key.startswith("hpo.param_space."):
         return said
     return (
-        f"{said} Right would be '{key}=choice(1,2,3)' for a choice, and for a range "
-        f"'{key}=interval(0.1,0.9)' or, of whole numbers, '{key}=range(1,9)'."
+        f"{said} Write '{key}=choice(1,2,3)' for a choice, and for a range '{key}=interval(0.1,0.9)' or, of whole "
+        f"numbers, '{key}=range(1,9)'."
     )
 
 
-def _circular(key: str, found: re.Match[str]) -> str:
-    return f"{key or 'A value'} refers to itself, directly or through other keys. Give it a value."
-
-
-def _unreadable(key: str, found: re.Match[str]) -> str:
-    return f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
-
-
-def _untrusted(key: str, found: re.Match[str]) -> str:
+def _untrusted(_: str, found: re.Match[str]) -> str:
     where = f"{found[1]} names" if found[1] else "A file names"
     return (
         f"{where} {found[2]}, which configuration may not make: only what is of this package, or of a package of yours "
@@ -112,29 +82,47 @@ def _untrusted(key: str, found: re.Match[str]) -> str:
 
 _NOISE = re.compile(r"\s*(object_type|reference_type|full_key)[:=]|Config search path:|\s*provider=|See https?:")
 _TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "String": "a text"}
-_EXPLAINERS = (
-    (re.compile(r"(?:([\w.]+): )?Target '([\w.]+)' is not in the Hydra execution whitelist"), _untrusted),
-    (re.compile(r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '"), _unknown_key),
-    (
-        re.compile(r"Value '(?P<value>.*)' of type '.*' could not be converted to (?P<wanted>\w+)"),
-        _wrong_type,
-    ),
-    (
-        re.compile(
-            r"is not Optional|[Ii]nvalid value.*None|Non optional field cannot be assigned None|value 'None' for field"
+# What Hydra or OmegaConf say, and the message for it: of the key, if they say it, and what the pattern found.
+_EXPLAINERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], str]], ...] = tuple(
+    (re.compile(pattern), explainer)
+    for pattern, explainer in (
+        (r"(?:([\w.]+): )?Target '([\w.]+)' is not in the Hydra execution whitelist", _untrusted),
+        (r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '", _unknown_key),
+        (
+            r"Value '(.*)' of type '.*' could not be converted to (\w+)",
+            lambda key, found: f"{key} must be {_TYPES.get(found[2], found[2])}; got '{found[1]}'.",
         ),
-        _not_null,
-    ),
-    (re.compile(r"Invalid value assigned: .* is not a ListConfig"), _no_list),
-    (re.compile(r"Cannot merge incompatible container types"), _other_kind),
-    (re.compile(r"Recursive interpolation detected|maximum recursion depth"), _circular),
-    (
-        re.compile(r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error"),
-        _unreadable,
-    ),
-    (re.compile(r"Error parsing override '(.*)'\nmissing EQUAL"), _no_override),
-    (re.compile(r"Error when parsing index: \d+, string: ( *) out of \["), _no_override),
-    (re.compile(r"Interpolation key '([^']*)' not found"), _unresolved),
+        (
+            r"is not Optional|[Ii]nvalid value.*None|Non optional field cannot be assigned None|value 'None' for field",
+            lambda key, _: f"{key} must have a value; got null. Leave it out for its default.",
+        ),
+        (
+            r"Invalid value assigned: .* is not a ListConfig",
+            lambda key, _: f"{key} must be a list, such as [64, 32], also of one.",
+        ),
+        (r"Cannot merge incompatible container types", _other_kind),
+        (
+            r"Recursive interpolation detected|maximum recursion depth",
+            lambda key, _: f"{key or 'A value'} refers to itself, directly or through other keys. Give it a value.",
+        ),
+        (
+            r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error",
+            lambda key, _: (
+                f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
+            ),
+        ),
+        (
+            r"Error parsing override '(.*)'\nmissing EQUAL|Error when parsing index: \d+, string: ( *) out of \[",
+            lambda _, found: (
+                f"'{found[1] or found[2] or ''}' is not a setting. Write KEY=VALUE, such as model.learning_rate=0.005; "
+                "--help shows the keys."
+            ),
+        ),
+        (
+            r"Interpolation key '([^']*)' not found",
+            lambda key, found: f"{key or 'A value'} refers to '{found[1]}', which is not there.{near(found[1], KEYS)}",
+        ),
+    )
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -77,12 +78,14 @@ def key(default: Any, **facts: Any) -> Any:
 
 def number(test: Callable[[float], bool], *, whole: bool = False, null: bool = False) -> Callable[[Any], bool]:
     """Make a test of finite numbers, of whole ones alone where `whole`; with `null`, None passes too."""
-    kind = int if whole else int | float
+    kind = numbers.Integral if whole else numbers.Real  # those of NumPy too
 
     def holds(value: Any) -> bool:
         if value is None:
             return null
-        return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value) and test(value)
+        if isinstance(value, bool) or not isinstance(value, kind):
+            return False
+        return math.isfinite(float(value)) and test(float(value))
 
     return holds
 
@@ -90,3 +93,9 @@ def number(test: Callable[[float], bool], *, whole: bool = False, null: bool = F
 def wrong(key: str, wanted: str, given: Any) -> ConfigError:
     """Make the error of an impossible value."""
     return ConfigError(f"{key} must be {wanted}; got {given!r}.")
+
+
+def wrong_purge(given: int | None, horizon: int) -> ConfigError:
+    """Make the error of a purge over which targets of train rows reach."""
+    wanted = f"at least data.horizon={horizon} bars, or targets of train rows would overlap validation, or null"
+    return wrong("evaluation.purge", f"{wanted} for the horizon", given)

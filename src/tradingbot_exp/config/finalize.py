@@ -72,7 +72,7 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
 
 
 def _settle(config: Config) -> None:
-    """Give values that can be written in several ways their one form."""
+    """Bring values that can be written in several ways into one form."""
     if config.data.split.train_end or config.data.split.val_end:
         config.data.split.train = config.data.split.val = config.data.split.test = None
     for switch in ("early_stopping", "gradient_clip", "checkpoint_every"):
@@ -81,7 +81,7 @@ def _settle(config: Config) -> None:
 
 
 def vary(config: Config, values: Mapping[str, Any], *, own_data: bool = True) -> Config:
-    """Give a finalized configuration with other values for some of its keys, as `finalize` would have made it.
+    """Return a finalized configuration with other values for some of its keys, as `finalize` would have made it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _refuse_unknown(block: DictConfig, prefix: str = "") -> None:
 
 @lru_cache(maxsize=1)
 def _typed() -> DictConfig:
-    """Give a configuration that turns values into their keys' types; what else is in it means nothing."""
+    """Return a configuration that converts values to the types of their keys; what else is in it means nothing."""
     return cast(DictConfig, OmegaConf.structured(Config))
 
 

@@ -21,7 +21,7 @@ _FIRST = ("base", "default", "mlp", "local")
 
 
 def commented_help(show: Callable[[], object]) -> str:
-    """Run `show`, which prints Hydra's help, and give its text with a comment beside each key.
+    """Run `show`, which prints Hydra's help, and return its text with a comment beside each key.
 
     Parameters
     ----------

@@ -29,6 +29,17 @@ BLOCKS = frozenset(key.rpartition(".")[0] for key in KEYS) - {""}
 """Those that hold further keys of the schema."""
 
 
+def value_of(config: Any, key: str) -> Any:
+    """Return the value of a dotted key of a `Config`."""
+    for name in key.split("."):
+        config = getattr(config, name)
+    return config
+
+
+MAPPINGS = frozenset(key for key in KEYS if key not in BLOCKS and isinstance(value_of(Config(), key), dict))
+"""Those that hold whatever a user puts into them, such as ``experiment.tags``."""
+
+
 def facts_of(key: str) -> Facts:
     """Return what is known of a key, of one within a mapping what is known of the mapping.
 
@@ -37,13 +48,6 @@ def facts_of(key: str) -> Facts:
     while key and key not in KEYS:
         key = key.rpartition(".")[0]
     return KEYS.get(key, Facts())
-
-
-def value_of(config: Any, key: str) -> Any:
-    """Return the value of a dotted key of a `Config`."""
-    for name in key.split("."):
-        config = getattr(config, name)
-    return config
 
 
 def set_value(config: Any, key: str, value: Any) -> None:

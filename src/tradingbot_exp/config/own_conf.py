@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from tradingbot_exp.config.overrides import split_words
 from tradingbot_exp.config.paths import conf_dir, launch_dir
 
 
 def trusted_plugins(arguments: Sequence[str]) -> list[str]:
-    """Give the patterns of the packages that `plugins` names, so that Hydra may make the user's own callbacks.
+    """Return the patterns of the packages that `plugins` names, so that Hydra may make the user's own callbacks.
 
     Hydra makes callbacks before any code of ours sees the configuration, so it is composed once more, and only where
     a configuration directory or `plugins` is given. What is wrong with it is left to the composition that counts.
@@ -51,7 +51,7 @@ def search_path(hydra: Any) -> list[str]:
 
 
 def _fixed(arguments: Sequence[str]) -> list[str]:
-    """Give the overrides that fix a value, with the configuration directory as one of them."""
+    """Return the overrides that fix a value, with the configuration directory as one of them."""
     words: list[str] = []
     folder = ""
     waiting = False
@@ -62,6 +62,5 @@ def _fixed(arguments: Sequence[str]) -> list[str]:
             waiting = True
         elif not word.startswith("-") and "=" in word:
             words.append(word)
-    parsed = OverridesParser.create().parse_overrides(words)
-    fixed = [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    fixed, _ = split_words(words)
     return [f"hydra.searchpath=[file://{(launch_dir() / folder).resolve()}]", *fixed] if folder else fixed

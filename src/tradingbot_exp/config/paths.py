@@ -10,14 +10,14 @@ TRACKING_DATABASE = "mlflow.db"
 
 
 def conf_dir() -> Path:
-    """Give the absolute path of the directory that holds ``config.yaml``."""
+    """Return the absolute path of the directory that holds ``config.yaml``."""
     package = FOLDER.resolve()
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 
 
 def launch_dir() -> Path:
-    """Give the directory that the user started from, also in a job that changed directory or host."""
+    """Return the directory that the user started from, also in a job that changed directory or host."""
     from hydra.core.hydra_config import HydraConfig
 
     if HydraConfig.initialized():

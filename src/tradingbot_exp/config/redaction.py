@@ -72,7 +72,7 @@ class RedactingFormatter(logging.Formatter):
     """Formats a log record and masks credentials in it, tracebacks included."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the record's line, masked."""
+        """Return the record's line, masked."""
         return redact(super().format(record))
 
 
@@ -82,7 +82,7 @@ def redact_mapping(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_secret_file(name: str) -> bool:
-    """Tell whether a file's name says that it holds secrets: ``.env``, ``id_rsa``, ``aws_credentials.json``."""
+    """Return whether a file's name says that it holds secrets: ``.env``, ``id_rsa``, ``aws_credentials.json``."""
     if _CODE.search(name):
         return False
     return any(pattern.search(name) for pattern in _SECRET_FILES)

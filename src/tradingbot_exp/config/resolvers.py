@@ -10,7 +10,7 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 
 
 def _tracking_uri() -> str:
-    """Give MLFLOW_TRACKING_URI, else the SQLite file that a plain `mlflow ui` opens in the launch directory."""
+    """Return MLFLOW_TRACKING_URI, else the SQLite file that a plain `mlflow ui` opens in the launch directory."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
 
 

@@ -79,7 +79,8 @@ class SplitConfig:
 class SyntheticConfig:
     """The seeded process behind ``data=synthetic``."""
 
-    bars: int = key(2000, wanted="100 to 10000000 bars", holds=number(lambda v: 100 <= v <= 10_000_000))
+    # Business days from 2000-01-03 to the end of what nanosecond timestamps reach: some 68,700.
+    bars: int = key(2000, wanted="100 to 68000 bars", holds=number(lambda v: 100 <= v <= 68_000))
     signal: float = key(0.3, wanted="between -1 and 1, both excluded", holds=number(lambda v: -1 < v < 1))
     seed: int = key(0, wanted="0 or more", holds=_AT_LEAST_0)
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, get_origin, get_type_hints
+from typing import Any, cast
 
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from tradingbot_exp.config.explain import explain
-from tradingbot_exp.config.keys import KEYS
+from tradingbot_exp.config.keys import BLOCKS, KEYS, MAPPINGS
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import redact
-from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.text import listed
 
@@ -155,7 +153,7 @@ def _keys(path: Path, root: yaml.MappingNode) -> Iterator[tuple[str, int]]:
 
 
 def _key_name(path: Path, key: yaml.Node) -> str:
-    """Give a key that is a name; a number, a date or ``on``, which YAML takes for true, is none."""
+    """Return a key that is a name; a number, a date or ``on``, which YAML takes for true, is none."""
     if isinstance(key, yaml.ScalarNode) and key.tag.rpartition(":")[2] in ("str", "merge", "value"):
         return str(key.value)
     shown = key.value if isinstance(key, yaml.ScalarNode) else "a list or mapping"
@@ -206,24 +204,21 @@ def check_keys(file: YamlFile) -> dict[str, str]:
     ConfigError
         Names file, line, key, and the key that was probably meant.
     """
-    _check_block(file, {key: value for key, value in file.tree.items() if key != "defaults"}, Config, "")
+    _check_block(file, {key: value for key, value in file.tree.items() if key != "defaults"}, "")
     return _choices(file) if "defaults" in file.tree else {}
 
 
-def _check_block(file: YamlFile, block: Mapping[str, Any], schema: type[Any], prefix: str) -> None:
-    hints = get_type_hints(schema)
-    names = [item.name for item in dataclasses.fields(schema)]
+def _check_block(file: YamlFile, block: Mapping[str, Any], prefix: str) -> None:
     for name, value in block.items():
         key = f"{prefix}{name}"
-        if name not in names:
-            raise file.error(f"{key} is not a key of the configuration.{_hint(key, names, prefix)}", key)
+        if "." in name or key not in KEYS:
+            raise file.error(f"{key} is not a key of the configuration.{_hint(key, prefix)}", key)
         if value == "???":
             raise file.error(f"{key} is '???', which stands for no value. Give it one, or leave it out.", key)
-        is_block = dataclasses.is_dataclass(hints[name])
-        if (is_block or get_origin(hints[name]) is dict) and not isinstance(value, dict):
+        if (key in BLOCKS or key in MAPPINGS) and not isinstance(value, dict):
             raise file.error(_no_block(key, value), key)
-        if is_block:
-            _check_block(file, value, hints[name], f"{key}.")
+        if key in BLOCKS:
+            _check_block(file, value, f"{key}.")
 
 
 def _no_block(key: str, value: Any) -> str:
@@ -235,8 +230,9 @@ def _no_block(key: str, value: Any) -> str:
     return f"{key} is {kind} ({value}), and takes a block of keys."
 
 
-def _hint(key: str, names: list[str], prefix: str) -> str:
+def _hint(key: str, prefix: str) -> str:
     """Say where a key belongs, or which one is near."""
+    names = [other.removeprefix(prefix) for other in KEYS if other.rpartition(".")[0] == prefix.rstrip(".")]
     if not prefix and key in KEYS:
         block, _, name = key.partition(".")
         return f" Write it in its block: '{block}:' and below it '  {name}: ...'."

@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tradingbot_exp.config.choices import TARGETS, check_name
+from tradingbot_exp.config.facts import wrong
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
@@ -19,12 +21,10 @@ from tradingbot_exp.data.frequency import Frequency, describe_frequency
 from tradingbot_exp.data.scaler import Scaler
 from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
 from tradingbot_exp.data.splits import Block, Split, split_rows
-from tradingbot_exp.errors import ConfigError, DataError, near
+from tradingbot_exp.errors import DataError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
-
-TARGETS = ("return", "direction")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
     """
     for key in ("horizon", "sequence_length"):
         if getattr(config, key) < 1:
-            raise ConfigError(f"data.{key}={getattr(config, key)}: expected 1 bar or more.")
+            raise wrong(f"data.{key}", "1 or more bars", getattr(config, key))
     names = feature_names(config)
     source: Bars | Table
     if config.source == "table":
@@ -204,11 +204,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
 
 
 def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
-    if config.target not in TARGETS:
-        raise ConfigError(
-            f"data.target={config.target}: expected return or direction, or data=table for a column of "
-            f"your own.{near(str(config.target), TARGETS)}"
-        )
+    check_name("data.target", config.target, TARGETS)
     frame = bars.frame
     stop, warmup = len(frame) - config.horizon, warmup_of(names)
     if stop <= warmup:

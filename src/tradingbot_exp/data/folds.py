@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.config.facts import wrong, wrong_purge
 from tradingbot_exp.data.checks import check_finite_features, check_spread
 from tradingbot_exp.data.features import compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
@@ -105,12 +106,9 @@ def make_folds(  # noqa: PLR0917 - the plain split and the keys of `evaluation`,
     """
     gap = horizon if purge is None else purge
     if gap < horizon:
-        raise ConfigError(
-            f"evaluation.purge={purge}: expected at least data.horizon={horizon} bars, or targets of train rows would "
-            "overlap validation; null takes the horizon."
-        )
+        raise wrong_purge(purge, horizon)
     if embargo < 0:
-        raise ConfigError(f"evaluation.embargo={embargo}: expected 0 bars or more.")
+        raise wrong("evaluation.embargo", "0 or more bars", embargo)
     if scheme == "chronological":
         blocks = [val]
     else:
@@ -136,15 +134,15 @@ def make_folds(  # noqa: PLR0917 - the plain split and the keys of `evaluation`,
 def _blocks(rows: Block, scheme: str, folds: int) -> list[Block]:
     if not 2 <= folds <= len(rows):
         what = "validation rows" if scheme == "walk_forward" else "train and validation rows"
-        raise ConfigError(
-            f"evaluation.folds={folds}: evaluation.scheme={scheme} cuts {len(rows)} {what}; expected 2 to {len(rows)}."
+        raise wrong(
+            "evaluation.folds", f"2 to {len(rows)}, as evaluation.scheme={scheme} cuts {len(rows)} {what}", folds
         )
     edges = [rows.start + number * len(rows) // folds for number in range(folds + 1)]
     return [Block("val", start, stop) for start, stop in pairwise(edges)]
 
 
 def _around(first: int, before: int, after: int, end: int) -> Block:
-    """Give the rows ``[first, before)`` and ``[after, end)`` as one block."""
+    """Return the rows ``[first, before)`` and ``[after, end)`` as one block."""
     if after >= end:
         return Block("train", first, before)
     if before <= first:
@@ -153,7 +151,7 @@ def _around(first: int, before: int, after: int, end: int) -> Block:
 
 
 def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[PreparedData, ...]:
-    """Give the data as each fold sees them: its own rows as `train` and `val`, scaled by its train rows alone.
+    """Return the data as each fold sees them: its own rows as `train` and `val`, scaled by its train rows alone.
 
     The views share the arrays of `data`, but for the scaled one (and the raw one, where features learn from train
     bars), and are made once. With the plain split and its purge the one view is `data` itself.

@@ -48,7 +48,7 @@ def _instrument(config: DataConfig, data: PreparedData) -> str:
 
 
 def is_file(instrument: str) -> bool:
-    """Tell whether a market is named after a file, as nothing better was known."""
+    """Return whether a market is named after a file, as nothing better was known."""
     return instrument.startswith(_FILE)
 
 
@@ -58,7 +58,7 @@ def plain_name(name: str) -> str:
 
 
 def market_returns(data: PreparedData) -> pd.Series[float]:
-    """Give what a market is known by: the one-bar returns of the train and validation rows, by date.
+    """Return what a market is known by: the one-bar returns of the train and validation rows, by date.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def write_returns(returns: pd.Series[float], file: Path) -> None:
 
 
 def is_same_market(first: pd.Series[float], second: pd.Series[float]) -> bool | None:
-    """Tell whether two series of returns are of one market: on at least 60 shared dates they hardly differ.
+    """Return whether two series of returns are of one market: on at least 60 shared dates they hardly differ.
 
     So a copy, other bars before or after, or rounded prices are the same market. Bars of a day or longer are compared
     by their day, whatever the time of day in their dates.
@@ -114,7 +114,7 @@ def stamp(moment: pd.Timestamp) -> str:
 
 
 def overlap(first: Span, second: Span) -> bool:
-    """Say whether two spans share a moment."""
+    """Return whether two spans share a moment."""
     return first[0] <= second[1] and second[0] <= first[1]
 
 
@@ -130,7 +130,7 @@ def joined(spans: Iterable[Span]) -> tuple[Span, ...]:
 
 
 def identity_tags(config: DataConfig, data: PreparedData) -> dict[str, str]:
-    """Give the tags by which runs on the same market and dates are found.
+    """Return the tags by which runs on the same market and dates are found.
 
     Parameters
     ----------

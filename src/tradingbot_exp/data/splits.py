@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tradingbot_exp.config.facts import wrong
 from tradingbot_exp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -118,11 +119,11 @@ def _ends_by_fraction(n: int, split: SplitConfig) -> tuple[int, int, int]:
     ends = []
     for name, fraction in fractions.items():
         if fraction is None or not 0 < fraction < 1:
-            raise ConfigError(f"data.split.{name}={fraction}: expected a fraction between 0 and 1, both excluded.")
+            raise wrong(f"data.split.{name}", "a fraction between 0 and 1, both excluded", fraction)
         total += fraction
         ends.append(int(n * total + 1e-6))  # 0.1 + 0.2 times 10 is 3, not 3.0000000000000004 or 2.9999999999999996
     if total > 1 + 1e-9:
-        raise ConfigError(f"data.split: train + val + test is {total:g}; expected at most 1.")
+        raise ConfigError(f"data.split: train + val + test must be at most 1; got {total:g}.")
     return ends[0], ends[1], ends[2]
 
 
@@ -141,9 +142,7 @@ def _ends_by_date(index: pd.DatetimeIndex, split: SplitConfig, covered: pd.Datet
             hint = " Leave it out to go to the last bar." if name == "test_end" else ""
             raise ConfigError(f"data.split.{name}={given} is outside the data, {covered[0]} to {covered[-1]}.{hint}")
         if before is not None and end <= before[1]:
-            raise ConfigError(
-                f"data.split.{name}={given} is not after data.split.{before[0]}; expected ascending dates."
-            )
+            raise wrong(f"data.split.{name}", f"after data.split.{before[0]}", given)
         before = (name, end)
         ends.append(int(index.as_unit("ns").searchsorted(end, side="right")))
     return ends[0], ends[1], ends[2]
@@ -156,7 +155,7 @@ def _parse_date(name: str, given: str, index: pd.DatetimeIndex) -> tuple[pd.Time
             raise ValueError
         start = pd.Timestamp(given)
     except ValueError as error:
-        raise ConfigError(f"data.split.{name}={given}: expected a date such as 2010-12-31.") from error
+        raise wrong(f"data.split.{name}", "a date such as 2010-12-31", given) from error
     if len(given) > len("2010-12-31"):
         if start.tz is not None and index.tz is None:
             raise ConfigError(f"data.split.{name}={given} has a time zone and the data have none; leave it out.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.config.facts import wrong
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import SyntheticConfig
@@ -43,9 +43,9 @@ def synthetic_bars(config: SyntheticConfig) -> pd.DataFrame:
     """
     n, phi = config.bars, config.signal
     if not 2 <= n <= _MOST_BARS:
-        raise ConfigError(f"data.synthetic.bars={n}: expected 2 to {_MOST_BARS}.")
+        raise wrong("data.synthetic.bars", f"2 to {_MOST_BARS}", n)
     if not -1 < phi < 1:
-        raise ConfigError(f"data.synthetic.signal={phi}: expected a number between -1 and 1, both excluded.")
+        raise wrong("data.synthetic.signal", "between -1 and 1, both excluded", phi)
     noise = np.random.default_rng(config.seed).standard_normal((n, 5))
     returns = SIGMA * noise[:, 0]
     for t in range(1, n):

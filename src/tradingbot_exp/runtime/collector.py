@@ -1,6 +1,6 @@
 """Python's garbage collector, where there is much to look at and little to collect.
 
-Commands end soon: over the millions of objects that the imports of torch, MLflow and scikit-learn make, its rounds
+Commands end soon: over the millions of objects that the imports of torch, MLflow and pandas make, its rounds
 take a quarter of the imports' time, and its last ones, at the end of the process, as long again.
 """
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def holds_other(path: Path, *beginnings: str) -> bool:
-    """Tell whether a file is there, holds something, and begins with none of `beginnings` (in any case)."""
+    """Return whether a file is there, holds something, and begins with none of `beginnings` (in any case)."""
     if not path.is_file():
         return False
     with path.open("rb") as stream:

@@ -32,7 +32,7 @@ def uninstall() -> None:
 
 
 def received() -> int | None:
-    """Give the first signal that came, or None."""
+    """Return the first signal that came, or None."""
     return _received[0] if _received else None
 
 

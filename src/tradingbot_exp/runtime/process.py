@@ -25,12 +25,12 @@ def identity() -> dict[str, str]:
 
 
 def signature() -> dict[str, str]:
-    """Give `identity` with the present time as a sign of life."""
+    """Return `identity` with the present time as a sign of life."""
     return {**identity(), "process.heartbeat": f"{time.time():.0f}"}
 
 
 def is_alive(owner: Mapping[str, str]) -> bool:
-    """Tell whether the process that `identity` named is there; on another host, whether it was heard of lately.
+    """Return whether the process that `identity` named is there; on another host, whether it was heard of lately.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def is_alive(owner: Mapping[str, str]) -> bool:
 
 
 def user_name() -> str:
-    """Give the name of whoever runs this process."""
+    """Return the name of whoever runs this process."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -114,11 +114,17 @@ def test_around_a_block_in_the_middle_purge_comes_on_both_sides_and_the_embargo_
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"purge": 2}, ["evaluation.purge=2", "at least data.horizon=3"]),
-        ({"embargo": -1}, ["evaluation.embargo=-1", "0 bars or more"]),
-        ({"scheme": "walk_forward", "folds": 31}, ["evaluation.folds=31", "cuts 30 validation rows", "2 to 30"]),
-        ({"scheme": "purged_kfold", "folds": 101}, ["evaluation.folds=101", "100 train and validation rows"]),
-        ({"scheme": "walk_forward", "folds": 1}, ["evaluation.folds=1", "2 to 30"]),
+        ({"purge": 2}, ["evaluation.purge must be at least data.horizon=3", "got 2"]),
+        ({"embargo": -1}, ["evaluation.embargo must be 0 or more bars; got -1"]),
+        (
+            {"scheme": "walk_forward", "folds": 31},
+            ["evaluation.folds must be 2 to 30", "cuts 30 validation rows; got 31"],
+        ),
+        (
+            {"scheme": "purged_kfold", "folds": 101},
+            ["evaluation.folds must be 2 to 100", "100 train and validation rows; got 101"],
+        ),
+        ({"scheme": "walk_forward", "folds": 1}, ["evaluation.folds must be 2 to 30", "got 1"]),
         ({"purge": 69}, ["evaluation.purge=69", "leave 1 rows to train on in fold 1 of 1", "at least 2"]),
         ({"scheme": "walk_forward", "purge": 500}, ["evaluation.purge=500", "leave 0 rows", "fold 1 of 5"]),
         ({"scheme": "walk_forward", "purge": 500, "window": "rolling"}, ["leave 0 rows", "fold 1 of 5"]),

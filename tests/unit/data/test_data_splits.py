@@ -61,20 +61,23 @@ def test_a_bare_date_is_the_whole_day_in_the_datas_own_zone(zone: str | None) ->
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        (SplitConfig(train=0.0), ["data.split.train=0.0", "between 0 and 1"]),
-        (SplitConfig(val=1.0), ["data.split.val=1.0", "between 0 and 1"]),
-        (SplitConfig(test=None), ["data.split.test=None", "between 0 and 1"]),
-        (SplitConfig(train=0.8), ["train + val + test is 1.1", "at most 1"]),
+        (SplitConfig(train=0.0), ["data.split.train must be a fraction between 0 and 1", "got 0.0"]),
+        (SplitConfig(val=1.0), ["data.split.val must be a fraction between 0 and 1", "got 1.0"]),
+        (SplitConfig(test=None), ["data.split.test must be a fraction between 0 and 1", "got None"]),
+        (SplitConfig(train=0.8), ["train + val + test must be at most 1; got 1.1"]),
         (by_date(train_end="2013-02-01"), ["data.split.val_end is not set"]),
         (by_date(test_end="2013-02-01"), ["data.split.train_end is not set"]),
         (
             by_date(train_end="soon", val_end="2013-02-01"),
-            ["data.split.train_end=soon", "such as 2010-12-31"],
+            ["data.split.train_end must be a date such as 2010-12-31; got 'soon'"],
         ),
-        (by_date(train_end="2013-02-31", val_end="2013-03-01"), ["data.split.train_end=2013-02-31"]),
+        (
+            by_date(train_end="2013-02-31", val_end="2013-03-01"),
+            ["data.split.train_end must be a date", "got '2013-02-31'"],
+        ),
         (
             by_date(train_end="2013-03-01", val_end="2013-02-01"),
-            ["val_end=2013-02-01 is not after", "ascending"],
+            ["data.split.val_end must be after data.split.train_end; got '2013-02-01'"],
         ),
         (by_date(train_end="2012-02-01", val_end="2013-02-01"), ["train_end=2012-02-01 is outside the data"]),
         (

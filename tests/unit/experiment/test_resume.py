@@ -238,7 +238,7 @@ def test_a_run_that_cannot_be_gone_on_with_is_refused_by_its_kind_and_state(
     done = named(tmp_path, "undisturbed").info.run_id
     assert "is complete, 8 of 8 epochs: there is nothing to resume" in refused(f"training.resume={done}")
     assert "There is no run 'feedbeef'" in refused("training.resume=feedbeef")
-    assert "training.checkpoint_every=0" in refused("training.checkpoint_every=0")
+    assert "training.checkpoint_every must be" in refused("training.checkpoint_every=0")
     for kind, said in (
         ("trial", "is a trial, not a training run. A study is resumed by its own command"),
         ("study", "Give its own command again, with --multirun"),
