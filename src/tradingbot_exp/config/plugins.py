@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from tradingbot_exp.config import losses
+from tradingbot_exp.config.losses import BUILT_IN as BUILT_IN_LOSSES
 from tradingbot_exp.config.losses import LOSSES, Loss
 from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.config.paths import launch_dir
@@ -106,7 +106,7 @@ def loss(name: str, *, target: Literal["any", "probability"] = "any") -> Callabl
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(f"loss: '{name}' is no name for a loss. It takes small letters, digits and _.")
-    if name in losses.BUILT_IN:
+    if name in BUILT_IN_LOSSES:
         raise ConfigError(f"training.loss: '{name}' is a loss of this package. Give yours another name.")
     return _into(LOSSES, name, "training.loss", lambda function: Loss(name, "", function, target=target))
 

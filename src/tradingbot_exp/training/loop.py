@@ -149,11 +149,11 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         with rng, torch.enable_grad(), sharing(threads) if place.type == "cpu" else nullcontext():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
-            losses, work = None, (model, data, optimizer, (batch_size, gradient_clip))
+            losses = None
             if forward is model:
-                losses = _train_stacked(*work, loss=loss_name(criterion))
+                losses = _train_stacked(member, data, batch_size, loss_name(criterion))
             if losses is None:
-                losses = _train_epoch(*work, forward=forward, criterion=criterion)
+                losses = _train_epoch(member, data, batch_size, forward, criterion)
             model.eval()
         state.after_epoch(*losses)
     if state.best:
@@ -162,37 +162,21 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     return state.history
 
 
-def _train_stacked(
-    model: nn.Module,
-    data: Data,
-    optimizer: torch.optim.Optimizer,
-    sizes: tuple[int, float | None],
-    *,
-    loss: str | None,
-) -> Losses | None:
+def _train_stacked(member: Member, data: Data, batch_size: int, loss: str | None) -> Losses | None:
     """Go once over the set as a stack of one, the fastest way; None if it cannot be stacked."""
-    if loss is None or LOSSES[loss].gradient is None or shape_of(model, optimizer) is None:
+    if loss is None or LOSSES[loss].gradient is None or shape_of(member.model, member.optimizer) is None:
         return None
-    batch_size, gradient_clip = sizes
-    stack = Stack([model], [optimizer], loss, batch_size, [gradient_clip])
+    stack = Stack([member], loss, batch_size)
     (train_loss,) = stack.epoch(data, torch.randperm(len(data.X)).unsqueeze(0), [None])
     (val_loss,) = stack.validate(data)
     stack.write_back(0)
     return train_loss, val_loss, stack.norms[0]
 
 
-def _train_epoch(
-    model: nn.Module,
-    data: Data,
-    optimizer: torch.optim.Optimizer,
-    sizes: tuple[int, float | None],
-    *,
-    forward: Forward,
-    criterion: Criterion,
-) -> Losses:
+def _train_epoch(member: Member, data: Data, batch_size: int, forward: Forward, criterion: Criterion) -> Losses:
     """Go once over the set in random order by autograd, then over the validation set."""
     X, y = data.X, data.y
-    batch_size, gradient_clip = sizes
+    optimizer, gradient_clip = member.optimizer, member.gradient_clip
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     total, norm = 0.0, None
     for rows in _split(torch.randperm(len(X)).to(X.device), _block_rows(X, batch_size)):
@@ -214,7 +198,7 @@ def _train_epoch(
         values = torch.stack(losses).tolist()  # the one wait for the device in this block
         last = len(rows) - batch_size * (len(values) - 1)
         total += batch_size * math.fsum(values[:-1]) + last * values[-1]
-    model.eval()
+    member.model.eval()
     return total / len(X), _validate(data, forward, criterion), None if norm is None else float(norm)
 
 

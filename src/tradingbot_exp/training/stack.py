@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.training.inputs import BLOCK, Data
@@ -24,6 +24,7 @@ from tradingbot_exp.training.losses import elementwise
 from tradingbot_exp.training.products import Work, backward, forward
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
 from tradingbot_exp.training.shape import Activation, parameters_of, read_layers
+from tradingbot_exp.training.state import Member
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
@@ -34,27 +35,17 @@ class Stack:
 
     Parameters
     ----------
-    models : sequence of K nn.Module
-        In training mode, all of one `Shape`. They stay as they are until `write_back`.
-    optimizers : sequence of K torch.optim.Optimizer
-        Give state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
+    members : sequence of K Member
+        Their models in training mode, all of one `Shape`; they stay as they are until `write_back`. Optimizers give
+        state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
     loss : str
         One that has a gradient in closed form: see `tradingbot_exp.config.losses.Loss`.
     batch_size : int
-    clips : sequence of K (float or None)
-        Largest norm of each model's gradient.
     """
 
-    def __init__(
-        self,
-        models: Sequence[nn.Module],
-        optimizers: Sequence[torch.optim.Optimizer],
-        loss: str,
-        batch_size: int,
-        clips: Sequence[float | None],
-    ) -> None:
-        self._layers = [read_layers(model) or [] for model in models]
-        self._optimizers, self._clips = list(optimizers), list(clips)
+    def __init__(self, members: Sequence[Member], loss: str, batch_size: int) -> None:
+        self._members = list(members)
+        self._layers = [read_layers(member.model) or [] for member in members]
         self._loss, self._batch_size = elementwise(loss), batch_size
         self._gradient: Any = LOSSES[loss].gradient
         self._norms: Tensor | None = None
@@ -62,12 +53,12 @@ class Stack:
         self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
         # As they lie in the buffers.
         self._sizes = [_turn(p.detach(), turned).shape for p, turned in zip(parameters[0], self._turned, strict=True)]
-        self.rule, self._steps = read_rule(self._optimizers[0], parameters[0]) or (Rule(), 0)
+        self.rule, self._steps = read_rule(members[0].optimizer, parameters[0]) or (Rule(), 0)
         theta = self._flatten(parameters)
         slots = [torch.zeros_like(theta) for _ in self.rule.slots]
         if self._steps:
-            pairs = list(zip(optimizers, parameters, strict=True))
-            slots = [self._flatten([[by.state[p][name] for p in own] for by, own in pairs]) for name in self.rule.slots]
+            pairs = [(each.optimizer.state, own) for each, own in zip(members, parameters, strict=True)]
+            slots = [self._flatten([[by[p][name] for p in own] for by, own in pairs]) for name in self.rule.slots]
         self._arrange(theta, slots)
 
     def __len__(self) -> int:
@@ -77,7 +68,7 @@ class Stack:
     def norms(self) -> list[float | None]:
         """Each model's norm of its last gradient, before it was clipped; None of one that is not clipped."""
         norms = [math.nan] * len(self) if self._norms is None else self._norms.tolist()
-        return [norm if clip else None for norm, clip in zip(norms, self._clips, strict=True)]
+        return [norm if own.gradient_clip else None for norm, own in zip(norms, self._members, strict=True)]
 
     @torch.no_grad()
     def epoch(self, data: Data, orders: Tensor, generators: Sequence[torch.Generator | None]) -> list[float]:
@@ -208,7 +199,7 @@ class Stack:
         parameters = parameters_of(self._layers[position])
         buffers = [self._flat.theta, self._flat.grad, *self._flat.slots]
         columns = [self._upright(buffer) for buffer in buffers]
-        state = self._optimizers[position].state
+        state = self._members[position].optimizer.state
         for number, parameter in enumerate(parameters):
             value, grad, *slots = (column[number][position] for column in columns)
             parameter.copy_(value)
@@ -225,8 +216,7 @@ class Stack:
         """Go on with some of the models, in the order given."""
         old, kept = len(self), torch.tensor(positions)
         self._layers = [self._layers[position] for position in positions]
-        self._optimizers = [self._optimizers[position] for position in positions]
-        self._clips = [self._clips[position] for position in positions]
+        self._members = [self._members[position] for position in positions]
         theta, *slots = (
             torch.cat([view.index_select(0, kept).reshape(-1) for view in _views(buffer, old, self._sizes)])
             for buffer in (self._flat.theta, *self._flat.slots)
@@ -246,7 +236,7 @@ class Stack:
             self._views.append((weight, bias, weight_grad, bias_grad))
         self._acts: list[Activation | None] = [layer.act for layer in first]
         self._keeps = [[layers[number].keep for layers in self._layers] for number in range(len(first))]
-        limits = [math.inf if not clip else float(clip) for clip in self._clips]
+        limits = [float(own.gradient_clip or math.inf) for own in self._members]
         self._limits = None if min(limits) == math.inf else torch.tensor(limits, dtype=self._flat.theta.dtype)
         self._rates = self._flat.theta  # set before the first step
         self._decays: Tensor | None = None
@@ -269,7 +259,7 @@ class Stack:
 
     def _set_rates(self) -> None:
         """Read learning rates and weight decays, as tensors of the parameters' size."""
-        groups = [optimizer.param_groups[0] for optimizer in self._optimizers]
+        groups = [own.optimizer.param_groups[0] for own in self._members]
         now = [(float(group["lr"]), float(group["weight_decay"])) for group in groups]
         if now != self._set_at:
             self._set_at = now

@@ -112,13 +112,7 @@ class _Part:
         # Positions of the members still in training, in the order in which the stack has them.
         self.at_work = list(positions)
         own = [members[position] for position in positions]
-        self._stack = Stack(
-            [member.model for member in own],
-            [member.optimizer for member in own],
-            loss,
-            batch_size,
-            [member.gradient_clip for member in own],
-        )
+        self._stack = Stack(own, loss, batch_size)
         seeds = [int(torch.randint(1 << 31, ())) if member.seed is None else member.seed for member in own]
         self._generators = {
             position: torch.Generator().manual_seed(seed) for position, seed in zip(positions, seeds, strict=True)
