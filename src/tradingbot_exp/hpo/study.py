@@ -6,7 +6,7 @@ import html
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,9 @@ class Study:
     overrides : list of str
         What every trial is given besides its values; kept with the study's run.
     configure : callable
-        See `trial_config`.
+        Returns the checked configuration of a trial of some values, by key.
+    is_new : bool
+        Whether it was created just now, by this process.
     """
 
     config: Config
@@ -103,7 +105,7 @@ class Study:
     folder: Path
     overrides: list[str]
     configure: Callable[[Mapping[str, Any]], Config]
-    is_new: bool = field(default=False)
+    is_new: bool = False
 
     @property
     def total(self) -> int:
