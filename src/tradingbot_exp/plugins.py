@@ -4,9 +4,6 @@ Models are registered by `tradingbot_exp.models.register`, features by `tradingb
 """
 
 from tradingbot_exp.config.plugins import (
-    EPOCH_HOOKS,
-    OWN_METRICS,
-    SOURCES,
     ask_hooks,
     load_plugins,
     loss,
@@ -16,6 +13,7 @@ from tradingbot_exp.config.plugins import (
     plugins_sha256,
     source,
 )
+from tradingbot_exp.config.registries import EPOCH_HOOKS, OWN_METRICS, SOURCES
 
 __all__ = [
     "EPOCH_HOOKS",

@@ -13,8 +13,8 @@ from tradingbot_exp.config.choices import check_name, in_words
 from tradingbot_exp.config.facts import wrong, wrong_purge
 from tradingbot_exp.config.keys import KEYS, value_of
 from tradingbot_exp.config.losses import BUILT_IN, LOSSES
-from tradingbot_exp.config.plugins import BUILT_IN_SOURCES
 from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
 

@@ -22,30 +22,18 @@ from tradingbot_exp.config.losses import BUILT_IN as BUILT_IN_LOSSES
 from tradingbot_exp.config.losses import LOSSES, Loss
 from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, EPOCH_HOOKS, OWN_METRICS, SOURCES
 from tradingbot_exp.errors import ConfigError, TradingBotError, TrainingError, near
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     from numpy.typing import NDArray
 
-    from tradingbot_exp.config.schema import Config, DataConfig
-
-    Source = Callable[[DataConfig], pd.DataFrame]
-    Metric = Callable[[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None], float]
-    EpochHook = Callable[[int, dict[str, float], Config], bool | None]
+    from tradingbot_exp.config.schema import Config
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-BUILT_IN_SOURCES = ("bundled", "csv", "table", "synthetic")
 _TAKEN_METRICS = (*TABLE, "loss")
-
-SOURCES: dict[str, Source] = {}
-"""Sources of bars by ``data.source``."""
-OWN_METRICS: dict[str, Metric] = {}
-"""Metrics by name, without ``val_``."""
-EPOCH_HOOKS: dict[str, EpochHook] = {}
-"""Functions to be called after each epoch, by where they are defined."""
 
 
 def source(name: str) -> Callable[[_F], _F]:

@@ -17,7 +17,7 @@ from tradingbot_exp.config import choices, resolvers
 from tradingbot_exp.config.facts import key, number
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.metrics import OBJECTIVES
-from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
 
 DEFAULT_FEATURES = (
     "ret_1",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tradingbot_exp.config.plugins import BUILT_IN_SOURCES, SOURCES
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES
 from tradingbot_exp.data import checks
 from tradingbot_exp.data.cells import Cells, FloatArray, plain, select_symbol, to_numbers
 from tradingbot_exp.data.features import FEATURES, warmup_of

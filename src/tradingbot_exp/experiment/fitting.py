@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.losses import LOSSES
-from tradingbot_exp.config.plugins import EPOCH_HOOKS, ask_hooks
+from tradingbot_exp.config.plugins import ask_hooks
+from tradingbot_exp.config.registries import EPOCH_HOOKS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.job import Job

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tradingbot_exp.config.metrics import OWN_METRICS, TABLE, Form, Rival
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.plugins import OWN_METRICS as USERS_METRICS
+from tradingbot_exp.config.registries import OWN_METRICS as USERS_METRICS
 from tradingbot_exp.evaluation.metrics.target import NAIVE
 from tradingbot_exp.tracking.store.places import run_page, ui_command
 

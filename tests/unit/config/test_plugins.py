@@ -15,7 +15,8 @@ from torch.nn.functional import mse_loss
 from tradingbot_exp import load_run, train
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.losses import LOSSES
-from tradingbot_exp.config.plugins import EPOCH_HOOKS, OWN_METRICS, ask_hooks, loss, metric, on_epoch
+from tradingbot_exp.config.plugins import ask_hooks, loss, metric, on_epoch
+from tradingbot_exp.config.registries import EPOCH_HOOKS, OWN_METRICS
 from tradingbot_exp.errors import ConfigError, TrainingError
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
