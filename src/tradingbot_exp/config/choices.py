@@ -52,6 +52,8 @@ _registered: set[str] = set()  # names of users' own models, see `add_model`
 
 BUNDLED = ("ibm", "msft")
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
+CLIMBING_SAMPLERS = ("tpe", "cmaes", "nsgaii")
+"""Those that go by the values of earlier trials."""
 PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")

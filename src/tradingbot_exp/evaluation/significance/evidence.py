@@ -35,6 +35,8 @@ class StudyEvidence:
         Configurations ever tried on these bars, this study's included; 0 if nobody knows.
     planned : int
         Trials that the study was to make.
+    climbed : int
+        Hyper-parameters among which a sampler went by the values of earlier trials; 0 where points were drawn without.
     rules : Rules
     actual : ndarray, shape (n,), or None
         Targets.
@@ -57,6 +59,7 @@ class StudyEvidence:
     rules: Rules
     ever: int = 0
     planned: int = 0
+    climbed: int = 0
     actual: Floats | None = None
     forecasts: Floats | None = None
     market: Floats | None = None

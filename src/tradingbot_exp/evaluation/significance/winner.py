@@ -10,6 +10,14 @@ studies, were tried as well: N in all, the larger of the study's own count and t
 have shown as much by itself with the p-value that the winner has alone, whatever they share with the others; so N − K
 times that is added (Bonferroni). Where the K are alike, their p-value is hardly above that of one, and the others count
 in full.
+
+A sampler that goes by earlier values finds more than the best of points that were drawn beforehand: it moves towards
+what fitted by chance. Where the forecasts of a search are combinations of d series, t² of the best of *all* of them is
+χ² with d degrees of freedom (Scheffé 1953, "A method for judging all contrasts in the analysis of variance",
+Biometrika 40), however it was found. That bound is taken with d the number of hyper-parameters, and where positions
+are signs, which turn on more than d directions, with 2 d: by simulation, searches by CMA-ES over the weights of 3 to 20
+features of noise are called real in 0 to 2.7 % (of up to 1,000 trials), in place of 23 to 95 %. The larger p-value
+counts.
 """
 
 from __future__ import annotations
@@ -57,12 +65,16 @@ class WinnerTest(Statistic):
         "verdict_p": Number(
             "p-value of the winner", "p", "Corrected for every configuration tried; real is below 0.025."
         ),
+        "climb_p": Number(
+            "Scheffé's bound", "p", "Chance that a sampler which climbs reaches so good a winner without skill."
+        ),
         "spa_p": Number(
             "SPA p-value", "p", "Hansen (2005): chance that the best of the tested trials looks so good without skill."
         ),
     }
 
     verdict_p: Estimate
+    climb_p: Estimate
     spa_p: Estimate
     spa_p_lower: Estimate
     spa_p_upper: Estimate
@@ -100,6 +112,13 @@ class WinnerTest(Statistic):
             if spa.best is not None and spa.best != part.winner:
                 own = shown_p(float(spa.p_each[part.winner]))
                 sentences.append(f"The trial that stands out most in that test is not the winner, whose own p {own}.")
+        bound = self.climb_p.value
+        if bound is not None and bound == self.verdict_p.value:
+            sentences.append(
+                f"The sampler went by what it had seen, over {evidence.climbed} hyper-parameters: the best of all "
+                f"their values would look so good without skill with p {shown_p(bound)} (Scheffé's bound). "
+                "hpo.sampler=random does not climb, and hpo.null_replays repeats the search where nothing is to find."
+            )
         more = 0 if part is None else evidence.count - part.columns.size
         if more:
             ever = f", {evidence.ever:,} ever on these bars" if evidence.ever else ""
@@ -133,22 +152,35 @@ def winner_test(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -
         problem = f"the winner's {evidence.family}s on the validation bars were not kept"
     if part is None or problem:
         nothing = undefined("there is no matrix of trials to test")
-        return WinnerTest(undefined(problem), nothing, nothing, nothing, part, None)
+        return WinnerTest(undefined(problem), nothing, nothing, nothing, nothing, part, None)
     found = [_tested(evidence, part, series, draws, seed) for series in part.series]
     if part.is_still:
         spa, p_value = found[0], Estimate(1.0)
     else:
         spa = max(found, key=lambda each: 2.0 if each.problem else _corrected(evidence, part, each))
         p_value = Estimate(None, spa.problem) if spa.problem else Estimate(_corrected(evidence, part, spa))
-    bounds = (spa.p_consistent, spa.p_lower, spa.p_upper)
-    middle, low, high = (Estimate(None, spa.problem) if spa.problem else Estimate(each) for each in bounds)
-    return WinnerTest(p_value, middle, low, high, part, spa)
+    bounds = (_climbed(evidence, part, spa), spa.p_consistent, spa.p_lower, spa.p_upper)
+    climb, middle, low, high = (Estimate(None, spa.problem) if spa.problem else Estimate(each) for each in bounds)
+    if not evidence.climbed:
+        climb = undefined("the sampler did not go by earlier values")
+    return WinnerTest(p_value, climb, middle, low, high, part, spa)
 
 
 def _corrected(evidence: StudyEvidence, part: Part, spa: Superiority) -> float:
     """Return the winner's p-value with all that was tried."""
     untested = max(evidence.count - part.columns.size, 0)
-    return min(float(spa.p_each[part.winner]) + untested * float(spa.p_alone[part.winner]), 1.0)
+    tried = float(spa.p_each[part.winner]) + untested * float(spa.p_alone[part.winner])
+    return min(max(tried, _climbed(evidence, part, spa)), 1.0)
+
+
+def _climbed(evidence: StudyEvidence, part: Part, spa: Superiority) -> float:
+    """Return Scheffé's bound on the winner's p-value; 0 for a sampler that does not climb."""
+    if not evidence.climbed:
+        return 0.0
+    from scipy.special import chdtrc, ndtri  # as late as in `superiority`
+
+    score = max(-float(ndtri(spa.p_alone[part.winner])), 0.0)
+    return float(chdtrc(evidence.climbed * (1 if part.family == "forecast" else 2), score**2))
 
 
 def _tested(evidence: StudyEvidence, part: Part, series: Floats, draws: int, seed: int) -> Superiority:

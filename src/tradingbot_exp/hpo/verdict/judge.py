@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from tradingbot_exp.config.choices import CLIMBING_SAMPLERS
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
@@ -139,6 +140,7 @@ def evidence_of(
         tried=max(configurations(trials), 1),
         ever=ever,
         planned=config.hpo.num_trials,
+        climbed=len(winner.distributions) if config.hpo.sampler in CLIMBING_SAMPLERS else 0,
         rules=Rules.of(config, data),
         actual=actual,
         forecasts=forecasts,

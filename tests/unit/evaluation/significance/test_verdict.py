@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from bench_verdict import KINDS, best_by, simulate
+from scipy.stats import chi2, norm
 
 from tradingbot_exp.config.metrics import OBJECTIVES, better_direction
 from tradingbot_exp.config.schema import HpoConfig
@@ -68,6 +69,28 @@ def forecast_study(skill=0.0, seed=0, drift=0.0, **given):
         before=past(actual[:TRAIN], forecasts[:TRAIN]),
     )
     return replace(evidence, **given)
+
+
+def test_a_winner_that_a_climbing_sampler_reaches_by_chance_is_not_shown_and_skill_is():
+    rng = np.random.default_rng(3)
+    features, actual = rng.standard_normal((TRAIN + BARS, 20)), rng.standard_normal(TRAIN + BARS)
+    weights = rng.standard_normal((20, TRIALS))
+    weights[:, WINNER] = np.linalg.lstsq(features[TRAIN:], actual[TRAIN:], rcond=None)[0]
+    forecasts = features @ weights
+    luck = forecast_study(
+        actual=actual[TRAIN:], forecasts=forecasts[TRAIN:], before=past(actual[:TRAIN], forecasts[:TRAIN])
+    )
+    assert judge(luck).word == "real"  # as if the points had been drawn beforehand
+    found = judge(replace(luck, climbed=20))
+    assert found.word == "not shown" and "Scheffé" in " ".join(found.reasons)
+    assert found.numbers["climb_p"] == found.numbers["verdict_p"]
+    alone = found.test.superiority.p_alone[WINNER]
+    assert found.numbers["climb_p"].value == pytest.approx(chi2.sf(norm.isf(alone) ** 2, 20))
+    assert judge(forecast_study(0.4, climbed=10)).word == judge(study(0.45, climbed=10)).word == "real"
+    earned = judge(study(0.45, climbed=10))  # signs turn on more than as many directions
+    alone = earned.test.superiority.p_alone[WINNER]
+    assert earned.numbers["climb_p"].value == pytest.approx(chi2.sf(norm.isf(alone) ** 2, 20))
+    assert judge(study(0.45)).numbers["climb_p"].value is None
 
 
 def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
@@ -218,7 +241,7 @@ def test_where_the_rule_of_thumb_and_the_word_differ_a_sentence_says_why(evidenc
 
 def test_every_number_has_a_name_and_a_value_or_a_reason():
     seen = forecast_study()
-    both = study(0.45, actual=seen.actual, forecasts=seen.forecasts + 0.01 * seen.actual[:, None])
+    both = study(0.45, climbed=2, actual=seen.actual, forecasts=seen.forecasts + 0.01 * seen.actual[:, None])
     full, empty = judge(both).numbers, judge(forecast_study(forecasts=None)).numbers
     assert full.keys() == empty.keys()
     assert [name for name, number in full.items() if number.value is None] == []
