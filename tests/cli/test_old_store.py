@@ -1,4 +1,4 @@
-"""A store that version 0.1.0 made is read, evaluated and predicted with; a study that it began is not gone on with."""
+"""A store that version 0.1.0 made is read, evaluated and predicted with; a study that it began is not resumed."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_a_module_that_is_missing_or_raises_is_named(
         compose_config(["plugins=[my_desc]"])
     with pytest.raises(ConfigError, match=r"'my_desk\.modles': .*Did you mean 'my_desk\.models'\?"):
         compose_config(["plugins=[my_desk.modles]"])
-    with pytest.raises(ConfigError, match=r"plugins: 'my_desk/models\.py' is no module\. Right would be a dotted name"):
+    with pytest.raises(ConfigError, match=r"plugins: 'my_desk/models\.py' is not a module; expected a dotted name"):
         compose_config(["plugins=['my_desk/models.py']"])
     assert "ZeroDivisionError: division by zero (theirs.py, line 2)" in refused(desk, "a = 1\n1 / 0\n")
     assert "SyntaxError" in refused(desk, "def f(:\n") and "line 1" in refused(desk, "def f(:\n")
@@ -112,7 +112,7 @@ def test_names_of_this_package_are_not_given_to_others() -> None:
     for decorator, text in (
         (lambda: source("csv"), "'csv' is a source of this package"),
         (lambda: metric("sharpe"), "val_sharpe is a metric of this package"),
-        (lambda: metric("Big name"), "'Big name' is no name for a metric"),
+        (lambda: metric("Big name"), "'Big name' is not a name for a metric"),
     ):
         with pytest.raises(ConfigError, match=text):
             decorator()

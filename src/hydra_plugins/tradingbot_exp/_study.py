@@ -202,7 +202,7 @@ def _refuse_unreachable(pruner: str, launcher: str, storage: str) -> None:
 
 
 def _outcome(job_return: JobReturn) -> Any:
-    """Give a job's value, or the exception that it raised, without Hydra's printing."""
+    """Return a job's value, or the exception that it raised, without Hydra's printing."""
     from hydra.core.utils import JobStatus
 
     if job_return.status is JobStatus.COMPLETED:

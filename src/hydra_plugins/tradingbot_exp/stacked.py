@@ -58,7 +58,7 @@ class StackedLauncher(Launcher):
             `width` is below 1.
         """
         if self.width < 1:
-            raise ConfigError(f"hydra.launcher.width={self.width} is impossible. Right would be 1 or more trials.")
+            raise ConfigError(f"hydra.launcher.width={self.width} is impossible; expected 1 or more trials.")
         self._config, self._context, self._task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -108,7 +108,7 @@ def _check_parts(config: object, organizer: object, logger: object) -> None:
         ("logger", logger, EnhancedMLflowLogger | None, "an EnhancedMLflowLogger, or nothing"),
     ):
         if not isinstance(given, kind):
-            raise ConfigError(f"run_hpo_study: {name} is of type {type(given).__name__}. Right would be {right}.")
+            raise ConfigError(f"run_hpo_study: {name} is of type {type(given).__name__}; expected {right}.")
 
 
 def _check_scheme(config: Config) -> None:
@@ -127,7 +127,7 @@ def _check_scheme(config: Config) -> None:
 
 
 def _dtype(config: Config, space: SearchSpace) -> type[np.floating[Any]]:
-    """Give the precision that features have to keep: float64 if any trial trains in it."""
+    """Return the precision that features have to keep: float64 if any trial trains in it."""
     searched = space.parameters.get("training.precision")
     precisions = [config.training.precision] if searched is None else searched.choices
     return np.float64 if "float64" in precisions else np.float32

@@ -82,7 +82,7 @@ class ConfigurationManager:
                 raise located(str(error), self.overrides, file) from error
 
     def history(self) -> tuple[ConfigurationUse, ...]:
-        """Give every configuration that the experiment has used, newest first: `experiment.name` in `tracking.uri`.
+        """Return every configuration that the experiment has used, newest first: `experiment.name` in `tracking.uri`.
 
         Returns
         -------

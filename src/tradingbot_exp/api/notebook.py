@@ -41,7 +41,7 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     TrainingError
         The run is FAILED. A KeyboardInterrupt leaves it KILLED.
     RunError
-        The run of `training.resume` cannot be gone on with.
+        The run of `training.resume` cannot be resumed.
     TrackingError
         Records could not be written; those that are kept on disk are named.
     """

@@ -53,19 +53,19 @@ def job_key(config: DictConfig) -> str:
 
 
 def parent_run(config: DictConfig) -> str | None:
-    """Give the id of the sweep's parent run, or None in a single run."""
+    """Return the id of the sweep's parent run, or None in a single run."""
     parent: str | None = OmegaConf.select(config, f"hydra.job.env_set.{PARENT_RUN_VARIABLE}", default=None)
     return parent
 
 
 def spec_of(config: DictConfig) -> TrialSpec | None:
-    """Give what a study tells the job of a trial, or None outside a study."""
+    """Return what a study tells the job of a trial, or None outside a study."""
     text = OmegaConf.select(config, f"hydra.job.env_set.{TRIAL_VARIABLE}", default=None)
     return None if text is None else TrialSpec.loads(text)
 
 
 def error_of(job_return: JobReturn) -> BaseException | None:
-    """Give what a job failed with, or None; reading `return_value` of a failed job would raise it."""
+    """Return what a job failed with, or None; reading `return_value` of a failed job would raise it."""
     from hydra.core.utils import JobStatus
 
     if job_return.status is not JobStatus.FAILED:
@@ -75,7 +75,7 @@ def error_of(job_return: JobReturn) -> BaseException | None:
 
 
 def as_number(value: Any) -> float | None:
-    """Give a job's result as a number, or None if it is none."""
+    """Return a job's result as a number, or None if it is none."""
     if value is None or isinstance(value, bool | str):
         return None
     try:

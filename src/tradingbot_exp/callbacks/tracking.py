@@ -121,7 +121,7 @@ class TrackingCallback(Callback):
     # What a subclass may change.
 
     def _organized(self, config: DictConfig) -> Organized:
-        """Give the names and the store for an app's configuration."""
+        """Return the names and the store for an app's configuration."""
         register()
         uri, experiment, on_error, tags = self._settings
         plain = OmegaConf.create(

@@ -147,7 +147,7 @@ def _check_names(config: Config) -> None:
             "Start from another directory, or set tracking.uri to one."
         )
     scheme = re.match(r"([a-z][a-z0-9]*)(\+[a-z0-9]+)?:", config.tracking.uri)
-    right = "Right would be sqlite:///mlflow.db, http://HOST:PORT or postgresql://HOST/NAME."
+    right = "Expected sqlite:///mlflow.db, http://HOST:PORT or postgresql://HOST/NAME."
     if (scheme is None or scheme[1] == "file") and os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() != "true":
         raise ConfigError(
             f"tracking.uri={redact(config.tracking.uri)} is a directory, and MLflow 3 keeps no new runs in one. {right}"
@@ -162,7 +162,7 @@ def _check_names(config: Config) -> None:
     for name, value in config.experiment.tags.items():
         if not re.fullmatch(r"[\w.\- /:]{1,250}", name):
             raise ConfigError(
-                f"experiment.tags: '{name}' is no name for an MLflow tag. Letters, digits, _ - . / : and spaces "
+                f"experiment.tags: '{name}' is not a name for an MLflow tag. Letters, digits, _ - . / : and spaces "
                 "are allowed, up to 250 characters."
             )
         if isinstance(value, dict | list):

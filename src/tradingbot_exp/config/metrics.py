@@ -147,7 +147,7 @@ _ROWS = (
 
 
 def _variants(row: Metric) -> list[Metric]:
-    """Give the metric at each lag, and of each rival."""
+    """Return the metric at each lag, and of each rival."""
     alone = replace(row, rivals=(), train=False, lagged=False, base=row.name)
     found = []
     for lag in LAGS if row.lagged else ():

@@ -67,7 +67,7 @@ def metric(name: str) -> Callable[[_F], _F]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or "_lag" in name:
         raise ConfigError(
-            f"metric: '{name}' is no name for a metric. It takes small letters, digits and _, and no '_lag'."
+            f"metric: '{name}' is not a name for a metric. It takes small letters, digits and _, and no '_lag'."
         )
     if name in _TAKEN_METRICS:
         raise ConfigError(f"metric: val_{name} is a metric of this package. Give yours another name.")
@@ -93,7 +93,7 @@ def loss(name: str, *, target: Literal["any", "probability"] = "any") -> Callabl
         The name is taken, or not one for a loss.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise ConfigError(f"loss: '{name}' is no name for a loss. It takes small letters, digits and _.")
+        raise ConfigError(f"loss: '{name}' is not a name for a loss. It takes small letters, digits and _.")
     if name in BUILT_IN_LOSSES:
         raise ConfigError(f"training.loss: '{name}' is a loss of this package. Give yours another name.")
     return _into(LOSSES, name, "training.loss", lambda function: Loss(name, "", function, target=target))
@@ -155,7 +155,7 @@ def load_plugins(modules: Iterable[str]) -> None:
         if name in sys.modules:
             continue
         if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", str(name)):
-            raise ConfigError(f"plugins: '{name}' is no module. Right would be a dotted name, such as my_desk.models.")
+            raise ConfigError(f"plugins: '{name}' is not a module; expected a dotted name, such as my_desk.models.")
         here = str(launch_dir())
         if here not in sys.path:
             sys.path.append(here)

@@ -61,7 +61,7 @@ def read_yaml(path: Path) -> YamlFile:
     Raises
     ------
     ConfigError
-        There is no such file, or it is no regular file, longer than 256 KiB, empty, not UTF-8, not YAML, no
+        There is no such file, or it is not a regular file, longer than 256 KiB, empty, not UTF-8, not YAML, no
         mapping, has a key twice, a tag (a Python object is never made), or aliases that multiply.
     """
     text = _read_text(path)
@@ -91,7 +91,7 @@ def _read_text(path: Path) -> str:
         if stat.S_ISDIR(about.st_mode):
             raise _error(path, "this is a directory. Name a YAML file in it.")
         if not stat.S_ISREG(about.st_mode):
-            raise _error(path, "this is no regular file. Name a YAML file.")
+            raise _error(path, "this is not a regular file. Name a YAML file.")
         if about.st_size > MAX_BYTES:
             size = f"{about.st_size / 1024**2:.1f} MiB"
             raise _error(path, f"the file has {size}; a configuration has at most {MAX_BYTES // 1024} KiB.")

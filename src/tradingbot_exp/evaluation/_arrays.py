@@ -73,5 +73,5 @@ class Estimate:
 
 
 def undefined(because: str) -> Estimate:
-    """Give the estimate that is not there, with its reason."""
+    """Return the estimate that is not there, with its reason."""
     return Estimate(None, f"not defined, because {because}")

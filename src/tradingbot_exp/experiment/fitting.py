@@ -85,7 +85,7 @@ def why_alone(job: Job) -> str:
             f"the {len(job.folds)} folds of evaluation.scheme={config.evaluation.scheme} are trained in turn",
         ),
         (EPOCH_HOOKS, "hooks of plugins are asked after each epoch of one model"),
-        (read_layers(job.model) is None, f"model={config.model.name} is no plain stack of linear layers"),
+        (read_layers(job.model) is None, f"model={config.model.name} is not a plain stack of linear layers"),
         (
             training.optimizer not in STACKED_OPTIMIZERS,
             f"training.optimizer={training.optimizer} is none of {', '.join(STACKED_OPTIMIZERS)}",

@@ -37,7 +37,7 @@ _TOLD: set[tuple[str, str, str]] = set()
 
 
 def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None]:
-    """Give the tags that say which model, data and configuration a run is of, and how its data were checked."""
+    """Return the tags that say which model, data and configuration a run is of, and how its data were checked."""
     periods = Rules.of(config, data).periods
     return {
         "model.name": config.model.name,

@@ -38,7 +38,7 @@ _BLIND = ("random", "grid")
 
 
 def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int) -> int:
-    """Give how many trials to ask for at once: as many as are worth it, all before any of them has a value.
+    """Return how many trials to ask for at once: as many as are worth it, all before any of them has a value.
 
     One, where stacks would be of one model for the most part, and asking for more would be no faster. Else `widest`,
     but of a small study a quarter, or the random trials that TPE begins with if those are more.

@@ -19,7 +19,7 @@ _SAID = {"code.sha256": "the source of tradingbot_exp (code.sha256)"}
 
 
 def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict[str, Any]:
-    """Give the definition of a study as a flat mapping of plain values.
+    """Return the definition of a study as a flat mapping of plain values.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def define(config: Config, space: dict[str, Any], data_fingerprint: str) -> dict
 
 
 def short_hash(definition: dict[str, Any]) -> str:
-    """Give eight hexadecimal digits that change with any part of the definition."""
+    """Return eight hexadecimal digits that change with any part of the definition."""
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:8]
 
 

@@ -212,7 +212,7 @@ def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:
 
 
 def most_steps(definition: Mapping[str, Any]) -> int:
-    """Give the most epochs that a trial of a study can report, over all its seeds and folds.
+    """Return the most epochs that a trial of a study can report, over all its seeds and folds.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ class _Journal(JournalFileBackend):
                 self._forced = time.monotonic()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
-        """Give the entries from a number on.
+        """Return the entries from a number on.
 
         Raises
         ------
@@ -117,7 +117,7 @@ class _Journal(JournalFileBackend):
             yield from super().read_logs(log_number_from)
         except ValueError as error:
             raise TrackingError(
-                f"hpo.storage={self._file_path} is damaged: a line of it is no entry of a journal ({error}). Put a "
+                f"hpo.storage={self._file_path} is damaged: a line of it is not an entry of a journal ({error}). Put a "
                 "copy of the file back, or name another one with hpo.storage=FILE."
             ) from error
 
@@ -129,7 +129,7 @@ def transaction(storage: BaseStorage) -> AbstractContextManager[object]:
 
 
 def _line_start(file: BinaryIO, end: int) -> int:
-    """Give the position after the last newline before `end`; 0 if there is none."""
+    """Return the position after the last newline before `end`; 0 if there is none."""
     while end > 0:
         start = max(0, end - 65536)
         file.seek(start)
@@ -185,7 +185,7 @@ def open_storage(place: str | None, launch_dir: Path) -> tuple[BaseStorage, str]
     except Exception as error:
         shown = redact(place or str(launch_dir / JOURNAL_NAME))
         raise TrackingError(
-            f"hpo.storage={shown} cannot be opened: {storage_reason(error)}. Right would be a file (a journal), "
+            f"hpo.storage={shown} cannot be opened: {storage_reason(error)}; expected a file (a journal), "
             "sqlite:///FILE or postgresql://USER@HOST/NAME."
         ) from error
 
@@ -242,7 +242,7 @@ def _check_journal(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(len(_FIRST_BYTES))
     if head != _FIRST_BYTES[: len(head)]:
-        raise ValueError("the file is there already, and is no journal of Optuna's")
+        raise ValueError("the file is there already, and is not a journal of Optuna's")
 
 
 def _absolute_sqlite(uri: str, launch_dir: Path) -> str:

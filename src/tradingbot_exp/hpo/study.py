@@ -202,7 +202,7 @@ def _check_definition(study: Study) -> None:
 
 
 def _free_folder(name: str) -> str:
-    """Give a name of a folder that nothing has written into: another storage may have had a study of this name.
+    """Return a name of a folder that nothing has written into: another storage may have had a study of this name.
 
     It lies in the folder of all studies, and any file system takes it, whatever the study is called.
     """

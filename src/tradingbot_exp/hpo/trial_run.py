@@ -115,11 +115,11 @@ class Trial:
         return self.outcome is None and len(self._histories) < len(self._jobs)
 
     def next(self) -> Fitting:
-        """Give the next seed to train."""
+        """Return the next seed to train."""
         return self._fitting(len(self._histories))
 
     def rest(self) -> list[Fitting]:
-        """Give all seeds that are still to be trained."""
+        """Return all seeds that are still to be trained."""
         return [self._fitting(position) for position in range(len(self._histories), len(self._jobs))]
 
     def _fitting(self, position: int) -> Fitting:

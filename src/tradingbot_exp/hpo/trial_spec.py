@@ -79,7 +79,7 @@ class Pruned:
 
 
 def ending_tags(error: BaseException | None, outcome: Any) -> dict[str, str]:
-    """Give the tags that say how a job ended: by an error, pruned, or with the objectives `outcome`."""
+    """Return the tags that say how a job ended: by an error, pruned, or with the objectives `outcome`."""
     if error is None and isinstance(outcome, Pruned):
         return result_tags("pruned")
     return result_tags(state_of(error), outcome if error is None else None)

@@ -43,20 +43,20 @@ class Trials:
         self.mine: dict[int, str] = {}
 
     def counting(self) -> list[FrozenTrial]:
-        """Give the trials that count or may come to count, by number."""
+        """Return the trials that count or may come to count, by number."""
         found = self.study.get_trials(deepcopy=False)
         return [trial for trial in found if not trial.user_attrs.get(INTERRUPTED) and trial.state != TrialState.WAITING]
 
     def done(self) -> list[FrozenTrial]:
-        """Give the trials that count."""
+        """Return the trials that count."""
         return [trial for trial in self.counting() if trial.state.is_finished()]
 
     def running(self) -> list[FrozenTrial]:
-        """Give the trials that are under way, here or elsewhere."""
+        """Return the trials that are under way, here or elsewhere."""
         return [trial for trial in self.counting() if trial.state == TrialState.RUNNING]
 
     def failed(self) -> list[FrozenTrial]:
-        """Give the trials that count as failed."""
+        """Return the trials that count as failed."""
         return [trial for trial in self.counting() if trial.state == TrialState.FAIL]
 
     def twin(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
@@ -121,7 +121,7 @@ class Trials:
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """Give the complete trials, best first; of several objectives the Pareto front, by the first of them.
+    """Return the complete trials, best first; of several objectives the Pareto front, by the first of them.
 
     The first of them is a study's winner: it is judged, tagged, kept, registered and evaluated.
     """

@@ -29,7 +29,7 @@ def check_parts(model: object, optimizer: object, criterion: object, logger: obj
         ("logger", logger, logs, "an EnhancedMLflowLogger, or nothing"),
     ):
         if not fits:
-            raise TrainingError(f"train_model: {name} is of type {type(given).__name__}. Right would be {right}.")
+            raise TrainingError(f"train_model: {name} is of type {type(given).__name__}; expected {right}.")
 
 
 def check_member(member: Member, batch_size: int) -> None:

@@ -127,7 +127,7 @@ def check_targets_are_shares(data: Data) -> None:
 
 
 def match_targets(model: nn.Module, data: Data) -> Data:
-    """Give the targets the shape of the model's output, so that no loss can broadcast (n,) against (n, 1).
+    """Return the targets the shape of the model's output, so that no loss can broadcast (n,) against (n, 1).
 
     Raises
     ------

@@ -112,11 +112,11 @@ def test_what_is_no_configuration_organizer_or_logger_is_refused_before_anything
     config: Config, workdir: Path
 ) -> None:
     before, organizer = sorted(workdir.iterdir()), ExperimentOrganizer(config)
-    with pytest.raises(ConfigError, match=r"config is of type NoneType\. Right would be what ConfigurationManager"):
+    with pytest.raises(ConfigError, match=r"config is of type NoneType; expected what ConfigurationManager"):
         run_hpo_study(None, *arrays(), organizer)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"organizer is of type NoneType\. Right would be an ExperimentOrganizer"):
+    with pytest.raises(ConfigError, match=r"organizer is of type NoneType; expected an ExperimentOrganizer"):
         run_hpo_study(config, *arrays(), None)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"logger is of type str\. Right would be an EnhancedMLflowLogger, or"):
+    with pytest.raises(ConfigError, match=r"logger is of type str; expected an EnhancedMLflowLogger, or"):
         run_hpo_study(config, *arrays(), organizer, "study.log")  # type: ignore[arg-type]
     assert sorted(workdir.iterdir()) == before
 

@@ -231,7 +231,7 @@ def test_what_is_not_there_is_said_so_and_not_made(
     for given in (None, 12):
         with pytest.raises(RunError, match=f"There is no run '{given}' in "):
             load_run(given)  # type: ignore[arg-type]
-    with pytest.raises(RunError, match="'no id!' is no run id"):
+    with pytest.raises(RunError, match="'no id!' is not a run id"):
         load_run("no id!", store)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(TrackingError, match=r"no tracking store at .*mlflow.db"):

@@ -157,7 +157,7 @@ def test_a_loss_that_raises_or_gives_no_such_tensor_is_named(result: Any, text: 
 def test_a_loss_has_a_name_of_its_own_and_probabilities_want_0_or_1_targets() -> None:
     with pytest.raises(ConfigError, match="'mse' is a loss of this package"):
         loss("mse")
-    with pytest.raises(ConfigError, match="'My loss' is no name for a loss"):
+    with pytest.raises(ConfigError, match="'My loss' is not a name for a loss"):
         loss("My loss")
     with pytest.raises(ConfigError, match=r"training\.loss=odds is not known.*mse, mae, huber, bce"):
         compose_config(["training.loss=odds"])

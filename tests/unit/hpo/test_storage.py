@@ -201,6 +201,6 @@ def test_a_place_that_cannot_be_used_is_refused_and_left_as_it_was(tmp_path: Pat
         open_storage(place, tmp_path)
     text = str(caught.value)
     assert text.startswith("hpo.storage=") and why in text
-    assert "Right would be a file (a journal), sqlite:///FILE or postgresql://USER@HOST/NAME." in text
+    assert "expected a file (a journal), sqlite:///FILE or postgresql://USER@HOST/NAME." in text
     assert "sesame" not in text and ".." not in text
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before

@@ -272,7 +272,7 @@ def test_what_has_no_model_is_refused_with_what_would_be_right(
     with pytest.raises(RunError, match=r"FINISHED\) has no artifact model\. Record it"):
         open_test_set(own_file[1])
     assert cli.run(["evaluate", "no/run"]) == 1
-    assert capsys.readouterr().err.startswith("Error: 'no/run' is no run id")
+    assert capsys.readouterr().err.startswith("Error: 'no/run' is not a run id")
 
 
 @pytest.fixture(scope="module")

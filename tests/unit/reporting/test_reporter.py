@@ -166,7 +166,7 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(
     (workdir / "file").write_text("mine")
     with pytest.raises(ReportError, match=r"cannot be written to .*file/x.html: .*Give another place with -o PATH"):
         reporter.generate_training_report(run_id, "file/x.html")
-    with pytest.raises(ReportError, match=r"file: that file is there already, and is no web page"):
+    with pytest.raises(ReportError, match=r"file: that file is there already, and is not a web page"):
         reporter.generate_training_report(run_id, "file")
     assert (workdir / "file").read_text() == "mine"
     (workdir / "page.html").write_text("")

@@ -1,4 +1,4 @@
-"""Training that is stopped after any epoch and gone on with from its state gives the bits of one that never stopped."""
+"""Training that is stopped after any epoch and resumed from its state gives the bits of one that never stopped."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def test_the_arguments_above_are_fine_but_for_their_changes() -> None:
 
 
 def test_what_is_no_model_is_refused() -> None:
-    with pytest.raises(TrainingError, match=r"model is of type list\. Right would be a torch.nn.Module"):
+    with pytest.raises(TrainingError, match=r"model is of type list; expected a torch.nn.Module"):
         train_model([], *[None] * 6, 1)  # type: ignore[arg-type]
 
 

@@ -79,7 +79,7 @@ class LeakReport:
         return "; ".join(said)
 
     def tags(self) -> dict[str, str | None]:
-        """Give the tags of a run on these data."""
+        """Return the tags of a run on these data."""
         found = [each.short for each in (*self.suspicious, self.repeated) if each is not None]
         return {
             "leakage.checked": self.words,

@@ -170,13 +170,13 @@ def _learned_from_bars(data: PreparedData, bars: pd.DataFrame, changed: pd.DataF
 
 
 def _between(first: int, last: int, part: int) -> int:
-    """Give a bar of the given one of `_MORE` equal parts, at a place in it that keeps no step with any calendar."""
+    """Return a bar of the given one of `_MORE` equal parts, at a place in it that keeps no step with any calendar."""
     share = (part + (part + 1) * 0.6180339887498949 % 1) / _MORE  # the golden ratio
     return first + int(share * (last - first))
 
 
 def _inside_its_periods(index: pd.DatetimeIndex, t: int) -> int:
-    """Give the last position up to `t` whose next bar is of the same day, week and month; `t` if there is none near."""
+    """Return the last position up to `t` whose next bar is of the same day, week and month; `t` if there is none near."""
     start = max(WARMUP + 1, t - _SEARCH)
     near = index[start : t + 2].tz_localize(None)
     days = near.to_numpy().astype("datetime64[D]").astype(np.int64)

@@ -123,7 +123,7 @@ def judge_linear(data: PreparedData, block: Block, rules: Rules) -> Evaluation:
 
 
 def _chunks(X: NDArray[Any]) -> Iterator[Floats]:
-    """Give the rows of `X`, flattened, as float64 blocks that are at least as high as wide."""
+    """Return the rows of `X`, flattened, as float64 blocks that are at least as high as wide."""
     columns = math.prod(X.shape[1:])
     rows = max(_CHUNK_VALUES // max(columns, 1), columns, 1)
     for start in range(0, len(X), rows):

@@ -101,7 +101,7 @@ def metric_intervals(judged: Mapping[str, Evaluation], draws: int = DRAWS, seed:
 
 
 def ic_interval(actual: ArrayLike, forecast: ArrayLike, horizon: int) -> Interval:
-    """Give the information coefficient with its 95 % interval, of bars drawn in blocks.
+    """Return the information coefficient with its 95 % interval, of bars drawn in blocks.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def _correlations(pairs: Floats) -> Floats:
 
 
 def _alphas(pairs: Floats) -> Floats:
-    """Give alpha a bar, of returns and the market's of shape (..., 2, n); NaN where the market is constant."""
+    """Return alpha a bar, of returns and the market's of shape (..., 2, n); NaN where the market is constant."""
     means = pairs.mean(axis=-1)
     moves = pairs - means[..., None]
     spread = (moves[..., 1, :] ** 2).sum(axis=-1)

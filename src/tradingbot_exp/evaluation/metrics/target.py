@@ -8,7 +8,7 @@ from tradingbot_exp.config.losses import LOSSES
 
 
 def neutral_forecast(loss: str, target: str) -> float:
-    """Give the forecast that takes no side: halfway for 0/1 targets, else zero.
+    """Return the forecast that takes no side: halfway for 0/1 targets, else zero.
 
     Parameters
     ----------

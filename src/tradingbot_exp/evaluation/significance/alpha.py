@@ -43,7 +43,7 @@ class Alpha(Statistic):
         return cls(Estimate(float(part.winners.mean()) * year), beta, Estimate(float((r - m).mean()) * year))
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
-        """Give alpha, beta and the lead."""
+        """Return alpha, beta and the lead."""
         if self.alpha.value is None or self.beta.value is None or self.lead.value is None:
             return []
         lead = self.lead.value

@@ -64,7 +64,7 @@ def block_length(series: Floats) -> float:
 
 
 def autocovariances(values: Floats, lags: int) -> Floats:
-    """Give the autocovariances at the lags 0 … `lags`, sums divided by n; shape (lags + 1, K) for values (n, K)."""
+    """Return the autocovariances at the lags 0 … `lags`, sums divided by n; shape (lags + 1, K) for values (n, K)."""
     n, columns = values.shape
     padded = 1 << (n + lags).bit_length()
     at_once = max(1, _CHUNK_VALUES // padded)

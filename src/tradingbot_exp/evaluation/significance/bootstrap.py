@@ -56,7 +56,7 @@ class Interval:
 
 
 def draws_for(n: int, wanted: int = DRAWS, fewest: int = FEWEST_DRAWS) -> int:
-    """Give the resamples of n bars that a person can wait for: those wanted, fewer for long series.
+    """Return the resamples of n bars that a person can wait for: those wanted, fewer for long series.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class Deflated(Statistic):
         return cls(probabilistic_sharpe(found), deflated_sharpe(found, evidence.count, variance), lenient, effective)
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
-        """Give the deflated Sharpe ratio; of a single trial the probabilistic one."""
+        """Return the deflated Sharpe ratio; of a single trial the probabilistic one."""
         if self.dsr.value is None:
             if self.psr.value is None:
                 return []

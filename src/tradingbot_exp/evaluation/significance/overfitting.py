@@ -106,7 +106,7 @@ class Overfitting(Statistic):
         return overfitting(part.values, evidence.ranking)
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
-        """Give the probability, and say where it contradicts the verdict."""
+        """Return the probability, and say where it contradicts the verdict."""
         if evidence.part is None:
             return []
         if self.pbo.value is None:
@@ -186,7 +186,7 @@ def overfitting(
 
 @cache
 def _halves(blocks: int) -> Floats:
-    """Give every way to take half of the blocks, a row each: 1 where a block is taken."""
+    """Return every way to take half of the blocks, a row each: 1 where a block is taken."""
     chosen = np.array(list(itertools.combinations(range(blocks), blocks // 2)))
     halves = np.zeros((len(chosen), blocks))
     np.put_along_axis(halves, chosen, 1.0, axis=1)

@@ -91,7 +91,7 @@ def sums_before(
 def forecast_series(
     actual: ArrayLike, forecasts: ArrayLike, before: Before, folds: ArrayLike | None = None, horizon: int = 1
 ) -> Twice:
-    """Give (y − ȳ)(f − f̄) / sd(f), fold by fold.
+    """Return (y − ȳ)(f − f̄) / sd(f), fold by fold.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def forecast_series(
 
 
 def alpha_series(market: ArrayLike, returns: ArrayLike, before: Before, folds: ArrayLike | None = None) -> Twice:
-    """Give r − β·m, fold by fold: what is left of returns without the share of the market that they move with.
+    """Return r − β·m, fold by fold: what is left of returns without the share of the market that they move with.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def _columns(name: str, values: ArrayLike, bars: int) -> Floats:
 
 
 def _folds(folds: ArrayLike | None, bars: int) -> list[tuple[int, NDArray[np.intp]]]:
-    """Give each fold with its bars."""
+    """Return each fold with its bars."""
     numbers = np.zeros(bars, np.intp) if folds is None else np.asarray(folds, np.intp)
     return [(int(fold), np.flatnonzero(numbers == fold)) for fold in np.unique(numbers)]
 

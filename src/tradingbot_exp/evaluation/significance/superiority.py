@@ -158,7 +158,7 @@ def _too_little(gains: Floats, horizon: int) -> str:
 
 
 def _kernel(n: int, block: float) -> Floats:
-    """Give the weights of the autocovariances at the lags 1 … n − 1 in the stationary bootstrap's variance."""
+    """Return the weights of the autocovariances at the lags 1 … n − 1 in the stationary bootstrap's variance."""
     lag, q = np.arange(1, n), 1.0 / block
     return np.asarray((1 - lag / n) * (1 - q) ** lag + lag / n * (1 - q) ** (n - lag))
 
@@ -183,7 +183,7 @@ def _normal_scores(t: Floats, n: int, block: float, horizon: int) -> Floats:
 
 
 def _long_run_deviation(values: Floats, block: float) -> Floats:
-    """Give ω of each column: the standard deviation of √n·mean under the stationary bootstrap, exactly."""
+    """Return ω of each column: the standard deviation of √n·mean under the stationary bootstrap, exactly."""
     n = len(values)
     covariance = autocovariances(values, n - 1)
     kernel = _kernel(n, block)
@@ -192,6 +192,6 @@ def _long_run_deviation(values: Floats, block: float) -> Floats:
 
 
 def _share_above(ordered: Floats, values: Floats) -> Floats:
-    """Give the share of `ordered`, which ascends, that is at least each value; never 0."""
+    """Return the share of `ordered`, which ascends, that is at least each value; never 0."""
     above = ordered.size - np.searchsorted(ordered, values * (1 - 1e-12), side="left")
     return np.asarray((1.0 + above) / (1.0 + ordered.size))

@@ -99,7 +99,7 @@ class WinnerTest(Statistic):
         return 0 if self.superiority is None or self.superiority.problem else self.superiority.rivals
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
-        """Give the test's p-values, and what was tried beside it."""
+        """Return the test's p-values, and what was tried beside it."""
         part, spa, sentences = self.part, self.superiority, []
         if part is not None and spa is not None and not spa.problem:
             trials = f"{spa.rivals:,} trial{'s' * (spa.rivals != 1)}"

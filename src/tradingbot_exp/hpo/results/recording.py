@@ -141,7 +141,7 @@ def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
 
 
 def losers(study: optuna.Study) -> set[int]:
-    """Give the numbers of the trials that are over and whose artifacts nobody wants.
+    """Return the numbers of the trials that are over and whose artifacts nobody wants.
 
     These are all but the best one or, of several objectives, those on the Pareto front. Of trials at one point,
     the first has the artifacts.

@@ -66,7 +66,7 @@ def _winner_alone(study: Study, trial: FrozenTrial) -> list[str]:
 
 
 def command_of(study: Study, trial: FrozenTrial) -> str:
-    """Give the command that trains a trial by itself; empty for arrays that `run_hpo_study` was given."""
+    """Return the command that trains a trial by itself; empty for arrays that `run_hpo_study` was given."""
     if load_data(study.config).card.get("source") == GIVEN_ARRAYS:
         return ""
     own = [word for word in study.overrides if not word.lstrip("+").startswith(("hpo", "tracking.register="))]

@@ -42,7 +42,7 @@ def targets_of(name: str, label: str, bare: bool = True) -> tuple[str, ...]:
         if reason and not key.startswith(OPTIONS):
             raise ConfigError(f"{label}: {key} cannot be searched, as {reason}.")
         if key not in KEYS and not key.startswith(OPTIONS):
-            raise ConfigError(f"{label} is no key of the configuration.{_hint(name)} `--cfg job` shows all keys.")
+            raise ConfigError(f"{label} is not a key of the configuration.{_hint(name)} `--cfg job` shows all keys.")
         if key in BLOCKS:
             within = ", ".join(leaf for leaf in searchable() if leaf.startswith(f"{key}."))
             raise ConfigError(f"{label}: {key} is a block of keys, not one value. Search one of {within}.")

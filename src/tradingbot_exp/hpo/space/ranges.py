@@ -68,9 +68,7 @@ def read_sweep(word: Word, target: str, label: str) -> Domain:
     if not word.is_sweep:
         raise _single(word.value, target, label)
     if word.tags:
-        raise ConfigError(
-            f"{label}: the tag '{word.tags[0]}' has no meaning here. Right would be tag(log,interval(A,B))."
-        )
+        raise ConfigError(f"{label}: the tag '{word.tags[0]}' has no meaning here; expected tag(log,interval(A,B)).")
     if isinstance(word.value, EmptySweepError):
         raise _no_sweep(word.text, label, word.value) from word.value
     if isinstance(word.value, Choice):
@@ -120,7 +118,7 @@ def _mapping(given: Mapping[Any, Any], target: str, label: str) -> Domain:
     for key in given:
         if key not in RANGE_KEYS:
             raise ConfigError(
-                f"{label}: '{key}' is no key of a range. They are: {', '.join(RANGE_KEYS)}.{near(str(key), RANGE_KEYS)}"
+                f"{label}: '{key}' is not a key of a range. They are: {', '.join(RANGE_KEYS)}.{near(str(key), RANGE_KEYS)}"
             )
     for key in ("low", "high"):
         if given.get(key) is None:
@@ -160,9 +158,9 @@ def _check_range(low: Any, high: Any, log: bool, step: Any, label: str) -> None:
     for key, number in (("low", low), ("high", high), ("step", 1 if step is None else step)):
         if isinstance(number, bool) or not isinstance(number, int | float):
             floats = " In YAML, write 1.0e-4 for 1e-4." if isinstance(number, str) else ""
-            raise ConfigError(f"{label}: {key}={quote(number)} is no number.{floats}")
+            raise ConfigError(f"{label}: {key}={quote(number)} is not a number.{floats}")
         if not -1e308 < number < 1e308:
-            raise ConfigError(f"{label}: {key}={number} is no finite number.")
+            raise ConfigError(f"{label}: {key}={number} is not a finite number.")
     if low >= high:
         raise ConfigError(f"{label}: low={low} has to be below high={high}.")
     if log and low <= 0:
@@ -219,6 +217,6 @@ def _no_sweep(given: str, label: str, error: Exception) -> ConfigError:
     name = re.search(r"Unknown function '(\w+)'", detail)
     hint = near(name[1], ("interval", "range", "choice", "tag")) if name else ""
     return ConfigError(
-        f"{label}: '{given}' is no sweep that can be searched: {detail.rstrip('.')}. Right would be "
+        f"{label}: '{given}' is not a sweep that can be searched: {detail.rstrip('.')}; expected "
         f"interval(1e-5,1e-1), tag(log,interval(1e-5,1e-1)), range(1,5) or choice(a,b).{hint}"
     )

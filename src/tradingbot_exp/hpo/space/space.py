@@ -62,7 +62,7 @@ class SearchSpace:
         """
         plain = OmegaConf.to_container(param_space, resolve=True) if OmegaConf.is_config(param_space) else param_space
         if not isinstance(plain, Mapping):
-            raise ConfigError(f"{_KEY}={quote(plain)} is no mapping. Right would be {{batch_size: [16, 32]}}.")
+            raise ConfigError(f"{_KEY}={quote(plain)} is not a mapping; expected {{batch_size: [16, 32]}}.")
         parameters = _unique(_entry(name, given) for name, given in _flat(plain))
         parameters |= _unique(_swept(override) for override in overrides)
         if not parameters:
@@ -166,9 +166,9 @@ def _swept(text: str) -> Parameter:
     try:
         word = read_word(text)
     except GrammarError as error:
-        raise ConfigError(f"'{text}' is no sweep: {explain(error)}") from error
+        raise ConfigError(f"'{text}' is not a sweep: {explain(error)}") from error
     if not word.is_plain:
-        raise ConfigError(f"'{text}' is no sweep. Right would be {word.key}=A,B.")
+        raise ConfigError(f"'{text}' is not a sweep; expected {word.key}=A,B.")
     targets = targets_of(word.key, word.key, bare=False)
     distribution, choices = ranges.read_sweep(word, targets[0], word.key)
     return Parameter(distribution, targets, choices, word.key)

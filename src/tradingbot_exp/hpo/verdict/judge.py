@@ -152,7 +152,7 @@ def evidence_of(
 
 
 def _rows(matrix: pd.DataFrame, view: PreparedData, names: Sequence[str]) -> np.ndarray:
-    """Give the values of a fold's validated bars, shape (bars, trials); NaN for what is not there."""
+    """Return the values of a fold's validated bars, shape (bars, trials); NaN for what is not there."""
     return matrix.reindex(index=view.dates(view.val), columns=list(names)).to_numpy(dtype=np.float64)
 
 
@@ -240,7 +240,7 @@ def _cannot_be_told(because: str) -> dict[str, Any]:
 
 
 def _attempt(make: Callable[[], object], failure: str) -> Any:
-    """Give what `make` makes; of an error its text, as ``problem``: the study has its result already."""
+    """Return what `make` makes; of an error its text, as ``problem``: the study has its result already."""
     try:
         return make()
     except Exception as error:
@@ -280,7 +280,7 @@ def _record(parent: TrackedRun, found: Mapping[str, Any]) -> None:
 
 
 def _lines(found: Mapping[str, Any]) -> list[str]:
-    """Give what the terminal is told: the headline, the weightiest reasons, seeds and replays."""
+    """Return what the terminal is told: the headline, the weightiest reasons, seeds and replays."""
     said = [f"Is the winner real? {found['headline']}", *found["reasons"][:2]]
     for name, part in repetitions_of(found).items():
         said.append(part.sentence if isinstance(part, Repetition) else f"{name.replace('_', ' ').capitalize()}: {part}")

@@ -73,7 +73,7 @@ def replay(
 
 
 def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng: np.random.Generator) -> PreparedData:
-    """Give the data with targets, and one-bar returns, permuted in blocks of `length` bars; test rows stay."""
+    """Return the data with targets, and one-bar returns, permuted in blocks of `length` bars; test rows stay."""
     start, middle, stop = data.train.start, data.val.start, data.val.stop
     parts = [(start, stop)] if evaluation.scheme == "purged_kfold" else [(start, middle), (middle, stop)]
     order = np.arange(len(data.target))
@@ -84,14 +84,14 @@ def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng:
 
 
 def block_permutation(n: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Give the rows 0 to n − 1 in blocks of `length`, the last shorter, whose places are drawn; cut at a random row."""
+    """Return the rows 0 to n − 1 in blocks of `length`, the last shorter, whose places are drawn; cut at a random row."""
     rows = np.roll(np.arange(n), int(rng.integers(max(n, 1))))
     blocks = [rows[at : at + length] for at in range(0, n, length)]
     return np.concatenate([blocks[each] for each in rng.permutation(len(blocks))]) if blocks else rows
 
 
 def _recorded(organizer: ExperimentOrganizer, run_id: str, planned: int) -> dict[int, float]:
-    """Give the best value of each replay that is over, of searches as long as this one."""
+    """Return the best value of each replay that is over, of searches as long as this one."""
     client, experiment_id = organizer.connect()
     query = f"tags.`null_of` = '{run_id}' and attributes.status = 'FINISHED'"
     with wrapped("The replays of the study cannot be read"):
@@ -183,7 +183,7 @@ def _values(config: Any, run: TrackedRun, ask: Callable[[int, float], bool] | No
 
 
 def _asking(trial: optuna.Trial) -> Callable[[int, float], bool]:
-    """Give the question to ask after each epoch."""
+    """Return the question to ask after each epoch."""
 
     def ask(step: int, value: float) -> bool:
         trial.report(value, step)

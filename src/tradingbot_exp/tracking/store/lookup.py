@@ -52,7 +52,7 @@ def find_run(
         return _latest(store, kinds, experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME"))
     if not re.fullmatch(r"[0-9a-zA-Z_-]{1,64}", word):
         raise RunError(
-            f"'{text}' is no run id: expected an id, the first letters of one, '{LATEST}', or a registered model, "
+            f"'{text}' is not a run id: expected an id, the first letters of one, '{LATEST}', or a registered model, "
             f"models:/NAME@{CHAMPION}."
         )
     found = _by_prefix(store, word, experiment)

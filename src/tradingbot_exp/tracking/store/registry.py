@@ -39,7 +39,7 @@ def run_of_model(store: Store, address: str) -> str:
     """
     found = re.fullmatch(rf"{_SCHEME}([^/@:]+)(?:@([^/@:]+)|/(\d+))", address.strip())
     if found is None:
-        raise RunError(f"'{address}' is no registered model: expected {_SCHEME}NAME@{CHAMPION} or {_SCHEME}NAME/3.")
+        raise RunError(f"'{address}' is not a registered model: expected {_SCHEME}NAME@{CHAMPION} or {_SCHEME}NAME/3.")
     name, alias, version = found.groups()
     try:
         if alias:

@@ -25,7 +25,7 @@ def leave(run: TrackedRun) -> None:
 
 
 def current_run() -> TrackedRun | None:
-    """Give the innermost run that an organizer has open in this context."""
+    """Return the innermost run that an organizer has open in this context."""
     runs = _open_runs.get()
     return runs[-1] if runs else None
 

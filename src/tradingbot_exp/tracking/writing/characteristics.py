@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def two_dimensional(values: Any) -> NDArray[np.float64]:
-    """Give features as an array of shape (n, F); of windows (n, L, F), the last bar of each.
+    """Return features as an array of shape (n, F); of windows (n, L, F), the last bar of each.
 
     Raises
     ------

@@ -118,7 +118,7 @@ class CheckpointFile:
 
 
 def local_folder(artifact_uri: str) -> Path | None:
-    """Give the folder of a run's checkpoint; None if a server or a bucket has its artifacts."""
+    """Return the folder of a run's checkpoint; None if a server or a bucket has its artifacts."""
     artifacts = local_artifacts(artifact_uri)
     return None if artifacts is None else artifacts / FOLDER
 
@@ -141,7 +141,7 @@ def alone_with(run: Run) -> Iterator[None]:
 
 
 def set_traceback_aside(run: Run) -> None:
-    """Rename the traceback of a run that failed and is gone on with, where the artifacts are on this machine."""
+    """Rename the traceback of a run that failed and is resumed, where the artifacts are on this machine."""
     folder = local_folder(run.info.artifact_uri)
     file = None if folder is None else folder.parent / "error" / "traceback.txt"
     if file is not None and file.is_file():
@@ -205,7 +205,7 @@ def decode(data: bytes) -> dict[str, Any]:
 
 
 def resume_command(run_id: str, uri: str) -> str:
-    """Give the command that goes on with a run, from here."""
+    """Return the command that goes on with a run, from here."""
     words = [f"training.resume={run_id[:12]}"]
     if uri not in (f"sqlite:///{launch_dir() / TRACKING_DATABASE}", os.environ.get("MLFLOW_TRACKING_URI")):
         words.append(f"tracking.uri={redact(uri)}")
@@ -213,7 +213,7 @@ def resume_command(run_id: str, uri: str) -> str:
 
 
 def commands() -> list[str]:
-    """Give the commands that go on with the runs of this process that did not finish and have a checkpoint."""
+    """Return the commands that go on with the runs of this process that did not finish and have a checkpoint."""
     return list(_commands.values())
 
 

@@ -20,13 +20,13 @@ VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH
 
 
 def packages() -> dict[str, str]:
-    """Give the version of every installed distribution, sorted by name."""
+    """Return the version of every installed distribution, sorted by name."""
     found = {item.name: item.version for item in metadata.distributions() if item.name}
     return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
 
 
 def requirements() -> str:
-    """Give the installed distributions as a requirements file."""
+    """Return the installed distributions as a requirements file."""
     return "".join(f"{name}=={version}\n" for name, version in packages().items())
 
 

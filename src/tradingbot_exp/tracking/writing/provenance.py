@@ -53,7 +53,7 @@ class Provenance:
     root: str = ""
 
     def tags(self) -> dict[str, str]:
-        """Give the tags of a run: MLflow's own names for commit, branch and repository, and ``git.dirty``."""
+        """Return the tags of a run: MLflow's own names for commit, branch and repository, and ``git.dirty``."""
         named = {
             "mlflow.source.git.commit": self.commit,
             "mlflow.source.git.branch": self.branch,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def first_alias(tracking: TrackingConfig) -> str:
-    """Give the alias under which a model is registered, before anything is known of it."""
+    """Return the alias under which a model is registered, before anything is known of it."""
     return CHAMPION if tracking.champion == "any" else CANDIDATE
 
 

@@ -1,4 +1,4 @@
-"""A run that may be gone on with, and how far it is."""
+"""A run that may be resumed, and how far it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOSSES = ("train_loss", "val_loss")
 
 @dataclass(frozen=True, eq=False)
 class Resumption:
-    """A run that may be gone on with.
+    """A run that may be resumed.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Resumption:
         return False
 
     def new_tags(self) -> dict[str, str]:
-        """Give the tags that say that the run was gone on with."""
+        """Return the tags that say that the run was resumed."""
         return {
             "resumed.count": str(int(self.tags.get("resumed.count", "0")) + 1),
             "resumed.from": self.where,

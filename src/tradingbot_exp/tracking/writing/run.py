@@ -40,7 +40,7 @@ class TrackedRun:
     buffered : bool
         False waits for metrics too, and leaves no journal: of a run that nobody here will end.
     resumption : Resumption, optional
-        Where the run is gone on with: the metric points that it has are not logged again.
+        Where the run is resumed: the metric points that it has are not logged again.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ class TrackedRun:
         self._put("input", dataset=dict(dataset), context=context)
 
     def start_heartbeat(self) -> None:
-        """Give signs of life until the run ends, for those who look from another host."""
+        """Return signs of life until the run ends, for those who look from another host."""
         if self.delivery.client is not None:
             RECORDER.beat(self.delivery.client, [self.run_id])
 

@@ -93,7 +93,7 @@ class Children:
 
     @contextmanager
     def beating(self, run_ids: Sequence[str]) -> Iterator[None]:
-        """Give a sign of life for runs whose jobs wait for their turn, for the length of a ``with`` block.
+        """Return a sign of life for runs whose jobs wait for their turn, for the length of a ``with`` block.
 
         A job beats for itself once it has started; until then another host would take its process for dead.
         """
@@ -175,7 +175,7 @@ class Children:
                 self._end(run, "FINISHED", result_tags(state, values))
 
     def copy_result(self, run_id: str, source_id: str, source_number: int, values: Sequence[float]) -> None:
-        """Give a trial at a known point the result of the earlier one, and close it."""
+        """Return a trial at a known point the result of the earlier one, and close it."""
         with wrapped(f"The result of trial {source_number} cannot be copied"):
             source = self._client.get_run(source_id)
             points = [

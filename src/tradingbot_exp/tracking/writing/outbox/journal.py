@@ -142,7 +142,7 @@ class Journal:
         return str(kept)
 
     def records(self) -> Iterator[tuple[Record, int]]:
-        """Give the records that MLflow lacks, each with the position behind it.
+        """Return the records that MLflow lacks, each with the position behind it.
 
         A line that was cut off in writing is no record, and nothing comes after it.
 
@@ -167,7 +167,7 @@ class Journal:
             content = json.loads(line)
             kind = content.pop("kind")
             if not is_record(kind, content):
-                raise ValueError(f"{kind!r} is no kind of record, or has not what it needs")
+                raise ValueError(f"{kind!r} is not a kind of record, or has not what it needs")
             if "file" in content:
                 kept = (self.folder / content["file"]).resolve()
                 if not kept.is_relative_to((self.folder / "files").resolve()):
@@ -176,7 +176,7 @@ class Journal:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrackingError(
                 f"{self.folder / 'records.jsonl'} is damaged, or was not written by tradingbot_exp: what ends at byte "
-                f"{position} is no record ({error}). It is not sent."
+                f"{position} is not a record ({error}). It is not sent."
             ) from error
         return Record(kind, content)
 

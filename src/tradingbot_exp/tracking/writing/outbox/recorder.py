@@ -59,13 +59,13 @@ class Recorder:
         return all(each is delivery or each.has_ended for each in self._open)
 
     def beat(self, client: MlflowClient, run_ids: Iterable[str]) -> None:
-        """Give a sign of life for runs, for those who look from another host: the tag ``process.heartbeat``."""
+        """Return a sign of life for runs, for those who look from another host: the tag ``process.heartbeat``."""
         with self._changed:
             self._start()
             self._beating |= dict.fromkeys(run_ids, (getattr(client, "raw", client), time.monotonic()))
 
     def stop_beating(self, run_ids: Iterable[str]) -> None:
-        """Give no more signs of life for runs."""
+        """Return no more signs of life for runs."""
         with self._changed:
             for run_id in run_ids:
                 self._beating.pop(run_id, None)
@@ -109,7 +109,7 @@ class Recorder:
                     time.sleep(PAUSE)
 
     def _beat(self) -> None:
-        """Give the signs of life that are due."""
+        """Return the signs of life that are due."""
         for run_id, (client, last) in list(self._beating.items()):
             if time.monotonic() - last > HEARTBEAT_SECONDS:
                 try:

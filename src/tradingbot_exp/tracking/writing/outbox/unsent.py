@@ -147,7 +147,7 @@ def _admitted(run: Run, owner: Mapping[str, str], record: Record) -> Record | No
     """Return what of a record still holds for a run, that others may have seen to since its process died."""
     tags = run.data.tags
     if "resumed.count" in tags and not owner.items() <= tags.items():
-        return None  # it was gone on with, from its checkpoint
+        return None  # it was resumed, from its checkpoint
     if tags.get("trial.state") != "interrupted":
         return record
     # Its study has closed it and tried its point again: it gets what it had done, and stays closed.
