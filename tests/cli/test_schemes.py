@@ -133,4 +133,6 @@ def test_a_study_over_folds_goes_by_its_worst_fold(workdir: Path) -> None:
 def test_a_scheme_that_the_data_cannot_bear_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     done = train(tmp_path, "data=synthetic", "evaluation.scheme=walk_forward", "evaluation.folds=295")
     assert done.status == 1 and list(tmp_path.iterdir()) == []
-    assert done.err.startswith("Error: evaluation.folds=295: evaluation.scheme=walk_forward cuts 294 validation rows")
+    assert done.err.startswith(
+        "Error: evaluation.folds must be 2 to 294, as evaluation.scheme=walk_forward cuts 294 validation rows"
+    )

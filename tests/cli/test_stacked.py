@@ -147,7 +147,7 @@ def test_only_what_cannot_be_stacked_is_told_and_not_what_is_left_over(caplog: p
     pair = [job(quick, f"seed={seed}") for seed in (1, 2)]
     for others, text in (
         (["training.batch_size=64"], ""),
-        (["model=lstm"], "1 of 3 models trained one by one: model=lstm is no plain stack of linear layers."),
+        (["model=lstm"], "1 of 3 models trained one by one: model=lstm is not a plain stack of linear layers."),
         ([f"training.batch_size={size}" for size in (64, 128, 256)], "no other has its shape, batch size (256)"),
     ):
         caplog.clear()
@@ -170,7 +170,7 @@ def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> Non
     assert stacks == [[0, 2]]
     assert alone == {
         1: "no other has its shape, batch size (64) and kind of training",
-        3: "model=lstm is no plain stack of linear layers",
+        3: "model=lstm is not a plain stack of linear layers",
         4: "training.optimizer=RMSprop is none of Adam, AdamW, SGD",
         5: "training.precision=bf16-mixed is not stacked",
         6: "no other has its shape, batch size (32) and kind of training",

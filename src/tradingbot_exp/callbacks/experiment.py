@@ -87,17 +87,17 @@ class ExperimentCallback(TrackingCallback):
         self._checked = None
 
     def _check(self, config: DictConfig) -> None:
+        composed = self._finalized(config)  # before what loads MLflow: a mistake is answered at once
         from tradingbot_exp.experiment.resume import find_resumption
 
-        composed = self._finalized(config)
         self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
         self._check_place(composed if self._resumption is None else self._resumption.config)
 
     def _check_sweep(self, config: DictConfig) -> None:
-        from tradingbot_exp.experiment.resume import refuse_in_study
-
         first = first_job(config)
         checked = self._finalized(first)
+        from tradingbot_exp.experiment.resume import refuse_in_study
+
         refuse_in_study(checked)
         self._check_place(checked)
         if first is config:

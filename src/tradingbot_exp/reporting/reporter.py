@@ -148,7 +148,7 @@ def _write(page: Page, output_path: str | Path | None, name: str) -> Path:
     try:
         if holds_other(path, "<!doctype html"):
             raise ReportError(
-                f"The report cannot be written to {path}: that file is there already, and is not a web page, so that it "
+                f"The report cannot be written to {path}: that file is there already, and is not a web page, so it "
                 "is not written over. Give another place with -o PATH."
             )
         return write_page(page, path)

@@ -27,7 +27,7 @@ RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 1, "6 kinds of networks and batches"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 12, ""),
         ([], {**RATE, "model.options.x": {"low": 0.0, "high": 1.0}}, 1, "any number of kinds"),
-        (["model=lstm"], RATE, 1, "model=lstm is no plain stack of linear layers"),
+        (["model=lstm"], RATE, 1, "model=lstm is not a plain stack of linear layers"),
         (["training.optimizer=RMSprop"], RATE, 1, "training.optimizer=RMSprop is none of Adam, AdamW, SGD"),
         (["evaluation.scheme=walk_forward"], RATE, 1, "the 5 folds"),
     ],

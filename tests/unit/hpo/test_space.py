@@ -195,10 +195,10 @@ def test_keys_that_the_command_line_fixes_leave_the_space() -> None:
 @pytest.mark.parametrize(
     ("entry", "phrases"),
     [
-        ({"batchsize": [1]}, ["hpo.param_space.batchsize is no key", "Did you mean 'batch_size'?"]),
-        ({"modle.dropout": [0.1]}, ["hpo.param_space.modle.dropout is no key", "Did you mean 'model.dropout'?"]),
+        ({"batchsize": [1]}, ["hpo.param_space.batchsize is not a key", "Did you mean 'batch_size'?"]),
+        ({"modle.dropout": [0.1]}, ["hpo.param_space.modle.dropout is not a key", "Did you mean 'model.dropout'?"]),
         ({"training.dropout": [0.1]}, ["hpo.param_space.training.dropout", "Did you mean 'model.dropout'?"]),
-        ({"sequence_length": [1, 2]}, ["sequence_length is no key", "Did you mean 'data.sequence_length'?"]),
+        ({"sequence_length": [1, 2]}, ["sequence_length is not a key", "Did you mean 'data.sequence_length'?"]),
         ({"seed": [1, 2]}, ["hpo.param_space.seed", "set hpo.repeats"]),
         ({"hpo.num_trials": [1]}, ["hpo.param_space.hpo.num_trials", "describes the search itself"]),
         ({"tracking.uri": ["a"]}, ["hpo.param_space.tracking.uri", "decides no result"]),
@@ -250,17 +250,17 @@ def test_a_name_that_cannot_be_searched_is_refused(entry: dict[str, Any], phrase
         ({"low": 1, "high": 4, "step": -1}, ["step=-1 has to be above 0"]),
         ({"low": 1, "high": 4, "step": 4}, ["step=4 is larger than the range from 1 to 4"]),
         ({"low": 0.0, "high": 1e300, "step": 1e-300}, ["step=1e-300 is too small"]),
-        ({"low": float("nan"), "high": 4}, ["low=nan is no finite number"]),
-        ({"low": 1, "high": float("inf")}, ["high=inf is no finite number"]),
+        ({"low": float("nan"), "high": 4}, ["low=nan is not a finite number"]),
+        ({"low": 1, "high": float("inf")}, ["high=inf is not a finite number"]),
         ({"low": 1, "high": 10**400}, ["is no finite number"]),
         ({"low": "1e-4", "high": 4}, ["low='1e-4' is not a number", "write 1.0e-4"]),
-        ({"low": False, "high": 4}, ["low=false is no number"]),
-        ({"low": 1, "high": [4]}, ["high=[4] is no number"]),
+        ({"low": False, "high": 4}, ["low=false is not a number"]),
+        ({"low": 1, "high": [4]}, ["high=[4] is not a number"]),
         ({"low": 16.0, "high": 64.0}, ["draws fractions, which training.batch_size does not take", "whole numbers"]),
         ("interval(16,64)", ["draws fractions", "int(interval(A,B))"]),
         ("int(interval(5,1))", ["low=5 has to be below high=1"]),
         ("tag(log,interval(0,1))", ["low=0.0 has no logarithm"]),
-        ("interval(nan,1)", ["low=nan is no finite number"]),
+        ("interval(nan,1)", ["low=nan is not a finite number"]),
         ("range(1,2)", ["is a range of one value", "training.batch_size=1"]),
         ("range(5,1)", ["'range(5,1)' is not a sweep that can be searched", "at least one value"]),
         ("range(1,5,0)", ["'range(1,5,0)' is not a sweep that can be searched", "nonzero step"]),
@@ -305,19 +305,19 @@ def test_an_empty_space_is_refused(empty: Any) -> None:
 
 
 def test_a_space_that_is_no_mapping_is_refused() -> None:
-    assert "hpo.param_space=[1,2] is no mapping" in refusal([1, 2])
+    assert "hpo.param_space=[1,2] is not a mapping" in refusal([1, 2])
 
 
 @pytest.mark.parametrize(
     ("override", "phrases"),
     [
         ("training.batch_size=32", ["training.batch_size=32 is one value", "fix it with training.batch_size=32"]),
-        ("batch_size=16,32", ["batch_size is no key", "Did you mean 'training.batch_size'?"]),
+        ("batch_size=16,32", ["batch_size is not a key", "Did you mean 'training.batch_size'?"]),
         ("seed=1,2", ["seed cannot be searched", "set hpo.repeats"]),
         ("model=mlp,lstm", ["model is a block of keys"]),
         ("~training.batch_size", ["'~training.batch_size' is not a sweep", "training.batch_size=A,B"]),
         ("training.batch_size", ["'training.batch_size' is not a sweep"]),
-        ("hydra.sweeper.n_trials=1,2", ["hydra.sweeper.n_trials is no key"]),
+        ("hydra.sweeper.n_trials=1,2", ["hydra.sweeper.n_trials is not a key"]),
         ("model.dropout=interval(1,0)", ["model.dropout: low=1.0 has to be below high=0.0"]),
     ],
 )

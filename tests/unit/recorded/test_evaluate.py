@@ -25,7 +25,6 @@ from support import Finished, artifact_folder, clean_environment, in_ci, python
 from support import train as train_command
 
 from tradingbot_exp import load_run, run_hpo_study, train
-from tradingbot_exp.api.arrays import _run
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
@@ -35,10 +34,8 @@ from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError, RunError
-from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.runner import run_study
+from tradingbot_exp.hpo.runner import Runner
 from tradingbot_exp.hpo.space.space import SearchSpace
-from tradingbot_exp.hpo.study import StudySession
 from tradingbot_exp.recorded.evaluate import _judge, open_test_set
 from tradingbot_exp.recorded.result import Opened, as_table
 from tradingbot_exp.terminal.summary import metric_lines
@@ -279,12 +276,12 @@ def test_what_has_no_model_is_refused_with_what_would_be_right(
 def study(folder: Path, opened: Opened) -> tuple[str, str]:
     """A small study on a process with a signal; the id of its run, and what it printed before its first trial."""
     config = compose_config([*QUICK, "data=synthetic", "data.synthetic.bars=500", "hpo.num_trials=2", "seed=1"])
-    session = StudySession(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
-    with pytest.MonkeyPatch.context() as patch, StudyDisplay(session) as display:
+    runner = Runner(config, SearchSpace.parse(config.hpo.param_space), ExperimentOrganizer(config))
+    with pytest.MonkeyPatch.context() as patch:
         said: list[str] = []
         patch.setattr("sys.stdout.write", said.append)
-        run_study(session, lambda jobs: [_run(session, job) for job in jobs], display, lambda run: None)
-    return session.parent.run_id, "".join(said)
+        runner.run(lambda run: None)
+    return runner.parent.run_id, "".join(said)
 
 
 def test_of_a_study_the_best_trial_is_opened_and_one_whose_model_went_says_how_to_get_it(

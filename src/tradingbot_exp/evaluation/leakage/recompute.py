@@ -176,7 +176,7 @@ def _between(first: int, last: int, part: int) -> int:
 
 
 def _inside_its_periods(index: pd.DatetimeIndex, t: int) -> int:
-    """Return the last position up to `t` whose next bar is of the same day, week and month; `t` if there is none near."""
+    """Return the last position up to `t` whose next bar is of the same day, week and month; `t` if none is near."""
     start = max(WARMUP + 1, t - _SEARCH)
     near = index[start : t + 2].tz_localize(None)
     days = near.to_numpy().astype("datetime64[D]").astype(np.int64)

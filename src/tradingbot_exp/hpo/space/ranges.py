@@ -118,7 +118,8 @@ def _mapping(given: Mapping[Any, Any], target: str, label: str) -> Domain:
     for key in given:
         if key not in RANGE_KEYS:
             raise ConfigError(
-                f"{label}: '{key}' is not a key of a range. They are: {', '.join(RANGE_KEYS)}.{near(str(key), RANGE_KEYS)}"
+                f"{label}: '{key}' is not a key of a range. They are: {', '.join(RANGE_KEYS)}."
+                f"{near(str(key), RANGE_KEYS)}"
             )
     for key in ("low", "high"):
         if given.get(key) is None:

@@ -84,7 +84,7 @@ def permuted(data: PreparedData, evaluation: EvaluationConfig, length: int, rng:
 
 
 def block_permutation(n: int, length: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the rows 0 to n − 1 in blocks of `length`, the last shorter, whose places are drawn; cut at a random row."""
+    """Return the rows 0 to n − 1 in blocks of `length`, the last shorter, in random order; cut at a random row."""
     rows = np.roll(np.arange(n), int(rng.integers(max(n, 1))))
     blocks = [rows[at : at + length] for at in range(0, n, length)]
     return np.concatenate([blocks[each] for each in rng.permutation(len(blocks))]) if blocks else rows

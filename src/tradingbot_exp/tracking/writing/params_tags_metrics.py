@@ -47,7 +47,7 @@ def metric_name(name: Any) -> str:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise TrackingError(
-            f"{name!r} is not a name for a metric. It takes letters, digits, _ - . / : and spaces, up to 250 characters."
+            f"{name!r} is not a name for a metric. It takes letters, digits, _ - . / : and spaces, up to 250 of them."
         )
     return name
 
