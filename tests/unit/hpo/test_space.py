@@ -252,7 +252,7 @@ def test_a_name_that_cannot_be_searched_is_refused(entry: dict[str, Any], phrase
         ({"low": 0.0, "high": 1e300, "step": 1e-300}, ["step=1e-300 is too small"]),
         ({"low": float("nan"), "high": 4}, ["low=nan is not a finite number"]),
         ({"low": 1, "high": float("inf")}, ["high=inf is not a finite number"]),
-        ({"low": 1, "high": 10**400}, ["is no finite number"]),
+        ({"low": 1, "high": 10**400}, ["is not a finite number"]),
         ({"low": "1e-4", "high": 4}, ["low='1e-4' is not a number", "write 1.0e-4"]),
         ({"low": False, "high": 4}, ["low=false is not a number"]),
         ({"low": 1, "high": [4]}, ["high=[4] is not a number"]),
