@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.experiment.handover import handed_over
-from tradingbot_exp.experiment.resume import find_resumption
+from tradingbot_exp.experiment.resume import find_resume_point
 from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.hpo.trial_run import run_trial
 from tradingbot_exp.hpo.trial_spec import TRIAL_VARIABLE, TrialSpec
@@ -43,6 +43,6 @@ def run_job(composed: DictConfig, overrides: Sequence[str], folder: Path) -> Any
         return run_trial(config, run, TrialSpec.loads(spec), folder)
     if run is not None:
         return run_in(config, overrides, run)
-    resumption = find_resumption(config, overrides)
-    with ExperimentOrganizer(config).start_run(resumption=resumption) as own:
+    resume_point = find_resume_point(config, overrides)
+    with ExperimentOrganizer(config).start_run(resume_point=resume_point) as own:
         return run_in(config, overrides, own)

@@ -47,18 +47,18 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     """
     from tradingbot_exp.config.compose import compose_config
     from tradingbot_exp.experiment.data import check_inputs
-    from tradingbot_exp.experiment.resume import find_resumption
+    from tradingbot_exp.experiment.resume import find_resume_point
     from tradingbot_exp.experiment.steps import run_in
 
     config = compose_config(overrides)
-    resumption = find_resumption(config, overrides)
-    config = config if resumption is None else resumption.config
+    resume_point = find_resume_point(config, overrides)
+    config = config if resume_point is None else resume_point.config
     check_inputs(config)
     check_space(launch_dir())
     organizer = ExperimentOrganizer(config)
     if config.tracking.on_error == "raise":
         organizer.connect()
-    with organizer.start_run(resumption=resumption) as run:
+    with organizer.start_run(resume_point=resume_point) as run:
         run_in(config, overrides, run)
     if run.delivery.failure is not None:
         raise TrackingError(

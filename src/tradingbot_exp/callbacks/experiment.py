@@ -88,10 +88,10 @@ class ExperimentCallback(TrackingCallback):
 
     def _check(self, config: DictConfig) -> None:
         composed = self._finalized(config)  # before what loads MLflow: a mistake is answered at once
-        from tradingbot_exp.experiment.resume import find_resumption
+        from tradingbot_exp.experiment.resume import find_resume_point
 
-        self._resumption = find_resumption(composed, list(config.hydra.overrides.task))
-        self._check_place(composed if self._resumption is None else self._resumption.config)
+        self._resume_point = find_resume_point(composed, list(config.hydra.overrides.task))
+        self._check_place(composed if self._resume_point is None else self._resume_point.config)
 
     def _check_sweep(self, config: DictConfig) -> None:
         first = first_job(config)
@@ -110,7 +110,7 @@ class ExperimentCallback(TrackingCallback):
         check_space(launch_dir())
 
     def _organized(self, config: DictConfig) -> Organized:
-        return self._finalized(config) if self._resumption is None else self._resumption.config
+        return self._finalized(config) if self._resume_point is None else self._resume_point.config
 
     def _job_started(self, run: TrackedRun, config: DictConfig) -> None:
         """Hand the job its configuration, and leave the recording to it."""
@@ -137,7 +137,7 @@ class ExperimentCallback(TrackingCallback):
         super().on_job_end(config, job_return, **kwargs)
         error = error_of(job_return)
         report = None
-        wanted = config.tracking.report if self._resumption is None else self._resumption.config.tracking.report
+        wanted = config.tracking.report if self._resume_point is None else self._resume_point.config.tracking.report
         if run is not None and parent is None and wanted and not isinstance(error, KeyboardInterrupt):
             report = report_at_end("training", run)
         if error is None and run is not None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.writing.origin import Organized
-    from tradingbot_exp.tracking.writing.resumption import Resumption
+    from tradingbot_exp.tracking.writing.resume_point import ResumePoint
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
@@ -74,7 +74,7 @@ class TrackingCallback(Callback):
         # By job: a launcher may start several before it ends the first.
         self._runs: dict[str, TrackedRun] = {}
         self._sweep: TrackedRun | None = None
-        self._resumption: Resumption | None = None
+        self._resume_point: ResumePoint | None = None
         self._active: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -188,7 +188,7 @@ class TrackingCallback(Callback):
         organizer = self._reach(config)
         parent = parent_run(config)
         if parent is None:
-            run = organizer.open_run(resumption=self._resumption)
+            run = organizer.open_run(resume_point=self._resume_point)
         else:
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
             run = organizer.open_trial(number, parent)

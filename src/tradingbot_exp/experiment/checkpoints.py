@@ -77,14 +77,14 @@ class Checkpointer:
 
 def checkpointer_of(config: Config, fingerprint: str, run: TrackedRun) -> Checkpointer | None:
     """Make what keeps checkpoints of a run, or knows where to continue; None for a run that does neither."""
-    every, resumption = config.training.checkpoint_every, run.resumption
-    if run.parent is not None or (every is None and resumption is None):
+    every, resume_point = config.training.checkpoint_every, run.resume_point
+    if run.parent is not None or (every is None and resume_point is None):
         return None
     if run.delivery.client is None or run.delivery.failure is not None:
         log.warning("No checkpoints are kept: the run is not in MLflow, where they would be.")
         return None
-    file = CheckpointFile(run, None if resumption is None else resumption.tags.get(FILE_TAG))
+    file = CheckpointFile(run, None if resume_point is None else resume_point.tags.get(FILE_TAG))
     run.after_finish.append(file.remove)
     # Whoever looks from another host has to be able to tell whether the run is being trained.
     run.start_heartbeat()
-    return Checkpointer(file, every, identity(config, fingerprint), () if resumption is None else resumption.states)
+    return Checkpointer(file, every, identity(config, fingerprint), () if resume_point is None else resume_point.states)

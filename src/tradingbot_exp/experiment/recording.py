@@ -56,7 +56,7 @@ def identifying_tags(config: Config, data: PreparedData) -> dict[str, str | None
     }
 
 
-def record_surroundings(job: Job) -> None:
+def record_run_context(job: Job) -> None:
     """Record what all trials of a study share: environment, code, data."""
     data = job.data
     job.logger.log_environment_details()

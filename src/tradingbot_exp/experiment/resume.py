@@ -27,7 +27,7 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
 from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, send_left_behind, unsent_runs, waiting_run_id
-from tradingbot_exp.tracking.writing.resumption import Resumption
+from tradingbot_exp.tracking.writing.resume_point import ResumePoint
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 KEY = "training.resume"
 
 
-def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | None:
+def find_resume_point(config: Config, overrides: Sequence[str]) -> ResumePoint | None:
     """Find the run that `training.resume` means, and see that it may be resumed; nothing is changed.
 
     Parameters
@@ -51,7 +51,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
 
     Returns
     -------
-    Resumption, or None
+    ResumePoint, or None
         None without `training.resume`.
 
     Raises
@@ -76,7 +76,7 @@ def find_resumption(config: Config, overrides: Sequence[str]) -> Resumption | No
     _require_same(loaded, content["identity"], own)
     curves = loaded.record.curves.items()
     points = {(name, step): value for name, each in curves for step, value in zip(each.steps, each.values, strict=True)}
-    return Resumption(
+    return ResumePoint(
         loaded.run_id, loaded.name, own, tuple(content["folds"]), points, dict(found.data.tags), loaded.status
     )
 

@@ -16,7 +16,7 @@ from tradingbot_exp.experiment.job import Job, build, row_shape
 from tradingbot_exp.experiment.recording import (
     identifying_tags,
     record_artifacts,
-    record_surroundings,
+    record_run_context,
     report_undefined,
 )
 from tradingbot_exp.experiment.results import evaluate, intervals, objectives
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 def run_in(config: Config, overrides: Sequence[str], run: TrackedRun) -> float:
     """Train, evaluate and record in an open run; one that is resumed knows its own configuration."""
-    job = prepare(config if run.resumption is None else run.resumption.config, run, overrides)
+    job = prepare(config if run.resume_point is None else run.resume_point.config, run, overrides)
     (histories,) = fit([job])
     return finish(job, histories)
 
@@ -57,8 +57,8 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
         Its config has `model.input_dim` and `model.version` filled in.
     """
     job = build(config, run)
-    if run.resumption is not None:
-        log.info("Resuming the run %s (%s) after %s.", run.name, run.run_id, run.resumption.where)
+    if run.resume_point is not None:
+        log.info("Resuming the run %s (%s) after %s.", run.name, run.run_id, run.resume_point.where)
     else:
         _record_origin(job, overrides)
     return replace(job, checkpointer=checkpointer_of(job.config, job.data.fingerprint, run))
@@ -71,7 +71,7 @@ def _record_origin(job: Job, overrides: Sequence[str]) -> None:
     run.set_tags({**tags, "engine": "single"})
     tell_of_openings(run, tags, market_returns(job.data))
     job.logger.log_config(job.config, overrides)
-    record_surroundings(job)
+    record_run_context(job)
     job.logger.log_model_summary(job.model, input_shape=row_shape(job))
 
 

@@ -27,7 +27,7 @@ from tradingbot_exp.hpo.trial_spec import Lost, Pruned, TrialSpec
 from tradingbot_exp.hpo.trials import Trials, best_trials
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature
-from tradingbot_exp.tracking.writing.trial_runs import Children
+from tradingbot_exp.tracking.writing.trial_runs import TrialRuns
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -45,7 +45,7 @@ class StudyLoop:
     ----------
     study : Study
         Sampler and pruner of its Optuna study are set here.
-    children : Children
+    trial_runs : TrialRuns
         The trials' MLflow runs.
     launch : callable
         Runs a batch of trials.
@@ -62,7 +62,7 @@ class StudyLoop:
     def __init__(
         self,
         study: Study,
-        children: Children,
+        trial_runs: TrialRuns,
         launch: Launch,
         *,
         report: Callable[[Sequence[FrozenTrial]], object],
@@ -71,11 +71,11 @@ class StudyLoop:
         salvage: Callable[[], object],
     ) -> None:
         config = study.config
-        self.config, self.space, self.study, self.children = config, study.space, study.optuna, children
+        self.config, self.space, self.study, self.trial_runs = config, study.space, study.optuna, trial_runs
         self._address, self._launch, self._report, self._watched = study.address, launch, report, watched
         self.batch = batch
         self.trials = Trials(self.study, len(self.space.distributions))
-        self._recovery = Recovery(self.trials, children, salvage)
+        self._recovery = Recovery(self.trials, trial_runs, salvage)
         # The trial whose point was proposed again while it runs: until it ends, the sampler knows no better.
         self._awaited: int | None = None
         self.stopped_early: str | None = None
@@ -105,7 +105,7 @@ class StudyLoop:
                         continue
                     time.sleep(POLL_SECONDS)
                     continue
-                with self.children.beating([spec.run_id for spec in specs]):
+                with self.trial_runs.beating([spec.run_id for spec in specs]):
                     outcomes = self._launch(specs)
                 with transaction(self.study._storage):
                     for spec, outcome in zip(specs, outcomes, strict=True):
@@ -170,7 +170,7 @@ class StudyLoop:
             # Another process took this one for dead, and has seen to the point.
             run_id = self.trials.mine.pop(trial.number, "")
             if run_id:
-                self.children.kill(run_id)
+                self.trial_runs.kill(run_id)
             return None
 
     def _prepare(self, trial: optuna.Trial) -> TrialSpec | None:
@@ -185,25 +185,25 @@ class StudyLoop:
         if refusal:
             self.trials.interrupt(trial.number, refusal)
             return None
-        twin = self.trials.twin(trial.number, encoded)
-        if twin is not None and twin.state == TrialState.RUNNING:
-            self.trials.interrupt(trial.number, f"the same point as trial {twin.number}, which is running")
-            self._awaited = twin.number
+        duplicate = self.trials.duplicate(trial.number, encoded)
+        if duplicate is not None and duplicate.state == TrialState.RUNNING:
+            self.trials.interrupt(trial.number, f"the same point as trial {duplicate.number}, which is running")
+            self._awaited = duplicate.number
             return None
-        run_id = self.children.create(trial.number)
+        run_id = self.trial_runs.create(trial.number)
         self.trials.mine[trial.number] = run_id
         trial.set_user_attr("run_id", run_id)
-        if twin is not None:
-            values = list(twin.values or [])
-            self.children.copy_result(run_id, twin.user_attrs["run_id"], twin.number, values)
-            trial.set_user_attr("duplicate_of", twin.number)
+        if duplicate is not None:
+            values = list(duplicate.values or [])
+            self.trial_runs.copy_result(run_id, duplicate.user_attrs["run_id"], duplicate.number, values)
+            trial.set_user_attr("duplicate_of", duplicate.number)
             self.trials.finish(trial.number, TrialState.COMPLETE, values)
             return None
         return TrialSpec(
             self.study.study_name,
             trial.number,
             run_id,
-            self.children.parent_id,
+            self.trial_runs.parent_id,
             self._address if self.config.hpo.pruner != "none" else "",
             self.config.hpo.pruner,
             watched=self._watched,
@@ -228,7 +228,7 @@ class StudyLoop:
             return
         if isinstance(outcome, BaseException):
             log.warning("trial %d failed: %s: %s", number, type(outcome).__name__, outcome)
-            self.children.fail(spec.run_id, outcome)
+            self.trial_runs.fail(spec.run_id, outcome)
             self.trials.finish(number, TrialState.FAIL, None)
             return
         values = [float(value) for value in (outcome if isinstance(outcome, list | tuple) else [outcome])]

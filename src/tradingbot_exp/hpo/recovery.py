@@ -13,7 +13,7 @@ from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED
 from tradingbot_exp.hpo.study import UNSIGNED_SECONDS
 from tradingbot_exp.hpo.trials import Trials
 from tradingbot_exp.runtime.process import is_alive
-from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, Children
+from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, TrialRuns
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -25,14 +25,14 @@ class Recovery:
     Parameters
     ----------
     trials : Trials
-    children : Children
+    trial_runs : TrialRuns
         The trials' MLflow runs.
     salvage : callable
         Called before any is settled: what dead processes had written down is sent.
     """
 
-    def __init__(self, trials: Trials, children: Children, salvage: Callable[[], object]) -> None:
-        self._trials, self._children, self._salvage = trials, children, salvage
+    def __init__(self, trials: Trials, trial_runs: TrialRuns, salvage: Callable[[], object]) -> None:
+        self._trials, self._trial_runs, self._salvage = trials, trial_runs, salvage
         # When this process first saw a trial that nobody had signed; other machines' clocks may differ.
         self._unsigned: dict[int, float] = {}
 
@@ -51,7 +51,7 @@ class Recovery:
                 if time.monotonic() - seen > UNSIGNED_SECONDS:
                     self._trials.interrupt(trial.number, KILLED)
                 continue
-            child = self._children.find(trial.user_attrs.get("run_id"), trial.number)
+            child = self._trial_runs.find(trial.user_attrs.get("run_id"), trial.number)
             if child is not None and child.has_ended:
                 self._adopt(trial, child.state, child.values)
             elif not is_alive(child.owner if child is not None else owner):
@@ -61,11 +61,11 @@ class Recovery:
     def _bury(self, trial: FrozenTrial, child: Child | None) -> None:
         """Settle a trial whose process died: by its result, if that was written in time."""
         if child is not None and child.state in KNOWN:
-            self._children.close(child)
+            self._trial_runs.close(child)
             self._adopt(trial, child.state, child.values)
             return
         if child is not None:
-            self._children.kill(child.run_id)
+            self._trial_runs.kill(child.run_id)
         self._trials.interrupt(trial.number, KILLED)
 
     def _adopt(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
@@ -82,7 +82,7 @@ class Recovery:
     def settle(self, number: int) -> None:
         """Take the result of a trial whose job is over, if its run has one; else close it as interrupted."""
         trial = self._trials.frozen(number)
-        child = self._children.find(self._trials.mine.get(number) or trial.user_attrs.get("run_id"), number)
+        child = self._trial_runs.find(self._trials.mine.get(number) or trial.user_attrs.get("run_id"), number)
         if child is not None and child.has_ended:
             self._adopt(trial, child.state, child.values)
         else:

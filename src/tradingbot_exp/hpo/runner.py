@@ -27,7 +27,7 @@ from tradingbot_exp.tracking.store.store import Store
 from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind
 from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
-from tradingbot_exp.tracking.writing.trial_runs import Children
+from tradingbot_exp.tracking.writing.trial_runs import TrialRuns
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -79,7 +79,7 @@ class Runner:
         self.organizer = organizer
         self.study = open_study(config, space, overrides, configure)
         self.parent = open_parent(self.study, organizer)
-        self._children = Children(
+        self._trial_runs = TrialRuns(
             client, experiment_id, self.parent.run_id, self.study.name, dict(config.experiment.tags)
         )
         self._store = Store(client, organizer.config.tracking.uri)
@@ -160,7 +160,7 @@ class Runner:
 
         return StudyLoop(
             self.study,
-            self._children,
+            self._trial_runs,
             launched,
             report=display,
             watched=display.is_live,
@@ -193,7 +193,7 @@ class Runner:
             sys.stdout.flush()
         loop.recover()
         results = {_run_id(trial): (STATES[trial.state], trial.values) for trial in loop.trials.done()}
-        self._children.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
+        self._trial_runs.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
         loop.run()
         trials = loop.trials.done()
         result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)

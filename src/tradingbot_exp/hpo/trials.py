@@ -59,7 +59,7 @@ class Trials:
         """Return the trials that count as failed."""
         return [trial for trial in self.counting() if trial.state == TrialState.FAIL]
 
-    def twin(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
+    def duplicate(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
         """Find an earlier trial at the same point whose value is, or will be, known."""
         for other in self.counting():
             if other.number >= number or other.params != encoded:

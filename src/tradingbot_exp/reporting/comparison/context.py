@@ -14,7 +14,7 @@ from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described, differing, without_branch
 from tradingbot_exp.tracking.reading.facts import code_facts, hardware_facts
 from tradingbot_exp.tracking.reading.records import TrainingRecord
-from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_context import RunContext
 
 
 def context_blocks(compared: Compared) -> list[Block]:
@@ -48,22 +48,22 @@ def _cell(value: str | None, reference: str | None) -> Cell:
 
 def config_differences(records: Sequence[TrainingRecord]) -> tuple[list[Row], list[Row]]:
     """Compare the params of runs, and their data: what can change a result, and what cannot; see `config_rows`."""
-    params = [described(record.run, record.made.fingerprint) for record in records]
+    params = [described(record.run, record.fingerprint) for record in records]
     return config_rows(params, [bool(record.run.kind) for record in records])
 
 
 def code_differences(records: Sequence[TrainingRecord]) -> list[Row]:
     """Compare commits, uncommitted changes and the package's source."""
-    rows = without_branch(differing([code_facts(record.made) for record in records]))
+    rows = without_branch(differing([code_facts(record) for record in records]))
     return [row for row in rows if row.name != "engine"]
 
 
 def environment_differences(records: Sequence[TrainingRecord]) -> list[Row]:
     """Compare what the runs ran on: Python, torch, machine and its settings, engine."""
-    return differing([_environment(record.made) for record in records])
+    return differing([_environment(record) for record in records])
 
 
-def _environment(made: Surroundings) -> dict[str, str]:
+def _environment(made: RunContext) -> dict[str, str]:
     named = {"Python": made.recorded("python", "version"), "torch": made.recorded("torch", "version")}
     named |= {**hardware_facts(made.environment), "engine": made.tag("engine")}
     return {name: str(value) for name, value in named.items() if value is not None}
@@ -75,13 +75,13 @@ def only_seed_differs(records: Sequence[TrainingRecord]) -> bool:
     return (
         [row.name for row in rows] == ["seed"]
         and all(same_bars(records[0], record) for record in records)
-        and records[0].made.fingerprint is not None
-        and not without_branch(differing([code_facts(record.made) for record in records]))
-        and all(_is_code_known(record.made) for record in records)
+        and records[0].fingerprint is not None
+        and not without_branch(differing([code_facts(record) for record in records]))
+        and all(_is_code_known(record) for record in records)
     )
 
 
-def _is_code_known(made: Surroundings) -> bool:
+def _is_code_known(made: RunContext) -> bool:
     """Tell whether it is recorded what a run's code was: commit or source and, in a dirty tree, the whole patch."""
     if made.recorded("git", "left_out_of_patch"):
         return False
@@ -92,17 +92,16 @@ def _is_code_known(made: Surroundings) -> bool:
 def code_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     """Say whether the runs came from the same code, and from the same kind of machine."""
     notices = []
-    runs = [record.made for record in records]
-    commits = [made.commit for made in runs]
+    commits = [record.commit for record in records]
     if len({commit for commit in commits if commit}) > 1:
         where = grouped([commit and commit[:10] for commit in commits])
         notices.append(
             Notice(f"The runs came from different commits ({where}): part of a difference may be the code's.")
         )
-    dirty = [i for i, made in enumerate(runs) if made.is_dirty]
+    dirty = [i for i, record in enumerate(records) if record.is_dirty]
     if dirty:
         names = [LETTERS[i] for i in dirty]
-        patches = {runs[i].patch_sha256 for i in dirty}
+        patches = {records[i].patch_sha256 for i in dirty}
         if len(dirty) == len(records) and len(patches) == 1 and None not in patches:
             notices.append(Notice("All runs came from the same uncommitted changes.", "muted"))
         else:

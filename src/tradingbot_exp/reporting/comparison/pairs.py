@@ -36,7 +36,7 @@ def pair(reference: TrainingRecord, other: TrainingRecord) -> Pair:
         return _unpaired(nothing, "there are no forecasts on record")
     if _dating(left.index) != _dating(right.index):
         return _unpaired(nothing, "the two runs' bars are dated in different ways")
-    if left.index.inferred_type == "integer" and reference.made.fingerprint != other.made.fingerprint:
+    if left.index.inferred_type == "integer" and reference.fingerprint != other.fingerprint:
         return _unpaired(nothing, "their bars carry no dates")
     shared = left.index.intersection(right.index).sort_values()
     if len(shared) < MIN_BARS:

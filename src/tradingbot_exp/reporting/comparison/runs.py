@@ -15,7 +15,7 @@ def run_blocks(compared: Compared) -> list[Block]:
     columns += [Column("took", numeric=True), Column("commit"), Column("test set")]
     rows = []
     for letter, record in compared.lettered:
-        run, commit = record.run, (record.made.commit or "")[:10]
+        run, commit = record.run, (record.commit or "")[:10]
         rows.append(
             [
                 Cell(f"{letter}, reference" if letter == "A" else letter),
@@ -26,7 +26,7 @@ def run_blocks(compared: Compared) -> list[Block]:
                 text_cell(run.params.get("seed")),
                 Cell(moment(run.started), sort=run.started.timestamp()),
                 number_cell(run.seconds, duration),
-                text_cell(f"{commit} + changes" if record.made.is_dirty else commit),
+                text_cell(f"{commit} + changes" if record.is_dirty else commit),
                 _test_cell(record) if run.kind in OWN_KINDS else text_cell(None),
             ]
         )
@@ -42,5 +42,5 @@ def _test_cell(record: TrainingRecord) -> Cell:
         return Cell(MISSING, tone="muted")
     if others:
         return Cell(f"opened {len(others)}× for other runs", sort=len(others), tone="warning")
-    overlap = record.made.tag("test.overlap")
+    overlap = record.tag("test.overlap")
     return Cell("learned from opened bars", sort=0, tone="warning") if overlap else Cell("sealed", sort=0)

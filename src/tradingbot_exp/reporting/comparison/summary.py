@@ -171,7 +171,7 @@ def status_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
 def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     """Say whether the runs saw the same data, the same validation bars, and were judged by the same rules."""
     notices = []
-    marks = [record.made.fingerprint for record in records]
+    marks = [record.fingerprint for record in records]
     known = [mark for mark in marks if mark is not None]
     if len(set(known)) > 1:
         names = [each.run.tags.get("data.name") or each.run.params.get("data.name", "data") for each in records]

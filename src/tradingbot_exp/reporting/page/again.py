@@ -8,12 +8,12 @@ from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.page.blocks import OWN_KINDS, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Facts, Notice
 from tradingbot_exp.tracking.reading.artifacts import PATCH
-from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_context import RunContext
 
 _UNKNOWN = "not recorded"
 
 
-def code_cell(made: Surroundings) -> Cell:
+def code_cell(made: RunContext) -> Cell:
     """Show the commit that a run was made from, and whether the work tree had changes beyond it."""
     if not made.commit:
         why = ": the run did not start in a git work tree" if made.run.kind in OWN_KINDS else ""
@@ -23,12 +23,12 @@ def code_cell(made: Surroundings) -> Cell:
     return Cell(f"{where}, with uncommitted changes", tone="warning") if made.is_dirty else Cell(where)
 
 
-def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:
+def again_blocks(made: RunContext, command: str | None = None) -> list[Block]:
     """Say how to get a run again: command, commit, patch, data, and the command that checks it.
 
     Parameters
     ----------
-    made : Surroundings
+    made : RunContext
     command : str, optional
         That of a study; it stands for the command of a single run, and for the one that checks it.
     """
@@ -55,7 +55,7 @@ def again_blocks(made: Surroundings, command: str | None = None) -> list[Block]:
     return [*blocks, Facts(facts)]
 
 
-def _command_blocks(made: Surroundings) -> list[Block]:
+def _command_blocks(made: RunContext) -> list[Block]:
     """Return the command of a run, and the one that trains it again and compares."""
     from tradingbot_exp.tracking.reading.recipe import Recipe
 
@@ -72,7 +72,7 @@ def _command_block(command: str) -> Block:
     return Code(command, "The command") if command else Notice("The command of this run is not recorded.", "muted")
 
 
-def _patch_cell(made: Surroundings) -> Cell:
+def _patch_cell(made: RunContext) -> Cell:
     if made.patch is not None:
         left_out = made.recorded("git", "left_out_of_patch")
         but = f"; it leaves out {', '.join(map(str, left_out))}" if left_out else ""
@@ -82,7 +82,7 @@ def _patch_cell(made: Surroundings) -> Cell:
     return text_cell("none: the tree was clean" if made.tag("git.dirty") else None, _UNKNOWN)
 
 
-def _machine(made: Surroundings) -> str | None:
+def _machine(made: RunContext) -> str | None:
     """Name Python, torch and the processor in a line, as far as ``environment.json`` does."""
     parts = [
         f"{name} {value}".strip()

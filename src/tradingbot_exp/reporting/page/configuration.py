@@ -11,7 +11,7 @@ from tradingbot_exp.reporting.page.blocks import count_cell, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
 from tradingbot_exp.runtime.text import day
 from tradingbot_exp.tracking.reading.differences import Row, config_rows, described
-from tradingbot_exp.tracking.reading.run_context import Surroundings
+from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 # What decides a training run; all else is folded away.
@@ -19,7 +19,7 @@ _DECIDING = [block for block in KEYS if block in BLOCKS and "." not in block and
 _PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
 
 
-def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list[Block]:
+def configuration_blocks(made: RunContext, previous: RunRecord | None) -> list[Block]:
     """Lay a run's params out by block, and mark those that differ from the previous run of its experiment."""
     run = made.run
     if not run.params:
@@ -41,7 +41,7 @@ def configuration_blocks(made: Surroundings, previous: RunRecord | None) -> list
     return blocks
 
 
-def changes(made: Surroundings, previous: RunRecord) -> list[Row]:
+def changes(made: RunContext, previous: RunRecord) -> list[Row]:
     """Return what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
     pair = [described(previous), described(made.run, made.fingerprint)]
     deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])

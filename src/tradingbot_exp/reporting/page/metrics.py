@@ -145,7 +145,7 @@ def best(values: Sequence[float | None], comparable: Sequence[bool], better: int
 def _same_test(first: TrainingRecord, second: TrainingRecord) -> bool:
     """Tell whether the test sets of two runs were the same bars of the same data; not where that is not known."""
     spans = [_opened_span(record) for record in (first, second)]
-    same = None not in spans and spans[0] == spans[1] and first.made.fingerprint == second.made.fingerprint
+    same = None not in spans and spans[0] == spans[1] and first.fingerprint == second.fingerprint
     return first is second or same
 
 
@@ -167,7 +167,7 @@ def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:
 
     Where one of them has no dates on record, as most trials, the way in which data are split has to be the same.
     """
-    if first.made.fingerprint != second.made.fingerprint:
+    if first.fingerprint != second.fingerprint:
         return False
     dates = validation_dates(first), validation_dates(second)
     if None in (*dates[0], *dates[1]):

@@ -27,7 +27,7 @@ def again_section(study: Study) -> list[Block]:
         blocks.append(Notice(text, "muted"))
     if study.run.kind == "sweep" and swept and not _ours(record):
         blocks.append(Code(swept, "The overrides of the sweep, given to the app with --multirun"))
-    return [*blocks, *again_blocks(record.made, again_command(study))]
+    return [*blocks, *again_blocks(record, again_command(study))]
 
 
 def winner_blocks(study: Study) -> list[Block]:

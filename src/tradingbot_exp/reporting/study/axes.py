@@ -133,19 +133,21 @@ def axes_of(space: Mapping[str, Any], trials: Sequence[TrialRecord]) -> tuple[tu
     Returns
     -------
     axes : tuple of Axis
-    twins : dict of str to str
+    duplicates : dict of str to str
         Keys that have the value of another key in every trial, and which: one axis stands for both.
     """
     keys = list(dict.fromkeys([*space, *(key for trial in trials for key in trial.params)]))
     columns = {key: tuple(_text(trial.params.get(key)) for trial in trials) for key in keys}
-    twins: dict[str, str] = {}
+    duplicates: dict[str, str] = {}
     kept: list[str] = []
     for key in keys:
-        twin = next((other for other in kept if len(set(columns[key])) > 1 and columns[other] == columns[key]), None)
-        if twin is None:
+        duplicate = next(
+            (other for other in kept if len(set(columns[key])) > 1 and columns[other] == columns[key]), None
+        )
+        if duplicate is None:
             kept.append(key)
         else:
-            twins[key] = twin
+            duplicates[key] = duplicate
     ends = [key.rpartition(".")[2] for key in kept]
     axes = []
     for key, end in zip(kept, ends, strict=True):
@@ -154,7 +156,7 @@ def axes_of(space: Mapping[str, Any], trials: Sequence[TrialRecord]) -> tuple[tu
         axis = _axis(key, name, space.get(key), values)
         if axis is not None:
             axes.append(axis)
-    return tuple(axes), twins
+    return tuple(axes), duplicates
 
 
 def space_size(axes: Sequence[Axis]) -> str:

@@ -37,7 +37,7 @@ class Study:
     objectives: tuple[Objective, ...]
     assumed: bool  # the direction is not on record, and taken to be ``minimize``
     axes: tuple[Axis, ...]
-    twins: dict[str, str]  # keys that always have another key's value
+    duplicates: dict[str, str]  # keys that always have another key's value
     trials: tuple[TrialRecord, ...]  # all attempts by number; by their start, from 0, where they have none
     # Complete with finite values: of one objective all, the best first; of several, the Pareto front by the first.
     best: tuple[TrialRecord, ...]
@@ -133,8 +133,8 @@ def study_of(record: StudyRecord) -> Study:
             assumed, metrics, directions = True, named, ("minimize",) * len(named)
             trials = tuple(_with_values(trial, named) for trial in trials)
     objectives = tuple(Objective(metric, way) for metric, way in zip(metrics, directions, strict=True))
-    axes, twins = axes_of(record.space, trials)
-    return Study(record, objectives, assumed, axes, twins, trials, rank_trials(trials, directions))
+    axes, duplicates = axes_of(record.space, trials)
+    return Study(record, objectives, assumed, axes, duplicates, trials, rank_trials(trials, directions))
 
 
 def value_text(metric: str, value: float | None, digits: int = 4) -> str:

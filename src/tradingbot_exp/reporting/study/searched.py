@@ -17,7 +17,7 @@ def searched_blocks(study: Study) -> list[Block]:
     blocks.append(_search_facts(study))
     if record.artifacts.card or study.run.tags.get("data.fingerprint"):
         blocks.append(Details("Data", data_blocks(record.artifacts.card, study.run)))
-    return [*blocks, *(configuration_blocks(record.made, None) if study.run.params else [])]
+    return [*blocks, *(configuration_blocks(record, None) if study.run.params else [])]
 
 
 def _space_table(study: Study) -> Table:
@@ -25,8 +25,8 @@ def _space_table(study: Study) -> Table:
     winner = study.winner
     rows = []
     for axis in study.axes:
-        twins = [key for key, of in study.twins.items() if of == axis.key]
-        name = axis.key + (f" (and {listed(twins)}, always the same)" if twins else "")
+        duplicates = [key for key, of in study.duplicates.items() if of == axis.key]
+        name = axis.key + (f" (and {listed(duplicates)}, always the same)" if duplicates else "")
         best = [] if winner is None else [param_cell(axis, winner)]
         rows.append([Cell(name), Cell(axis.described_as()), *best])
     columns = [Column("parameter"), Column("values")]

@@ -25,7 +25,7 @@ from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 
 def _again(trained: Trained) -> list[Block]:
-    return again_blocks(trained.record.made)
+    return again_blocks(trained.record)
 
 
 QUALITY = (

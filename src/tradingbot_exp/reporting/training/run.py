@@ -21,7 +21,7 @@ def run_blocks(trained: Trained) -> list[Block]:
         blocks.append(Paragraph(note))
     name, version = run.tags.get("model.name", "not recorded"), run.tags.get("model.version")
     model = f"{name}, version {version}" if version else name
-    facts = [("Model", Cell(model)), ("Code", code_cell(record.made)), ("Run id", Cell(run.run_id))]
+    facts = [("Model", Cell(model)), ("Code", code_cell(record)), ("Run id", Cell(run.run_id))]
     if run.parent_id:
         facts.append(("Study", Cell(run.parent_id, href=run_link(run, run.parent_id))))
     ours = ("engine", "error", "periods_per_year")
@@ -33,4 +33,4 @@ def run_blocks(trained: Trained) -> list[Block]:
 
 def settings_blocks(trained: Trained) -> list[Block]:
     """Show the configuration of a run, and what is new in it."""
-    return configuration_blocks(trained.record.made, trained.record.previous)
+    return configuration_blocks(trained.record, trained.record.previous)

@@ -58,7 +58,7 @@ def _table(run: RunRecord, openings: Sequence[RunRecord]) -> Table:
 def _seen_before(record: TrainingRecord) -> list[Block]:
     """Say what was seen already: test bars for other runs, and bars of train and validation as a test set."""
     blocks: list[Block] = []
-    others, overlap = record.others_opened, record.made.tag("test.overlap")
+    others, overlap = record.others_opened, record.tag("test.overlap")
     if others:
         runs = list(dict.fromkeys(each.evaluated for each in others))
         text = f"Bars of this test set were opened {times(len(others))} for other runs ({at_most(runs, 3)}), "

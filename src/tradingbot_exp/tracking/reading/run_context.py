@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any
 
 from tradingbot_exp.tracking.reading.run_record import Artifacts, RunRecord
 
@@ -38,11 +38,6 @@ class RunContext:
     run: RunRecord
     artifacts: Artifacts
     parent: RunRecord | None = field(default=None, kw_only=True)
-
-    @property
-    def made(self) -> Self:
-        """The run with what it was made of."""
-        return self
 
     @property
     def card(self) -> Mapping[str, Any]:
@@ -112,6 +107,3 @@ class RunContext:
         for key in keys:
             found = found.get(key) if isinstance(found, Mapping) else None
         return found
-
-
-Surroundings = RunContext

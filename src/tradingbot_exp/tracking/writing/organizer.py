@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
-    from tradingbot_exp.tracking.writing.resumption import Resumption
+    from tradingbot_exp.tracking.writing.resume_point import ResumePoint
 
 
 class ExperimentOrganizer:
@@ -100,7 +100,7 @@ class ExperimentOrganizer:
         *,
         kind: str = "training",
         parent: str | None = None,
-        resumption: Resumption | None = None,
+        resume_point: ResumePoint | None = None,
         **tags: Any,
     ) -> TrackedRun:
         """Create a run and make it the current one; `close_run` ends it.
@@ -113,13 +113,13 @@ class ExperimentOrganizer:
             Tag ``run.kind``.
         parent : str, optional
             Id of the parent run.
-        resumption : Resumption, optional
+        resume_point : ResumePoint, optional
             A run to go on with, instead of creating one: then nothing else is read.
         **tags
             More tags; a double underscore in a name stands for a dot.
         """
-        if resumption is not None:
-            return self._go_on_with(resumption)
+        if resume_point is not None:
+            return self._go_on_with(resume_point)
         name = run_name or self.config.experiment.run_name or self._compose_name()
         creation = {
             "name": name,
@@ -150,7 +150,7 @@ class ExperimentOrganizer:
         """Create the run of a trial, a child of the run `parent`, and make it the current one."""
         return self.open_run(trial_name(number), kind="trial", parent=parent, trial__number=number, **tags)
 
-    def _go_on_with(self, resumption: Resumption) -> TrackedRun:
+    def _go_on_with(self, resume_point: ResumePoint) -> TrackedRun:
         """Open a run again that ended before its time, in this process's name.
 
         Raises
@@ -159,15 +159,17 @@ class ExperimentOrganizer:
             Another process was faster.
         """
         client, _ = self.connect()
-        uri, run_id = self.config.tracking.uri, resumption.run_id
+        uri, run_id = self.config.tracking.uri, resume_point.run_id
         with wrapped(f"The run {run_id} cannot be opened again"), alone_with(client.get_run(run_id)):
             delivery = Delivery.attach(client, run_id, unsent_folder(), uri)
             found = delivery.found
             owner = {} if found is None else found.data.tags
-            if found is None or found.info.status == "FINISHED" or owner != resumption.tags:
-                raise TrackingError(f"The run {resumption.name} ({run_id}) was taken up by another process meanwhile.")
-            run = TrackedRun(delivery, resumption.name, resumption=resumption)
-            run.set_tags({**signature(), **resumption.new_tags()})
+            if found is None or found.info.status == "FINISHED" or owner != resume_point.tags:
+                raise TrackingError(
+                    f"The run {resume_point.name} ({run_id}) was taken up by another process meanwhile."
+                )
+            run = TrackedRun(delivery, resume_point.name, resume_point=resume_point)
+            run.set_tags({**signature(), **resume_point.new_tags()})
             client.update_run(run_id, status="RUNNING")
             if "error" in owner:
                 client.delete_tag(run_id, "error")

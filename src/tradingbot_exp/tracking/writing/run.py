@@ -23,7 +23,7 @@ from tradingbot_exp.tracking.writing.params_tags_metrics import metric_name, met
 if TYPE_CHECKING:
     from mlflow.entities import RunInfo
 
-    from tradingbot_exp.tracking.writing.resumption import Resumption
+    from tradingbot_exp.tracking.writing.resume_point import ResumePoint
 
 
 class TrackedRun:
@@ -39,12 +39,12 @@ class TrackedRun:
         The parent run's id.
     buffered : bool
         False waits for metrics too, and leaves no journal: of a run that nobody here will end.
-    resumption : Resumption, optional
+    resume_point : ResumePoint, optional
         Where the run is resumed: the metric points that it has are not logged again.
 
     Attributes
     ----------
-    name, parent, delivery, resumption
+    name, parent, delivery, resume_point
         As given.
     metrics : dict of str to float
         The newest value of each metric logged.
@@ -61,15 +61,15 @@ class TrackedRun:
         parent: str | None = None,
         *,
         buffered: bool = True,
-        resumption: Resumption | None = None,
+        resume_point: ResumePoint | None = None,
     ) -> None:
         self.delivery = delivery
         self.name = name
         self.parent = parent
-        self.resumption = resumption
+        self.resume_point = resume_point
         self.after_finish: list[Callable[[], object]] = []
         self.metrics: dict[str, float] = {}
-        self._seen: set[tuple[str, int]] = set() if resumption is None else set(resumption.points)
+        self._seen: set[tuple[str, int]] = set() if resume_point is None else set(resume_point.points)
         self._buffered = buffered
         self.is_batched = False
         self._lock = threading.Lock()
@@ -125,8 +125,8 @@ class TrackedRun:
         with self._lock:
             new = [point for point in points if again or (point[0], step) not in self._seen]
             self.metrics.update((point[0], point[1]) for point in new)
-            if self.resumption is not None:
-                known = self.resumption
+            if self.resume_point is not None:
+                known = self.resume_point
                 new = [point for point in new if not known.has(point[0], step, point[1])]
             self._seen.update((point[0], step) for point in new)
         if new:

@@ -55,7 +55,7 @@ class Child:
         return self.status in ENDED
 
 
-class Children:
+class TrialRuns:
     """Creates and looks after the child runs of one study.
 
     Parameters

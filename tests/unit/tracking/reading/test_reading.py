@@ -141,7 +141,7 @@ def test_a_trial_is_reported_with_what_its_study_keeps_for_all(store: Store, exp
     store.client.log_text(parent, "of the study", "error/traceback.txt")
     record = training_record(store, find_run(store, child))
     assert record.artifacts.traceback is None  # the study's end is not the trial's
-    assert (record.made.fingerprint, record.made.patch, record.made.patch_holder) == ("f", b"diff", parent)
+    assert (record.fingerprint, record.patch, record.patch_holder) == ("f", b"diff", parent)
     text = repr(training_page(record).sections)
     assert f"{'c' * 40}, with uncommitted changes" in text and f"download -r {parent} -a {PATCH}" in text
     assert "tradingbot_exp.train training.epochs=2 model.learning_rate=0.001" in text and "Python 3.11.7" in text

@@ -20,7 +20,7 @@ _LOSSES = ("train_loss", "val_loss")
 
 
 @dataclass(frozen=True, eq=False)
-class Resumption:
+class ResumePoint:
     """A run that may be resumed.
 
     Attributes
