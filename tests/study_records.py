@@ -44,6 +44,7 @@ METRICS = {
 
 NUMBERS = {
     "verdict_p": 0.31,
+    "climb_p": 0.25,
     "spa_p": 0.2,
     "ic": 0.0314,
     "needed_ic": 0.15,

@@ -85,7 +85,7 @@ def test_what_is_no_run_is_named_with_what_would_be_right(store: Store, experime
         ("latest", ["study"], "There is no study in"),
         ("latest", ["training", ""], "There is no training run in"),
         (None, None, "There is no run 'None' in"),
-        ("100%", None, "is no run id"),
+        ("100%", None, "is not a run id"),
     ):
         with pytest.raises(RunError, match=said):
             find_run(store, text, kinds)  # type: ignore[arg-type]
