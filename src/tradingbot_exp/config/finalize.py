@@ -200,7 +200,7 @@ def tried_sha256(config: Config) -> str:
 def _covered(config: Config) -> dict[str, Any]:
     tree = asdict(config)
     covered = {name: tree[name] for name in ("seed", "data", "model", "training", "evaluation")}
-    for name in ("name", "path", "symbol", "options"):
+    for name in ("name", "path", "symbol", "columns", "options"):
         del covered["data"][name]
     if not covered["model"]["options"]:
         del covered["model"]["options"]

@@ -63,6 +63,21 @@ class SyntheticConfig:
 
 
 @dataclass
+class ColumnsConfig:
+    """The columns of a file that are called otherwise than a reader expects."""
+
+    date: str | None = None
+    time: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    adj_close: str | None = None
+    volume: str | None = None
+    symbol: str | None = None
+
+
+@dataclass
 class DataConfig:
     """Which bars, which features of them, which target, and how they are split."""
 
@@ -70,6 +85,7 @@ class DataConfig:
     source: str = "bundled"
     path: str | None = None
     symbol: str | None = None
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
     options: dict[str, Any] = field(default_factory=dict)
     features: list[str] = field(default_factory=lambda: list(DEFAULT_FEATURES))
     target: str = "return"

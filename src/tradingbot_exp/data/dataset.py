@@ -10,14 +10,16 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.preprocessing import StandardScaler
 
+from tradingbot_exp.data.bar_frame import feature_names
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
+from tradingbot_exp.data.columns import OHLCV
 from tradingbot_exp.data.features import FEATURES, FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fingerprint import fingerprint
 from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
-from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
+from tradingbot_exp.data.sources import Bars, Table, load_bars, load_table
 from tradingbot_exp.data.splits import Block, Split, split_rows
 from tradingbot_exp.errors import ConfigError, DataError, near
 
@@ -225,7 +227,8 @@ def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
     if config.target == "direction":
         target = (target > 0).astype(np.float64)
     own = [name for name in names if name not in FEATURES and name not in OHLCV]
-    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[[*OHLCV, *own]], split, fitted)
+    used = [*(name for name in OHLCV if name in frame), *own]
+    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[used], split, fitted)
 
 
 def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Rows:

@@ -1,4 +1,4 @@
-"""How often bars come, and how many make a year, told from their timestamps."""
+"""How often bars come, and how many make a year, told from their timestamps: from whole weeks of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ _LONG = (
     ("yearly", 362, 369, 1.0),
 )
 _REGULAR = 0.6  # the share of gaps that have to be of the usual length; 4 of 5 are for bars on business days
+_GAPLESS = 0.95  # the same, of a market that never closes
+_WEEK = np.timedelta64(7, "D")
+_SATURDAY = 5
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,14 @@ def infer_periods_per_year(index: pd.DatetimeIndex) -> float:
     Returns
     -------
     float
-        252 for bars on business days, 365 on all days, 52, 12, 4 or 1 for longer ones; for intraday bars, the
-        median number of bars a day times 252, or 365 where both Saturdays and Sundays have bars.
+        For bars of a week or longer 52, 12, 4 or 1. For shorter ones the usual number of bars a week, times 252 / 5
+        where bars come on at most five days a week, which leaves holidays out, and 365 / 7 else: so 252 and 365 for
+        daily bars.
 
     Raises
     ------
     DataError
-        If the spacing is irregular, or there are fewer than 3 bars.
+        If the spacing is irregular, or there is no whole week of bars, from which it can be told.
     """
     return describe_frequency(index).require()
 
@@ -68,6 +72,8 @@ def same_spacing(first: str, second: str) -> bool:
     Daily bars on business days and on all days differ; of intraday bars the minutes count, not how many a day has,
     which a short file need not show. What is irregular cannot be told apart from itself.
     """
+    if "daily" in (first, second):
+        return first.startswith("daily") and second.startswith("daily")
     return _spacing(first) == _spacing(second)
 
 
@@ -80,34 +86,92 @@ def describe_frequency(index: pd.DatetimeIndex) -> Frequency:
     if len(index) < 3:
         return _unknown(f"{len(index)} bars are too few to tell")
     local = index.tz_localize(None)
-    days = np.diff(local.to_numpy()) / np.timedelta64(1, "D")
-    usual = float(np.median(days))
-    weekday = np.asarray(local.day_of_week)
-    every_day = min(np.mean(weekday == 5), np.mean(weekday == 6)) > 0.07  # 1/7 each where trading never stops
-    year, kind = (ALL_DAYS, "all days") if every_day else (BUSINESS_DAYS, "business days")
+    gaps = np.diff(local.to_numpy()) / np.timedelta64(1, "D")
+    usual = float(np.median(gaps))
     if usual < 0.9:
-        return _intraday(local, year, kind)
+        return _intraday(local, gaps)
+    row = next((r for r in _LONG if r[1] <= usual <= r[2]), None)
     if usual < 1.1:
-        known, low, high = Frequency(f"daily ({kind})", year), 0.9, 1.1
-    else:
-        row = next((r for r in _LONG if r[1] <= usual <= r[2]), None)
-        if row is None:
-            return _unknown(f"the usual gap between bars is {usual:g} days")
+        known, low, high = _daily(local), 0.9, 1.1
+    elif row is not None:
         known, low, high = Frequency(row[0], row[3]), float(row[1]), float(row[2])
-    return _if_regular(days, low, high, known)
+    else:
+        return _unknown(f"the usual gap between bars is {usual:g} days")
+    return _if_regular(gaps, low, high, known)
 
 
-def _intraday(local: pd.DatetimeIndex, year: float, kind: str) -> Frequency:
+def _daily(local: pd.DatetimeIndex) -> Frequency:
+    week = _usual_week(local, np.timedelta64(1, "D"))
+    if week is None:
+        return _unknown("daily bars of less than a week do not show on which days there are none", "daily")
+    days, _ = week
+    kind = {5: "business days", 7: "all days"}.get(days, f"{days} days a week")
+    return Frequency(f"daily ({kind})", _a_year(days, float(days)))
+
+
+def _intraday(local: pd.DatetimeIndex, gaps: np.ndarray) -> Frequency:
     day = local.normalize()
-    same_day = np.asarray(day[1:] == day[:-1])
-    minutes = np.diff(local.to_numpy())[same_day] / np.timedelta64(1, "m")
+    minutes = gaps[np.asarray(day[1:] == day[:-1])] * 1440
     if not len(minutes):
         return _unknown("no day has two bars")
-    usual = float(np.median(minutes))
-    _, counts = np.unique(day, return_counts=True)
-    per_day = float(np.median(counts))
-    name = f"{usual:g}-minute bars, {per_day:g} a day ({kind})"
-    return _if_regular(minutes, 0.99 * usual, 1.01 * usual, Frequency(name, per_day * year))
+    usual = float(np.round(np.median(minutes), 6))
+    per_day = np.unique(day, return_counts=True)[1]
+    name = f"{usual:g}-minute bars"
+    week = _usual_week(local, np.timedelta64(round(usual * 60_000), "ms"))
+    gapless = float(np.mean(np.abs(gaps * 1440 - usual) < 0.01 * usual)) > _GAPLESS
+    if gapless and _has_whole_saturday(local, usual):
+        week = 7, 7 * 1440 / usual
+    elif week is None and _is_in_sessions(local, day, per_day):
+        week = 5, 5 * float(np.median(per_day))
+    if week is None:
+        known = _unknown("there is no whole week of bars, so that they do not show when there are none", name)
+    else:
+        days, bars = week
+        kind = {5: "business days", 7: "all days"}.get(days, f"{days} days a week")
+        known = Frequency(f"{name}, {np.median(per_day):g} a day ({kind})", _a_year(days, bars))
+    return _if_regular(minutes, 0.99 * usual, 1.01 * usual, known)
+
+
+def _a_year(days: int, bars: float) -> float:
+    """Return the bars of a year from those of a week; markets of five days have holidays."""
+    return bars * BUSINESS_DAYS / 5 if days <= 5 else bars * ALL_DAYS / 7
+
+
+def _usual_week(local: pd.DatetimeIndex, spacing: np.timedelta64) -> tuple[int, float] | None:
+    """Count, in whole weeks from the first bar on, the days of the week that have bars, and the bars.
+
+    Returns
+    -------
+    tuple of int and float, or None
+        Days that have bars in at least half of the weeks, and the bars of a usual week: that which three quarters of
+        the weeks do not exceed, since weeks with holidays have fewer. None if the bars span less than a week.
+    """
+    since = local.to_numpy() - local.to_numpy()[0]
+    weeks = int((since[-1] + spacing) // _WEEK)
+    if not weeks:
+        return None
+    week = (since // _WEEK).astype(np.int64)
+    whole = week < weeks
+    bars = np.quantile(np.bincount(week[whole], minlength=weeks), 0.75, method="nearest")
+    pairs = np.unique(week[whole] * 7 + np.asarray(local.day_of_week)[whole])
+    days = int(np.sum(np.bincount(pairs % 7, minlength=7) >= weeks / 2))
+    return (days, float(bars)) if days >= 5 else (5, bars * 5 / days)  # a week with a holiday
+
+
+def _has_whole_saturday(local: pd.DatetimeIndex, minutes: float) -> bool:
+    """Tell whether some Saturday has all its bars: then the market does not close."""
+    saturdays = local[np.asarray(local.day_of_week) == _SATURDAY].normalize()
+    return bool(len(saturdays) and np.unique(saturdays, return_counts=True)[1].max() >= _GAPLESS * 1440 / minutes)
+
+
+def _is_in_sessions(local: pd.DatetimeIndex, day: pd.DatetimeIndex, per_day: np.ndarray) -> bool:
+    """Tell whether bars come in equal sessions on business days, each followed by a night: as those of a stock do."""
+    starts = np.flatnonzero(np.asarray(day[1:] != day[:-1])) + 1
+    nights = local.to_numpy()[starts] - local.to_numpy()[starts - 1]
+    on_business_days = bool((np.asarray(local.day_of_week) < _SATURDAY).all())
+    return (
+        on_business_days and len(starts) > 1 and bool(nights.min() >= np.timedelta64(6, "h") and np.ptp(per_day) == 0)
+    )
 
 
 def _if_regular(gaps: np.ndarray, low: float, high: float, known: Frequency) -> Frequency:
@@ -117,10 +181,10 @@ def _if_regular(gaps: np.ndarray, low: float, high: float, known: Frequency) -> 
     return known
 
 
-def _unknown(reason: str) -> Frequency:
+def _unknown(reason: str, name: str = "irregular") -> Frequency:
     return Frequency(
-        "irregular",
+        name,
         None,
-        f"evaluation.periods_per_year=auto: {reason}, so the number of bars a year cannot be inferred. Set "
-        "evaluation.periods_per_year to it, e.g. 252 for daily bars.",
+        f"evaluation.periods_per_year=auto: {reason}, so the number of bars a year cannot be told: give "
+        "evaluation.periods_per_year, e.g. 252 for daily bars.",
     )

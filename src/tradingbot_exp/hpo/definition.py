@@ -19,7 +19,7 @@ _NOT_DEFINING = (
     *("training.progress", "training.checkpoint_every", "training.resume"),
     *("hpo.num_trials", "hpo.n_jobs", "hpo.study_name", "hpo.storage", "hpo.resume", "hpo.param_space"),
     *("hpo.reseeds", "hpo.null_replays"),
-    *("data.name", "data.path", "data.symbol", "data.options"),
+    *("data.name", "data.path", "data.symbol", "data.columns", "data.options"),
 )
 # What a key of the definition is called, where it is none of the configuration.
 _SAID = {"code.sha256": "the source of tradingbot_exp (code.sha256)"}

@@ -26,6 +26,7 @@ _REFUSED = {
     "data.source": _SAME_TASK,
     "data.path": _SAME_TASK,
     "data.symbol": _SAME_TASK,
+    "data.columns": _SAME_TASK,
     "data.target": _SAME_TASK,
     "data.horizon": _SAME_TASK,
     "data.options": _SAME_TASK,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # What `config_sha256` leaves out: it changes no number of a run.
 _HARMLESS = ("experiment.", "tracking.", "hpo.")
 _HARMLESS_KEYS = (
-    *("data.name", "data.path", "data.symbol"),
+    *("data.name", "data.path", "data.symbol", "data.columns"),
     *("training.progress", "training.checkpoint_every", "training.resume"),
 )
 # Packages that numbers come from; they are named first.
