@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
 
 TARGETS = ("return", "direction")
+_ROWS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +189,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         feature_names=names,
         index=index,
         raw=raw,
-        scaled=scaler.transform(raw).astype(dtype),
+        scaled=_scaled(scaler, raw, dtype),
         target=rows.target,
         next_return=rows.next_return,
         horizon=config.horizon,
@@ -203,6 +204,14 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         bars=source.frame if isinstance(source, Bars) else None,
         fitted=rows.fitted,
     )
+
+
+def _scaled(scaler: StandardScaler, raw: FloatArray, dtype: npt.DTypeLike) -> npt.NDArray[np.floating[Any]]:
+    """Scale some rows at a time, since all of them in float64 would be as much memory once more."""
+    scaled = np.empty(raw.shape, dtype)
+    for start in range(0, len(raw), _ROWS):
+        scaled[start : start + _ROWS] = scaler.transform(raw[start : start + _ROWS])
+    return scaled
 
 
 def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:

@@ -105,7 +105,7 @@ def _form_with(separator: str, lines: list[str], told: bool) -> _Form | None:
     rows = [[cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])] for line in lines]
     counts = Counter(len(row) for row in rows if any(row))
     width = counts.most_common(1)[0][0] if counts else 1
-    begin = next((place for place, row in enumerate(rows) if len(row) > 1 and any(row)), len(rows))
+    begin = next((place for place, row in enumerate(rows) if place >= told and len(row) > 1 and any(row)), len(rows))
     if width < 2 or begin > _MOST_PREAMBLE:
         return None
     header: list[list[str]] = []
@@ -150,7 +150,12 @@ def _numeric_columns(form: _Form) -> list[int]:
         names = [row[place] for row in form.header if place < len(row)]
         named = any(role_of(name) in ("date", "symbol") or "time" in plain(name) for name in names)
         cells = [row[place] for row in form.sample if len(row) > place and row[place] not in MISSING]
-        if named or (place == 0 and not any(names)) or not cells or not all(map(_PLAIN.fullmatch, cells)):
+        if (
+            named
+            or (place < 2 and not any(map(str.isalpha, "".join(names))))
+            or not cells
+            or not all(map(_PLAIN.fullmatch, cells))
+        ):
             continue
         if form.separator == "," or not any(map(_THREE.fullmatch, cells)) or not all(map(_THREE.fullmatch, cells)):
             found.append(place)

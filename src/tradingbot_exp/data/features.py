@@ -99,19 +99,19 @@ def compute_features(
     ConfigError
         If a name is neither a feature nor a numeric column of the frame.
     """
-    columns = {}
-    for name in names:
+    values = np.empty((len(names), len(frame)))  # memory: one feature at a time beside it
+    for row, name in enumerate(names):
         if name in FEATURES:
-            columns[name] = _computed(name, frame, fitted or {})
+            values[row] = _computed(name, frame, fitted or {})
         elif name in frame:
-            columns[name] = frame[name]
+            values[row] = frame[name]
         else:
             known = [*FEATURES, *(str(column) for column in frame.columns)]
             raise ConfigError(
                 f"data.features: {name!r} is neither a feature nor a numeric column of the file; known are "
                 f"{', '.join(known)}.{near(name, known)}"
             )
-    return pd.DataFrame(columns, index=frame.index, dtype=np.float64)
+    return pd.DataFrame(values.T, frame.index, list(names), copy=False)
 
 
 def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature]) -> pd.Series[float]:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from tradingbot_exp.errors import DataError
+
+Nanoseconds = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
 
 BUSINESS_DAYS, ALL_DAYS = 252.0, 365.0
 # Name, shortest and longest gap in days (holidays and months vary), periods per year.
@@ -19,8 +23,9 @@ _LONG = (
 )
 _REGULAR = 0.6  # the share of gaps that have to be of the usual length; 4 of 5 are for bars on business days
 _GAPLESS = 0.95  # the same, of a market that never closes
-_WEEK = np.timedelta64(7, "D")
 _SATURDAY = 5
+_MINUTE = 60 * 10**9  # nanoseconds
+_DAY = 1440 * _MINUTE
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,14 @@ def describe_frequency(index: pd.DatetimeIndex) -> Frequency:
     """Tell the frequency of ascending timestamps; days are those of the index's own time zone."""
     if len(index) < 3:
         return _unknown(f"{len(index)} bars are too few to tell")
-    local = index.tz_localize(None)
-    gaps = np.diff(local.to_numpy()) / np.timedelta64(1, "D")
+    times = index.tz_localize(None).as_unit("ns").asi8
+    gaps = np.diff(times) / _DAY
     usual = float(np.median(gaps))
     if usual < 0.9:
-        return _intraday(local, gaps)
+        return _intraday(times, gaps)
     row = next((r for r in _LONG if r[1] <= usual <= r[2]), None)
     if usual < 1.1:
-        known, low, high = _daily(local), 0.9, 1.1
+        known, low, high = _daily(times), 0.9, 1.1
     elif row is not None:
         known, low, high = Frequency(row[0], row[3]), float(row[1]), float(row[2])
     else:
@@ -100,8 +105,8 @@ def describe_frequency(index: pd.DatetimeIndex) -> Frequency:
     return _if_regular(gaps, low, high, known)
 
 
-def _daily(local: pd.DatetimeIndex) -> Frequency:
-    week = _usual_week(local, np.timedelta64(1, "D"))
+def _daily(times: Nanoseconds) -> Frequency:
+    week = _usual_week(times, _DAY)
     if week is None:
         return _unknown("daily bars of less than a week do not show on which days there are none", "daily")
     days, _ = week
@@ -109,27 +114,35 @@ def _daily(local: pd.DatetimeIndex) -> Frequency:
     return Frequency(f"daily ({kind})", _a_year(days, float(days)))
 
 
-def _intraday(local: pd.DatetimeIndex, gaps: np.ndarray) -> Frequency:
-    day = local.normalize()
-    minutes = gaps[np.asarray(day[1:] == day[:-1])] * 1440
+def _intraday(times: Nanoseconds, gaps: FloatArray) -> Frequency:
+    day = times // _DAY
+    minutes = gaps[day[1:] == day[:-1]] * 1440
     if not len(minutes):
         return _unknown("no day has two bars")
     usual = float(np.round(np.median(minutes), 6))
-    per_day = np.unique(day, return_counts=True)[1]
+    per_day = np.bincount(day - day[0])
+    a_day = float(np.median(per_day[per_day > 0]))
     name = f"{usual:g}-minute bars"
-    week = _usual_week(local, np.timedelta64(round(usual * 60_000), "ms"))
+    week = _usual_week(times, round(usual * _MINUTE))
     gapless = float(np.mean(np.abs(gaps * 1440 - usual) < 0.01 * usual)) > _GAPLESS
-    if gapless and _has_whole_saturday(local, usual):
-        week = 7, 7 * 1440 / usual
-    elif week is None and _is_in_sessions(local, day, per_day):
-        week = 5, 5 * float(np.median(per_day))
+    most_on_saturday = per_day[(_SATURDAY - _weekday(day[0])) % 7 :: 7].max(initial=0)
+    if gapless and most_on_saturday >= _GAPLESS * 1440 / usual:  # such a market does not close
+        a_day = 1440 / usual
+        week = 7, 7 * a_day
+    elif week is None and _is_in_sessions(times, day, per_day):
+        week = 5, 5 * a_day
     if week is None:
         known = _unknown("there is no whole week of bars, so that they do not show when there are none", name)
     else:
         days, bars = week
         kind = {5: "business days", 7: "all days"}.get(days, f"{days} days a week")
-        known = Frequency(f"{name}, {np.median(per_day):g} a day ({kind})", _a_year(days, bars))
+        known = Frequency(f"{name}, {a_day:g} a day ({kind})", _a_year(days, bars))
     return _if_regular(minutes, 0.99 * usual, 1.01 * usual, known)
+
+
+def _weekday(day: Nanoseconds) -> Nanoseconds:
+    """Return the day of the week, Monday being 0, of days counted from 1970-01-01, a Thursday."""
+    return (day + 3) % 7
 
 
 def _a_year(days: int, bars: float) -> float:
@@ -137,7 +150,7 @@ def _a_year(days: int, bars: float) -> float:
     return bars * BUSINESS_DAYS / 5 if days <= 5 else bars * ALL_DAYS / 7
 
 
-def _usual_week(local: pd.DatetimeIndex, spacing: np.timedelta64) -> tuple[int, float] | None:
+def _usual_week(times: Nanoseconds, spacing: int) -> tuple[int, float] | None:
     """Count, in whole weeks from the first bar on, the days of the week that have bars, and the bars.
 
     Returns
@@ -146,35 +159,27 @@ def _usual_week(local: pd.DatetimeIndex, spacing: np.timedelta64) -> tuple[int, 
         Days that have bars in at least half of the weeks, and the bars of a usual week: that which three quarters of
         the weeks do not exceed, since weeks with holidays have fewer. None if the bars span less than a week.
     """
-    since = local.to_numpy() - local.to_numpy()[0]
-    weeks = int((since[-1] + spacing) // _WEEK)
+    weeks = int((times[-1] - times[0] + spacing) // (7 * _DAY))
     if not weeks:
         return None
-    week = (since // _WEEK).astype(np.int64)
+    week = (times - times[0]) // (7 * _DAY)
     whole = week < weeks
     bars = np.quantile(np.bincount(week[whole], minlength=weeks), 0.75, method="nearest")
-    pairs = np.unique(week[whole] * 7 + np.asarray(local.day_of_week)[whole])
-    days = int(np.sum(np.bincount(pairs % 7, minlength=7) >= weeks / 2))
-    return (days, float(bars)) if days >= 5 else (5, bars * 5 / days)  # a week with a holiday
+    has_bars = np.bincount(week[whole] * 7 + _weekday(times[whole] // _DAY), minlength=7 * weeks) > 0
+    days = int(np.sum(2 * has_bars.reshape(weeks, 7).sum(axis=0) >= weeks))
+    return (days, float(bars)) if days >= 5 else (5, bars * 5 / max(days, 1))  # a week with a holiday
 
 
-def _has_whole_saturday(local: pd.DatetimeIndex, minutes: float) -> bool:
-    """Tell whether some Saturday has all its bars: then the market does not close."""
-    saturdays = local[np.asarray(local.day_of_week) == _SATURDAY].normalize()
-    return bool(len(saturdays) and np.unique(saturdays, return_counts=True)[1].max() >= _GAPLESS * 1440 / minutes)
-
-
-def _is_in_sessions(local: pd.DatetimeIndex, day: pd.DatetimeIndex, per_day: np.ndarray) -> bool:
+def _is_in_sessions(times: Nanoseconds, day: Nanoseconds, per_day: Nanoseconds) -> bool:
     """Tell whether bars come in equal sessions on business days, each followed by a night: as those of a stock do."""
-    starts = np.flatnonzero(np.asarray(day[1:] != day[:-1])) + 1
-    nights = local.to_numpy()[starts] - local.to_numpy()[starts - 1]
-    on_business_days = bool((np.asarray(local.day_of_week) < _SATURDAY).all())
+    nights = np.diff(times)[day[1:] != day[:-1]]
+    on_business_days = bool((_weekday(day) < _SATURDAY).all())
     return (
-        on_business_days and len(starts) > 1 and bool(nights.min() >= np.timedelta64(6, "h") and np.ptp(per_day) == 0)
+        on_business_days and len(nights) > 1 and bool(nights.min() >= _DAY // 4 and np.ptp(per_day[per_day > 0]) == 0)
     )
 
 
-def _if_regular(gaps: np.ndarray, low: float, high: float, known: Frequency) -> Frequency:
+def _if_regular(gaps: FloatArray, low: float, high: float, known: Frequency) -> Frequency:
     share = float(np.mean((gaps >= low) & (gaps <= high)))
     if share < _REGULAR:
         return _unknown(f"only {share:.0%} of the gaps between bars are of the usual length")

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from tradingbot_exp.data.cells import Cells
-from tradingbot_exp.data.columns import role_of
+from tradingbot_exp.data.columns import PRICES, role_of
 from tradingbot_exp.data.layouts import one_row_a_symbol, without_header
 from tradingbot_exp.errors import DataError
 
@@ -58,13 +58,14 @@ def _tables(tree: Any) -> Iterator[tuple[pd.DataFrame, bool]]:
         return
     values = list(tree.values())
     if values and all(isinstance(each, dict) for each in values):
-        known = any(role_of(str(name)) for name in tree)
-        inner = [str(name) for each in values[:5] for name in each]
-        if known:  # pandas' orient=columns: a mapping from row to value for each column
+        alike = all(each.keys() == values[0].keys() for each in values)
+        if any(
+            role_of(str(name)) in PRICES for name in tree
+        ):  # pandas' orient=columns: a mapping from row to value for each column
             frame = pd.DataFrame(tree)
             yield (frame if role_of_any(frame) else frame.rename_axis("date").reset_index()), True
             return
-        if any(role_of(name) for name in inner):  # rows by their date
+        if alike and any(role_of(str(name)) in PRICES for name in values[0]):  # rows by their date
             yield pd.DataFrame.from_dict(tree, orient="index").rename_axis("date").reset_index(), True
             return
     lists = len(values) > 1 and all(isinstance(each, list) for each in values)

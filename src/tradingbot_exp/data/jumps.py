@@ -30,7 +30,7 @@ def warn_of_jumps(cells: Cells, index: pd.DatetimeIndex, close: FloatArray) -> N
     steps = np.diff(np.log(close))
     usual = _UNUSUAL * float(np.median(np.abs(steps)))
     back = np.append(np.abs(steps[1:] + steps[:-1]) < 0.2 * np.abs(steps[:-1]), False)
-    spikes = back & (np.abs(steps) > max(_SPIKE, 4 * usual))
+    spikes = back & (np.abs(steps) > max(_SPIKE, 2 * usual))
     found = np.flatnonzero(((np.abs(steps) > _JUMP) & (np.abs(steps) > usual)) | spikes)
     if not found.size:
         return

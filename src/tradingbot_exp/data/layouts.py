@@ -86,7 +86,8 @@ def _fits(frame: pd.DataFrame, layout: Headerless) -> bool:
         return False
     head = frame.iloc[:1000]
     for position, form in enumerate(layout.front):
-        if not head.iloc[:, position].astype(str).str.fullmatch(form).all():
+        cells = head.iloc[:, position].astype(str).str.replace(r"\.0+$", "", regex=True)
+        if not cells.str.fullmatch(form).all():
             return False
     bars = {role: pd.to_numeric(head.iloc[:, layout.roles.index(role)], errors="coerce") for role in PRICES}
     inside = [(bars["high"] >= bars[name]) & (bars["low"] <= bars[name]) for name in ("open", "close")]
@@ -137,7 +138,11 @@ def _levels(header: Sequence[Sequence[str]]) -> tuple[list[str], list[str] | Non
     if not rest:
         return names, None, ""
     symbols = [symbol if place and place not in dates else "" for place, symbol in enumerate(rest[0])]
-    return names, symbols, f"yfinance's {'three' if index is not None else 'two'}-line header"
+    return (
+        names,
+        symbols,
+        "yfinance's three-line header" if index is not None else "yfinance's columns by price and ticker",
+    )
 
 
 def _joined(names: list[str]) -> tuple[list[str], list[str] | None, str]:

@@ -16,6 +16,8 @@ import io
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePath
 
 import pandas as pd
@@ -33,6 +35,18 @@ _PACKED = {".gz": "gzip", ".zip": "zip"}
 _EXPECTED = "expected a file that ends in .csv, .txt, .tsv, .parquet, .feather or .json, or such a file as .gz or .zip"
 
 
+@contextmanager
+def frugal_arrow() -> Iterator[None]:
+    """Let Arrow take memory from the system, and so give it back: its own pool keeps 70 MB of a file of 30 MB."""
+    pool = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.system_memory_pool().release_unused()
+        pa.set_memory_pool(pool)
+
+
 def read_cells(given: str, key: str = "data.path") -> Cells:
     """Read the file that `key` names, relative to the current directory.
 
@@ -43,7 +57,7 @@ def read_cells(given: str, key: str = "data.path") -> Cells:
     """
     content = _content(given, key)
     name, content = _unpacked(PurePath(given).name, content, given)
-    if not content.strip():
+    if not content or content.isspace():
         raise DataError(f"{given} is empty; expected a header and one row for each bar.")
     kind = PurePath(name).suffix.lower()
     try:
@@ -102,7 +116,7 @@ def _content(given: str, key: str) -> bytes:
 def _unpacked(name: str, content: bytes, label: str) -> tuple[str, bytes]:
     """Unpack what its name says is packed; return the name inside, and the content."""
     suffix = PurePath(name).suffix.lower()
-    if suffix not in _PACKED or not content.strip():
+    if suffix not in _PACKED or not content:
         return name, content
     try:
         if suffix == ".gz":

@@ -64,9 +64,7 @@ def parse_times(cells: Cells, column: str, time_of_day: str | None = None) -> pd
             position = int(bad.argmax())
             cells.refuse(position, f"{column} is {str(values.iloc[position])!r}; {_EXPECTED}.")
     else:
-        text = pc.replace_substring_regex(as_text(values), r"\s+", " ")
-        text = pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1")
-        parsed = _from_text(cells, column, text, time_of_day)
+        parsed = _from_text(cells, column, as_text(values), time_of_day)
     if parsed.tz is None and any(zone in plain(column) for zone in ("gmt", "utc")):
         parsed = parsed.tz_localize("UTC")
     return parsed.as_unit("ns").rename("date")
@@ -91,7 +89,7 @@ def in_order(cells: Cells, index: pd.DatetimeIndex) -> tuple[Cells, pd.DatetimeI
         cells, index = cells.rows(slice(None, None, -1)), index[::-1]
     check_index(cells, index)
     now = pd.Timestamp.now("UTC")
-    late = np.asarray(index.tz_localize("UTC") if index.tz is None else index) > now + pd.Timedelta(days=1)
+    late = index.asi8 > now.as_unit("ns").value + _DAY
     if late.any():
         position = int(late.argmax())
         cells.say(
@@ -107,6 +105,9 @@ def _from_text(cells: Cells, column: str, text: pa.ChunkedArray, time_of_day: st
             return pd.DatetimeIndex(pc.cast(text, pa.timestamp("ns")).to_numpy())
         except pa.ArrowInvalid:
             pass
+    text = pc.replace_substring_regex(text, r"\s+", " ")
+    text = pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1")
+    if time_of_day is None:
         digits = _all_match(text, r"-?\d+(\.\d+)?")
         variants = {"": _spaced(text) if digits else text}
     else:
@@ -178,7 +179,7 @@ def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> dict[str, pa.Chu
         widths = {" and HHMM": 4} if lengths == [4] else {" and HHMM": 4, " and HHMMSS": 6}
         widths = {"": 6} if max(lengths) > 4 else widths
         forms = {name: pc.utf8_lpad(clocks, width, "0") for name, width in widths.items()}
-    return {name: pc.binary_join_element_wise(dates, form, " ") for name, form in forms.items()}
+    return {name: pc.binary_join_element_wise(dates, form, pa.scalar(" ", dates.type)) for name, form in forms.items()}
 
 
 def _epochs(text: pa.ChunkedArray) -> Nanoseconds | None:
@@ -215,7 +216,7 @@ def _choose(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str
     if not complete:
         best = min(readings.values(), key=lambda values: int((values == _NOT).sum()))
         _refuse_first(cells, column, text, best == _NOT)
-    latest = pd.Timestamp.now("UTC").value + _DAY
+    latest = pd.Timestamp.now("UTC").as_unit("ns").value + _DAY
     for fits in (lambda values: values.max() <= latest, _goes_one_way):
         complete = {name: values for name, values in complete.items() if fits(values)} or complete
     if len(complete) > 1:
@@ -226,7 +227,7 @@ def _choose(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str
 def _refuse_two(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str, Nanoseconds]) -> NoReturn:
     (one, first), (other, second) = list(readings.items())[:2]
     position = int((first != second).argmax())
-    days = "first" in one + other
+    days = one.split()[0] != other.split()[0] and "an epoch" not in (one, other)
     apart = "day and month cannot be told apart in this file" if days else "two readings fit this file"
     cells.refuse(
         position,
@@ -248,5 +249,5 @@ def _refuse_first(cells: Cells, column: str, text: pa.ChunkedArray, bad: npt.NDA
     """Refuse the first bad cell."""
     position = int(bad.argmax())
     given = text[position].as_py()
-    dateless = ": it has no date" if spelling.clock(given) and not given.isdecimal() else ""
+    dateless = ": it has no date" if given and not given.isdecimal() and spelling.clock(given) is not None else ""
     cells.refuse(position, f"{column} is {given!r}{dateless}; {_EXPECTED}.")
