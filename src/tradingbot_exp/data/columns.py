@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,8 +68,8 @@ def role_of(name: str) -> str | None:
 
 def named_columns(config: DataConfig) -> dict[str, str]:
     """Return what ``data.columns`` says: the file's column of each role that is named."""
-    values = {field.name: getattr(config.columns, field.name) for field in fields(type(config.columns))}
-    return {role: str(column) for role, column in values.items() if column is not None}
+    named = {role: getattr(config.columns, role) for role in (*_NAMES, "time")}
+    return {role: str(column) for role, column in named.items() if column is not None}
 
 
 def find_column(cells: Cells, role: str, named: Mapping[str, str]) -> str | None:
@@ -221,7 +221,7 @@ def select_symbol(
     if not columns or (cells.roles and "symbol" not in named):
         return cells, symbol
     column = _given(cells, "symbol", columns[0])
-    names = cells.column(column).astype(str).str.strip()
+    names = cells.column(column).astype(str).str.strip().str.replace(r"\.0$", "", regex=True)  # 600519 as a number
     known = sorted(names.unique())
     listed = ", ".join(known[:_LISTED]) + (f", … ({len(known)} in all)" if len(known) > _LISTED else "")
     if symbol is None and len(known) > 1:

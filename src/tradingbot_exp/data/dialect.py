@@ -134,30 +134,25 @@ def _is_header(row: list[str], first: bool) -> bool:
 def _marks(form: _Form) -> str:
     """Return the decimal marks that the file may have.
 
-    Between commas a comma is no decimal mark unless it is quoted; elsewhere a number that has to have a point tells.
+    Between commas a comma is no decimal mark unless it is quoted, and a number that has to have a point tells.
     """
     cells = [cell for row in form.sample for cell in row]
-    if form.separator == ",":
-        return ".," if any("," in cell for cell in cells) else "."
-    pointed = any(_PLAIN.fullmatch(cell) and "." in cell and not _THREE.fullmatch(cell) for cell in cells)
+    if form.separator == "," and not any("," in cell for cell in cells):
+        return "."
+    pointed = any("." in cell and _PLAIN.fullmatch(cell) and not _THREE.fullmatch(cell) for cell in cells)
     return "." if pointed else ".,"
 
 
-def _numeric_columns(form: _Form) -> list[int]:
+def _numeric_columns(form: _Form, marks: str) -> list[int]:
     """Return the places of columns that can be read as float64 at once, since their text is not needed."""
     found = []
     for place in range(form.width):
         names = [row[place] for row in form.header if place < len(row)]
         named = any(role_of(name) in ("date", "symbol") or "time" in plain(name) for name in names)
         cells = [row[place] for row in form.sample if len(row) > place and row[place] not in MISSING]
-        if (
-            named
-            or (place < 2 and not any(map(str.isalpha, "".join(names))))
-            or not cells
-            or not all(map(_PLAIN.fullmatch, cells))
-        ):
+        if named or (place < 2 and not any(map(str.isalpha, "".join(names)))):
             continue
-        if form.separator == "," or not any(map(_THREE.fullmatch, cells)) or not all(map(_THREE.fullmatch, cells)):
+        if cells and all(map(_PLAIN.fullmatch, cells)) and (marks == "." or not any("." in cell for cell in cells)):
             found.append(place)
     return found
 
@@ -166,7 +161,7 @@ def _table(content: bytes, offset: int, form: _Form, label: str) -> pd.DataFrame
     """Read the rows behind the header; columns are called by their place, the index counts lines."""
     names = [str(place) for place in range(form.width)]
     body = pa.py_buffer(content).slice(offset)
-    numeric = _numeric_columns(form)
+    numeric = _numeric_columns(form, _marks(form))
     for places in (numeric, []):
         types = {name: pa.float64() if place in places else pa.string() for place, name in enumerate(names)}
         try:

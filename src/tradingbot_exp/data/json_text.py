@@ -25,7 +25,7 @@ def parse_json(content: bytes, label: str) -> Cells:
     """
     try:
         tree = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{label} cannot be read as JSON ({error}).") from error
     found = list(_tables(tree))
     if len(found) != 1:

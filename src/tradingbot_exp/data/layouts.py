@@ -81,17 +81,22 @@ def counts_up(row: list[str]) -> bool:
 
 
 def _fits(frame: pd.DataFrame, layout: Headerless) -> bool:
-    """Tell whether columns have the layout's form, and are bars: no price above the high or below the low."""
+    """Tell whether columns have the layout's form, and are bars: no price is above the high or below the low."""
     if frame.shape[1] != len(layout.roles):
         return False
     head = frame.iloc[:1000]
+    if len(head) and str(head.iat[0, 0]) > str(head.iat[-1, 0]):  # the newest first
+        head = head[::-1]
     for position, form in enumerate(layout.front):
         cells = head.iloc[:, position].astype(str).str.replace(r"\.0+$", "", regex=True)
         if not cells.str.fullmatch(form).all():
             return False
     bars = {role: pd.to_numeric(head.iloc[:, layout.roles.index(role)], errors="coerce") for role in PRICES}
-    inside = [(bars["high"] >= bars[name]) & (bars["low"] <= bars[name]) for name in ("open", "close")]
-    return bool(inside[0].mean() > 0.9 and inside[1].mean() > 0.9)  # a faulty bar is refused by its line, later
+    opened, close = bars["open"], bars["close"]
+    inside = [((bars["high"] >= each) & (bars["low"] <= each)).mean() for each in (opened, close)]
+    # An open is near the close before it, and a close is further from the open before: else they are exchanged.
+    follows = (opened - close.shift()).abs().median() <= (close - opened.shift()).abs().median()
+    return bool(min(inside) > 0.9 and (follows or len(head) < 3))  # a faulty bar is refused by its line, later
 
 
 def one_row_a_symbol(header: Sequence[Sequence[str]], frame: pd.DataFrame, cells: Cells) -> Cells:
@@ -106,7 +111,7 @@ def one_row_a_symbol(header: Sequence[Sequence[str]], frame: pd.DataFrame, cells
     cells : Cells
         Everything but the frame.
     """
-    names, symbols, layout = _levels(header)
+    names, symbols, layout = _levels(header, cells.label)
     if symbols is None:
         return replace(cells, frame=frame.set_axis(names, axis="columns"), layout=_signature(names))
     shared = [place for place, symbol in enumerate(symbols) if not symbol]
@@ -114,13 +119,14 @@ def one_row_a_symbol(header: Sequence[Sequence[str]], frame: pd.DataFrame, cells
     for symbol in dict.fromkeys(filter(None, symbols)):
         own = [place for place, each in enumerate(symbols) if each == symbol]
         part = frame.iloc[:, shared + own].set_axis([names[place] for place in shared + own], axis="columns")
-        values = part.iloc[:, len(shared) :]
-        part = part[~(values.isna() | (values == "")).all(axis="columns")]  # dates of the other instruments
+        if len(set(symbols)) > 2:  # more than "" and one
+            values = part.iloc[:, len(shared) :]
+            part = part[~(values.isna() | (values == "")).all(axis="columns")]  # dates of the other instruments
         parts.append(part.assign(symbol=symbol))
     return replace(cells, frame=pd.concat(parts), layout=layout)
 
 
-def _levels(header: Sequence[Sequence[str]]) -> tuple[list[str], list[str] | None, str]:
+def _levels(header: Sequence[Sequence[str]], label: str) -> tuple[list[str], list[str] | None, str]:
     """Tell names of columns and instruments apart: of the rows of a header, or within the names of one row."""
     rows = [list(row) for row in header if any(cell for cell in row)]
     index = next((row for row in rows if len(rows) > 1 and role_of(row[0]) == "date" and not any(row[1:])), None)
@@ -131,18 +137,17 @@ def _levels(header: Sequence[Sequence[str]]) -> tuple[list[str], list[str] | Non
     best = known.index(max(known))
     names, rest = others[best], [row for row in others if row is not others[best]]
     if len(rest) > 1:
-        raise DataError(f"the header has {len(others)} rows; expected one, or one of prices and one of tickers")
+        raise DataError(
+            f"{label}: the header has {len(others)} rows; expected one, or one of prices and one of tickers."
+        )
     dates = [place for place, name in enumerate(names) if role_of(name) == "date"]
     first = index[0] if index is not None else (names[0] if 0 in dates else "date")
     names = [first, *names[1:]]
     if not rest:
         return names, None, ""
     symbols = [symbol if place and place not in dates else "" for place, symbol in enumerate(rest[0])]
-    return (
-        names,
-        symbols,
-        "yfinance's three-line header" if index is not None else "yfinance's columns by price and ticker",
-    )
+    kind = "three-line header" if index is not None else "columns by price and ticker"
+    return names, symbols, f"yfinance's {kind}"
 
 
 def _joined(names: list[str]) -> tuple[list[str], list[str] | None, str]:

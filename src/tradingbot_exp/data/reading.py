@@ -15,7 +15,6 @@ import gzip
 import io
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -60,15 +59,22 @@ def read_cells(given: str, key: str = "data.path") -> Cells:
     if not content or content.isspace():
         raise DataError(f"{given} is empty; expected a header and one row for each bar.")
     kind = PurePath(name).suffix.lower()
-    try:
+    kinds = {**dict.fromkeys(_PARQUET, "Parquet"), **dict.fromkeys(_FEATHER, "Feather"), ".json": "JSON"}
+    with refusing(given, f" as {kinds.get(kind, 'CSV')}"):
         if kind in _PARQUET:
             return _of_frame(pd.read_parquet(io.BytesIO(content)), given)
         if kind in _FEATHER:
             return _of_frame(pd.read_feather(io.BytesIO(content)), given)
         return parse_json(content, given) if kind in _JSON else parse_csv(content, given)
-    except (ValueError, OSError, KeyError, TypeError, OverflowError, pa.ArrowException) as error:
-        kinds = {**dict.fromkeys(_PARQUET, "Parquet"), **dict.fromkeys(_FEATHER, "Feather"), ".json": "JSON"}
-        raise DataError(f"{given} cannot be read as {kinds.get(kind, 'CSV')} ({error}).") from error
+
+
+@contextmanager
+def refusing(label: str, kind: str = "") -> Iterator[None]:
+    """Name the file where pandas or Arrow raise what nothing before them has refused."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, pa.ArrowException) as error:
+        raise DataError(f"{label} cannot be read{kind} ({type(error).__name__}: {error}).") from error
 
 
 def parse_csv(content: bytes, label: str) -> Cells:
@@ -90,7 +96,8 @@ def frame_cells(frame: pd.DataFrame, label: str) -> Cells:
     DataError
         If there are no rows.
     """
-    return _of_frame(frame, label)
+    with refusing(label):
+        return _of_frame(frame, label)
 
 
 def _content(given: str, key: str) -> bytes:
@@ -127,7 +134,9 @@ def _unpacked(name: str, content: bytes, label: str) -> tuple[str, bytes]:
                 names = ", ".join(each.filename for each in inside) or "nothing"
                 raise DataError(f"{label} holds {names}; expected one file of bars in it.")
             return inside[0].filename, archive.read(inside[0])
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # zipfile and its decoders have no common one
         raise DataError(f"{label} is not a {_PACKED[suffix]} file ({error}); pack it again.") from error
 
 

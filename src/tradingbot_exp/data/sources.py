@@ -16,7 +16,7 @@ from tradingbot_exp.data import checks
 from tradingbot_exp.data.bar_frame import bars_frame, feature_names
 from tradingbot_exp.data.cells import Cells, FloatArray
 from tradingbot_exp.data.columns import named_columns, select_symbol, time_columns
-from tradingbot_exp.data.reading import frame_cells, frugal_arrow, parse_csv, read_cells
+from tradingbot_exp.data.reading import frame_cells, frugal_arrow, parse_csv, read_cells, refusing
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.data.timestamps import in_order, parse_times
 from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
@@ -75,6 +75,8 @@ def load_bars(config: DataConfig) -> Bars:
     """
     if config.path and config.source in ("bundled", "synthetic"):
         raise ConfigError(f"data.path={config.path} is not read with data={config.name}; add data=csv.")
+    if named_columns(config) and config.source in ("bundled", "synthetic"):
+        raise ConfigError(f"data.columns names columns of your own file, and is not read with data={config.name}.")
     if config.source == "bundled":
         return _bundled(config)
     if config.source == "csv":
@@ -106,8 +108,9 @@ def bars_of(cells: Cells, config: DataConfig, symbol_key: str = "data.symbol") -
         See `load_bars`.
     """
     named = named_columns(config)
-    cells, symbol = select_symbol(cells, config.symbol, named, symbol_key)
-    frame, adjustment = bars_frame(cells, config, named, symbol)
+    with refusing(cells.label):
+        cells, symbol = select_symbol(cells, config.symbol, named, symbol_key)
+        frame, adjustment = bars_frame(cells, config, named, symbol)
     return Bars(frame, config.name, symbol or config.name, _user_card(config, adjustment))
 
 
@@ -135,6 +138,11 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
 
 def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol") -> Table:
     """Check the cells of a table; see `load_table`."""
+    with refusing(cells.label):
+        return _table_of(cells, config, with_target, symbol_key)
+
+
+def _table_of(cells: Cells, config: DataConfig, with_target: bool, symbol_key: str) -> Table:
     named = named_columns(config)
     beside = next((role for role in named if role not in ("date", "time", "symbol")), None)
     if beside is not None:

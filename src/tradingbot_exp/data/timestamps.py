@@ -59,7 +59,8 @@ def parse_times(cells: Cells, column: str, time_of_day: str | None = None) -> pd
     values = cells.column(column)
     if pd.api.types.is_datetime64_any_dtype(values.dtype) and time_of_day is None:
         parsed = pd.DatetimeIndex(values)
-        bad = np.asarray(parsed.isna() | (parsed.year < 1678) | (parsed.year > 2261))
+        reach = 9_200_000_000 * {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[parsed.unit]  # of nanoseconds
+        bad = np.asarray(parsed.isna()) | (np.abs(parsed.asi8) > reach)
         if bad.any():
             position = int(bad.argmax())
             cells.refuse(position, f"{column} is {str(values.iloc[position])!r}; {_EXPECTED}.")

@@ -577,6 +577,7 @@ BAD = {
     "an index that counts, without a date": ("a.csv", csv(DAILY.reset_index(drop=True)), ["line 2", "is '0'"]),
     "two columns of dates": ("a.csv", csv(DAILY.assign(timestamp=1).rename_axis("date")), ["time columns date and timestamp"]),
     "without a header, of no layout": ("a.csv", csv(DAILY, header=False), ["has no header", "data.columns={date: 1, open: 2"]),
+    "without a header, close and open exchanged": ("a.csv", csv(ccxt()[[0, 4, 2, 3, 1, 5]], header=False, index=False), ["has no header"]),
     "without a header, bars of no market": ("a.csv", csv(ccxt()[[0, 1, 3, 2, 4, 5]], header=False, index=False), ["has no header"]),
     "one column": ("a.csv", text(["date", *map(str, DAILY.index)]), ["only column is 'date'"]),
     "prose": ("a.txt", b"Dear all,\nplease find the bars attached.\n", ["a.txt"]),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
-from tradingbot_exp.errors import DataError
+from tradingbot_exp.errors import ConfigError, DataError
 
 EXAMPLES = 2000 if os.environ.get("CI") else 100
 DATES = (
@@ -64,7 +64,7 @@ def bars(draw: st.DrawFn) -> pd.DataFrame:
     if draw(st.booleans()):
         frame["adj_close"] = close / 2
     text = frame.map(lambda value: f"{value:.{digits}f}")
-    return text.assign(volume=rng.integers(1, 10**7, count).astype(str))
+    return text.assign(volume=rng.integers(1, draw(st.sampled_from([3_000, 10**7])), count).astype(str))
 
 
 def number(text: str, mark: str, grouped: bool) -> str:
@@ -175,3 +175,26 @@ def test_bars_in_any_layout_are_read_or_refused_with_two_readings(
         np.testing.assert_array_equal(read[column], values[column] * factor)
     np.testing.assert_array_equal(read["volume"], values["volume"])
     event("read")
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    file=files(),
+    damage=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(min_size=1, max_size=3)), min_size=1, max_size=4
+    ),
+)
+def test_a_damaged_file_is_read_or_refused_by_its_name(
+    folder: Path, file: tuple[str, bytes, pd.DataFrame, str], damage: list[tuple[float, int, bytes]]
+) -> None:
+    name, content, _, _ = file
+    for share, cut, put in damage:
+        place = int(share * len(content))
+        content = content[:place] + put + content[place + cut :]
+    (folder / name).write_bytes(content)
+    try:
+        load_bars(DataConfig(name="csv", source="csv", path=str(folder / name), features=["ret_1"]))
+        said = name
+    except (DataError, ConfigError) as error:
+        said = str(error)
+    assert name in said

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.store.store import Store
 
 # What `config_sha256` leaves out: it changes no number of a run.
-_HARMLESS = ("experiment.", "tracking.", "hpo.")
+_HARMLESS = ("experiment.", "tracking.", "hpo.", "data.columns.")
 _HARMLESS_KEYS = (
-    *("data.name", "data.path", "data.symbol", "data.columns"),
+    *("data.name", "data.path", "data.symbol"),
     *("training.progress", "training.checkpoint_every", "training.resume"),
 )
 # Packages that numbers come from; they are named first.
