@@ -45,9 +45,10 @@ def bars_frame(
     ConfigError, DataError
         A column or a row cannot be used.
     """
-    times = time_columns(cells, named)
-    names = bar_columns(cells, named, symbol)
     wanted = feature_names(config)
+    reading_volume = [name for name in wanted if name == "volume" or (name in FEATURES and reads_volume(name))]
+    times = time_columns(cells, named)
+    names = bar_columns(cells, named, symbol, bool(reading_volume))
     cells, index = in_order(cells, parse_times(cells, *times))
     bars = {role: cells.numbers(column) for role, column in names.items() if role != "volume"}
     checks.check_prices(cells, bars)
@@ -56,20 +57,20 @@ def bars_frame(
         factor = adjusted / bars["close"]
         bars |= {name: bars[name] * factor for name in PRICES}
     warn_of_jumps(cells, index, bars["close"])
-    bars |= _volume(cells, names.get("volume"), wanted)
+    bars |= _volume(cells, names.get("volume"), reading_volume)
     used = {*names.values(), *times}
     others = _other_columns(cells, [column for column in cells.columns if column and column not in used], wanted)
     how = "none: no adj_close column" if adjusted is None else "prices times adj_close / close; volume as it is"
     return pd.DataFrame(bars | others, index=index), how
 
 
-def _volume(cells: Cells, column: str | None, wanted: tuple[str, ...]) -> dict[str, FloatArray]:
-    """Convert the volume; where no feature can read it, one that cannot be used is left out."""
-    needed = [name for name in wanted if name == "volume" or (name in FEATURES and reads_volume(name))]
+def _volume(cells: Cells, column: str | None, reading: list[str]) -> dict[str, FloatArray]:
+    """Convert the volume for the features that may read it; without any, one that cannot be used is left out."""
     if column is None:
-        if needed and needed[0] in ("volume", "volume_z_20"):
+        certain = next((name for name in reading if name in ("volume", "volume_z_20")), None)
+        if certain is not None:
             raise DataError(
-                f"{missing(cells, 'volume')} The feature {needed[0]} reads it; without it, leave that out of "
+                f"{missing(cells, 'volume')} The feature {certain} reads it; without it, leave that out of "
                 f"data.features.{near('volume', cells.columns)}{cells.hint}"
             )
         return {}
@@ -77,11 +78,11 @@ def _volume(cells: Cells, column: str | None, wanted: tuple[str, ...]) -> dict[s
         volume = cells.numbers(column)
         checks.check_volume(cells, volume)
     except DataError as error:
-        if needed:
+        if reading:
             raise
         cells.say(f"the volume is not used: {error}")
         return {}
-    if "volume_z_20" in wanted:
+    if "volume_z_20" in reading:
         checks.check_volume_traded(cells, volume)
     return {"volume": volume}
 

@@ -130,8 +130,12 @@ def _is_time_of_day(cells: Cells, column: str) -> bool:
     return bool(cells.column(column).astype(str).str.strip().str.fullmatch(_TIME_OF_DAY).all())
 
 
-def bar_columns(cells: Cells, named: Mapping[str, str], symbol: str | None) -> dict[str, str]:
+def bar_columns(
+    cells: Cells, named: Mapping[str, str], symbol: str | None, needs_volume: bool = True
+) -> dict[str, str]:
     """Find the columns of prices, and those of volume and adjusted close where the file has them; say what is unusual.
+
+    Two columns of the volume are refused only if it is needed.
 
     Returns
     -------
@@ -144,7 +148,13 @@ def bar_columns(cells: Cells, named: Mapping[str, str], symbol: str | None) -> d
         if column is None:
             raise DataError(f"{missing(cells, role)}{near(role, cells.columns)}{cells.hint}")
         found[role] = column
-    volume, adjusted = _volume(cells, named, symbol), find_column(cells, "adj_close", named)
+    try:
+        volume = _volume(cells, named, symbol)
+    except DataError:
+        if needs_volume:
+            raise
+        volume = None
+    adjusted = find_column(cells, "adj_close", named)
     found |= {} if volume is None else {"volume": volume}
     found |= {} if adjusted is None else {"adj_close": adjusted}
     unusual = [

@@ -23,7 +23,7 @@ from tradingbot_exp.errors import DataError
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _SEPARATORS = "\t;|,"
 _HEAD = 1 << 16  # bytes that are looked at to tell the form of a file
-_MOST_HEADERS, _MOST_PREAMBLE = 3, 10  # rows
+_LINES, _MOST_HEADERS, _MOST_PREAMBLE = 20, 3, 10
 # A number as an export may write it, and what a date or a time begins with.
 _NUMERIC = re.compile(r"[-+$€£]?\s*\d[\d.,' \u00a0\u202f]*(e[+-]?\d+)?\s*[kmb%$€£]?", re.IGNORECASE)
 _DATED = re.compile(r"\d{1,4}[-/.: ]\w{1,3}\b|\d{6,}|[A-Z][a-z]{2,8},? \d")
@@ -61,9 +61,9 @@ def parse_text(content: bytes, label: str) -> Cells:
         If it is not text in UTF-8 or UTF-16, has one column only, or its rows are not of one length.
     """
     content = _utf8(content, label)
-    lines = content[:_HEAD].splitlines(keepends=True)
+    lines = content[: _end_of_head(content)].splitlines(keepends=True)
     head = [line.decode("utf-8", "replace").rstrip("\r\n") for line in lines]
-    form = _form(head[:-1] if len(content) > _HEAD else head, label)
+    form = _form(head, label)
     cells = Cells(pd.DataFrame(), label, "line", marks=_marks(form))
     if form.skipped:
         first = form.skipped[0]
@@ -74,6 +74,14 @@ def parse_text(content: bytes, label: str) -> Cells:
     if form.header and not numbered:
         return one_row_a_symbol(form.header, frame, cells)
     return without_header(replace(cells, frame=frame.iloc[:, 1:] if numbered and not form.header[0][0] else frame))
+
+
+def _end_of_head(content: bytes) -> int:
+    """Return where the head ends: with the line that `_HEAD` bytes end in, and not before `_LINES` lines."""
+    end = 0
+    for _ in range(_LINES):
+        end = content.find(b"\n", end) + 1 or len(content)
+    return max(end, content.find(b"\n", _HEAD) + 1 or len(content)) if len(content) > _HEAD else len(content)
 
 
 def _utf8(content: bytes, label: str) -> bytes:
@@ -117,6 +125,8 @@ def _form_with(separator: str, lines: list[str], told: bool) -> _Form | None:
     if header and sample and len(header[0]) == width - 1:  # R names no column of row names; a separator ends each row
         ends = all(not row[-1] for row in sample if len(row) == width)
         header = [[*row, ""] if ends else ["", *row] for row in header]
+    if header and sample and len(header[0]) == width + 1 and not any(row[-1] for row in header):
+        header = [row[:-1] for row in header]
     skipped = [number for number in range(int(told), begin) if lines[number].strip()]
     return _Form(separator, skipped, header, place, sample, counts[width] / counts.total())
 

@@ -513,6 +513,28 @@ def test_a_column_that_is_there_twice_matters_only_if_it_is_used(tmp_path: Path)
     prepare_data(read_of(tmp_path, csv(frame)))
     with pytest.raises(DataError, match=r"bars\.csv has the column 'x' twice"):
         prepare_data(read_of(tmp_path, csv(frame), features=["x", "ret_1"]))
+    frame = DAILY.rename_axis("date").assign(Volume=1.0)
+    prepare_data(read_of(tmp_path, csv(frame), features=NO_VOLUME))
+    with pytest.raises(DataError, match=r"'volume' twice, as volume and Volume"):
+        prepare_data(read_of(tmp_path, csv(frame)))
+
+
+def test_a_header_of_thousands_of_tickers_is_read(tmp_path: Path) -> None:
+    many = pd.concat(
+        {f"TICKER{i:04d}": titled(DAILY[:60]) for i in range(1500)}, axis="columns", names=["Ticker", "Price"]
+    )
+    config = read_of(tmp_path, csv(many), symbol="TICKER1499", features=["ret_1"])
+    np.testing.assert_array_equal(load_bars(config).frame["close"], DAILY["close"][:60])
+
+
+def test_a_separator_behind_the_last_column_is_no_column(tmp_path: Path) -> None:
+    lines = csv(DAILY.rename_axis("date")).decode().splitlines()
+    for ended in (
+        [lines[0] + ",", *lines[1:]],
+        [lines[0], *(line + "," for line in lines[1:])],
+        [line + "," for line in lines],
+    ):
+        np.testing.assert_array_equal(load_bars(read_of(tmp_path, text(ended))).frame, DAILY)
 
 
 def test_a_table_is_read_by_the_same_code(tmp_path: Path) -> None:
