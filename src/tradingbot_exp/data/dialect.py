@@ -28,6 +28,8 @@ _LINES, _MOST_HEADERS, _MOST_PREAMBLE = 20, 3, 10
 _NUMERIC = re.compile(r"[-+$€£]?\s*\d[\d.,' \u00a0\u202f]*(e[+-]?\d+)?\s*[kmb%$€£]?", re.IGNORECASE)
 _DATED = re.compile(r"\d{1,4}[-/.: ]\w{1,3}\b|\d{6,}|[A-Z][a-z]{2,8},? \d")
 _PLAIN = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d+)?")  # what is the same as text and as float64
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
+_TIME = pa.timestamp("ns")
 _THREE = re.compile(r"-?\d{1,3}\.\d{3}")  # a decimal point, or a point between thousands
 
 
@@ -153,17 +155,20 @@ def _marks(form: _Form) -> str:
     return "." if pointed else ".,"
 
 
-def _numeric_columns(form: _Form, marks: str) -> list[int]:
-    """Return the places of columns that can be read as float64 at once, since their text is not needed."""
+def _quick_types(form: _Form, marks: str) -> list[pa.DataType]:
+    """Return the type that each column can be read as at once, as its text is not needed; text for all others."""
     found = []
     for place in range(form.width):
         names = [row[place] for row in form.header if place < len(row)]
         named = any(role_of(name) in ("date", "symbol") or "time" in plain(name) for name in names)
         cells = [row[place] for row in form.sample if len(row) > place and row[place] not in MISSING]
-        if named or (place < 2 and not any(map(str.isalpha, "".join(names)))):
-            continue
-        if cells and all(map(_PLAIN.fullmatch, cells)) and (marks == "." or not any("." in cell for cell in cells)):
-            found.append(place)
+        if cells and all(map(_ISO.fullmatch, cells)):
+            found.append(_TIME)
+        elif not cells or named or (place < 2 and not any(map(str.isalpha, "".join(names)))):
+            found.append(pa.string())
+        else:
+            exact = all(map(_PLAIN.fullmatch, cells)) and (marks == "." or not any("." in cell for cell in cells))
+            found.append(pa.float64() if exact else pa.string())
     return found
 
 
@@ -171,9 +176,8 @@ def _table(content: bytes, offset: int, form: _Form, label: str) -> pd.DataFrame
     """Read the rows behind the header; columns are called by their place, the index counts lines."""
     names = [str(place) for place in range(form.width)]
     body = pa.py_buffer(content).slice(offset)
-    numeric = _numeric_columns(form, _marks(form))
-    for places in (numeric, []):
-        types = {name: pa.float64() if place in places else pa.string() for place, name in enumerate(names)}
+    for kinds in (_quick_types(form, _marks(form)), [pa.string()] * form.width):
+        types = dict(zip(names, kinds, strict=True))
         try:
             table = pa.csv.read_csv(
                 pa.BufferReader(body),
@@ -184,7 +188,8 @@ def _table(content: bytes, offset: int, form: _Form, label: str) -> pd.DataFrame
         except pa.ArrowInvalid:  # a cell that is no number, or something that is told below
             continue
         numbers = _line_numbers(content, offset, form.start, table.num_rows)
-        if numbers is not None:
+        timeless = any(column.null_count for column in table.columns if column.type == _TIME)
+        if numbers is not None and not timeless:
             return _without_blanks(
                 table.to_pandas().set_axis(numbers, axis="index").set_axis(range(len(names)), axis=1)
             )

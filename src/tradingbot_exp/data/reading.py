@@ -35,15 +35,12 @@ _EXPECTED = "expected a file that ends in .csv, .txt, .tsv, .parquet, .feather o
 
 
 @contextmanager
-def frugal_arrow() -> Iterator[None]:
-    """Let Arrow take memory from the system, and so give it back: its own pool keeps 70 MB of a file of 30 MB."""
-    pool = pa.default_memory_pool()
-    pa.set_memory_pool(pa.system_memory_pool())
+def giving_memory_back() -> Iterator[None]:
+    """Let Arrow give back what it took: of a file of 30 MB it would keep 70 MB."""
     try:
         yield
     finally:
-        pa.system_memory_pool().release_unused()
-        pa.set_memory_pool(pool)
+        pa.default_memory_pool().release_unused()
 
 
 def read_cells(given: str, key: str = "data.path") -> Cells:

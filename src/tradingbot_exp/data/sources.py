@@ -16,7 +16,7 @@ from tradingbot_exp.data import checks
 from tradingbot_exp.data.bar_frame import bars_frame, feature_names
 from tradingbot_exp.data.cells import Cells, FloatArray
 from tradingbot_exp.data.columns import named_columns, select_symbol, time_columns
-from tradingbot_exp.data.reading import frame_cells, frugal_arrow, parse_csv, read_cells, refusing
+from tradingbot_exp.data.reading import frame_cells, giving_memory_back, parse_csv, read_cells, refusing
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.data.timestamps import in_order, parse_times
 from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
@@ -80,7 +80,7 @@ def load_bars(config: DataConfig) -> Bars:
     if config.source == "bundled":
         return _bundled(config)
     if config.source == "csv":
-        with frugal_arrow():
+        with giving_memory_back():
             return bars_of(read_cells(_path(config)), config)
     if config.source == "synthetic":
         card = {
@@ -132,7 +132,7 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
     DataError
         If the file, a column or a row cannot be used.
     """
-    with frugal_arrow():
+    with giving_memory_back():
         return table_of(read_cells(_path(config)), config, with_target=with_target)
 
 
