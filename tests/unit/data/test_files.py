@@ -562,6 +562,7 @@ EARLY = pd.date_range("2024-01-02", periods=9)
 GERMAN = [f"{d:%Y-%m-%d};1,101;1,102;1,100;1,101;7" for d in DAILY.index]
 BAD = {
     "a time without a date": ("a.csv", csv(HOURLY.set_axis(HOURLY.index.strftime("%H:%M")).rename_axis("time")), ["line 2: time is '00:00': it has no date", "2013-03-01"]),
+    "a session's times without a date": ("a.csv", (FILES / "time_without_date.csv").read_bytes(), ["line 2: time is '09:30': it has no date"]),
     "an hour without a date": ("a.csv", csv(HOURLY.set_axis(HOURLY.index.strftime("%I %p")).rename_axis("time")), ["line 2: time is '12 AM'"]),
     "a month without a day": ("a.csv", dated("%Y-%m", MONTHS), ["line 2: date is '2000-01'", "2013-03-01"]),
     "a month's name without a year": ("a.csv", dated("%b %d"), ["line 2: date is 'Jan 03'"]),
