@@ -73,7 +73,8 @@ bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, R
 bench-quick: $(PEERS) ## The same with 12 trials and one round (three minutes)
 	@$(BIN)/python scripts/bench --quick $(ARGS)
 
-bench-parts: $(STAMP) ## Measure the training loop, tracking, a trial's cost and reports, each by itself
+bench-parts: $(STAMP) ## Measure the reading of files, the training loop, tracking, a trial's cost and reports, each by itself
+	@$(BIN)/python scripts/bench_files.py
 	@$(BIN)/python scripts/bench_training.py
 	@$(BIN)/python scripts/bench_tracking.py
 	@$(BIN)/python scripts/bench_study.py

@@ -68,6 +68,10 @@ REFUSED = {
     ),
     "no file named": (["data=csv"], ["data.path=FILE"]),
     "missing file": (["data=csv", "data.path=nope.csv"], ["nope.csv", "no file"]),
+    "a role of no column": (
+        ["data=csv", "data.path=bars.csv", "data.columns={clos: Last}"],
+        ["data.columns.clos", "Did you mean 'data.columns.close'?"],
+    ),
     "unknown feature": (["data.features=[ret_2]"], ["data.features", "ret_2", "Did you mean"]),
     "absent device": (["training.device=mps"], ["training.device", "mps", "cpu"]),
     "unwritable store": (["tracking.uri=sqlite:////proc/x.db"], ["tracking.uri=sqlite:////proc/x.db"]),

@@ -128,8 +128,8 @@ _EXPLAINERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], str]], 
 
 def _key_of(error: Exception, text: str) -> str:
     """Find the key that an error is about; empty if it does not say."""
-    within = re.search(r"full_key: (hpo\.param_space\.\w+\.\w+)$", text, re.MULTILINE)
-    if within:  # what is missing is in a range that is there
+    within = re.search(r"full_key: ((?:hpo\.param_space\.\w+|data\.columns)\.\w+)$", text, re.MULTILINE)
+    if within:  # what is missing is in a block that is there
         return within[1]
     for pattern in (
         r"Could not override '([^']+)'",

@@ -86,6 +86,21 @@ class SyntheticConfig:
 
 
 @dataclass
+class ColumnsConfig:
+    """The columns of a file that are called otherwise than a reader expects."""
+
+    date: str | None = None
+    time: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    adj_close: str | None = None
+    volume: str | None = None
+    symbol: str | None = None
+
+
+@dataclass
 class DataConfig:
     """Which bars, which features of them, which target, and how they are split.
 
@@ -96,6 +111,7 @@ class DataConfig:
     source: str = key("bundled", search=_SAME_TASK, one_of=lambda: (*BUILT_IN_SOURCES, *SOURCES))
     path: str | None = key(None, decides="data", search=_SAME_TASK, may_change=True)
     symbol: str | None = key(None, decides="data", search=_SAME_TASK)
+    columns: ColumnsConfig = key(ColumnsConfig, decides="data", search=_SAME_TASK)
     options: dict[str, Any] = key({}, decides="data", search=_SAME_TASK)
     features: list[str] = key(list(DEFAULT_FEATURES), wanted="a list of at least one feature", holds=bool)
     target: str = key("return", search=_SAME_TASK)

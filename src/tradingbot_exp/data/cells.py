@@ -5,23 +5,23 @@ Nothing is converted before it is used, so that a refused cell can be named by i
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
-from tradingbot_exp.errors import ConfigError, DataError, near
-from tradingbot_exp.runtime.text import listed
+from tradingbot_exp.data import numbers
+from tradingbot_exp.errors import DataError
+
+log = logging.getLogger(__name__)
 
 FloatArray = npt.NDArray[np.float64]
-
-SYMBOL_COLUMNS = ("symbol", "ticker", "instrument", "asset")
-_MISSING = ("", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
-_LISTED = 20  # how many instruments a message names
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,100 +31,103 @@ class Cells:
     Attributes
     ----------
     frame : pandas.DataFrame
-        The file's columns under the file's names, text for a CSV. Its index is the line in the file (CSV, the
-        header being line 1) or the row (Parquet, the first being row 1).
+        The file's columns under the file's names, which may occur twice: text, or float64 where every cell is a plain
+        number. Its index is the line in the file (text, the header being line 1) or the row (the first being row 1).
     label : str
         The file, as messages name it.
     unit : str
         ``line`` or ``row``: what the index counts.
+    layout : str
+        The tool whose layout was recognised, as messages name it; empty for a plain table.
+    roles : mapping of str to str
+        The column of each role (``date``, ``close``, ...) where the layout says it, as a file without a header has.
+    hint : str
+        What a message adds where a column is not found.
+    marks : str
+        The decimal marks that the file may have, as far as its form tells: ``.``, ``,`` or both.
     """
 
     frame: pd.DataFrame
     label: str
     unit: str
+    layout: str = ""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    hint: str = ""
+    marks: str = "."
 
     @property
     def columns(self) -> list[str]:
         """The names of the columns, as the file has them."""
         return [str(column) for column in self.frame.columns]
 
+    @property
+    def listed(self) -> str:
+        """The names of the columns in a sentence; one without a name is shown as ''."""
+        return ", ".join(column or "''" for column in self.columns)
+
+    def column(self, name: str) -> pd.Series:
+        """Return a column by its name in the file; one that is there twice is refused."""
+        if self.columns.count(name) > 1:
+            raise DataError(f"{self.label} has the column {name!r} twice; keep one of them.")
+        return self.frame[name]
+
+    def at(self, position: int) -> str:
+        """Name the row at `position`: ``bars.csv, line 7``."""
+        return f"{self.label}, {self.unit} {self.frame.index[position]}"
+
     def refuse(self, position: int, problem: str) -> NoReturn:
         """Raise the DataError of the row at `position`: ``bars.csv, line 7: …``."""
-        raise DataError(f"{self.label}, {self.unit} {self.frame.index[position]}: {problem}")
+        raise DataError(f"{self.at(position)}: {problem}")
 
-    def find(self, names: Sequence[str]) -> list[str]:
-        """Return the columns that are one of `names`, whatever their case, spaces, ``_``, ``-`` and ``.``."""
-        return [column for column in self.columns if plain(column) in names]
+    def say(self, text: str) -> None:
+        """Tell the user how the file is read: ``bars.csv: …``."""
+        log.warning("%s: %s", self.label, text)
 
-    def find_one(self, name: str) -> str | None:
-        """Return the column that is `name`, or None; two of them are refused."""
-        found = self.find([name])
-        if len(found) > 1:
-            raise DataError(f"{self.label} has the column {name!r} twice, as {listed(found)}; keep one.")
-        return found[0] if found else None
+    def rows(self, kept: slice | npt.NDArray[np.bool_]) -> Cells:
+        """Return the table with some of its rows, or with its rows in reverse."""
+        return replace(self, frame=self.frame[kept])
 
+    def numbers(self, name: str) -> FloatArray:
+        """Convert a column to float64, each number read exactly; empty cells and ``NaN`` become NaN.
 
-def plain(column: str) -> str:
-    """Reduce a column's name to its letters and digits: ``Adj Close`` and ``adj_close`` are one."""
-    return re.sub(r"[\s_\-.]", "", column).lower()
-
-
-def select_symbol(cells: Cells, symbol: str | None, key: str = "data.symbol") -> tuple[Cells, str | None]:
-    """Keep the rows of one instrument, where a column names several.
-
-    Returns
-    -------
-    tuple of Cells and (str or None)
-        The rows, without the column that names the instrument, and the instrument if known.
-
-    Raises
-    ------
-    ConfigError
-        If there are several and `key` does not say which, or says one that is not there.
-    """
-    columns = cells.find(SYMBOL_COLUMNS)
-    if not columns:
-        return cells, symbol
-    column = columns[0]
-    names = cells.frame[column].astype(str).str.strip()
-    known = sorted(names.unique())
-    listed = ", ".join(known[:_LISTED]) + (f", … ({len(known)} in all)" if len(known) > _LISTED else "")
-    if symbol is None and len(known) > 1:
-        raise ConfigError(
-            f"{cells.label} holds {len(known)} instruments in its column {column!r}: {listed}. Choose one, "
-            f"as in {key}={known[0]}."
-        )
-    chosen = known[0] if symbol is None else str(symbol)
-    if chosen not in known:
-        raise ConfigError(
-            f"{key}={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}.{near(chosen, known)}"
-        )
-    kept = cells.frame[names == chosen].drop(columns=column)
-    return Cells(kept, cells.label, cells.unit), chosen
-
-
-def to_numbers(cells: Cells, column: str) -> FloatArray:
-    """Convert a column to float64, each number read exactly; empty cells and ``NaN`` become NaN.
-
-    Raises
-    ------
-    DataError
-        If a cell is no number.
-    """
-    series = cells.frame[column]
-    if pd.api.types.is_numeric_dtype(series.dtype):
+        Raises
+        ------
+        DataError
+            If a cell is no number, or the file's decimal mark cannot be told.
+        """
+        series = self.column(name)
+        if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
+            return self._parsed(name, numbers.as_text(series))
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
-    values: npt.NDArray[Any] = series.mask(series.isin(_MISSING)).to_numpy(dtype=object, na_value=np.nan)
-    try:
-        return values.astype(np.float64)
-    except (ValueError, TypeError):
-        position = next(i for i, value in enumerate(values) if not _is_number(value))
-        cells.refuse(position, f"{column} is {str(values[position])!r}; expected a number such as 101.25.")
 
+    def _parsed(self, name: str, text: pa.ChunkedArray) -> FloatArray:
+        fitting = {mark: values for mark in self.decimal_marks if (values := numbers.parse(text, mark)) is not None}
+        if not fitting:
+            position = numbers.first_that_is_none(text, self.decimal_marks)
+            self.refuse(position, f"{name} is {text[position].as_py()!r}; expected a number such as 101.25.")
+        point, comma = fitting.get("."), fitting.get(",")
+        if point is None or comma is None:
+            return next(iter(fitting.values()))
+        differs = (point != comma) & ~(np.isnan(point) & np.isnan(comma))
+        if differs.any():
+            position = int(differs.argmax())
+            self.refuse(
+                position,
+                f"{name} is {text[position].as_py()!r}, which is {point[position]:.10g} with a decimal point and "
+                f"{comma[position]:.10g} with a decimal comma, and nothing in the file tells which; write numbers "
+                "without separators of thousands, and with a decimal point.",
+            )
+        return point
 
-def _is_number(value: Any) -> bool:
-    try:
-        float(value)
-    except (ValueError, TypeError):
-        return False
-    return True
+    @cached_property
+    def decimal_marks(self) -> Sequence[str]:
+        """The decimal marks that all columns of numbers admit, of those that the form of the file admits."""
+        possible = set(self.marks)
+        for position in range(self.frame.shape[1] if len(possible) > 1 else 0):
+            series = self.frame.iloc[:, position]
+            if pd.api.types.is_numeric_dtype(series.dtype):
+                continue
+            text = numbers.as_text(series)
+            admitted = {mark for mark in self.marks if numbers.parse(text, mark) is not None}
+            possible &= admitted or possible
+        return sorted(possible or set(self.marks))

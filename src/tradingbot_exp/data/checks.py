@@ -12,7 +12,6 @@ import pandas as pd
 from tradingbot_exp.data.cells import Cells, FloatArray
 from tradingbot_exp.errors import DataError
 
-PRICES = ("open", "high", "low", "close")
 # Relative. Above what float32 storage or six printed digits do to a price, below any real price step.
 RANGE_TOLERANCE = 1e-6
 
@@ -22,7 +21,7 @@ def _first(bad: npt.NDArray[np.bool_]) -> int | None:
 
 
 def check_index(cells: Cells, index: pd.DatetimeIndex) -> None:
-    """Refuse timestamps that occur twice or go back in time."""
+    """Refuse timestamps that occur twice, or go neither up nor down throughout."""
     position = _first(index.duplicated())
     if position is not None:
         first = int((index == index[position]).argmax())
@@ -31,7 +30,16 @@ def check_index(cells: Cells, index: pd.DatetimeIndex) -> None:
             f"the timestamp {index[position]} is a duplicate of {cells.unit} {cells.frame.index[first]}; "
             "expected one row for each bar. (Several instruments need a column named symbol.)",
         )
-    position = _first(np.diff(index.asi8) < 0)
+    steps = np.diff(index.asi8)
+    position = _first(steps < 0)
+    if position is not None and 2 * int((steps < 0).sum()) > len(steps):
+        position = _first(steps > 0)
+        if position is not None:
+            cells.refuse(
+                position + 1,
+                f"the timestamp {index[position + 1]} is later than {index[position]} in the row before, in a file "
+                "that has the newest first; expected one order, so sort the file.",
+            )
     if position is not None:
         cells.refuse(
             position + 1,
@@ -40,23 +48,18 @@ def check_index(cells: Cells, index: pd.DatetimeIndex) -> None:
         )
 
 
-def check_bars(cells: Cells, bars: dict[str, FloatArray]) -> None:
-    """Refuse prices and volumes, as the file holds them, that no market can have made.
+def check_prices(cells: Cells, bars: dict[str, FloatArray]) -> None:
+    """Refuse prices, as the file holds them, that no market can have made.
 
     Parameters
     ----------
     cells : Cells
         Where the bars were read.
     bars : dict of str to ndarray of shape (n,)
-        Unadjusted ``open high low close volume`` and, if the file has it, ``adj_close``.
+        Unadjusted ``open high low close`` and, if the file has it, ``adj_close``.
     """
     for name, values in bars.items():
-        check_finite(cells, name, values)
-        price = name != "volume"
-        position = _first(values <= 0 if price else values < 0)
-        if position is not None:
-            wanted = "a price above 0" if price else "0 or more"
-            cells.refuse(position, f"{name} is {values[position]:g}; expected {wanted}.")
+        _check_sign(cells, name, values, values <= 0, "a price above 0")
     high, low = bars["high"], bars["low"]
     position = _first(high < low)
     if position is not None:
@@ -70,6 +73,18 @@ def check_bars(cells: Cells, bars: dict[str, FloatArray]) -> None:
                 f"{name} {bars[name][position]:g} is outside the bar's range, low {low[position]:g} to high "
                 f"{high[position]:g}; expected low <= {name} <= high.",
             )
+
+
+def check_volume(cells: Cells, volume: FloatArray) -> None:
+    """Refuse a volume that is missing or below 0."""
+    _check_sign(cells, "volume", volume, volume < 0, "0 or more")
+
+
+def _check_sign(cells: Cells, name: str, values: FloatArray, bad: npt.NDArray[np.bool_], wanted: str) -> None:
+    check_finite(cells, name, values)
+    position = _first(bad)
+    if position is not None:
+        cells.refuse(position, f"{name} is {values[position]:g}; expected {wanted}.")
 
 
 def check_volume_traded(cells: Cells, volume: FloatArray) -> None:

@@ -11,20 +11,24 @@ import pandas as pd
 
 from tradingbot_exp.config.choices import TARGETS, check_name
 from tradingbot_exp.config.facts import wrong
+from tradingbot_exp.data.bar_frame import feature_names
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
+from tradingbot_exp.data.columns import OHLCV
 from tradingbot_exp.data.features import FEATURES, FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fingerprint import fingerprint
 from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
 from tradingbot_exp.data.scaler import Scaler
-from tradingbot_exp.data.sources import OHLCV, Bars, Table, feature_names, load_bars, load_table
+from tradingbot_exp.data.sources import Bars, Table, load_bars, load_table
 from tradingbot_exp.data.splits import Block, Split, split_rows
 from tradingbot_exp.errors import DataError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
+
+_ROWS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +190,7 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         feature_names=names,
         index=index,
         raw=raw,
-        scaled=scaler.transform(raw).astype(dtype),
+        scaled=_scaled(scaler, raw, dtype),
         target=rows.target,
         next_return=rows.next_return,
         horizon=config.horizon,
@@ -201,6 +205,14 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         bars=source.frame if isinstance(source, Bars) else None,
         fitted=rows.fitted,
     )
+
+
+def _scaled(scaler: Scaler, raw: FloatArray, dtype: npt.DTypeLike) -> npt.NDArray[np.floating[Any]]:
+    """Scale some rows at a time, since all of them in float64 would be as much memory once more."""
+    scaled = np.empty(raw.shape, dtype)
+    for start in range(0, len(raw), _ROWS):
+        scaled[start : start + _ROWS] = scaler.transform(raw[start : start + _ROWS])
+    return scaled
 
 
 def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
@@ -221,7 +233,8 @@ def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
     if config.target == "direction":
         target = (target > 0).astype(np.float64)
     own = [name for name in names if name not in FEATURES and name not in OHLCV]
-    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[[*OHLCV, *own]], split, fitted)
+    used = [*(name for name in OHLCV if name in frame), *own]
+    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[used], split, fitted)
 
 
 def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Rows:

@@ -23,7 +23,7 @@ def fingerprint(frame: pd.DataFrame) -> str:
     head: list[object] = [len(frame)]
     if isinstance(index, pd.DatetimeIndex):
         head.append(str(index.tz))
-        body = [index.as_unit("ns").asi8.astype("<i8").tobytes()]
+        body = [index.as_unit("ns").asi8.astype("<i8", copy=False).tobytes()]
     else:
         body = [_column_bytes(index.to_series())]
     for position, name in enumerate(frame.columns):
@@ -40,7 +40,8 @@ def fingerprint(frame: pd.DataFrame) -> str:
 def _column_bytes(column: pd.Series[float]) -> bytes:
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biufmM":
         values = column.to_numpy()
-        if values.dtype.kind == "f":
-            values = np.where(np.isnan(values), values.dtype.type(np.nan), values)
-        return values.astype(values.dtype.newbyteorder("<")).tobytes()
+        missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(0, bool)
+        if missing.any():
+            values = np.where(missing, values.dtype.type(np.nan), values)
+        return values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
     return repr([None if missing else str(v) for v, missing in zip(column, column.isna(), strict=True)]).encode()

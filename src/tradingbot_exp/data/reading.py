@@ -1,19 +1,46 @@
-"""From a CSV or Parquet file to `Cells`: a header, at least one row, and nothing converted yet."""
+"""From a file to `Cells`: bytes, unpacked, by kind to a table, in which nothing is converted yet.
+
+::
+
+    file -> bytes -> unpacked (.gz, .zip) -> text      (dialect.py) -> header and rows -> Cells
+                                          -> Parquet, Feather       -> data frame      -> Cells
+                                          -> JSON      (json_text.py) -> rows          -> Cells
+
+What the columns are is said by `columns.py`, what the times are by `timestamps.py`.
+"""
 
 from __future__ import annotations
 
 import gzip
 import io
-import re
-import zlib
-from pathlib import Path
+import stat
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
 
 import pandas as pd
+import pyarrow as pa
 
 from tradingbot_exp.data.cells import Cells
+from tradingbot_exp.data.dialect import parse_text
+from tradingbot_exp.data.json_text import parse_json
+from tradingbot_exp.data.layouts import counts_up, one_row_a_symbol, without_header
 from tradingbot_exp.errors import DataError, near
 
-_PARQUET = (".parquet", ".pq")
+_TEXT = (".csv", ".txt", ".tsv", ".dat", ".prn")
+_PARQUET, _FEATHER, _JSON = (".parquet", ".pq"), (".feather", ".ftr", ".arrow"), (".json",)
+_PACKED = {".gz": "gzip", ".zip": "zip"}
+_EXPECTED = "expected a file that ends in .csv, .txt, .tsv, .parquet, .feather or .json, or such a file as .gz or .zip"
+
+
+@contextmanager
+def giving_memory_back() -> Iterator[None]:
+    """Let Arrow give back what it took: of a file of 30 MB it would keep 70 MB."""
+    try:
+        yield
+    finally:
+        pa.default_memory_pool().release_unused()
 
 
 def read_cells(given: str, key: str = "data.path") -> Cells:
@@ -22,79 +49,40 @@ def read_cells(given: str, key: str = "data.path") -> Cells:
     Raises
     ------
     DataError
-        If there is no such file, or it is not a table with a header and at least one row.
+        If there is no such file, or it is not a table with at least one row.
     """
-    path = Path(given).expanduser()
-    if path.is_dir():
-        raise DataError(f"{key}={given} is a directory; give one CSV or Parquet file in it.")
-    if not path.is_file():
-        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise DataError(f"{key}={given}: there is no file {path.absolute()}.{near(path.name, siblings)}")
-    name = path.name.lower()
-    if not name.endswith((".csv", ".csv.gz", *_PARQUET)):
-        raise DataError(f"{key}={given}: expected a file that ends in .csv, .csv.gz or .parquet.")
-    content = path.read_bytes()
-    if not content.strip():
+    content = _content(given, key)
+    name, content = _unpacked(PurePath(given).name, content, given)
+    if not content or content.isspace():
         raise DataError(f"{given} is empty; expected a header and one row for each bar.")
-    if name.endswith(_PARQUET):
-        return _checked(_parquet(content, given), given, "row")
-    if name.endswith(".gz"):
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{given} is not a gzip file ({error}); compress the CSV again.") from error
-    return parse_csv(content, given)
+    kind = PurePath(name).suffix.lower()
+    kinds = {**dict.fromkeys(_PARQUET, "Parquet"), **dict.fromkeys(_FEATHER, "Feather"), ".json": "JSON"}
+    with refusing(given, f" as {kinds.get(kind, 'CSV')}"):
+        if kind in _PARQUET:
+            return _of_frame(pd.read_parquet(io.BytesIO(content)), given)
+        if kind in _FEATHER:
+            return _of_frame(pd.read_feather(io.BytesIO(content)), given)
+        return parse_json(content, given) if kind in _JSON else parse_csv(content, given)
+
+
+@contextmanager
+def refusing(label: str, kind: str = "") -> Iterator[None]:
+    """Name the file where pandas or Arrow raise what nothing before them has refused."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, pa.ArrowException) as error:
+        raise DataError(f"{label} cannot be read{kind} ({type(error).__name__}: {error}).") from error
 
 
 def parse_csv(content: bytes, label: str) -> Cells:
-    """Read the text of a CSV with a header, all cells as text; blank lines are left out.
+    """Read text with separated columns; blank lines are left out.
 
     Raises
     ------
     DataError
-        If it is not UTF-8 text, not separated by commas, ragged, or has no rows.
+        If it is not text in UTF-8 or UTF-16, has no columns, is ragged, or has no rows.
     """
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise DataError(f"{label} is not a CSV: it holds binary data or another encoding; expected UTF-8 text.")
-    first = text.partition("\n")[0]
-    separator = next((c for c in ";\t|" if c in first and "," not in first), None)
-    if separator is not None:
-        raise DataError(
-            f"{label} is separated by {separator!r}, not by commas; expected commas between columns and points in "
-            "numbers."
-        )
-    try:
-        rows = pd.read_csv(
-            io.StringIO(text),
-            header=None,
-            dtype=str,
-            na_filter=False,
-            skip_blank_lines=False,
-            index_col=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        place = f"{label}, line {found[2]}: {found[3]} cells in a file of {found[1]} columns" if found else label
-        raise DataError(f"{place}: not a well-formed CSV ({str(error).strip()}).") from error
-    header = [str(cell).strip() for cell in rows.iloc[0]]
-    if len(header) == 1:
-        raise DataError(
-            f"{label} is not a CSV: its only column is {header[0][:80]!r}; expected commas between columns."
-        )
-    body = rows.iloc[1:].set_axis(header, axis="columns")
-    body.index = pd.RangeIndex(2, len(rows) + 1)
-    return _checked(body[(body != "").any(axis="columns")], label, "line")
-
-
-def _parquet(content: bytes, label: str) -> pd.DataFrame:
-    try:
-        return _with_plain_index(pd.read_parquet(io.BytesIO(content)))
-    except (ValueError, OSError) as error:  # pyarrow's errors derive from these two
-        raise DataError(f"{label} cannot be read as Parquet ({error}).") from error
+    return _checked(parse_text(content, label))
 
 
 def frame_cells(frame: pd.DataFrame, label: str) -> Cells:
@@ -103,25 +91,65 @@ def frame_cells(frame: pd.DataFrame, label: str) -> Cells:
     Raises
     ------
     DataError
-        If a column is there twice, or there are no rows.
+        If there are no rows.
     """
-    return _checked(_with_plain_index(frame), label, "row")
+    with refusing(label):
+        return _of_frame(frame, label)
 
 
-def _with_plain_index(frame: pd.DataFrame) -> pd.DataFrame:
-    """Turn the index into columns and count the rows from 1."""
+def _content(given: str, key: str) -> bytes:
+    """Read a regular file; anything else, such as a pipe, which would be waited for, is refused."""
+    path = Path(given).expanduser()
+    lowered = path.name.lower()
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(f"{key}={given} is a directory; give one file in it.")
+        if not stat.S_ISREG(mode):
+            raise DataError(f"{key}={given} is not a regular file but a pipe or a device; give a file.")
+        if not lowered.endswith((*_TEXT, *_PARQUET, *_FEATHER, *_JSON, *_PACKED)):
+            raise DataError(f"{key}={given}: {_EXPECTED}.")
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        siblings = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise DataError(f"{key}={given}: there is no file {path.absolute()}.{near(path.name, siblings)}") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"{key}={given} cannot be read: {error}.") from error
+
+
+def _unpacked(name: str, content: bytes, label: str) -> tuple[str, bytes]:
+    """Unpack what its name says is packed; return the name inside, and the content."""
+    suffix = PurePath(name).suffix.lower()
+    if suffix not in _PACKED or not content:
+        return name, content
+    try:
+        if suffix == ".gz":
+            return PurePath(name).stem, gzip.decompress(content)
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            inside = [each for each in archive.infolist() if not each.is_dir() and "__MACOSX" not in each.filename]
+            if len(inside) != 1:
+                names = ", ".join(each.filename for each in inside) or "nothing"
+                raise DataError(f"{label} holds {names}; expected one file of bars in it.")
+            return inside[0].filename, archive.read(inside[0])
+    except DataError:
+        raise
+    except Exception as error:  # zipfile and its decoders have no common one
+        raise DataError(f"{label} is not a {_PACKED[suffix]} file ({error}); pack it again.") from error
+
+
+def _of_frame(frame: pd.DataFrame, label: str) -> Cells:
     if isinstance(frame.index, pd.DatetimeIndex) and frame.index.name is None:
         frame = frame.rename_axis(index="date")
     if any(name is not None for name in frame.index.names):
-        frame = frame.reset_index()
-    columns = pd.Index([str(column).strip() for column in frame.columns])
-    return frame.set_axis(columns, axis="columns").set_axis(pd.RangeIndex(1, len(frame) + 1), axis="index")
+        frame = frame.reset_index(allow_duplicates=True)
+    names = [name if isinstance(name, tuple) else (name,) for name in frame.columns]  # type: ignore[redundant-expr]
+    header = [[str(name[level]).strip() for name in names] for level in range(frame.columns.nlevels)]
+    frame = frame.set_axis(range(len(names)), axis="columns").set_axis(range(1, len(frame) + 1), axis="index")
+    cells = Cells(frame, label, "row")
+    return _checked(without_header(cells) if counts_up(header[0]) else one_row_a_symbol(header, frame, cells))
 
 
-def _checked(frame: pd.DataFrame, label: str, unit: str) -> Cells:
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataError(f"{label} has the column {twice[0]!r} twice; keep one of them.")
-    if frame.empty:
-        raise DataError(f"{label} is empty: a header and no rows; expected one row for each bar.")
-    return Cells(frame, label, unit)
+def _checked(cells: Cells) -> Cells:
+    if cells.frame.empty:
+        raise DataError(f"{cells.label} is empty: a header and no rows; expected one row for each bar.")
+    return cells

@@ -13,17 +13,16 @@ import pandas as pd
 
 from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES
 from tradingbot_exp.data import checks
-from tradingbot_exp.data.cells import Cells, FloatArray, plain, select_symbol, to_numbers
-from tradingbot_exp.data.features import FEATURES, warmup_of
-from tradingbot_exp.data.reading import frame_cells, parse_csv, read_cells
+from tradingbot_exp.data.bar_frame import bars_frame, feature_names
+from tradingbot_exp.data.cells import Cells, FloatArray
+from tradingbot_exp.data.columns import named_columns, select_symbol, time_columns
+from tradingbot_exp.data.reading import frame_cells, giving_memory_back, parse_csv, read_cells, refusing
 from tradingbot_exp.data.synthetic import synthetic_bars
-from tradingbot_exp.data.timestamps import parse_times, time_column
+from tradingbot_exp.data.timestamps import in_order, parse_times
 from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
-
-OHLCV = (*checks.PRICES, "volume")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,8 @@ class Bars:
     ----------
     frame : pandas.DataFrame
         float64 columns ``open high low close volume``, prices back-adjusted by ``adj_close / close`` where
-        the file has it, then any other numeric columns under the file's own names. The DatetimeIndex is named
+        the file has it, then any other numeric columns under the file's own names. There is no ``volume`` where the
+        file has none that can be used and no feature reads it. The DatetimeIndex is named
         ``date`` and keeps the file's time zone.
     name, symbol : str
         ``data.name``, and the instrument.
@@ -75,10 +75,13 @@ def load_bars(config: DataConfig) -> Bars:
     """
     if config.path and config.source in ("bundled", "synthetic"):
         raise ConfigError(f"data.path={config.path} is not read with data={config.name}; add data=csv.")
+    if named_columns(config) and config.source in ("bundled", "synthetic"):
+        raise ConfigError(f"data.columns names columns of your own file, and is not read with data={config.name}.")
     if config.source == "bundled":
         return _bundled(config)
     if config.source == "csv":
-        return bars_of(read_cells(_path(config)), config)
+        with giving_memory_back():
+            return bars_of(read_cells(_path(config)), config)
     if config.source == "synthetic":
         card = {
             "description": "AR(1) log returns, see tradingbot_exp.data.synthetic",
@@ -104,8 +107,10 @@ def bars_of(cells: Cells, config: DataConfig, symbol_key: str = "data.symbol") -
     ConfigError, DataError
         See `load_bars`.
     """
-    cells, symbol = select_symbol(cells, config.symbol, symbol_key)
-    frame, adjustment = _bars_frame(cells, config)
+    named = named_columns(config)
+    with refusing(cells.label):
+        cells, symbol = select_symbol(cells, config.symbol, named, symbol_key)
+        frame, adjustment = bars_frame(cells, config, named, symbol)
     return Bars(frame, config.name, symbol or config.name, _user_card(config, adjustment))
 
 
@@ -127,14 +132,25 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
     DataError
         If the file, a column or a row cannot be used.
     """
-    return table_of(read_cells(_path(config)), config, with_target=with_target)
+    with giving_memory_back():
+        return table_of(read_cells(_path(config)), config, with_target=with_target)
 
 
 def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol") -> Table:
     """Check the cells of a table; see `load_table`."""
-    cells, symbol = select_symbol(cells, config.symbol, symbol_key)
-    index = parse_times(cells, time_column(cells))
-    checks.check_index(cells, index)
+    with refusing(cells.label):
+        return _table_of(cells, config, with_target, symbol_key)
+
+
+def _table_of(cells: Cells, config: DataConfig, with_target: bool, symbol_key: str) -> Table:
+    named = named_columns(config)
+    beside = next((role for role in named if role not in ("date", "time", "symbol")), None)
+    if beside is not None:
+        raise ConfigError(f"data.columns.{beside} is not read with data=table; name columns in data.features.")
+    cells, symbol = select_symbol(cells, config.symbol, named, symbol_key)
+    if cells.layout:
+        cells.say(f"read as {cells.layout}.")
+    cells, index = in_order(cells, parse_times(cells, *time_columns(cells, named)))
     features = feature_names(config)
     if config.target in features:
         raise ConfigError(f"data.features holds the target column {config.target!r}; the answer cannot be an input.")
@@ -143,12 +159,11 @@ def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symb
         keys |= {config.target: "data.target"} | ({config.returns: "data.returns"} if config.returns else {})
     columns: dict[str, FloatArray] = {}
     for column, key in keys.items():
-        if column not in cells.frame:
+        if column not in cells.columns:
             raise ConfigError(
-                f"{key}: {cells.label} has no column {column!r}; it has {', '.join(cells.columns)}."
-                f"{near(column, cells.columns)}"
+                f"{key}: {cells.label} has no column {column!r}; it has {cells.listed}.{near(column, cells.columns)}"
             )
-        columns[column] = to_numbers(cells, column)
+        columns[column] = cells.numbers(column)
     for name in features:
         checks.check_finite(cells, name, columns[name])
     unknown = 0
@@ -158,17 +173,6 @@ def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symb
             checks.check_finite(cells, config.returns, columns[config.returns], start=1)
     frame = pd.DataFrame(columns, index=index)
     return Table(frame, config.name, symbol or config.name, _user_card(config, "as the file has it"), unknown)
-
-
-def feature_names(config: DataConfig) -> tuple[str, ...]:
-    """Return ``data.features``, refusing an empty list and a name that stands in it twice."""
-    names = tuple(str(name) for name in config.features)
-    if not names:
-        raise ConfigError("data.features is empty; name at least one feature.")
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ConfigError(f"data.features has {twice!r} twice; name each feature once.")
-    return names
 
 
 def _bundled(config: DataConfig) -> Bars:
@@ -185,7 +189,7 @@ def _bundled(config: DataConfig) -> Bars:
     content = (folder / f"{config.name}.csv").read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
         raise DataError(f"the bundled file {config.name}.csv is not the one that was shipped; reinstall the package.")
-    frame, _ = _bars_frame(parse_csv(content, f"{config.name}.csv"), config)
+    frame, _ = bars_frame(parse_csv(content, f"{config.name}.csv"), config, {}, card["symbol"])
     return Bars(frame, config.name, card["symbol"], card)
 
 
@@ -209,53 +213,6 @@ def _own_bars(config: DataConfig) -> Bars:
         "adjustment": bars.card["adjustment"],
     }
     return Bars(bars.frame, bars.name, bars.symbol, card)
-
-
-def _bars_frame(cells: Cells, config: DataConfig) -> tuple[pd.DataFrame, str]:
-    """Check the cells and return the adjusted float64 frame, and in words how it was adjusted."""
-    time = time_column(cells)
-    names = {name: _column(cells, name) for name in OHLCV}
-    adjusted = cells.find_one("adjclose")
-    bars = {name: to_numbers(cells, column) for name, column in names.items()}
-    adj_close = None if adjusted is None else to_numbers(cells, adjusted)
-    index = parse_times(cells, time)
-    checks.check_index(cells, index)
-    checks.check_bars(cells, bars if adj_close is None else bars | {"adj_close": adj_close})
-    wanted = feature_names(config)
-    if "volume_z_20" in wanted:
-        checks.check_volume_traded(cells, bars["volume"])
-    if adj_close is not None:
-        factor = adj_close / bars["close"]
-        bars |= {name: bars[name] * factor for name in checks.PRICES}
-    used = {*names.values(), time, adjusted}
-    others = _other_columns(cells, [column for column in cells.columns if column not in used], wanted)
-    adjustment = "prices times adj_close / close; volume as it is" if adjusted else "none: no adj_close column"
-    return pd.DataFrame(bars | others, index=index), adjustment
-
-
-def _other_columns(cells: Cells, columns: list[str], wanted: tuple[str, ...]) -> dict[str, FloatArray]:
-    """Convert the user's own columns: a feature must be finite from the warm-up on, text is left out."""
-    found: dict[str, FloatArray] = {}
-    for column in columns:
-        if column in wanted and column not in FEATURES:
-            found[column] = to_numbers(cells, column)
-            checks.check_finite(cells, column, found[column], start=warmup_of(wanted))
-            continue
-        try:
-            found[column] = to_numbers(cells, column)
-        except DataError:
-            continue
-    return found
-
-
-def _column(cells: Cells, name: str) -> str:
-    found = cells.find_one(name)
-    if found is None:
-        raise DataError(
-            f"{cells.label} has no column {name!r}; it has {', '.join(cells.columns)}; bars need date, "
-            f"{', '.join(OHLCV)}.{near(name, [plain(column) for column in cells.columns])}"
-        )
-    return found
 
 
 def _path(config: DataConfig) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.schema import Config, DataConfig, SplitConfig, SyntheticConfig
+from tradingbot_exp.config.schema import ColumnsConfig, Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.rules import Rules
@@ -55,7 +55,8 @@ def given_data(data: PreparedData) -> Iterator[None]:
 @lru_cache(maxsize=4)
 def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
     tree = json.loads(described)
-    nested = {"split": SplitConfig(**tree["split"]), "synthetic": SyntheticConfig(**tree["synthetic"])}
+    kinds = {"columns": ColumnsConfig, "split": SplitConfig, "synthetic": SyntheticConfig}
+    nested = {name: kind(**tree[name]) for name, kind in kinds.items()}
     return prepare_data(DataConfig(**{**tree, **nested}), dtype)
 
 

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.config.schema import ColumnsConfig
+from tradingbot_exp.data.bar_frame import feature_names
 from tradingbot_exp.data.cells import Cells
 from tradingbot_exp.data.checks import check_finite_features
+from tradingbot_exp.data.columns import named_columns
 from tradingbot_exp.data.features import FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.frequency import describe_frequency, same_spacing
-from tradingbot_exp.data.sources import bars_of, feature_names, table_of
+from tradingbot_exp.data.sources import bars_of, table_of
 from tradingbot_exp.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,10 +73,12 @@ def incoming_rows(
     """
     names = feature_names(config)
     if config.source == "table":
-        table = table_of(cells, config, with_target=False, symbol_key=symbol_key)
+        table = table_of(
+            cells, replace(config, columns=_columns(cells, config)), with_target=False, symbol_key=symbol_key
+        )
         features, symbol, history, returns = table.frame[list(names)], table.symbol, 0, None
     else:
-        bars = bars_of(cells, replace(config, source="csv", path=None), symbol_key)
+        bars = bars_of(cells, replace(config, source="csv", path=None, columns=_columns(cells, config)), symbol_key)
         features, symbol, history = compute_features(bars.frame, names, fitted), bars.symbol, warmup_of(names)
         returns = pd.Series(np.diff(np.log(bars.frame["close"].to_numpy())), bars.frame.index[:-1])
     index = pd.DatetimeIndex(features.index)
@@ -90,3 +95,9 @@ def incoming_rows(
     usable = features.iloc[history:]
     check_finite_features(cells.label, usable)
     return Incoming(usable, symbol, len(features), returns)
+
+
+def _columns(cells: Cells, config: DataConfig) -> ColumnsConfig:
+    """Return the names of columns that the run's file had; none if this file has other ones."""
+    named = named_columns(config)
+    return config.columns if set(named.values()) <= set(cells.columns) else ColumnsConfig()

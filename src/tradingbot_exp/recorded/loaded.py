@@ -23,7 +23,7 @@ class LoadedRun(RecordedRun):
 
         Parameters
         ----------
-        bars : pandas.DataFrame, or path of a CSV or Parquet file
+        bars : pandas.DataFrame, or path of a file as `data.path` names it
             In time order, with the columns of the bars that the run was trained on.
         symbol : str, optional
             The instrument, where the bars are of several.

@@ -83,7 +83,7 @@ def predict(
     ----------
     run : RecordedRun
         A training run, a trial that has a model, or a study, which stands for its best trial.
-    bars : pandas.DataFrame, or path of a CSV or Parquet file
+    bars : pandas.DataFrame, or path of a file as `data.path` names it
         In time order, with the columns of the bars that the run was trained on (``data=table``: its features).
         Features that look far back, such as moving averages, want some hundred bars before the first that matters.
     symbol : str, optional

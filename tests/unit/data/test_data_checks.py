@@ -34,7 +34,9 @@ def swapped(bars: pd.DataFrame) -> pd.DataFrame:
 
 BAD_BARS = [
     pytest.param(cell(5, "close", "abc"), ["line 7", "close is 'abc'", "expected a number"], id="text"),
-    pytest.param(cell(5, "open", "1,234.5"), ["line 7", "open is '1,234.5'"], id="thousands separator"),
+    pytest.param(
+        cell(5, "open", "1,234.5"), ["line 7", "open 1234.5 is outside the bar's range"], id="thousands separator"
+    ),
     pytest.param(cell(5, "high", ""), ["line 7", "high is missing"], id="empty cell"),
     pytest.param(cell(5, "low", "NaN"), ["line 7", "low is missing", "finite number"], id="NaN"),
     pytest.param(cell(5, "close", "inf"), ["line 7", "close is inf", "finite number"], id="infinite"),
@@ -54,7 +56,9 @@ BAD_BARS = [
         id="duplicate",
     ),
     pytest.param(swapped, ["line 5", "2000-01-05", "earlier than 2000-01-06", "sort"], id="unsorted"),
-    pytest.param(lambda b: b.iloc[::-1], ["line 3", "earlier than", "ascending"], id="newest first"),
+    pytest.param(
+        lambda b: swapped(b.iloc[::-1]), ["line 5", "later than", "newest first"], id="unsorted, newest first"
+    ),
     pytest.param(
         lambda b: b.rename(columns={"close": "clsoe"}),
         ["no column 'close'", "Did you mean 'clsoe'?"],
@@ -91,11 +95,6 @@ def test_bad_bars_are_refused(change: Change, words: list[str], bars: pd.DataFra
         ("bars.csv", b"\n \n", ["is empty"]),
         ("bars.csv", b"\x89PNG\x00\x01\x02", ["not a CSV", "binary"]),
         ("bars.csv", "Größe,Kurs\n1,2\n".encode("latin-1"), ["not a CSV", "UTF-8"]),
-        (
-            "bars.csv",
-            b"date;open;high\n2000-01-03;1;2\n",
-            ["separated by ';'", "expected commas"],
-        ),
         ("bars.csv", b"date,open,open\n2000-01-03,1,2\n", ["column 'open' twice"]),
         (
             "bars.csv",
@@ -104,7 +103,7 @@ def test_bad_bars_are_refused(change: Change, words: list[str], bars: pd.DataFra
         ),
         ("bars.csv.gz", b"date,open\n", ["not a gzip file"]),
         ("bars.parquet", b"date,open\n", ["cannot be read as Parquet"]),
-        ("bars.xlsx", b"PK", ["ends in .csv, .csv.gz or .parquet"]),
+        ("bars.xlsx", b"PK", ["ends in .csv, .txt, .tsv, .parquet, .feather or .json"]),
     ],
 )
 def test_files_that_hold_no_bars_are_refused(name: str, content: bytes, words: list[str], write: Write) -> None:
@@ -138,14 +137,10 @@ def test_a_date_without_a_value_in_parquet_is_refused(bars: pd.DataFrame, write:
         prepare_data(write(bars, "bars.parquet"))
 
 
-def test_mixed_time_zones_are_refused_where_they_begin(bars: pd.DataFrame, write: Write) -> None:
-    local = bars["date"].dt.tz_localize("America/New_York").astype(str)  # EST, then EDT from 2000-04-03 on
-    row = int((~local.str.endswith("-05:00")).argmax())
-    with pytest.raises(DataError, match=rf"line {row + 2}: .*-04:00.*-05:00: mixed time zones"):
-        prepare_data(write(bars.assign(date=local)))
+def test_times_with_and_without_a_zone_are_refused_where_they_begin(bars: pd.DataFrame, write: Write) -> None:
     naive = bars["date"].dt.strftime("%Y-%m-%d %H:%M:%S")
     naive.iloc[4] += "Z"
-    with pytest.raises(DataError, match=r"line 6: .*\+00:00.*none: mixed time zones"):
+    with pytest.raises(DataError, match=r"line 6: .*zone Z, .*none: mixed time zones"):
         prepare_data(write(bars.assign(date=naive)))
 
 

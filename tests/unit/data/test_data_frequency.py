@@ -51,7 +51,7 @@ def test_common_frequencies_are_told(index: pd.DatetimeIndex, periods: float, na
 def test_irregular_bars_ask_for_the_number_but_only_when_it_is_needed(index: pd.DatetimeIndex) -> None:
     frequency = describe_frequency(index)
     assert (frequency.name, frequency.periods) == ("irregular", None)
-    with pytest.raises(DataError, match=r"Set evaluation\.periods_per_year"):
+    with pytest.raises(DataError, match=r"cannot be told: give evaluation\.periods_per_year"):
         infer_periods_per_year(index)
 
 

@@ -122,7 +122,8 @@ def test_bars_that_do_not_fit_are_refused_with_what_is_wrong(run: LoadedRun) -> 
     with pytest.raises(DataError, match="bars is of type ndarray: expected is a data frame, or the path of a file"):
         run.predict(IBM.to_numpy())
     with pytest.raises(DataError, match="expected ascending order"):
-        run.predict(IBM[::-1])
+        run.predict(IBM.iloc[[1, 0, *range(2, 200)]])
+    assert run.predict(IBM[:60][::-1]).equals(run.predict(IBM[:60]))
 
 
 def test_directions_come_as_probabilities_on_either_side_of_a_half(folder: Path) -> None:

@@ -20,8 +20,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tradingbot_exp.config.choices import Inputs
+from tradingbot_exp.data.columns import OHLCV
 from tradingbot_exp.data.features import FEATURES, warmup_of
-from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_future, features_of_more_than_bars
 from tradingbot_exp.evaluation.leakage.repeats import Repeats, repeated_rows
 from tradingbot_exp.evaluation.leakage.seams import check_fold, check_gap

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from tradingbot_exp.data.columns import OHLCV
 from tradingbot_exp.data.features import WARMUP, FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
-from tradingbot_exp.data.sources import OHLCV
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.runtime.text import day
