@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.experiment.data import check_inputs
+from tradingbot_exp.experiment.resume import find_resume_point
+from tradingbot_exp.experiment.steps import run_in
 from tradingbot_exp.recorded.loaded import LoadedRun
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
@@ -45,11 +49,6 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     TrackingError
         Records could not be written; those that are kept on disk are named.
     """
-    from tradingbot_exp.config.compose import compose_config
-    from tradingbot_exp.experiment.data import check_inputs
-    from tradingbot_exp.experiment.resume import find_resume_point
-    from tradingbot_exp.experiment.steps import run_in
-
     config = compose_config(overrides)
     resume_point = find_resume_point(config, overrides)
     config = config if resume_point is None else resume_point.config

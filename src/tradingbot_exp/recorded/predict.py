@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.config.plugins import load_plugins, plugins_sha256
+from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.features import FEATURES
 from tradingbot_exp.data.identity import is_same_market, plain_name, stamp
 from tradingbot_exp.data.reading import frame_cells, read_cells
@@ -25,7 +26,6 @@ from tradingbot_exp.tracking.store.kinds import PREDICT
 from tradingbot_exp.tracking.writing.predictions import note_prediction
 
 if TYPE_CHECKING:
-    from tradingbot_exp.config.schema import Config, DataConfig
     from tradingbot_exp.data.features import FittedFeature
     from tradingbot_exp.data.identity import Span
     from tradingbot_exp.recorded.incoming import Incoming
@@ -186,8 +186,6 @@ def _learned(run: RecordedRun, names: Sequence[str]) -> dict[str, FittedFeature]
 
 
 def _config_of(run: RecordedRun) -> Config:
-    from tradingbot_exp.config.schema import Config
-
     config = run.config
     if not isinstance(config, Config):
         raise RunError(f"The configuration of the run {run.run_id} ({run.name}) is not one of this package.")
