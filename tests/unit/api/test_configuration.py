@@ -347,7 +347,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path, write: Write) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, text in (
         ("", "this is a directory"),
-        ("pipe", "no regular file"),
+        ("pipe", "not a regular file"),
         ("mien.yml", "no such file. Did you mean 'mine.yaml'?"),
         ("other.yaml", "no such file."),
         ("no/such/folder.yaml", "no such file."),
