@@ -100,7 +100,7 @@ def owners(children: list[Run]) -> set[str]:
 @in_ci
 @pytest.mark.parametrize(
     ("kind", "launcher"),
-    [("postgresql", BASIC), ("journal", BASIC), ("sqlite", BASIC), ("journal", "hydra/launcher=stacked")],
+    [("postgresql", BASIC), ("sqlite", BASIC), ("journal", "hydra/launcher=stacked")],
 )
 def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureRequest, kind: str, launcher: str) -> None:
     storage = address_of(kind, request, workdir)

@@ -22,7 +22,7 @@ from tradingbot_exp.hpo.storage import open_storage
 
 STUDY = ["--multirun", "data=synthetic", "training.progress=off"]
 BASIC, STACKED = ["hydra/launcher=basic"], ["hydra/launcher=stacked", "hpo.n_jobs=5"]
-KILLS = 3
+KILLS = 2
 
 
 def study_of(folder: Path) -> optuna.Study:

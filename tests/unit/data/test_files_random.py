@@ -177,7 +177,7 @@ def test_bars_in_any_layout_are_read_or_refused_with_two_readings(
     event("read")
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     file=files(),
     damage=st.lists(
