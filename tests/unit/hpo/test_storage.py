@@ -189,7 +189,6 @@ def test_relative_places_start_from_the_launch_directory(tmp_path: Path) -> None
     ],
 )
 def test_a_place_that_cannot_be_used_is_refused_and_left_as_it_was(tmp_path: Path, place: str, why: str) -> None:
-    pytest.importorskip("psycopg")
     (tmp_path / "folder").mkdir()
     notes = "buy low, sell high\nand not the other way round, which is what most people do with their savings\n"
     (tmp_path / "notes.txt").write_text(notes)

@@ -6,6 +6,7 @@ Another such test is a file with a subclass of `Repetition`, and a line in `REPE
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
@@ -14,7 +15,7 @@ from tradingbot_exp.evaluation.significance.statistic import Number
 
 
 @dataclass(frozen=True)
-class Repetition:
+class Repetition(ABC):
     """A winner's value beside others that were made for the comparison.
 
     Attributes
@@ -43,14 +44,14 @@ class Repetition:
         return cls(**{each.name: record[each.name] for each in fields(cls)})
 
     @property
+    @abstractmethod
     def sentence(self) -> str:
         """What came of it, for the terminal and the report."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def row(self) -> tuple[Number, float, float | None] | None:
         """Return a row of the report's table: what it is, its value, and a spread; None if there is no value."""
-        raise NotImplementedError
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ the verdict with its reasons, ``study/verdict.json``, MLflow's metrics, the repo
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, Self
 
@@ -41,7 +42,7 @@ class WordTest(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Statistic:
+class Statistic(ABC):
     """Numbers on a study's winner: each field that is an `Estimate`, by the field's name.
 
     Attributes
@@ -53,13 +54,13 @@ class Statistic:
     SHOWN: ClassVar[dict[str, Number]]
 
     @classmethod
+    @abstractmethod
     def of(cls, evidence: StudyEvidence) -> Self:
         """Compute the numbers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Say what the numbers mean beside the test's word; nothing where they say nothing."""
-        raise NotImplementedError
 
     def numbers(self) -> dict[str, Estimate]:
         """Return every number by name."""
