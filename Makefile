@@ -58,6 +58,7 @@ check: $(STAMP) ## Lint, format, type and layer checks
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python -m pytest -q tests/unit/test_layers.py
 
 format: $(STAMP) ## Format the code
 	$(BIN)/ruff check --fix .
@@ -73,8 +74,9 @@ bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, R
 bench-quick: $(PEERS) ## The same with 12 trials and one round (three minutes)
 	@$(BIN)/python scripts/bench --quick $(ARGS)
 
-bench-parts: $(STAMP) ## Measure the reading of files, the training loop, tracking, a trial's cost and reports, each by itself
+bench-parts: $(STAMP) ## Measure the reading of files, a panel, the training loop, tracking, a trial's cost and reports, each by itself
 	@$(BIN)/python scripts/bench_files.py
+	@$(BIN)/python scripts/bench_panel.py
 	@$(BIN)/python scripts/bench_training.py
 	@$(BIN)/python scripts/bench_tracking.py
 	@$(BIN)/python scripts/bench_study.py

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -45,8 +45,8 @@ def write_bars(folder: Path, bars: int) -> list[Path]:
 
 
 def peak() -> float:
-    """Return the largest memory that this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return the largest memory that this process has had, in MB; `ru_maxrss` begins with that of the parent."""
+    return float(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"))[0]) / 1024
 
 
 def measure(file: Path, arm: str) -> dict[str, float]:

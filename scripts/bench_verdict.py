@@ -31,6 +31,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import binomtest
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance.deflated import deflated_sharpe
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
@@ -62,6 +63,8 @@ class Kind:
     trials, bars, horizon : int
     cost : float
         Basis points.
+    blocks : int
+        Purged blocks that together are all bars, in place of bars after train rows; 0 for these.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Kind:
     bars: int = BARS
     horizon: int = 1
     cost: float = 0.0
+    blocks: int = 0
 
 
 def normal(rng: np.random.Generator, bars: int) -> Values:
@@ -122,6 +126,11 @@ def market(
     return DEVIATION * (draw(rng, train + bars) + drift)
 
 
+def rare(rng: np.random.Generator, bars: int) -> Values:
+    """Draw returns that are nothing but a rare event, on one bar of twenty."""
+    return np.asarray(rng.random(bars) < 0.05, np.float64)
+
+
 def noise(rng: np.random.Generator, returns: Values, trials: int) -> Values:
     """Forecast at random."""
     return rng.standard_normal((returns.size, trials))
@@ -147,6 +156,17 @@ def leaning(rng: np.random.Generator, returns: Values, trials: int) -> Values:
 def constant(rng: np.random.Generator, returns: Values, trials: int) -> Values:
     """Forecast the same on every bar, each trial another value near the mean of the train rows."""
     return np.repeat(rng.normal(returns[:TRAIN].mean(), 0.3 * DEVIATION, trials)[None], returns.size, axis=0)
+
+
+def unlikely(rng: np.random.Generator, returns: Values, trials: int) -> Values:
+    """Forecast much less than else on one bar of twenty, at random."""
+    return noise(rng, returns, trials) / 40 - (rng.random((returns.size, trials)) < 0.05)
+
+
+def level(rng: np.random.Generator, returns: Values, trials: int) -> Values:
+    """Forecast against the level of prices, with some noise."""
+    prices = np.concatenate([[0.0], np.cumsum(returns)])[: returns.size, None]
+    return -prices + DEVIATION * 0.1 * np.sqrt(returns.size) * noise(rng, returns, trials)
 
 
 def follow(rng: np.random.Generator, returns: Values, trials: int, span: int, sign: int = 1) -> Values:
@@ -200,6 +220,9 @@ NULLS = (
         Kind(f"with the last {span} bars, Sharpe 3 since", partial(market, sharpe=3.0), partial(follow, span=span))
         for span in SPANS
     ),
+    Kind("against the level of prices, 5 purged blocks", market, level, bars=1_000, blocks=5),
+    Kind("against the level of prices, 10 purged blocks", market, level, bars=2_748, blocks=10),
+    Kind("a rare outcome, forecast not to come", partial(market, draw=rare), unlikely),
     *(
         Kind(f"constant, Sharpe {sharpe:g} since validation", partial(market, sharpe=sharpe), constant)
         for sharpe in (-3.0, -1.5, 0.0, 1.5, 3.0)
@@ -232,20 +255,29 @@ KINDS = {kind.name: kind for kind in (*NULLS, *SKILLS)}
 def simulate(kind: Kind, number: int, seed: int = 0) -> StudyEvidence:
     """Make a study of a kind, by its number. Forecasts that move are a tenth as wide as the outcome."""
     rng = np.random.default_rng([seed, number])
-    log_returns = kind.market(rng, TRAIN, kind.bars + kind.horizon - 1)
+    start = 0 if kind.blocks else TRAIN
+    log_returns = kind.market(rng, start, kind.bars + kind.horizon - 1)
     forecasts = kind.forecasts(rng, log_returns, kind.trials).astype(np.float32).astype(np.float64)
     target = np.convolve(log_returns, np.ones(kind.horizon), "valid")
-    rows = target.size
-    forecasts, log_returns = forecasts[:rows], log_returns[:rows]
-    known, bars = slice(0, TRAIN - kind.horizon), slice(TRAIN, None)
+    rows = np.arange(target.size)
+    forecasts, log_returns = forecasts[rows], log_returns[rows]
+    bars = slice(start, None)
     moves = np.ptp(forecasts[bars], axis=0) > 1e-9
     forecasts *= np.where(moves, 0.1 * DEVIATION / np.maximum(forecasts[bars].std(axis=0), 1e-12), 1.0)
     rules = Rules(kind.horizon, 0, kind.cost, periods=YEAR)
-    returns = np.column_stack([rules.net_returns(rules.positions(each), log_returns) for each in forecasts.T])
+    layout = Layout.of_one(len(log_returns))
+    held = (rules.positions(each, layout) for each in forecasts.T)
+    returns = np.column_stack([rules.earned(each, log_returns, layout).net for each in held])
     simple = np.expm1(log_returns)
-    sums = [
-        sums_before(target[known], forecasts[known, k], simple[known], returns[known, k]) for k in range(kind.trials)
-    ]
+    blocks, before = np.array_split(rows[bars], max(kind.blocks, 1)), []
+    for block in blocks:
+        train = (rows < block[0] - kind.horizon) | (rows > block[-1] + kind.horizon)
+        known = target[train], simple[train], rows[train] < block[0]
+        sums = [
+            sums_before(known[0], forecasts[train, k], known[1], returns[train, k], known[2])
+            for k in range(kind.trials)
+        ]
+        before.append(np.stack(sums, axis=1))
     return StudyEvidence(
         metric="val_ic",
         direction="maximize",
@@ -256,7 +288,8 @@ def simulate(kind: Kind, number: int, seed: int = 0) -> StudyEvidence:
         forecasts=forecasts[bars],
         market=simple[bars],
         returns=returns[bars],
-        before=Before(*np.array(sums).T[:, None, :]),
+        folds=np.repeat(np.arange(len(blocks)), [len(block) for block in blocks]),
+        before=Before(*np.stack(before, axis=1)),
     )
 
 
@@ -301,7 +334,7 @@ def rules_taken_in(
 
 def _old_loss(part: Part, horizon: int, draws: int, seed: int) -> bool:
     """Test the gains of the best in squared error over the mean of the rows before."""
-    actual, level = part.outcomes, (part.before.actual / part.before.dates)[part.folds]
+    actual, level = part.outcomes, part.before.level[part.folds]
     gains = (actual[:, None] - level) ** 2 - (actual[:, None] - part.values) ** 2
     spa = superiority(gains, draws=draws, seed=seed, horizon=horizon)
     return bool(not spa.problem and spa.p_each[gains.mean(axis=0).argmax()] < LEVEL)
@@ -344,7 +377,13 @@ def interval(count: int, of: int) -> tuple[float, float]:
 
 
 def print_table(
-    kinds: Sequence[str], judge: Callable[[str, int], list[str]], *, repetitions: int, out: Path, chunk: int
+    kinds: Sequence[str],
+    judge: Callable[[str, int], list[str]],
+    *,
+    repetitions: int,
+    out: Path,
+    chunk: int,
+    rules: Sequence[str] = RULES,
 ) -> None:
     """Judge so many studies of each kind, and print a row as soon as it is there; go on from the file `out`."""
     done: dict[str, dict[int, list[str]]] = {}
@@ -352,7 +391,7 @@ def print_table(
         for line in out.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             done.setdefault(record["kind"], {})[record["number"]] = record["fooled"]
-    print(f"| {repetitions} studies each | {' | '.join(RULES)} |\n|{'---|' * (len(RULES) + 1)}", flush=True)
+    print(f"| {repetitions} studies each | {' | '.join(rules)} |\n|{'---|' * (len(rules) + 1)}", flush=True)
     with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool, out.open("a", encoding="utf-8") as file:
         for kind in kinds:
             found = done.setdefault(kind, {})
@@ -361,12 +400,12 @@ def print_table(
                 found[number] = fooled
                 file.write(json.dumps({"kind": kind, "number": number, "fooled": fooled}) + "\n")
                 file.flush()
-            print(_line(kind, [found[number] for number in range(repetitions)]), flush=True)
+            print(_line(kind, [found[number] for number in range(repetitions)], rules), flush=True)
 
 
-def _line(kind: str, found: list[list[str]]) -> str:
+def _line(kind: str, found: list[list[str]], rules: Sequence[str]) -> str:
     cells = []
-    for rule in RULES:
+    for rule in rules:
         if all(f"{rule} undefined" in each for each in found):
             cells.append("–")
             continue
@@ -376,8 +415,8 @@ def _line(kind: str, found: list[list[str]]) -> str:
     return f"| {kind} | {' | '.join(cells)} |"
 
 
-def _judge(name: str, number: int) -> list[str]:
-    return judged(KINDS[name], number)
+def _judge(name: str, number: int, rules: tuple[str, ...]) -> list[str]:
+    return judged(KINDS[name], number, rules=rules)
 
 
 def main() -> None:
@@ -386,9 +425,12 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=400, help="studies of each kind")
     parser.add_argument("--only", default="", help="kinds whose name holds this text")
     parser.add_argument("--out", type=Path, default=Path("bench_verdict.jsonl"), help="what was judged; gone on from")
+    parser.add_argument("--rules", default="", help="rules whose name holds this text")
     given = parser.parse_args()
     kinds = [name for name in KINDS if given.only in name]
-    print_table(kinds, _judge, repetitions=given.repetitions, out=given.out, chunk=4)
+    rules = tuple(rule for rule in RULES if given.rules in rule)
+    judge = partial(_judge, rules=rules)
+    print_table(kinds, judge, repetitions=given.repetitions, out=given.out, chunk=4, rules=rules)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.forecast import mse
 from tradingbot_exp.evaluation.rules import Rules
@@ -37,7 +38,8 @@ def forecasts(skill=0.0, seed=1, market=MARKET, dates=DATES):
     """Give the table of validation forecasts whose error is `1 - skill` of the market's moves, plus a little noise."""
     noise = np.random.default_rng(seed).normal(0, 0.003, len(market))
     forecast = skill * market + noise
-    position = Rules(lag=0).positions(forecast)
+    layout = Layout.of_one(len(market))
+    position = Rules(lag=0).positions(forecast, layout)
     return pd.DataFrame(
         {
             "date": dates,
@@ -45,7 +47,7 @@ def forecasts(skill=0.0, seed=1, market=MARKET, dates=DATES):
             "forecast": forecast,
             "position": position,
             "next_log_return": market,
-            "strategy_return": Rules().net_returns(position, market),
+            "strategy_return": Rules().earned(position, market, layout).net,
             "buy_hold_return": np.expm1(market),
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import socket
@@ -11,13 +12,26 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from mlflow.entities import Run
 from support import Finished, clean_environment, once, stop_server, train
 
+from tradingbot_exp.config.choices import MODEL_KINDS, _registered
+from tradingbot_exp.config.losses import LOSSES
+from tradingbot_exp.config.positions import POSITIONS
+from tradingbot_exp.config.registries import EPOCH_HOOKS, SOURCES, USER_METRICS
+from tradingbot_exp.data.features import _WARMUPS, FEATURES
+from tradingbot_exp.models.registry import _MODELS
 from tradingbot_exp.tracking.store.client import open_client
+
+REGISTRIES: tuple[Any, ...] = (
+    *(FEATURES, _WARMUPS, LOSSES, POSITIONS, SOURCES, USER_METRICS, EPOCH_HOOKS),
+    *(_MODELS, _registered),
+)
+AS_SHIPPED = [copy.copy(registry) for registry in REGISTRIES]  # before a module of tests is imported
 
 settings.register_profile("here", deadline=None)  # a busy machine is no failure
 settings.load_profile("here")
@@ -57,7 +71,7 @@ def default_run(shared_folder: Path) -> Finished:
     """The main job, run once as a newcomer would: no store, nothing set, output piped."""
 
     def make(folder: Path) -> None:
-        done = train(folder)
+        done = train(folder, fresh=True)
         (folder / "out.txt").write_text(done.out)
         (folder / "err.txt").write_text(done.err)
         (folder / "status.txt").write_text(str(done.status))
@@ -75,7 +89,7 @@ def study_run(default_run: Finished, shared_folder: Path) -> Finished:
     def make(folder: Path) -> None:
         shutil.copytree(default_run.cwd, folder, dirs_exist_ok=True)
         overrides = ["hpo.num_trials=5", "training.epochs=4", "experiment.name=searched", "training.progress=off"]
-        done = train(folder, "--multirun", *overrides)
+        done = train(folder, "--multirun", *overrides, fresh=True)
         assert done.status == 0, done.err
 
     return Finished(once(shared_folder / "study-run", make), "", "", 0)
@@ -119,6 +133,32 @@ def _no_steering(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _as_shipped() -> None:
+    """Forget what the import of a module of tests, or a test of another one, has registered."""
+    _put_back(AS_SHIPPED)
+
+
+@pytest.fixture(autouse=True)
+def _own_registries(_as_shipped: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Forget what a test registers, and the modules that it imports from folders of tests."""
+    registered, imported = [copy.copy(registry) for registry in REGISTRIES], {*sys.modules}
+    yield
+    _put_back(registered)
+    for name in {*sys.modules} - imported:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path_factory.getbasetemp())):
+            del sys.modules[name]
+
+
+def _put_back(registered: list[Any]) -> None:
+    for registry, before in zip(REGISTRIES, registered, strict=True):
+        # Models of this package are registered when they are first asked for.
+        loaded = {name: registry[name] for name in MODEL_KINDS if registry is _MODELS and name in registry}
+        registry.clear()
+        registry.update(before)
+        registry.update(loaded)
+
+
 @pytest.fixture
 def free_port() -> int:
     """A loopback port that nothing listens on."""
@@ -137,7 +177,8 @@ def start_server() -> Iterator[Callable[[list[str], Path, int], subprocess.Popen
         server = subprocess.Popen(
             [program, *command[1:]],
             cwd=cwd,
-            env=clean_environment(),
+            # Else MLflow starts eight processes more, for jobs that nobody here gives it.
+            env=clean_environment({"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,

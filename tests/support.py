@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import json
 import os
+import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +102,99 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return kept | {"OMP_NUM_THREADS": "1"} | dict(extra or {})
 
 
-def python(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240) -> Finished:
-    """Run this interpreter in `cwd`."""
+class Command:
+    """A command that runs: a fork of a process that has loaded what is heavy, see `forks`. Its output is in files."""
+
+    def __init__(
+        self, cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, own_group: bool = False
+    ) -> None:
+        self.cwd = cwd
+        self.returncode: int | None = None
+        self._out, self._err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
+        answers, answer_to = os.pipe()
+        self._answers = os.fdopen(answers)
+        request = {"cwd": str(cwd), "arguments": arguments, "env": clean_environment(env), "own_group": own_group}
+        with Path(os.devnull).open() as nothing:
+            streams = [nothing.fileno(), self._out.fileno(), self._err.fileno(), answer_to]
+            socket.send_fds(_forks(), [json.dumps(request).encode()], streams)
+        os.close(answer_to)
+        self.pid = int(self._answers.readline())
+        self._left = weakref.finalize(self, _kill, self.pid)  # of a test that failed in between
+
+    def poll(self) -> int | None:
+        """Return the exit status, or None while it runs."""
+        return self._status(0)
+
+    def _status(self, timeout: float) -> int | None:
+        poll = select.poll()  # select.select takes no descriptor above 1,023
+        poll.register(self._answers)
+        if self.returncode is None and poll.poll(1000 * timeout):
+            self.returncode = int(self._answers.readline())
+            self._left.detach()
+        return self.returncode
+
+    def wait(self, timeout: float = 240) -> int:
+        """Wait for the end, and return the exit status."""
+        status = self._status(timeout)
+        if status is None:
+            self.kill()
+            raise AssertionError(f"not over after {timeout:g} s:\n{self.out}{self.err}")
+        return status
+
+    def end(self, timeout: float = 240) -> Finished:
+        """Wait for the end, and return what it left."""
+        status = self.wait(timeout)
+        return Finished(self.cwd, self.out, self.err, status)
+
+    @property
+    def out(self) -> str:
+        """What it has printed so far."""
+        return os.pread(self._out.fileno(), 1 << 24, 0).decode()
+
+    @property
+    def err(self) -> str:
+        return os.pread(self._err.fileno(), 1 << 24, 0).decode()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        if self.poll() is None:
+            _kill(self.pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+@functools.cache
+def _forks() -> socket.socket:
+    """Start the process that forks; it ends when this one has."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        number = theirs.fileno()
+        program = str(Path(__file__).with_name("forks.py"))
+        nothing = subprocess.DEVNULL
+        forks = subprocess.Popen(
+            [sys.executable, program, str(number)],
+            pass_fds=[number],
+            env=clean_environment(),
+            stdin=nothing,
+            stdout=nothing,
+        )
+    atexit.register(forks.wait)
+    atexit.register(ours.close)  # which goes before
+    return ours
+
+
+def python(
+    cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 240, fresh: bool = False
+) -> Finished:
+    """Run Python in `cwd`; `fresh` in a new interpreter, where the start itself or what is imported is tested."""
+    if not fresh:
+        return Command(cwd, *arguments, env=env).end(timeout)
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
@@ -110,21 +208,14 @@ def python(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, tim
     return Finished(cwd, done.stdout, done.stderr, done.returncode)
 
 
-def start(cwd: Path, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start this interpreter in `cwd`, without waiting for its end."""
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=cwd,
-        env=clean_environment(env),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def train(cwd: Path, *overrides: str, env: Mapping[str, str] | None = None) -> Finished:
+def train(cwd: Path, *overrides: str, env: Mapping[str, str] | None = None, fresh: bool = False) -> Finished:
     """Run ``python -m tradingbot_exp.train`` in `cwd`."""
-    return python(cwd, "-m", "tradingbot_exp.train", *overrides, env=env)
+    return python(cwd, "-m", "tradingbot_exp.train", *overrides, env=env, fresh=fresh)
+
+
+def start(cwd: Path, *overrides: str, env: Mapping[str, str] | None = None) -> Command:
+    """Start ``python -m tradingbot_exp.train`` in `cwd`, without waiting for its end."""
+    return Command(cwd, "-m", "tradingbot_exp.train", *overrides, env=env)
 
 
 def stop_server(server: subprocess.Popen[bytes]) -> None:

@@ -93,6 +93,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, handled like Ctrl-C: runs are closed as KILLED."""
 
 
+# How a refusal to run, load or follow what a store says ends.
+TRUST = "If you trust whoever made the run, give --trust, in Python load_run(ID, trust=True)."
+
+
 def near(word: str, known: Iterable[str]) -> str:
     """Name the known word that `word` most resembles, as the end of an error message.
 

@@ -1,19 +1,12 @@
-"""What a package of your own may add: data sources, losses, metrics, and hooks after each epoch.
+"""What a package of your own may add: data sources, losses, metrics, position rules, and hooks after each epoch.
 
 Models are registered by `tradingbot_exp.models.register`, features by `tradingbot_exp.data.features.feature`.
 """
 
-from tradingbot_exp.config.plugins import (
-    ask_hooks,
-    load_plugins,
-    loss,
-    metric,
-    on_epoch,
-    own_metrics,
-    plugins_sha256,
-    source,
-)
-from tradingbot_exp.config.registries import EPOCH_HOOKS, OWN_METRICS, SOURCES
+from tradingbot_exp.config.modules import load_plugins, plugins_sha256
+from tradingbot_exp.config.plugins import ask_hooks, loss, metric, on_epoch, own_metrics, position, source
+from tradingbot_exp.config.registries import EPOCH_HOOKS, SOURCES
+from tradingbot_exp.config.registries import USER_METRICS as OWN_METRICS
 
 __all__ = [
     "EPOCH_HOOKS",
@@ -26,5 +19,6 @@ __all__ = [
     "on_epoch",
     "own_metrics",
     "plugins_sha256",
+    "position",
     "source",
 ]

@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -19,27 +19,29 @@ import hydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
-from tradingbot_exp.cli.failure import in_one_line
+from tradingbot_exp.cli.failure import FULL_ERROR, in_one_line, tell
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.help import commented_help
-from tradingbot_exp.config.own_conf import search_path, trusted_plugins
+from tradingbot_exp.config.own_conf import refuse_irregular, search_path, task_overrides, trusted_plugins
 from tradingbot_exp.config.paths import conf_dir
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.yaml_file import composing_error
 from tradingbot_exp.errors import Refusal, Terminated, TradingBotError
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.collector import collect_seldom
+from tradingbot_exp.runtime.text import plural
+from tradingbot_exp.terminal.output import say, tame_warnings
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.loaded import LoadedRun
 
 # What configuration files may instantiate; anything else is refused. Packages named in `plugins` are added.
 TRUSTED = ["tradingbot_exp.*", "hydra_plugins.*", "optuna.*", "logging.*"]
-FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 def _in_steps(function: Callable[[DictConfig], object]) -> Callable[[DictConfig], object]:
-    """Mark a task that a launcher may take apart: what it does is `experiment.prepare`, `fit` and `finish`."""
+    """Mark a task in whose place a launcher may run trials itself: see `StackedLauncher.why_not_at_once`."""
     function.tradingbot_in_steps = True  # type: ignore[attr-defined]
     return function
 
@@ -53,13 +55,14 @@ def job(config: DictConfig) -> object:
     from tradingbot_exp.api.job import run_job
 
     hydra_config = HydraConfig.get()
-    overrides = [*search_path(hydra_config), *hydra_config.overrides.task]
+    overrides = [*search_path(hydra_config), *task_overrides(hydra_config)]
     return run_job(config, overrides, Path(hydra_config.runtime.output_dir))
 
 
 def main() -> None:
     """Run the command line; end the process with status 0, 1 (an error) or 128 + signal (interrupted)."""
     collect_seldom()
+    tame_warnings()
     status = run(sys.argv[1:])
     interrupt.uninstall()
     sys.exit(status)
@@ -81,21 +84,30 @@ def run(arguments: list[str]) -> int:
     try:
         refuse_option_spelling(arguments)
         if {"--help", "-h"} & set(arguments):
-            sys.stdout.write(commented_help(job))
+            say(commented_help(job))
             return 0
+        refuse_irregular(arguments)
         TRUSTED.extend(trusted_plugins(arguments))
         job()
     except KeyboardInterrupt as stopped:
-        _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")
-        _say_how_to_go_on()
-        _unsent_status(started)
         # A launcher may pass SIGTERM on as a plain KeyboardInterrupt.
-        return 128 + (interrupt.received() or (signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT))
-    except Refusal as refusal:
-        return _fail(refusal.error, wants_traceback)
-    except Exception as error:
+        meant = signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT
+        return _interrupted(started, interrupt.received() or meant)
+    except (Refusal, Exception) as raised:
+        error = raised.error if isinstance(raised, Refusal) else raised
+        # What is interrupted in the midst of an import or a composition may raise anything.
+        sent = interrupt.received()
+        if sent is not None and not isinstance(error, TradingBotError):
+            return _interrupted(started, sent)
         return _fail(error, wants_traceback)
     return _unsent_status(started)
+
+
+def _interrupted(started: float, sent: int) -> int:
+    _say("Interrupted. A run that was open is closed as KILLED, with its history so far.")
+    _say_how_to_go_on()
+    _unsent_status(started)
+    return 128 + sent
 
 
 def _unsent_status(started: float) -> int:
@@ -106,10 +118,15 @@ def _unsent_status(started: float) -> int:
     waiting = [folder for folder in unsent.unsent_runs(Path.cwd(), since=started - 1) if unsent.must_fail(folder)]
     if not waiting:
         return 0
-    _say(f"Error: records of {len(waiting)} run(s) could not be sent to MLflow and wait on disk, in")
+    _say(f"Error: records of {plural(len(waiting), 'run')} could not be sent to MLflow and wait on disk, in")
     for folder in waiting:
         _say(f"  {folder}")
-    _say(f"Send them, once MLflow can take them, with: {unsent.SEND_COMMAND}")
+    commands = []
+    for folder in waiting:
+        with suppress(FileNotFoundError, TradingBotError):  # another command has sent them meanwhile
+            commands.append(unsent.send_command(unsent.stored_uri(folder)))
+    for command in dict.fromkeys(commands):
+        _say(f"Send them, once MLflow can take them, with: {command}")
     return 1
 
 
@@ -119,6 +136,8 @@ def _message(error: Exception) -> str:
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return explain(error)
+    if isinstance(error, YAMLError):
+        return str(composing_error(error))
     return in_one_line(error)
 
 
@@ -130,19 +149,15 @@ def _say_how_to_go_on() -> None:
 
 
 def _fail(error: Exception, wants_traceback: bool) -> int:
-    if wants_traceback:
-        _say(redact("".join(traceback.format_exception(error))))
-    _say(f"Error: {redact(_message(error))}")
-    expected = isinstance(error, TradingBotError | HydraException | OmegaConfBaseException | OSError)
-    if not expected and not wants_traceback:
-        _say(f"Set {FULL_ERROR}=1 for the whole traceback.")
+    is_expected = isinstance(error, TradingBotError | HydraException | OmegaConfBaseException | YAMLError | OSError)
+    tell(error, _message(error), is_expected=is_expected, traceback_wanted=wants_traceback)
     if not isinstance(error, TradingBotError):  # which would come again
         _say_how_to_go_on()
     return 1
 
 
 def _say(text: str) -> None:
-    sys.stderr.write(text.rstrip("\n") + "\n")
+    say(text.rstrip("\n") + "\n", error=True)
 
 
 class _CallableModule(ModuleType):

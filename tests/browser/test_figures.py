@@ -24,7 +24,7 @@ def logged():
     histograms = feature_histograms(features, rng.normal(size=(2264, 10)), rng.normal(size=(484, 10)))
     return {
         "losses": ((range(1, 51), loss), (range(1, 51), loss * 1.1), 50, "mse"),
-        "forecasts": (pd.bdate_range("2010-01-01", periods=484), actual, forecast, "log return, 1 bar"),
+        "forecasts": (pd.bdate_range("2010-01-01", periods=484), actual, forecast, "log return, 1 bar", None),
         "features": (histograms,),
         "importance": (features, rng.normal(1e-5, 1e-5, 10), np.full(10, 2e-6)),
     }

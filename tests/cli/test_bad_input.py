@@ -2,127 +2,92 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
-import sqlite3
+import signal
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bad_inputs import REFUSED, lay_out
 from support import give_up, in_ci, train
 
-from tradingbot_exp.config.schema import DataConfig
-from tradingbot_exp.data.sources import load_bars
+from tradingbot_exp.train import run
 
 SECRET = uuid.uuid4().hex
-REFUSED = {
-    "unknown key": (["model.learnin_rate=0.1"], ["model.learnin_rate", "Did you mean 'model.learning_rate'?"]),
-    "unknown block": (["modle.dropout=0.1"], ["modle.dropout", "not a key"]),
-    "added key": (["+nothing=1"], ["nothing", "not a key"]),
-    "untagged tag": (["experiment.tags.desk=fx"], ["+experiment.tags.desk=VALUE"]),
-    "wrong type": (["model.learning_rate=fast"], ["model.learning_rate must be a number; got 'fast'"]),
-    "wrong type in a list": (["model.hidden_layers=[64,x]"], ["model.hidden_layers[1]", "a whole number"]),
-    "impossible value": (["training.epochs=0"], ["training.epochs must be 1 or more; got 0"]),
-    "unknown option": (["model=mlpp"], ["model=mlpp", "linear, lstm, mlp", "Did you mean 'mlp'?"]),
-    "unknown name": (
-        ["training.optimizer=adamw"],
-        ["training.optimizer must be", "Did you mean 'AdamW'?"],
-    ),
-    "the guide's spelling": (["--model.learning_rate", "0.005"], ["model.learning_rate=0.005"]),
-    "no equals sign": (["epochs"], ["'epochs'", "KEY=VALUE"]),
-    "lost interpolation": (["seed=${sead}"], ["'sead'", "Did you mean 'seed'?"]),
-    "a mapping of tags": (["experiment.tags={a: 1}"], ["+experiment.tags.NAME=VALUE"]),
-    "a list for a range": (
-        ["hpo.param_space.learning_rate=[0.1,0.2]"],
-        ["hpo.param_space.learning_rate=choice(1,2,3)"],
-    ),
-    "a step for a range without one": (
-        ["hpo.param_space.learning_rate={low: 0.1, high: 0.9, step: 0.1}"],
-        ["hpo.param_space.learning_rate.step is not a key", "+hpo.param_space.learning_rate.step=VALUE"],
-    ),
-    "null for a value": (["data.features=null"], ["data.features must have a value"]),
-    "a store in memory": (["tracking.uri=sqlite://"], ["in memory"]),
-    "a database that is down": (
-        ["tracking.uri=postgresql://me:pw@127.0.0.1:9/x"],
-        ["postgresql://***@127.0.0.1:9/x", "nothing listens there"],
-    ),
-    "a directory as store": (["tracking.uri=mlruns"], ["tracking.uri=mlruns", "sqlite:///mlflow.db"]),
-    "unknown objective": (
-        ["hpo.metric=val_sharp"],
-        ["hpo.metric must be", "Did you mean 'val_sharpe'?"],
-    ),
-    "no objective": (["hpo.metric=[]", "hpo.direction=[]"], ["hpo.metric is empty"]),
-    "two learning rates": (
-        ["model.learning_rate=0.1", "training.learning_rate=0.2"],
-        ["model.learning_rate=0.1", "training.learning_rate=0.2", "one value"],
-    ),
-    "input_dim at odds": (["model.input_dim=7"], ["model.input_dim=7", "10 features", "set it to 10"]),
-    "loss at odds with target": (["training.loss=bce"], ["training.loss=bce", "data.target=direction"]),
-    "split over 1": (["data.split.train=0.9"], ["data.split", "1.2"]),
-    "split date outside": (
-        ["data.split.train_end=1999-01-01", "data.split.val_end=2010-01-01"],
-        ["data.split.train_end", "1999-01-01", "2000-03-01"],
-    ),
-    "no file named": (["data=csv"], ["data.path=FILE"]),
-    "missing file": (["data=csv", "data.path=nope.csv"], ["nope.csv", "no file"]),
-    "a role of no column": (
-        ["data=csv", "data.path=bars.csv", "data.columns={clos: Last}"],
-        ["data.columns.clos", "Did you mean 'data.columns.close'?"],
-    ),
-    "unknown feature": (["data.features=[ret_2]"], ["data.features", "ret_2", "Did you mean"]),
-    "absent device": (["training.device=mps"], ["training.device", "mps", "cpu"]),
-    "unwritable store": (["tracking.uri=sqlite:////proc/x.db"], ["tracking.uri=sqlite:////proc/x.db"]),
-    "store in no directory": (["tracking.uri=sqlite:////nowhere/x.db"], ["/nowhere", "does not exist"]),
-    "store is no database": (["tracking.uri=sqlite:///text.db"], ["text.db", "not a database"]),
-    "registering the winner of a sweep, which has none": (
-        ["--multirun", "hydra/sweeper=basic", "seed=1,2", "tracking.register=name"],
-        ["tracking.register=name", "a plain sweep has no winner"],
-    ),
-    "forbidden target": (["+hydra.callbacks.x._target_=subprocess.run"], ["subprocess.run"]),
-    "callback of a package that plugins does not name": (
-        ["+hydra.callbacks.x._target_=my_desk.callbacks.Logbook"],
-        ["my_desk.callbacks.Logbook", "plugins=[my_desk.callbacks]"],
-    ),
-}
+# By the real command, of each kind one; the others in this process, by the function that the command is.
+BY_COMMAND = (
+    "the guide's spelling",
+    "unknown key",
+    "nested layers",
+    "no model",
+    "a pipe",
+    "broken YAML",
+    "missing file",
+)
+SLOW_BY_COMMAND = ("a study of an unknown storage", "layers beyond memory", "a database that is down")
 
 
-SLOW = {  # these are refused after the heavy imports, or by the data, which have their own tests
-    "a database that is down",
-    "absent device",
-    "registering the winner of a sweep, which has none",
-    "split date outside",
-    "split over 1",
-    "store in no directory",
-    "unknown feature",
-    "unwritable store",
-}
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=in_ci if case in SLOW else ()) for case in REFUSED])
-def test_bad_input_is_refused_with_a_message_and_leaves_nothing(case: str, tmp_path: Path) -> None:
-    overrides, expected = REFUSED[case]
-    (tmp_path / "text.db").write_text("no database, but long enough to be looked at as one" * 20)
-    before = sorted(tmp_path.rglob("*"))
-    done = train(tmp_path, *overrides)
-    assert done.status == 1
-    for text in expected:
-        assert text in done.err
-    assert done.err.startswith("Error: ") and "Traceback" not in done.err
-    assert done.out == ""
-    assert sorted(tmp_path.rglob("*")) == before
+def check_refusal(case: str, folder: Path, before: dict[Path, bytes], status: object, out: str, err: str) -> None:
+    assert status == 1
+    for text in REFUSED[case][1]:
+        assert text in err
+    assert err.startswith("Error: ") and "Traceback" not in err and "HYDRA_FULL_ERROR" not in err
+    assert out == ""
+    assert contents(folder) == before
 
 
-def test_the_database_of_another_program_is_refused_untouched(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "mlflow.db") as database:
-        database.execute("CREATE TABLE runs (a)")
-    before = (tmp_path / "mlflow.db").read_bytes()
-    done = train(tmp_path)
-    assert done.status == 1
-    assert "another program" in done.err and "table runs" in done.err
-    assert (tmp_path / "mlflow.db").read_bytes() == before
+def words_of(case: str) -> list[str]:
+    return ["--multirun" if word == "-m" else word for word in REFUSED[case][0]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory with the files of `bad_inputs`, and this process as it was when a command has run in it."""
+    lay_out(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_", "HYDRA_", "TRADINGBOT_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # which the command sets; so it is put back
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield tmp_path
+    root.handlers[:] = handlers
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+
+
+def test_there_are_many_inputs() -> None:
+    assert len(REFUSED) >= 240
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_input_is_refused_with_a_message_and_leaves_nothing(
+    case: str, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(here)
+    monkeypatch.setattr(sys, "argv", ["train", *words_of(case)])
+    status = run(words_of(case))
+    check_refusal(case, here, before, status, *capsys.readouterr())
+
+
+@pytest.mark.parametrize("case", [*BY_COMMAND, *(pytest.param(case, marks=in_ci) for case in SLOW_BY_COMMAND)])
+def test_the_command_does_the_same(case: str, tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    before = contents(tmp_path)
+    done = train(tmp_path, *words_of(case), fresh=True)
+    check_refusal(case, tmp_path, before, done.status, done.out, done.err)
 
 
 @in_ci
@@ -174,16 +139,6 @@ def test_a_server_that_is_down_is_refused_without_its_password(tmp_path: Path, f
     assert "nothing listens there" in done.err and f"127.0.0.1:{free_port}" in done.err
     assert SECRET not in done.err + done.out
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_bar_that_cannot_be_names_file_line_and_value(tmp_path: Path) -> None:
-    bars = load_bars(DataConfig(name="ibm")).frame.reset_index()
-    bars.loc[100, "high"] = bars.loc[100, "low"] / 2
-    bars.to_csv(tmp_path / "bars.csv", index=False)
-    done = train(tmp_path, "data=csv", "data.path=bars.csv")
-    assert done.status == 1
-    assert "bars.csv" in done.err and "line 102" in done.err and "high" in done.err
-    assert [path.name for path in tmp_path.iterdir()] == ["bars.csv"]
 
 
 def test_a_full_disk_is_refused_before_training(tmp_path: Path) -> None:

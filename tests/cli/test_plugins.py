@@ -13,7 +13,8 @@ from support import REPOSITORY, in_ci, python, train
 
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.finalize import config_sha256
-from tradingbot_exp.config.plugins import load_plugins, metric, plugins_sha256, source
+from tradingbot_exp.config.modules import load_plugins, plugins_sha256
+from tradingbot_exp.config.plugins import metric, source
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError
@@ -47,7 +48,7 @@ def test_one_run_uses_all_that_a_package_adds_and_records_it(desk: Path) -> None
     overrides = (done.artifacts() / "config" / "overrides.yaml").read_text()
     assert overrides.startswith("- hydra.searchpath=[file://conf]\n")
     load_bars(DataConfig(name="ibm")).frame.reset_index().to_csv(desk / "ibm.csv", index=False)
-    forecast = python(desk, "-m", "tradingbot_exp", "predict", "latest", "--data", "ibm.csv")
+    forecast = python(desk, "-m", "tradingbot_exp", "predict", "latest", "--data", "ibm.csv", "--trust")
     assert forecast.status == 0, forecast.err
     assert "120 bars at the start left out" in forecast.err
 
@@ -56,7 +57,7 @@ def test_one_run_uses_all_that_a_package_adds_and_records_it(desk: Path) -> None
 def test_a_study_in_worker_processes_searches_options_of_the_users_model_for_their_metric(desk: Path) -> None:
     done = train(
         desk,
-        *(*DESK, "--multirun", "hpo.num_trials=2", "training.epochs=12"),
+        *(*DESK, "--multirun", "hpo.num_trials=2", "hpo.reseeds=0", "training.epochs=12"),
         *("hydra/launcher=joblib", "hpo.n_jobs=2", "tracking.register=desk"),
     )
     assert done.status == 0, done.err

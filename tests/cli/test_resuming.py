@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from support import Finished, artifact_folder, in_ci, python, start, train
+from support import Command, Finished, artifact_folder, in_ci, python, train
 
 WORDS = ["data=synthetic", "training.progress=plain", "tracking.report=false", "training.scheduler=cosine"]
 LONG = [*WORDS, "training.epochs=300", "model.dropout=0.1", "training.batch_size=64"]
@@ -22,15 +23,14 @@ def end_after_a_checkpoint(cwd: Path, arguments: list[str], how: signal.Signals)
     """Start a command, let it train past another checkpoint, and end it."""
     files = set(cwd.rglob("last.pt"))
     before = {file: file.stat().st_mtime_ns for file in files}
-    process = start(cwd, *arguments)
+    process = Command(cwd, *arguments)
     deadline = time.monotonic() + 180
     while all(before.get(file) == file.stat().st_mtime_ns for file in cwd.rglob("last.pt")):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        assert process.poll() is None and time.monotonic() < deadline, process.err
         time.sleep(0.01)
     time.sleep(0.2)
     process.send_signal(how)
-    out, err = process.communicate(timeout=60)
-    return Finished(cwd, out, err, process.returncode)
+    return process.end(60)
 
 
 def points(client: MlflowClient, run: Run) -> dict[str, list[tuple[int, float]]]:
@@ -77,6 +77,31 @@ def test_a_run_that_is_killed_twice_goes_on_to_the_bits_of_one_that_was_not(work
 
 
 @in_ci
+def test_a_killed_run_and_a_study_go_on_where_their_folder_was_moved_to(workdir: Path) -> None:
+    old, new = workdir / "old", workdir / "new"
+    old.mkdir()
+    (workdir / "mlflow.db").rename(old / "mlflow.db")
+    study = [*WORDS, "--multirun", "training.epochs=4", "hpo.reseeds=0", "data.path=null", "experiment.name=searched"]
+    assert train(old, *study, "hpo.num_trials=2").status == 0
+    first = ["-m", "tradingbot_exp.train", *LONG, "training.checkpoint_every=3", "experiment.run_name=killed"]
+    assert end_after_a_checkpoint(old, first, signal.SIGKILL).status == -signal.SIGKILL
+    old.rename(new)
+    done = train(new, "training.resume=latest")
+    assert done.status == 0, done.err
+    assert not list(new.rglob("checkpoints"))
+    went_on = train(new, *study, "hpo.num_trials=4")
+    assert went_on.status == 0, went_on.err
+    assert [run.info.status for run in went_on.runs()] == ["FINISHED"] * 6  # a study of 4 trials, and the run
+    assert python(new, "-m", "tradingbot_exp", "doctor", "--fix").status == 0
+    assert all(artifact_folder(run).is_relative_to(new) for run in went_on.runs())
+    (killed,) = (run for run in went_on.runs() if run.info.run_name == "killed")
+    assert python(new, "-m", "tradingbot_exp", "evaluate", killed.info.run_id, "--yes").status == 0
+    verified = python(new, "-m", "tradingbot_exp", "reproduce", killed.info.run_id)
+    assert f"cd {new}" in verified.out and verified.status == 0
+    assert not old.exists()
+
+
+@in_ci
 def test_a_study_neither_goes_on_with_a_run_nor_keeps_checkpoints(workdir: Path) -> None:
     refused = train(workdir, "--multirun", "training.resume=latest")
     assert refused.status == 1 and "resumes one training run, without --multirun" in refused.err
@@ -103,28 +128,37 @@ def hook(epoch, losses, config):
 
 
 @in_ci
-def test_a_checkpoint_goes_to_a_server_that_keeps_the_artifacts(
-    workdir: Path, free_port: int, start_server: Callable[..., object]
+def test_a_checkpoint_goes_to_a_server_that_keeps_the_artifacts_and_the_servers_password_nowhere(
+    workdir: Path, tmp_path_factory: pytest.TempPathFactory, free_port: int, start_server: Callable[..., object]
 ) -> None:
-    uri = f"http://127.0.0.1:{free_port}"
+    secret, launch = uuid.uuid4().hex, tmp_path_factory.mktemp("launch")
+    uri = f"http://me:{secret}@127.0.0.1:{free_port}"
     command = ["mlflow", "server", "--port", str(free_port), "--workers", "1", "--artifacts-destination", "./served"]
     start_server([*command, "--backend-store-uri", f"sqlite:///{workdir / 'mlflow.db'}"], workdir, free_port)
-    (workdir / "plug.py").write_text(PULLED)
-    words = [*WORDS, "training.epochs=8", "plugins=[plug]", "training.checkpoint_every=1", f"tracking.uri={uri}"]
-    killed = train(workdir, *words)
+    (launch / "plug.py").write_text(PULLED)
+    words = [*WORDS, "training.epochs=8", "training.checkpoint_every=1", f"tracking.uri={uri}", "plugins=[plug]"]
+    killed, client = train(launch, *words), MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}")
     assert killed.status == -signal.SIGKILL, killed.err
-    run = killed.run
+    (run,) = client.search_runs(["1"])
     assert run.data.tags["checkpoint.file"] == "checkpoints/a.pt" and run.info.status == "RUNNING"
     kept = {file.name for file in (workdir / "served").rglob("checkpoints/*")}
     assert kept == {"a.pt", "b.pt"}
-    resumed = train(workdir, "training.resume=latest", f"tracking.uri={uri}")
+    resumed = train(launch, "training.resume=latest", "plugins=[plug]", f"tracking.uri={uri}")
     assert resumed.status == 0, resumed.err
-    undisturbed = train(workdir, *words[:-2], f"tracking.uri={uri}")
-    first, second = undisturbed.runs()
+    undisturbed = train(launch, *words[:-1], "tracking.report=true")
+    assert undisturbed.status == 0, undisturbed.err
+    second, first = client.search_runs(["1"])
     assert first.info.status == second.info.status == "FINISHED"
     assert first.data.tags["resumed.from"] == "epoch 5 of 8"
-    assert points(killed.client, first) == points(killed.client, second)
+    assert points(client, first) == points(client, second)
     assert "checkpoint.file" not in first.data.tags and not list((workdir / "served").rglob("checkpoints/*"))
+
+    for done in (killed, resumed, undisturbed):
+        assert secret not in done.out + done.err
+    files = [file for folder in (launch, workdir) for file in folder.rglob("*") if file.is_file()]
+    assert [file for file in files if secret.encode() in file.read_bytes()] == [] and len(files) > 20
+    assert second.data.params["tracking.uri"] == f"http://***@127.0.0.1:{free_port}"
+    assert str(launch) not in second.info.artifact_uri
 
 
 @pytest.mark.parametrize("word", ["training.checkpoint_every=0", "training.checkpoint_every=1.5"])

@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from postgres import Server, postgres
-from support import CI, OUTAGE, Finished, clean_environment, in_ci, stop_server, train
+from support import OUTAGE, Command, Finished, in_ci, start, stop_server, train
 
 from tradingbot_exp.hpo.storage import open_storage
 
@@ -32,26 +31,17 @@ def server() -> Iterator[Server]:
         yield running
 
 
-def start(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
-    with (cwd / f"errors-{time.monotonic_ns()}.txt").open("w") as errors:
-        return subprocess.Popen(
-            [sys.executable, "-m", "tradingbot_exp.train", *STUDY, f"training.epochs={EPOCHS}", *overrides],
-            cwd=cwd,
-            env=clean_environment(),
-            stdout=errors,
-            stderr=errors,
-            text=True,
-        )
+def share(cwd: Path, *overrides: str) -> Command:
+    return start(cwd, *STUDY, f"training.epochs={EPOCHS}", *overrides)
 
 
-def finish(*processes: subprocess.Popen[str], errors: Path) -> None:
+def finish(*processes: Command) -> None:
     """Wait for processes; each must end well."""
     try:
-        statuses = [process.wait(300) for process in processes]
+        assert [process.wait(300) for process in processes] == [0] * len(processes), [each.err for each in processes]
     finally:
         for process in processes:
             process.kill()
-    assert statuses == [0] * len(processes), "\n".join(path.read_text() for path in errors.rglob("errors-*.txt"))
 
 
 def study_in(storage: str | None, cwd: Path) -> optuna.Study:
@@ -105,7 +95,7 @@ def owners(children: list[Run]) -> set[str]:
 def test_two_processes_share_a_study(workdir: Path, request: pytest.FixtureRequest, kind: str, launcher: str) -> None:
     storage = address_of(kind, request, workdir)
     command = [launcher, "hpo.num_trials=16", *([f"hpo.storage={storage}"] if storage else [])]
-    finish(*(start(workdir, *command) for _ in range(2)), errors=workdir)
+    finish(*(share(workdir, *command) for _ in range(2)))
     _, children = see_that_nothing_is_lost(Finished(workdir, "", "", 0), storage, 16)
     assert len(owners(children)) == 2
 
@@ -117,7 +107,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     storage = server.new_database()
     command = [BASIC, "hpo.num_trials=16", f"hpo.storage={storage}", f"tracking.uri=sqlite:///{workdir / 'mlflow.db'}"]
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    first, second = start(workdir, *command), start(elsewhere, *command)
+    first, second = share(workdir, *command), share(elsewhere, *command)
     try:
         deadline = time.monotonic() + 90
         while len(list(elsewhere.glob("multirun/*/trial-*/validation_bars.npz"))) < 2:
@@ -126,7 +116,7 @@ def test_two_launch_directories_share_a_study_of_which_one_is_killed(
     finally:
         second.send_signal(signal.SIGKILL)
         second.wait()
-    finish(first, errors=workdir)
+    finish(first)
     parent, children = see_that_nothing_is_lost(Finished(workdir, "", "", 0), storage, 16, killed=True)
     assert len(owners(children)) == 2
     assert storage.partition("@")[2] in parent.data.tags["study.storage"]
@@ -153,7 +143,7 @@ def test_two_processes_wait_for_an_mlflow_server_that_is_killed_under_their_stud
     serve += ["--backend-store-uri", server.new_database()]
     running = start_server(serve, workdir, free_port)
     command = [BASIC, "hpo.num_trials=16", f"hpo.storage={storage}", f"tracking.uri={uri}"]
-    processes = [start(workdir, *command) for _ in range(2)]
+    processes = [share(workdir, *command) for _ in range(2)]
     done = Served(workdir, "", "", 0, uri)
     try:
         deadline = time.monotonic() + 240
@@ -164,26 +154,20 @@ def test_two_processes_wait_for_an_mlflow_server_that_is_killed_under_their_stud
         stop_server(running)
     time.sleep(OUTAGE)
     start_server(serve, workdir, free_port)
-    finish(*processes, errors=workdir)
+    finish(*processes)
     _, children = see_that_nothing_is_lost(done, storage, 16)
     assert len(owners(children)) == 2 and len(children) == 16
-    for said in (path.read_text() for path in workdir.glob("errors-*.txt")):
+    for process in processes:
+        said = process.out + process.err
         assert said.count("tracking.patience") == 1 == said.count("answers again")
     assert not list((workdir / ".tradingbot" / "unsent").iterdir())
 
 
 @in_ci
 def test_workers_on_one_sqlite_store_lose_no_trial(workdir: Path) -> None:
-    trials, workers = (32, 4) if CI else (16, 4)
-    done = train(
-        workdir,
-        *STUDY,
-        f"hpo.num_trials={trials}",
-        f"hpo.n_jobs={workers}",
-        "training.epochs=1",
-        "hydra/launcher=joblib",
-        f"hydra.launcher.n_jobs={workers}",
-    )
+    trials, workers = 20, 4
+    launcher = ("hydra/launcher=joblib", f"hydra.launcher.n_jobs={workers}", f"hpo.n_jobs={workers}")
+    done = train(workdir, *STUDY, f"hpo.num_trials={trials}", "training.epochs=1", *launcher)
     assert done.status == 0, done.err
     _, children = see_that_nothing_is_lost(done, None, trials, epochs=1)
     assert len(owners(children)) > 1

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,11 +11,12 @@ import numpy as np
 import optuna
 import pytest
 from mlflow.entities import Run
-from support import Finished, artifact_folder, clean_environment, in_ci, start, train
+from support import Finished, artifact_folder, in_ci, start, train
 
 from tradingbot_exp.config.compose import compose_config
-from tradingbot_exp.experiment.fitting import Fitting, fit_all, stacks_of
+from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import Job, build
+from tradingbot_exp.experiment.stacks import stacks_of
 from tradingbot_exp.hpo.storage import open_storage
 
 JOURNALS = ".tradingbot/unsent/*/records.jsonl"
@@ -53,10 +51,12 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
         workdir,
         *STACKED,
         "hydra.launcher.width=12",
-        *("hpo=guide", "hpo.sampler=grid", "hpo.num_trials=20", "training.epochs=4", "training.optimizer=SGD"),
+        *("hpo=guide", "hpo.sampler=grid", "hpo.num_trials=20", "training.epochs=4"),
         "+hpo.param_space.batch_size=[32,64]",
         "+hpo.param_space.learning_rate=[0.001,0.002,10.0]",
-        "+hpo.param_space.dropout=[0.0,1.5]",
+        "+hpo.param_space.momentum=[0.5]",
+        "+hpo.param_space.optimizer=[SGD,Adam]",
+        "+hpo.param_space.dropout=[0.0]",
     )
     assert done.status == 0, done.err
     assert "the grid is exhausted after its 12 points" in done.out
@@ -73,7 +73,7 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
         tags, params = run.data.tags, run.data.params
         assert (tags["engine"], tags["stack.width"]) == ("stacked", "3")
         places.add((params["training.batch_size"], tags["stack.position"]))
-        keys = ("training.learning_rate", "training.batch_size", "training.epochs", "training.optimizer")
+        keys = [f"training.{name}" for name in ("learning_rate", "batch_size", "epochs", "optimizer", "momentum")]
         ((alone,),) = fit_all([Fitting(job(*(f"{key}={params[key]}" for key in keys)))])  # type: ignore[misc]
         points = done.client.get_metric_history(run.info.run_id, "val_loss")
         assert [point.step for point in points] == [1, 2, 3, 4]
@@ -90,19 +90,19 @@ def test_a_stacked_study_gives_what_each_trial_gives_alone(workdir: Path) -> Non
 
 
 @in_ci
-@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("kill", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
 def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_again(
-    workdir: Path, kill: signal.Signals
+    workdir: Path, kill: signal.Signals, status: int
 ) -> None:
     command = [*STACKED, "hpo.num_trials=4", "training.epochs=3000", "training.batch_size=64"]
-    process = start(workdir, "-m", "tradingbot_exp.train", *command)
+    process = start(workdir, *command)
     deadline = time.monotonic() + 120
     while len(list(workdir.glob(JOURNALS))) < 5 and time.monotonic() < deadline:  # the study's, and four trials'
         time.sleep(0.05)
     time.sleep(0.7)
     process.send_signal(kill)
-    _, err = process.communicate(timeout=120)
-    assert process.returncode == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[kill], err
+    store = process.end(120)
+    assert store.status == status, store.err
     seen: dict[str, int] = {}
     if kill == signal.SIGKILL:
         for journal in workdir.glob(JOURNALS):
@@ -113,14 +113,7 @@ def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_a
     else:
         assert not list(workdir.glob(JOURNALS))
     # The study need not end to have settled what was killed.
-    again = subprocess.Popen(
-        [sys.executable, "-m", "tradingbot_exp.train", *command],
-        cwd=workdir,
-        env=clean_environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    store = Finished(workdir, "", "", 0)
+    again = start(workdir, *command)
     try:
         while time.monotonic() < deadline + 60:
             killed = [run for run in children(store) if run.info.status == "KILLED"]
@@ -128,7 +121,7 @@ def test_what_a_killed_stack_had_trained_is_in_mlflow_and_its_points_are_tried_a
                 break
             time.sleep(0.3)
     finally:
-        os.kill(again.pid, signal.SIGKILL)
+        again.kill()
         again.wait()
     assert len(killed) == 4
     for run in killed:

@@ -93,7 +93,7 @@ def test_environment_variables_set_store_and_experiment_below_the_command_line(w
     experiment = client.get_experiment_by_name("from-env")
     assert experiment is not None and len(client.search_runs([experiment.experiment_id])) == 1
     assert done.runs() == []
-    assert f"mlflow ui --backend-store-uri sqlite:///{other}" in done.out
+    assert f"mlflow ui --backend-store-uri sqlite:///{other}" in done.out and done.err == ""
 
 
 def test_a_sweep_has_one_parent_and_a_child_for_each_job_one_after_another_also_for_one_that_fails(
@@ -180,7 +180,7 @@ def test_the_wheel_carries_conf_and_runs_from_another_directory(
         workdir, "-c", "import tradingbot_exp; print(tradingbot_exp.__file__)", env={"PYTHONPATH": str(site)}
     )
     assert where.out.startswith(str(site))
-    done = train(workdir, *QUICK, "experiment=basic_training_example", env={"PYTHONPATH": str(site)})
+    done = train(workdir, *QUICK, "experiment=basic_training_example", env={"PYTHONPATH": str(site)}, fresh=True)
     assert done.status == 0, done.err
     assert done.client.get_experiment(done.run.info.experiment_id).name == "basic_training_example"
     assert done.run.data.tags["model_type"] == "mlp"

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import runpy
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from host import RUN_ID, with_ids
 from mlflow import MlflowClient
-from support import REPOSITORY, artifact_folder, clean_environment, in_ci
+from support import REPOSITORY, Finished, artifact_folder, clean_environment, in_ci, python
 
 import tradingbot_exp
 from tradingbot_exp.config.schema import DataConfig
@@ -31,6 +29,7 @@ TUTORIAL, TRACKING = REPOSITORY / "docs" / "tutorial.md", REPOSITORY / "docs" / 
 KINDS = ("bash", "python", "yaml", "text")
 # Pages whose commands are run in the folder of the example package.
 IN_EXAMPLE = "extending"
+RUN_ID = re.compile(r"\((?:id|run) ([0-9a-f]{32})\)")
 _BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>[^>]*?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)```", re.DOTALL)
 
 
@@ -64,18 +63,47 @@ def quick(command: str) -> str:
     return f"{bare} training.epochs=2"
 
 
-def steps(page: Path, folder: Path) -> list[dict[str, Any]]:
-    """Give what is run of a page, in `folder`; the ids in the output that follows a block are its last command's."""
-    found: list[dict[str, Any]] = []
+@dataclass
+class Step:
+    """What is run, and the run IDs in the output that the page shows of it: where a later step of the page names one
+    of them, or its beginning, the ID that the step gave here takes its place."""
+
+    kind: str
+    text: str
+    shown: list[str] = field(default_factory=list)
+
+
+def steps(page: Path) -> list[Step]:
+    """Give what is run of a page; the IDs in the output that follows a block are its last command's."""
+    found: list[Step] = []
     for block in blocks(page):
         if block.kind == "text" and found:
-            found[-1]["shown"] = RUN_ID.findall(block.text)
+            found[-1].shown = RUN_ID.findall(block.text)
         if block.reason is not None or block.kind not in ("bash", "python"):
             continue
         texts = [block.text] if block.kind == "python" else [quick(each) for each in commands(block.text)]
-        run = [text for text in texts if not text.startswith("make ")]
-        found += [{"folder": str(folder), "kind": block.kind, "text": text, "shown": []} for text in run]
+        found += [Step(block.kind, text) for text in texts if not text.startswith("make ")]
     return found
+
+
+def run_step(folder: Path, kind: str, text: str) -> Finished:
+    """Run one step in `folder`."""
+    words = ["python", "-c", text] if kind == "python" else shlex.split(text, comments=True)
+    if words[0] == "python" and "|" not in words:
+        return python(folder, *words[1:], timeout=900)
+    env = clean_environment()
+    env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+    done = subprocess.run(["bash", "-ec", text], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    return Finished(folder, done.stdout, done.stderr, done.returncode)
+
+
+def with_ids(text: str, ids: Mapping[str, str]) -> str:
+    """Put the IDs of this store in the place of those that the page shows, or of their beginnings."""
+
+    def replaced(found: re.Match[str]) -> str:
+        return next((own[: len(found[0])] for shown, own in ids.items() if shown.startswith(found[0])), found[0])
+
+    return re.sub(r"\b[0-9a-f]{8,32}\b", replaced, text)
 
 
 def prepare(folder: Path, page: Path, store: Path) -> None:
@@ -85,7 +113,10 @@ def prepare(folder: Path, page: Path, store: Path) -> None:
     else:
         shutil.copytree(REPOSITORY / "examples", folder / "examples")
     shutil.copy(store, folder / "mlflow.db")
-    load_bars(DataConfig(name="ibm")).frame.to_csv(folder / "bars.csv")
+    (folder / "bars").mkdir()
+    for symbol in ("ibm", "msft"):
+        load_bars(DataConfig(name=symbol)).frame.to_csv(folder / "bars" / f"{symbol.upper()}.csv")
+    shutil.copy(folder / "bars" / "IBM.csv", folder / "bars.csv")
     values = np.random.default_rng(0).normal(size=(400, 4))
     table = pd.DataFrame(values, columns=["a", "b", "y", "r"], index=pd.date_range("2020-01-01", periods=400))
     table.rename_axis("date").assign(r=0.01 * values[:, 3]).to_parquet(folder / "table.parquet")
@@ -106,19 +137,17 @@ def name(page: Path) -> str:
 def test_every_step_of_every_page_runs_and_the_page_on_tracking_names_what_the_tutorial_records(
     tmp_path: Path, store_template: Path
 ) -> None:
-    planned: list[tuple[Path, dict[str, Any]]] = []
+    planned: list[tuple[Path, Step]] = []
     folders = {page: tmp_path / f"{number}-{page.stem}" for number, page in enumerate(PAGES)}
     for page, folder in folders.items():
         prepare(folder, page, store_template)
-        planned += [(page, step) for step in steps(page, folder)]
-    host = [sys.executable, str(Path(__file__).with_name("host.py"))]
-    asked = json.dumps([step for _, step in planned])
-    done = subprocess.run(
-        host, input=asked, env=clean_environment(), capture_output=True, text=True, timeout=1800, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    for (page, step), answer in zip(planned, json.loads(done.stdout), strict=True):
-        assert answer["status"] == 0, f"{name(page)}: {step['text']}\n{answer['output']}"
+        planned += [(page, step) for step in steps(page)]
+    known: dict[Path, dict[str, str]] = {page: {} for page in PAGES}
+    for page, step in planned:
+        done = run_step(folders[page], step.kind, with_ids(step.text, known[page]))
+        assert done.status == 0, f"{name(page)}: {step.text}\n{done.out}{done.err}"
+        # A page shows the first of them.
+        known[page].update(zip(step.shown, RUN_ID.findall(done.out + done.err), strict=False))
     assert unnamed_on_the_page_on_tracking(folders[TUTORIAL] / "mlflow.db") == []
 
 
@@ -204,7 +233,7 @@ def test_the_page_on_python_says_what_each_public_name_takes_and_gives() -> None
 
 
 def test_the_snippets_of_a_page_are_found_and_shortened() -> None:
-    found = steps(REPOSITORY / "README.md", Path("x"))
+    found = steps(REPOSITORY / "README.md")
     assert len(found) > 8
     assert quick("python -m tradingbot_exp.train  # why") == "python -m tradingbot_exp.train training.epochs=2"
     assert (

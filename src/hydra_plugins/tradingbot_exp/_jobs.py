@@ -31,11 +31,11 @@ def words_of(spec: TrialSpec) -> list[str]:
 
 def launch_words_of(spec: TrialSpec) -> list[str]:
     """Write what a launcher of Hydra's, and the trial's job, have to know of it besides, as overrides."""
-    return [
-        f"hydra.sweep.subdir={trial_name(spec.number)}",
-        "hydra.output_subdir=null",
-        f"+hydra.job.env_set.{TRIAL_VARIABLE}={quote(spec.dumps())}",
-    ]
+    return [*_place_words(spec), f"+hydra.job.env_set.{TRIAL_VARIABLE}={quote(spec.dumps())}"]
+
+
+def _place_words(spec: TrialSpec) -> list[str]:
+    return [f"hydra.sweep.subdir={trial_name(spec.number)}", "hydra.output_subdir=null"]
 
 
 class TrialConfigs:
@@ -63,7 +63,7 @@ class TrialConfigs:
             OmegaConf.update(config, key, value)
         hydra = config.hydra
         hydra.overrides.task = [*self._fixed, *words_of(spec)]
-        hydra.overrides.hydra = [*self.hydra_overrides, f"hydra.sweep.subdir={name}", "hydra.output_subdir=null"]
+        hydra.overrides.hydra = [*self.hydra_overrides, *_place_words(spec)]
         hydra.sweep.subdir, hydra.output_subdir = name, None
         hydra.job.id, hydra.job.num = str(spec.number), spec.number
         return config
@@ -97,7 +97,8 @@ class HydraJobs(Observer):
         """Make a trial Hydra's current job, and call the start callbacks."""
         # Callbacks of others may keep what they are shown.
         config = self._configs.own(spec) if self._others.callbacks else self._configs.shared(spec)
-        _make_current(config, Path(str(config.hydra.sweep.dir)) / trial_name(spec.number))
+        _put_output(config, Path(str(config.hydra.sweep.dir)) / trial_name(spec.number))
+        _make_current(config)
         if not self._others.callbacks:
             return
         job = JobReturn(
@@ -111,9 +112,10 @@ class HydraJobs(Observer):
         self._others.on_job_start(config=config, task_function=self._task)
 
     def end(self, spec: TrialSpec, outcome: Any) -> None:
-        """Call the end callbacks."""
+        """Make a trial Hydra's current job again, and call the end callbacks."""
         if spec.number in self._jobs:
             config, job = self._jobs.pop(spec.number)
+            _make_current(config)
             job.return_value = outcome
             job.status = JobStatus.FAILED if isinstance(outcome, BaseException) else JobStatus.COMPLETED
             self._others.on_job_end(config=config, job_return=job)
@@ -133,7 +135,8 @@ def batch_at_work(master: DictConfig, context: HydraContext) -> Iterator[None]:
     try:
         with execution_whitelist(context.execution_whitelist, reset=True):
             config = copy.deepcopy(master)
-            _make_current(config, folder)
+            _put_output(config, folder)
+            _make_current(config)
             configure(config, "job_logging")  # one log for all jobs, beside their folders
             environment: Any = OmegaConf.to_container(config.hydra.job.env_set, resolve=True)
             with env_override({str(key): str(value) for key, value in environment.items()}):
@@ -172,10 +175,14 @@ class PreparedLoader:
         return config
 
 
-def _make_current(config: DictConfig, folder: Path) -> None:
-    """Make a configuration that of Hydra's current job, whose output is in `folder`."""
+def _put_output(config: DictConfig, folder: Path) -> None:
+    """Let a job's output be in a folder."""
     with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
         config.hydra.runtime.output_dir = str(folder.absolute())
+
+
+def _make_current(config: DictConfig) -> None:
+    """Make a configuration that of Hydra's current job."""
     state: Any = HydraConfig.instance()
     state.cfg = config  # all of `set_config` that counts here; it copies the whole configuration
 

@@ -20,9 +20,10 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from hydra_plugins.tradingbot_exp._jobs import PreparedLoader, TrialConfigs, launch_words_of, words_of
+from hydra_plugins.tradingbot_exp.stacked import StackedLauncher
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.overrides import quote, split_words
-from tradingbot_exp.config.own_conf import search_path
+from tradingbot_exp.config.own_conf import refuse_another_app, search_path
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.experiment.handover import handed_over
 from tradingbot_exp.hpo.batch import batch_width
@@ -82,6 +83,7 @@ class StudySweep:
         arguments : list of str
             The overrides of the command line.
         """
+        refuse_another_app(self.config)
         for key, ours in (("n_trials", "hpo.num_trials"), ("params", "hpo.param_space")):
             if self._official[key] is not None:
                 raise ConfigError(f"hydra.sweeper.{key}={self._official[key]} is not read here: set {ours} instead.")
@@ -104,19 +106,17 @@ class StudySweep:
         overrides = [*search_path(self.config.hydra), *fixed]
         runner = Runner(config, space, ExperimentOrganizer(config), overrides, self._configuring(config, fixed))
         try:
-            self._settle_folder(runner.study)
+            self._choose_folder(runner.study)
             self.launcher = self._new_launcher()  # once more: what it keeps beside the jobs goes there too
             configs = TrialConfigs(self.config, fixed)
-            at_once, width = self._at_once(runner, fixed)
+            here, width = self._at_once(runner, fixed)
         except BaseException as error:
             runner.close(error)
             raise
 
         def launch(specs: Sequence[TrialSpec]) -> Sequence[Any]:
-            if at_once:
-                here: Any = self.launcher
-                outcomes: list[Any] = here.run_trials(configs, partial(runner.run_here, specs))
-                return outcomes
+            if here is not None:
+                return here.run_trials(configs, partial(runner.run_here, specs))
             return self._launch(configs, fixed, specs)
 
         result = runner.run(partial(report_at_end, "hpo"), launch, width)
@@ -136,21 +136,22 @@ class StudySweep:
 
         return configure
 
-    def _at_once(self, runner: Runner, fixed: Sequence[str]) -> tuple[bool, int]:
-        """Return whether trials are run in this process, without jobs, and how many are asked for at once."""
-        config, widest = runner.study.config, getattr(self.launcher, "width", None)
-        if widest is None:
-            return False, config.hpo.n_jobs
-        reason = self.launcher.why_not_at_once()  # type: ignore[attr-defined]
+    def _at_once(self, runner: Runner, fixed: Sequence[str]) -> tuple[StackedLauncher | None, int]:
+        """Return what runs trials in this process without jobs, if anything, and how many are asked for at once."""
+        config, launcher = runner.study.config, self.launcher
+        if not isinstance(launcher, StackedLauncher):
+            return None, config.hpo.n_jobs
+        reason, widest = launcher.why_not_at_once(), launcher.width
         if reason:
             log.warning("The jobs are run one after another: %s.", reason)
             widest = 1  # a batch would be asked for blindly, and be no faster for it
+        here = None if reason else launcher
         named = any(word.partition("=")[0] == "hpo.n_jobs" for word in fixed)
         if named or config.hpo.n_jobs > 1:
-            return not reason, config.hpo.n_jobs
-        return not reason, batch_width(config, runner.study.space, runner.parent, widest)
+            return here, config.hpo.n_jobs
+        return here, batch_width(config, runner.study.space, runner.parent, widest)
 
-    def _settle_folder(self, study: Study) -> None:
+    def _choose_folder(self, study: Study) -> None:
         """Put all starts of a study into one folder, unless the user names another."""
         given = [word for word in self.config.hydra.overrides.hydra if word.startswith("hydra.sweep.dir=")]
         with read_write(self.config.hydra), read_write(self.config.hydra.overrides.hydra):
@@ -212,7 +213,7 @@ def _outcome(job_return: JobReturn) -> Any:
 
 
 def _stop_workers() -> None:
-    """End the launcher's workers on this machine, which would finish their jobs as orphans."""
+    """End the launcher's workers on this machine, which would finish their jobs all the same."""
     import signal
     import sys
 

@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.config.facts import wrong
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -58,7 +58,7 @@ class StackedLauncher(Launcher):
             `width` is below 1.
         """
         if self.width < 1:
-            raise ConfigError(f"hydra.launcher.width={self.width} is impossible; expected 1 or more trials.")
+            raise wrong("hydra.launcher.width", "1 or more trials", self.width)
         self._config, self._context, self._task = config, hydra_context, task_function
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -12,11 +12,13 @@ import pandas as pd
 
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.finalize import vary
-from tradingbot_exp.config.plugins import load_plugins
+from tradingbot_exp.config.modules import load_plugins
 from tradingbot_exp.config.schema import Config, DataConfig
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.data.dataset import PreparedData
 from tradingbot_exp.data.frequency import Frequency
+from tradingbot_exp.data.panel import Layout
+from tradingbot_exp.data.panel_blocks import Panel
 from tradingbot_exp.data.scaler import Scaler
 from tradingbot_exp.data.splits import Block
 from tradingbot_exp.errors import ConfigError, DataError
@@ -150,12 +152,14 @@ def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np
     names = tuple(f"x{column}" for column in range(raw.shape[1]))
     digest = hashlib.sha256(raw.tobytes() + target.tobytes() + str((raw.shape, len(y[0]))).encode()).hexdigest()[:32]
     blocks = Block("train", 0, len(y[0])), Block("val", len(y[0]), len(target)), Block("test", len(target), len(target))
+    index = pd.DatetimeIndex(pd.to_datetime(np.arange(len(target)), unit="D"))
+    layout = Layout.of_one(len(target))
     card = {"name": "arrays", "source": GIVEN_ARRAYS, "rows": len(target), "fingerprint": digest}
     return PreparedData(
         name="arrays",
         symbol="",
         feature_names=names,
-        index=pd.DatetimeIndex(pd.to_datetime(np.arange(len(target)), unit="D")),
+        index=index,
         raw=raw,
         scaled=raw.astype(dtype),
         target=target,
@@ -169,6 +173,7 @@ def _prepared(X_train: Any, y_train: Any, X_val: Any, y_val: Any, dtype: type[np
         fingerprint=digest,
         frequency=Frequency("rows", None, "arrays have no time"),
         card=card,
+        panel=Panel(layout, index, layout.date, horizon=1, sequence_length=1),  # without a time, known at once
     )
 
 

@@ -18,7 +18,7 @@ from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.places import check_space
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
-from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND
+from tradingbot_exp.tracking.writing.outbox.unsent import send_command
 
 
 def train(overrides: Sequence[str] = ()) -> LoadedRun:
@@ -62,14 +62,14 @@ def train(overrides: Sequence[str] = ()) -> LoadedRun:
     if run.delivery.failure is not None:
         raise TrackingError(
             f"The run {run.name} is trained, but MLflow could not take its records: they wait in "
-            f"{run.delivery.unsent_folder}. Send them with `{SEND_COMMAND}`, then load_run()."
+            f"{run.delivery.unsent_folder}. Send them with `{send_command(run.uri)}`, then load_run()."
         )
     if config.tracking.report:
         report_at_end("training", run)
     return load_run(run.run_id, config.tracking.uri)
 
 
-def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> LoadedRun:
+def load_run(run: str = "latest", tracking_uri: str | Path | None = None, *, trust: bool = False) -> LoadedRun:
     """Find a recorded run.
 
     Parameters
@@ -80,6 +80,9 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     tracking_uri : str or Path, optional
         The store, or the folder in which it is; else `MLFLOW_TRACKING_URI`, else ``mlflow.db`` in the current
         directory. None is created.
+    trust : bool
+        Whether to run what the store says where the run asks for it: a model that is not this package's, a pickle, the
+        modules that the run names as plugins, resolvers such as ``${oc.env:NAME}``. Only for runs of people you trust.
 
     Raises
     ------
@@ -90,4 +93,4 @@ def load_run(run: str = "latest", tracking_uri: str | Path | None = None) -> Loa
     """
     store = open_store(tracking_uri)
     found = find_run(store, run)
-    return LoadedRun(run_record(store, found, LOSSES), store, found)
+    return LoadedRun(run_record(store, found, LOSSES), store, found, trust)

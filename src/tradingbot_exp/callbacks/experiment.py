@@ -17,15 +17,18 @@ from tradingbot_exp.callbacks.hydra_job import (
 )
 from tradingbot_exp.callbacks.tracking import TrackingCallback
 from tradingbot_exp.config.finalize import finalize
+from tradingbot_exp.config.own_conf import task_overrides
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.experiment.handover import hand_over
-from tradingbot_exp.hpo.trial_spec import IN_BATCH, ending_tags
+from tradingbot_exp.hpo.trial_spec import ending_tags
 from tradingbot_exp.reporting.automatic import report_at_end
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.terminal.summary import print_summary
 from tradingbot_exp.tracking.store.places import check_space
+from tradingbot_exp.tracking.writing.batch import current_batch
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
@@ -56,7 +59,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Open the job's run; whoever runs a batch of trials without jobs opens their runs."""
-        if not IN_BATCH.get():  # where a subclass is shown trials as if they were jobs
+        if current_batch() is None:  # where a subclass is shown trials as if they were jobs
             super().on_job_start(config, **kwargs)
 
     def _open_job(self, config: DictConfig) -> None:
@@ -73,14 +76,14 @@ class ExperimentCallback(TrackingCallback):
         """Return a job's configuration, checked once."""
         key = job_key(config)
         if self._checked is None or self._checked[0] != key:
-            self._checked = key, finalize(config, list(config.hydra.overrides.task))
+            self._checked = key, finalize(config, task_overrides(config.hydra))
         return self._checked[1]
 
     def _record_trial(self, run: TrackedRun | None, job_return: JobReturn) -> None:
         """Write how the trial ended into its run, after its metrics: what a resumed study goes by."""
         if run is not None:
             error = error_of(job_return)
-            run.flush(ending_tags(error, None if error is not None else job_return.return_value))
+            run.set_tags(ending_tags(error, None if error is not None else job_return.return_value))
 
     def _forget(self) -> None:
         super()._forget()
@@ -90,7 +93,7 @@ class ExperimentCallback(TrackingCallback):
         composed = self._finalized(config)  # before what loads MLflow: a mistake is answered at once
         from tradingbot_exp.experiment.resume import find_resume_point
 
-        self._resume_point = find_resume_point(composed, list(config.hydra.overrides.task))
+        self._resume_point = find_resume_point(composed, task_overrides(config.hydra))
         self._check_place(composed if self._resume_point is None else self._resume_point.config)
 
     def _check_sweep(self, config: DictConfig) -> None:
@@ -100,8 +103,8 @@ class ExperimentCallback(TrackingCallback):
 
         refuse_in_study(checked)
         self._check_place(checked)
-        if first is config:
-            hand_over(checked)
+        # Of a sweep over values the study's own is yet to be made; what an earlier command left is none of its.
+        hand_over(checked if first is config else None)
 
     def _check_place(self, config: Config) -> None:
         from tradingbot_exp.experiment.data import check_inputs
@@ -124,7 +127,7 @@ class ExperimentCallback(TrackingCallback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         """Close the job's run; say how it went, or carry its error out without Hydra's words around it."""
-        if IN_BATCH.get():
+        if current_batch() is not None:
             return
         run, parent = self._runs.get(job_key(config)), parent_run(config)
         spec = spec_of(config)
@@ -133,7 +136,7 @@ class ExperimentCallback(TrackingCallback):
             super().on_job_end(config, job_return, **kwargs)
             return
         # Hydra prints a failed job's overrides.
-        job_return.overrides = [redact(override) for override in job_return.overrides or []]
+        job_return.overrides = mask_secrets(task_overrides(config.hydra))
         super().on_job_end(config, job_return, **kwargs)
         error = error_of(job_return)
         report = None
@@ -153,7 +156,7 @@ class ExperimentCallback(TrackingCallback):
         if run is not None and config.tracking.report and not interrupted:
             report = report_at_end("hpo", run)
             if report is not None:
-                sys.stdout.write(f"report  {report}\n")
+                say(f"report  {report}\n")
 
 
 def _refuse_registration(config: DictConfig) -> None:

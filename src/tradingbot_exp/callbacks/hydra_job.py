@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.own_conf import task_overrides
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.trial_spec import TRIAL_VARIABLE, TrialSpec
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
 
+SWEEP_FILE = "multirun.yaml"
+"""What Hydra writes into the folder of a sweep."""
 # A sweep's parent run reaches every job, on any machine, through this variable in `hydra.job.env_set`.
 PARENT_RUN_VARIABLE = "TRADINGBOT_PARENT_RUN_ID"
 
@@ -26,7 +29,7 @@ def first_job(config: DictConfig) -> DictConfig:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(loader).parse_overrides(list(config.hydra.overrides.task))
+    parsed = OverridesParser.create(loader).parse_overrides(task_overrides(config.hydra))
     swept = [override for override in parsed if override.is_sweep_override() and override.is_discrete_sweep()]
     if not swept:
         return config
@@ -39,11 +42,16 @@ def first_job(config: DictConfig) -> DictConfig:
 
 
 def _first_value(override: Override) -> str:
-    for value in override.sweep_string_iterator():
-        return str(value)
+    try:
+        for value in override.sweep_string_iterator():
+            return str(value)
+    except ValueError as error:  # a step of 0
+        raise ConfigError(
+            f"{override.input_line} cannot be a sweep: {error}. Write KEY=range(1,9) or KEY=A,B."
+        ) from error
     raise ConfigError(
-        f"{override.input_line} names no value: glob(...) chooses among the files of a group such as model. Give the "
-        "values themselves, as in KEY=A,B."
+        f"{override.input_line} names no value: range(1,3) is 1 and 2, the end left out; glob(...) chooses among the "
+        "files of a group such as model. Give the values themselves, as in KEY=A,B."
     )
 
 
@@ -112,14 +120,15 @@ def mask_saved_config(config: DictConfig) -> None:
     """Mask credentials in the files that Hydra has just written about the job."""
     folder = Path(config.hydra.runtime.output_dir)
     if config.hydra.output_subdir is not None:
-        mask_files(folder / config.hydra.output_subdir)
-    mask_files(folder.parent)  # of a sweep: multirun.yaml
+        own = folder / config.hydra.output_subdir
+        mask_files(own / "config.yaml", own / "hydra.yaml", own / "overrides.yaml")
+    mask_files(folder.parent / SWEEP_FILE)
 
 
-def mask_files(folder: Path) -> None:
-    """Mask credentials in the YAML files of a folder."""
-    for file in folder.glob("*.yaml"):
-        text = file.read_text(encoding="utf-8")
-        masked = redact(text)
-        if masked != text:
-            file.write_text(masked, encoding="utf-8")
+def mask_files(*files: Path) -> None:
+    """Mask secrets in files that Hydra has written; one that is not there is none."""
+    for file in filter(Path.is_file, files):
+        tree = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        masked = mask_secrets(tree)
+        if masked != tree:
+            file.write_text(OmegaConf.to_yaml(OmegaConf.create(masked)), encoding="utf-8")

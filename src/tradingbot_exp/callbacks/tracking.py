@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from tradingbot_exp.callbacks.hydra_job import (
     PARENT_RUN_VARIABLE,
+    SWEEP_FILE,
     as_number,
     error_of,
     job_key,
@@ -20,6 +22,8 @@ from tradingbot_exp.callbacks.hydra_job import (
     parent_run,
     task_name,
 )
+from tradingbot_exp.config.own_conf import refuse_another_app, task_overrides
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.config.resolvers import register
 from tradingbot_exp.errors import Refusal
 from tradingbot_exp.tracking.writing.active import mlflow_active
@@ -75,7 +79,7 @@ class TrackingCallback(Callback):
         self._runs: dict[str, TrackedRun] = {}
         self._sweep: TrackedRun | None = None
         self._resume_point: ResumePoint | None = None
-        self._active: Any = None
+        self._active: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open runs behind when a launcher sends the callback to a worker: ids travel, runs do not."""
@@ -92,12 +96,13 @@ class TrackingCallback(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a sweep, in the launching process: open the parent run and let every job know its id."""
+        refuse_another_app(config)
         self._refusing(lambda: self._open_sweep(config))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Before a job, on the machine that runs it: open its run."""
-        mask_saved_config(config)
         try:
+            mask_saved_config(config)
             self._open_job(config)
         except Exception as error:
             self._hand_over(error)
@@ -114,7 +119,7 @@ class TrackingCallback(Callback):
         """After a sweep, in the launching process: close the parent run."""
         run, self._sweep = self._sweep, None
         organizer, error = self._organizer, sys.exc_info()[1]
-        mask_files(Path(config.hydra.sweep.dir))
+        mask_files(Path(config.hydra.sweep.dir) / SWEEP_FILE)
         if run is not None and organizer is not None:
             self._refusing(lambda: organizer.close_run(run, error))
 
@@ -139,7 +144,7 @@ class TrackingCallback(Callback):
 
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         logger = EnhancedMLflowLogger(run)
-        logger.log_config(task, list(config.hydra.overrides.task))
+        logger.log_config(task, task_overrides(config.hydra))
         logger.log_environment_details()
         run.delivery.training_started()
 
@@ -179,7 +184,7 @@ class TrackingCallback(Callback):
         organizer = self._reach(config)
         run = organizer.open_run(f"sweep-{task_name(config)}", kind="sweep")
         self._sweep = run
-        run.set_tags({"sweep.overrides": " ".join(config.hydra.overrides.task)})
+        run.set_tags({"sweep.overrides": shlex.join(mask_secrets(task_overrides(config.hydra)))})
         with read_write(config.hydra), read_write(config.hydra.overrides.hydra):
             config.hydra.overrides.hydra.append(f"+hydra.job.env_set.{PARENT_RUN_VARIABLE}={run.run_id}")
         run.delivery.training_started()
@@ -193,16 +198,16 @@ class TrackingCallback(Callback):
             number = int(OmegaConf.select(config, "hydra.job.num", default=0))
             run = organizer.open_trial(number, parent)
         self._runs[job_key(config)] = run
-        self._active = mlflow_active(run, organizer.config.tracking.uri) if parent is None else None
-        if self._active is not None:
-            self._active.__enter__()
+        active = mlflow_active(run, organizer.config.tracking.uri)
+        active.__enter__()
+        self._active[job_key(config)] = active
         self._job_started(run, config)
 
     def _close_job(self, config: DictConfig, error: BaseException | None) -> None:
         run = self._runs.pop(job_key(config), None)
-        active, self._active = self._active, None
+        active = self._active.pop(job_key(config), None)
         if active is not None:
-            active.__exit__(None, None, None)
+            active.__exit__(None if error is None else type(error), error, getattr(error, "__traceback__", None))
         if run is None or self._organizer is None:
             return
         organizer = self._organizer

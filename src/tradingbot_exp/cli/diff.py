@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.cli.output import json_text
-from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
-from tradingbot_exp.runtime.text import plural
+from tradingbot_exp.runtime.text import one_line, plural
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.terminal.text import value, wrapped_line
 from tradingbot_exp.tracking.reading.differences import diff_runs
 from tradingbot_exp.tracking.store.store import open_store
@@ -26,7 +25,7 @@ MAX_PATCH_LINES = 60
 def run(options: argparse.Namespace) -> int:
     """Compare the two runs and print what differs; status 0 whether anything does or not."""
     found = diff_runs(open_store(options.tracking_uri), options.run_a, options.run_b)
-    sys.stdout.write(json_text(as_json(found)) if options.json else shown(found))
+    say(json_text(as_json(found)) if options.json else shown(found))
     return 0
 
 
@@ -51,7 +50,7 @@ def as_json(found: RunDifferences) -> dict[str, Any]:
 
 def shown(found: RunDifferences) -> str:
     """Write the differences for a person, a block a subject."""
-    return redact("\n".join(_lines(found)) + "\n")
+    return "\n".join(_lines(found)) + "\n"
 
 
 def _lines(found: RunDifferences) -> Iterator[str]:
@@ -112,7 +111,7 @@ def _metrics(rows: Sequence[MetricDifference], say_same: bool) -> Iterator[str]:
     for row in rows:
         change = "" if row.a is None or row.b is None else f"{row.b - row.a:+.6g}"
         cells = ("-" if each is None else f"{each:.8g}" for each in (row.a, row.b))
-        yield f"  {row.name:<30}" + "".join(f"{cell:>16}" for cell in (*cells, change)).rstrip()
+        yield f"  {one_line(row.name):<30}" + "".join(f"{cell:>16}" for cell in (*cells, change)).rstrip()
 
 
 def _named(record: RunRecord) -> dict[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,12 +13,17 @@ from typing import Any
 from tradingbot_exp.cli.output import json_text
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError, TradingBotError
+from tradingbot_exp.recorded.reproduction.worktree import left_behind, remove
+from tradingbot_exp.runtime.package import FOLDER
+from tradingbot_exp.runtime.text import one_line, own_command
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.terminal.text import wrapped_line
 from tradingbot_exp.tracking.reading.health import Finding, examine
 from tradingbot_exp.tracking.store.client import open_client
-from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.store.places import sqlite_path
+from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.places import is_same_store, sqlite_path
 from tradingbot_exp.tracking.store.store import default_uri, open_store, store_address
+from tradingbot_exp.tracking.writing.outbox.journal import HEADER
 from tradingbot_exp.tracking.writing.outbox.unsent import (
     closes_run,
     send_unsent,
@@ -39,9 +44,10 @@ def run(options: argparse.Namespace) -> int:
     visit = Visit(options.tracking_uri, options.fix)
     visit.see_records(unsent_runs(Path.cwd()))
     visit.see_runs()
-    sys.stdout.write(json_text(visit.as_json()) if options.json else visit.shown())
+    visit.see_worktrees()
+    say(json_text(visit.as_json()) if options.json else visit.shown())
     for problem in dict.fromkeys(visit.errors):
-        sys.stderr.write(f"Error: {redact(problem)}\n")
+        say(f"Error: {problem}\n", error=True)
     return int(visit.is_something_left)
 
 
@@ -79,31 +85,38 @@ class Visit:
                     uri, sent = _send(folder, self.given)
                     self._sent_to.append(uri)
                     self.sent.append(sent)
-                except TradingBotError as error:
-                    self.errors.append(str(error))
-            if (folder / "run.json").exists():
+                except (TradingBotError, FileNotFoundError) as error:
+                    if (folder / HEADER).exists():  # else another process has sent them meanwhile
+                        self.errors.append(str(error))
+            if (folder / HEADER).exists():
                 self.unsent.append(folder)
 
     def see_runs(self) -> None:
         """Look through the runs of the store, and of those that records were just sent to."""
-        waiting: set[str] = set()
-        for folder in self.unsent:
-            with suppress(TradingBotError):  # what cannot be read is named where it is sent
-                waiting |= {str(waiting_run_id(folder))} if closes_run(folder) else set()
+        waiting = {str(waiting_run_id(folder)) for folder in self.unsent if closes_run(folder)}
         own = self._uri()
         for uri in dict.fromkeys([*([own] if own else []), *self._sent_to]):
             try:
                 store = open_store(uri)
-                found = examine(store, waiting)
-                if self.fix and [each for each in found if each.mend is not None and self._mend(each)]:
+                with quiet("tradingbot_exp.tracking.store.moved", level=logging.ERROR):  # it is among what is found
                     found = examine(store, waiting)
+                    if self.fix and [each for each in found if each.mend is not None and self._mend(each)]:
+                        found = examine(store, waiting)
                 self.left += found
                 self.looked_into.append(store.shown)
             except TradingBotError as error:
                 self.errors.append(str(error))
 
+    def see_worktrees(self) -> None:
+        """Look for what a killed ``reproduce --verify`` left in the repositories here and of this package."""
+        with suppress(TradingBotError):  # no git, and so no worktree
+            for repository, tree in left_behind([Path.cwd(), FOLDER]):
+                found = _worktree(repository, tree)
+                if not (self.fix and self._mend(found)):
+                    self.left.append(found)
+
     def _mend(self, finding: Finding) -> bool:
-        """Mend a finding; give whether that went well."""
+        """Mend a finding; return whether that went well."""
         try:
             done = "" if finding.mend is None else finding.mend()
         except TradingBotError as error:
@@ -130,8 +143,8 @@ class Visit:
         found = [
             {
                 "kind": each.kind,
-                "what": redact(each.what),
-                "advice": redact(each.advice),
+                "what": each.what,
+                "advice": each.advice,
                 "run_id": each.run_id,
                 "is_problem": each.is_problem,
                 "mendable": each.mend is not None,
@@ -142,13 +155,16 @@ class Visit:
             "stores": self.looked_into,
             "sent": self.sent,
             "unsent": [str(path) for path in self.unsent],
-            "mended": [redact(text) for text in self.mended],
+            "mended": self.mended,
             "found": found,
         }
 
     def shown(self) -> str:
         """Write the round for a person."""
-        lines = [f"sent {each['records']} records of run {each['run_id']} to {each['uri']}" for each in self.sent]
+        lines = [
+            f"sent {each['records']} records of run {one_line(str(each['run_id']))} to {one_line(str(each['uri']))}"
+            for each in self.sent
+        ]
         for text in self.mended:
             first, *commands = text.split("\n")
             lines += [wrapped_line("mended", first, 0, 10), *(f"{'':10}{command}" for command in commands)]
@@ -165,18 +181,31 @@ class Visit:
                 lines.append("There is no tracking store here to look into; name one with --tracking-uri.")
         elif not any(found.is_problem for found in self.left):
             lines.append(f"The runs in {' and in '.join(self.looked_into)} are in order.")
-        return redact("\n".join(lines) + "\n")
+        return "\n".join(lines) + "\n"
+
+
+def _worktree(repository: Path, tree: Path) -> Finding:
+    def prune() -> str:
+        remove(repository, tree)
+        return f"The worktree {tree} is no longer registered in {repository}."
+
+    what = f"The worktree {tree} of {repository} was left by `reproduce --verify`, whose process is gone."
+    return Finding("left_worktree", what, mend=prune)
 
 
 def _send(folder: Path, given: str | None) -> tuple[str, dict[str, object]]:
-    """Send what waits in a folder to `given`, else to the store that it was meant for; give that, and what was sent."""
-    uri = given or stored_uri(folder) or os.environ.get("MLFLOW_TRACKING_URI")
-    if uri is None:
+    """Send what waits in a folder to `given`, else to the user's store if it was meant for that; say what was sent.
+
+    A folder may have been prepared by somebody else, so that where it says that it is to be sent does not count.
+    """
+    uri = store_address(given) if given else default_uri()
+    if not given and not is_same_store(uri, meant := stored_uri(folder)):
         raise TradingBotError(
-            f"The address of the store for {folder} held a password, which is not kept: name it with "
-            "--tracking-uri URI."
+            f"The records in {folder} are meant for {meant}, which is not the store of this command, {redact(uri)}. If "
+            f"they are yours, say where they go: {own_command('doctor', '--fix', '--tracking-uri', 'URI')}"
         )
-    client = open_client(uri)
+    # A store that had the run and is gone is not made again.
+    client = open_client(uri) if waiting_run_id(folder) is None else open_store(uri).client
     with wrapped(f"The records in {folder} were not all sent, and stay there"):
         run_id, records = send_unsent(folder, client)
     return uri, {"run_id": run_id, "records": records, "uri": redact(uri)}

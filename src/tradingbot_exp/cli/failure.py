@@ -6,6 +6,20 @@ import os
 import traceback
 from pathlib import Path
 
+from tradingbot_exp.terminal.output import say
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+"""The environment variable that asks for whole tracebacks, as Hydra has it."""
+
+
+def tell(error: Exception, message: str, *, is_expected: bool, traceback_wanted: bool) -> None:
+    """Say what went wrong on standard error; of what is not expected, how to see where."""
+    if traceback_wanted:
+        say("".join(traceback.format_exception(error)), error=True)
+    say(f"Error: {message.rstrip()}\n", error=True)
+    if not is_expected and not traceback_wanted:
+        say(f"Set {FULL_ERROR}=1 for the whole traceback.\n", error=True)
+
 
 def in_one_line(error: Exception) -> str:
     """Say what went wrong, and of what, as far as the error tells."""

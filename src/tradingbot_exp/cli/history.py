@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.cli.output import json_text
-from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.numbers import moment
-from tradingbot_exp.runtime.text import at_most, plural
+from tradingbot_exp.runtime.text import at_most, one_line, plural
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.terminal.text import value, wrapped_line
 from tradingbot_exp.tracking.reading.history import experiment_history, newest_experiment
 from tradingbot_exp.tracking.store.store import open_store
@@ -31,9 +30,9 @@ def run(options: argparse.Namespace) -> int:
     name = options.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or newest_experiment(store)
     found = None if name is None else experiment_history(store, name)
     if options.json:
-        sys.stdout.write(json_text(as_json(store, found)))
+        say(json_text(as_json(store, found)))
     else:
-        sys.stdout.write(shown(store, found))
+        say(shown(store, found))
     return 0
 
 
@@ -73,16 +72,16 @@ def shown(store: Store, found: ExperimentHistory | None) -> str:
     others = sorted(name for name in store.experiments().values() if name not in {found.experiment, "Default"})
     if others:
         lines += [wrapped_line("", f"Other experiments here: {', '.join(others)}; --experiment NAME shows one.", 0, 0)]
-    return redact("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
 
 
 def _lines(found: ExperimentHistory) -> Iterator[str]:
     runs = sum(len(use.run_ids) for use in found.uses)
     if not found.uses:
-        yield f"Experiment {found.experiment}: no configuration has been used yet."
+        yield f"Experiment {one_line(found.experiment)}: no configuration has been used yet."
     else:
         yield (
-            f"Experiment {found.experiment}: {plural(len(found.uses), 'configuration')}, "
+            f"Experiment {one_line(found.experiment)}: {plural(len(found.uses), 'configuration')}, "
             f"{plural(runs, 'run')}, newest first"
         )
     for position, use in enumerate(found.uses):

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.errors import ReportError
 from tradingbot_exp.runtime.files import holds_other
 
 
 def json_text(tree: Any) -> str:
-    """Write plain values as JSON; NaN and infinities, which it does not have, become text."""
-    return json.dumps(_finite(tree), indent=2, allow_nan=False) + "\n"
+    """Write plain values as JSON, secrets masked; NaN and infinities, which it does not have, become text."""
+    return json.dumps(mask_secrets(_finite(tree)), indent=2, allow_nan=False) + "\n"
 
 
 def _finite(tree: Any) -> Any:
@@ -26,8 +27,8 @@ def _finite(tree: Any) -> Any:
     return str(tree) if isinstance(tree, float) and not math.isfinite(tree) else tree
 
 
-def require_free(option: str, path: Path, what: str, *beginnings: str) -> None:
-    """Refuse to write over a file that an option names, but for one of the same kind, which begins as given.
+def require_free(option: str, path: Path, what: str, *marks: str, force: bool) -> None:
+    """Refuse to write over a file that an option names, but for one of the same kind, or by `force`.
 
     Raises
     ------
@@ -35,9 +36,10 @@ def require_free(option: str, path: Path, what: str, *beginnings: str) -> None:
         It holds something else than `what`, or cannot be read.
     """
     with written(option, path, make_folder=False):
-        if holds_other(path, *beginnings):
+        if not force and holds_other(path, *marks):
             raise ReportError(
-                f"{option} {path} is there already, and holds no {what}: it is not written over. Name another file."
+                f"{option} {path} is there already, and holds no {what}: it is not written over. Name another file, or "
+                "give --force."
             )
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.cli.output import json_text
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.recorded.reproduction.verify import keep, verify
 from tradingbot_exp.runtime import interrupt
-from tradingbot_exp.runtime.text import plural
+from tradingbot_exp.runtime.text import one_line, own_command, plural
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.terminal.text import wrapped_line
 from tradingbot_exp.tracking.reading.artifacts import PATCH
 from tradingbot_exp.tracking.reading.differences import NUMERIC, touched
-from tradingbot_exp.tracking.store.kinds import VERIFY, require
+from tradingbot_exp.tracking.reading.recipe import read_recipe
+from tradingbot_exp.tracking.store.kinds import STUDIES, VERIFY, kind_in_words, require
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
@@ -29,39 +31,33 @@ if TYPE_CHECKING:
 
 def run(options: argparse.Namespace) -> int:
     """Print the recipe, or verify the run; status 1 if what came of it is not the same."""
-    from tradingbot_exp.tracking.reading.recipe import read_recipe
-
     store = open_store(options.tracking_uri)
     found = find_run(store, options.run)
     if not options.verify:
-        recipe = read_recipe(store, found)
-        sys.stdout.write(json_text(as_json(recipe)) if options.json else shown(recipe, store))
+        recipe = read_recipe(store, found, trust=options.trust)
+        say(json_text(as_json(recipe)) if options.json else shown(recipe, store))
         return 0
     trained = require(store, found, VERIFY)
     if trained is not found:
-        _note(f"{found.info.run_name} is a study; its best trial, {trained.info.run_id}, is made again")
-    recipe = read_recipe(store, trained)
-    verdict = _verify(recipe, options)
-    from tradingbot_exp.recorded.reproduction.verify import keep
-
-    keep(store, recipe.made.run.run_id, verdict)
+        _note(f"{one_line(found.info.run_name)} is a study; its best trial, {trained.info.run_id}, is made again")
+    recipe = read_recipe(store, trained, trust=options.trust)
+    comparison = _verify(recipe, options)
+    keep(store, recipe.made.run.run_id, comparison)
     if options.json:
-        told = {"run_id": recipe.made.run.run_id, **asdict(verdict), "summary": verdict.summary}
-        sys.stdout.write(json_text(told))
+        told = {"run_id": recipe.made.run.run_id, **asdict(comparison), "summary": comparison.summary}
+        say(json_text(told))
     else:
-        sys.stdout.write(redact("\n".join(_verdict_lines(recipe, verdict)) + "\n"))
-    return int(not verdict.is_reproduced)
+        say("\n".join(_comparison_lines(recipe, comparison)) + "\n")
+    return int(not comparison.is_reproduced)
 
 
 def _verify(recipe: Recipe, options: argparse.Namespace) -> Comparison:
-    from tradingbot_exp.recorded.reproduction.verify import verify
-
     if threading.current_thread() is not threading.main_thread():
-        return verify(recipe, options.data, _note)
+        return verify(recipe, options.data, _note, trust=options.trust)
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     interrupt.install()  # SIGTERM too leaves no worktree behind
     try:
-        return verify(recipe, options.data, _note)
+        return verify(recipe, options.data, _note, trust=options.trust)
     finally:
         for number, handler in before.items():
             if handler is not None:  # None: not Python's
@@ -69,7 +65,7 @@ def _verify(recipe: Recipe, options: argparse.Namespace) -> Comparison:
 
 
 def _note(text: str) -> None:
-    sys.stderr.write(redact(text) + "\n")
+    say(f"{text}\n", error=True)
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
@@ -90,25 +86,32 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
         "python": made.recorded("python", "version"),
         "packages": dict(made.requirements),
         "launch_dir": None if recipe.launch_dir is None else str(recipe.launch_dir),
-        "command": redact(recipe.command),
-        "verify": f"python -m tradingbot_exp reproduce {made.run.run_id} --verify",
+        "command": recipe.command,
+        "verify": own_command("reproduce", made.run.run_id, "--verify") if _takes_verify(recipe) else None,
         "reproduced": {name: text for name, text in made.run.tags.items() if name.startswith("reproduced.")},
     }
 
 
+def _takes_verify(recipe: Recipe) -> bool:
+    return recipe.made.run.kind in (*VERIFY.kinds, *STUDIES)
+
+
 def shown(recipe: Recipe, store: Store) -> str:
     """Write the recipe for a person."""
-    return redact("\n".join(_lines(recipe, store)) + "\n")
+    return "\n".join(_lines(recipe, store)) + "\n"
 
 
 def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
     made, run = recipe.made, recipe.made.run
-    yield f"{run.name} ({run.run_id}), {run.status}, in {store.shown}"
+    yield f"{one_line(run.name)} ({one_line(run.run_id)}), {run.status}, in {store.shown}"
     yield wrapped_line("commit", made.commit or "none recorded: the run was made outside git")
     if made.patch is not None:
         files = ", ".join(touched(made.patch.decode("utf-8", "replace")))
         yield wrapped_line("patch", f"changes {files}; git apply takes it from")
-        yield f"{'':12}mlflow artifacts download --run-id {made.patch_holder} --artifact-path {PATCH}"
+        fetched = shlex.join(
+            ["mlflow", "artifacts", "download", "--run-id", made.patch_holder, "--artifact-path", PATCH]
+        )
+        yield f"{'':12}{fetched}"
     elif made.is_dirty:
         yield wrapped_line("patch", "there were uncommitted changes, and they were not kept")
     else:
@@ -128,40 +131,42 @@ def _lines(recipe: Recipe, store: Store) -> Iterator[str]:
         yield wrapped_line("verified", f"{run.tags['reproduced.result']} ({run.tags.get('reproduced.at', '')})")
     yield "  command"  # the commands are on lines of their own, whole, to be copied
     if recipe.launch_dir is not None:
-        yield f"{'':12}cd {recipe.launch_dir}"
+        yield f"{'':12}{shlex.join(['cd', str(recipe.launch_dir)])}"
     yield f"{'':12}{recipe.command}"
-    if recipe.own_program is None:
+    if not _takes_verify(recipe):
+        yield wrapped_line("verify", f"{kind_in_words(run.kind)} is not verified, {VERIFY.right} is")
+    elif recipe.own_program is None:
         yield "  verify"
-        yield f"{'':12}python -m tradingbot_exp reproduce {run.run_id} --verify"
+        yield f"{'':12}{own_command('reproduce', run.run_id, '--verify')}"
     else:
         yield wrapped_line("verify", "not from here: MLflow holds neither that program nor its arrays")
     for text in made.artifacts.problems:
         yield wrapped_line("unread", text)
 
 
-def _verdict_lines(recipe: Recipe, verdict: Comparison) -> Iterator[str]:
+def _comparison_lines(recipe: Recipe, comparison: Comparison) -> Iterator[str]:
     run = recipe.made.run
-    compared = f"{plural(verdict.points, 'value')} of {plural(verdict.metrics, 'metric')} at every step"
-    if verdict.first is None:
-        within = f", the largest relative difference is {verdict.worst:.2g}" if verdict.worst else ""
-        yield f"{verdict.result}: {run.name} ({run.run_id}), {compared}{within}"
+    compared = f"{plural(comparison.points, 'value')} of {plural(comparison.metrics, 'metric')} at every step"
+    if comparison.first is None:
+        within = f", the largest relative difference is {comparison.worst:.2g}" if comparison.worst else ""
+        yield f"{comparison.result}: {one_line(run.name)} ({run.run_id}), {compared}{within}"
     else:
-        first = verdict.first
-        yield f"different: {run.name} ({run.run_id}), {verdict.differing} of {compared}"
+        first = comparison.first
+        yield f"different: {one_line(run.name)} ({run.run_id}), {comparison.differing} of {compared}"
         place = f"at step {first.step}" if first.step else "at the end"
         yield wrapped_line("first", f"{first.metric} {place}: {_number(first.then)} then, {_number(first.now)} now")
-        if not verdict.causes:
+        if not comparison.causes:
             yield wrapped_line(
                 "cause",
                 "none on record: code, data, packages, hardware and seed are the same, so something is not "
                 "deterministic",
             )
-    label = "likely" if verdict.first is not None else "not same"
-    for cause in verdict.causes:
-        yield wrapped_line(label, str(cause))
+    label = "likely" if comparison.first is not None else "not same"
+    for cause in comparison.causes:
+        yield wrapped_line(label, one_line(str(cause)))
         label = "also"
-    for note in verdict.notes:
-        yield wrapped_line("", note, 2, 2)
+    for note in comparison.notes:
+        yield wrapped_line("", one_line(note), 2, 2)
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import re
 import textwrap
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from tradingbot_exp.cli.output import json_text, require_free, written
 from tradingbot_exp.recorded.verdict import read_verdict
+from tradingbot_exp.runtime.text import one_line
+from tradingbot_exp.terminal.output import say
+from tradingbot_exp.terminal.text import WIDTH
 
 if TYPE_CHECKING:
     from tradingbot_exp.recorded.verdict import RecordedVerdict
 
 NOT_SHOWN, CANNOT_BE_TOLD = 3, 4
-_WIDTH = 110
 _SUITE = "tradingbot_exp verdict"
 # How what this command writes begins.
-_BEGINNING = f"<?xml version='1.0' encoding='utf-8'?>\n<testsuite name=\"{_SUITE}\""
+_MARK = re.escape(f"<?xml version='1.0' encoding='utf-8'?>\n<testsuite name=\"{_SUITE}\"")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -28,11 +30,11 @@ def run(options: argparse.Namespace) -> int:
     answer = _status(found, allow_unchecked=options.allow_unchecked)
     status = answer if options.require else 0
     if options.junit is not None:
-        _write_junit(Path(options.junit), found, answer)
+        _write_junit(Path(options.junit), found, answer, force=options.force)
     text = _as_json(found, status) if options.json else _as_text(found)
     if options.require and not options.json:
         text += f"\ngate     {'not passed: ' if status else 'passed'}{_why(found, answer)}\n"
-    sys.stdout.write(text)
+    say(text)
     return status
 
 
@@ -55,9 +57,9 @@ def _status(found: RecordedVerdict, *, allow_unchecked: bool) -> int:
 
 
 def _as_text(found: RecordedVerdict) -> str:
-    lines = [f"{found.name}  (run {found.run_id})", f"verdict  {found.word}", f"inputs   {found.inputs}", ""]
+    lines = [f"{one_line(found.name)}  (run {found.run_id})", f"verdict  {found.word}", f"inputs   {found.inputs}", ""]
     for sentence in (found.headline, *found.reasons):
-        lines += textwrap.wrap(sentence, _WIDTH, initial_indent="  ", subsequent_indent="    ")
+        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +68,7 @@ def _as_json(found: RecordedVerdict, status: int) -> str:
     return json_text({**found.whole, **named, "status": status})
 
 
-def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
+def _write_junit(path: Path, found: RecordedVerdict, status: int, *, force: bool) -> None:
     """Write one test case, whether the winner is real: passed, failed (not shown), or in error (cannot be told).
 
     Raises
@@ -86,6 +88,6 @@ def _write_junit(path: Path, found: RecordedVerdict, status: int) -> None:
         ET.SubElement(case, tag, message=f"{_why(found, status)}. {found.headline}", type=what).text = text
     else:
         ET.SubElement(case, "system-out").text = text
-    require_free("--junit", path, "verdict", _BEGINNING)
+    require_free("--junit", path, "verdict", _MARK, force=force)
     with written("--junit", path):
         ET.ElementTree(suite).write(path, encoding="utf-8", xml_declaration=True)

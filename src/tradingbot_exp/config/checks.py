@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, cast
+
+from omegaconf import OmegaConf
 
 from tradingbot_exp.config import choices
-from tradingbot_exp.config.choices import check_name, in_words
-from tradingbot_exp.config.facts import wrong, wrong_purge
-from tradingbot_exp.config.keys import KEYS, value_of
-from tradingbot_exp.config.losses import BUILT_IN, LOSSES
+from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.config.facts import check_block, wrong, wrong_purge
+from tradingbot_exp.config.losses import BUILT_IN, LOSSES, check_numbers
+from tradingbot_exp.config.paths import is_address
+from tradingbot_exp.config.positions import BUILT_IN as POSITION_RULES
+from tradingbot_exp.config.positions import POSITIONS
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.config.registries import BUILT_IN_SOURCES
-from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.runtime.text import listed
+
+if TYPE_CHECKING:
+    from tradingbot_exp.config.schema import Config, DataConfig
 
 
 def check(config: Config, *, own_data: bool = True) -> None:
@@ -30,9 +39,8 @@ def check(config: Config, *, own_data: bool = True) -> None:
     ConfigError
         Names the key, what was given, and what would be right.
     """
-    for key, facts in KEYS.items():
-        facts.check(key, value_of(config, key))
-    _check_data(config)
+    check_block(config)
+    check_data(config.data)
     _check_model(config)
     _check_training(config)
     if own_data:
@@ -42,17 +50,34 @@ def check(config: Config, *, own_data: bool = True) -> None:
     _check_names(config)
 
 
-def _check_data(config: Config) -> None:
-    data = config.data
+def check_data(data: DataConfig) -> None:
+    """Refuse a block `data` that cannot be loaded, whatever its file holds.
+
+    Raises
+    ------
+    ConfigError
+        See `check`.
+    """
+    data = cast("DataConfig", OmegaConf.to_object(data)) if OmegaConf.is_config(data) else data
+    check_block(data, "data.")
     if data.source == "bundled":
         check_name("data.name", data.name, choices.BUNDLED)
+    if data.path and data.source in BUILT_IN_SOURCES and is_address(data.path):
+        raise ConfigError(f"data.path={redact(data.path)} is an address, and only files are read. Download it first.")
+    _check_symbols(data)
     if data.source in ("csv", "table"):
         if not data.path:
-            raise ConfigError(f"data={data.source} needs a file: data.path=FILE (CSV or Parquet).")
+            raise ConfigError(f"data={data.source} needs a file: data.path=FILE, such as bars.csv or bars.parquet.")
     elif data.path and data.source in BUILT_IN_SOURCES:
         raise ConfigError(
             f"data.path={data.path} is not read with data={data.source}. For your own bars use data=csv, for "
             "your own features data=table."
+        )
+    named = [f"data.columns.{role}" for role, column in asdict(data.columns).items() if column is not None]
+    if named and data.source in ("bundled", "synthetic"):
+        raise ConfigError(
+            f"{named[0]} names a column of your own file, and is not read with data={data.name}. For your own bars "
+            "use data=csv."
         )
     if data.options and data.source in BUILT_IN_SOURCES:
         raise ConfigError(
@@ -72,6 +97,26 @@ def _check_data(config: Config) -> None:
         raise ConfigError("data.split.test_end is given without data.split.train_end and data.split.val_end.")
 
 
+def _check_symbols(data: DataConfig) -> None:
+    if data.symbols is None:
+        return
+    if data.symbol is not None:
+        raise ConfigError(
+            f"data.symbol={data.symbol} chooses one instrument, and data.symbols={data.symbols} several; leave one out."
+        )
+    several = data.source not in ("bundled", "synthetic")
+    if data.source == "bundled":
+        several = data.name in choices.BUNDLED_PANELS
+    elif data.source == "synthetic":
+        several = data.synthetic.symbols > 1
+    if not several:
+        right = "data=tech" if data.source == "bundled" else "data.synthetic.symbols=50"
+        raise ConfigError(
+            f"data.symbols={data.symbols} chooses among several instruments, and data={data.name} is one; {right} has "
+            "more."
+        )
+
+
 def _check_model(config: Config) -> None:
     model = config.model
     if model.options and model.name in choices.MODEL_KINDS:
@@ -86,9 +131,10 @@ def _check_training(config: Config) -> None:
     training = config.training
     if training.momentum and training.optimizer not in choices.WITH_MOMENTUM:
         raise ConfigError(
-            f"training.momentum={training.momentum} is for training.optimizer={' or '.join(choices.WITH_MOMENTUM)}: "
+            f"training.momentum={training.momentum} is for training.optimizer={listed(choices.WITH_MOMENTUM, 'or')}: "
             f"{training.optimizer} takes none."
         )
+    check_numbers(LOSSES[training.loss], training.quantile, training.pos_weight)
     if training.precision in ("bf16-mixed", "float64") and training.device == "mps":
         raise wrong("training.precision", "float32 with training.device=mps", training.precision)
 
@@ -98,11 +144,37 @@ def _check_against_data(config: Config) -> None:
     # Reports know no loss of a plugin, and that a table's target is 0/1 by the loss alone.
     table = config.data.source == "table" and training.loss in BUILT_IN
     if LOSSES[training.loss].logits and not table and config.data.target != "direction":
-        others = in_words([row.name for row in LOSSES.values() if not row.logits])
+        others = listed([row.name for row in LOSSES.values() if not row.logits], "or")
+        if config.data.source == "table":
+            logits = listed([name for name in BUILT_IN if LOSSES[name].logits], "or")
+            raise ConfigError(
+                f"training.loss={training.loss} is a plugin's for 0/1 targets, which data=table does not take. Use "
+                f"training.loss={logits}, or for other targets {others}."
+            )
         raise ConfigError(
             f"training.loss={training.loss} is for 0/1 targets, but data.target={config.data.target}. Use "
             f"data.target=direction, or training.loss={others}."
         )
+    asked, data = config.evaluation, config.data
+    # Nobody knows what a plugin's rule reads; it is given none then: see `tradingbot_exp.evaluation.positions.Sizing`.
+    reads = () if asked.position not in POSITION_RULES else POSITIONS[asked.position].reads
+    if asked.threshold == "auto" and not choices.is_in_returns(data.source, data.target) and "threshold" in reads:
+        raise wrong(
+            "evaluation.threshold",
+            f"a number, in the unit of data.target={data.target}: auto is a cost, for targets that are returns",
+            asked.threshold,
+        )
+    if LOSSES[training.loss].family == "return":
+        if config.data.target == "direction" and config.data.source != "table":
+            raise ConfigError(
+                f"training.loss={training.loss} makes positions of forecasts that are above or below 0, and those of "
+                "data.target=direction are probabilities. Use data.target=return, or training.loss=bce."
+            )
+        if config.data.source == "table" and config.data.returns is None:
+            raise ConfigError(
+                f"training.loss={training.loss} needs one-bar returns, and data=table has none unless data.returns "
+                "names their column. Name it, or use another training.loss."
+            )
     if model.input_dim is not None:
         if model.name not in choices.MODEL_KINDS:
             return  # whether it takes windows or flat rows is known when it is built
@@ -131,6 +203,11 @@ def _check_hpo(config: Config) -> None:
     if len(metrics) != len(directions):
         raise ConfigError(
             f"hpo.metric names {len(metrics)} metrics and hpo.direction {len(directions)} directions: one each."
+        )
+    if config.hpo.ensemble > 1 and config.hpo.keep == "none":
+        raise ConfigError(
+            f"hpo.ensemble={config.hpo.ensemble} needs the models of the best trials, and hpo.keep=none keeps none. "
+            "Use hpo.keep=best, or leave hpo.ensemble=1."
         )
     if config.hpo.aggregate != "mean" and config.evaluation.scheme == "chronological":
         raise ConfigError(

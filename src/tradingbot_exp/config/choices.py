@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Literal
 
 from tradingbot_exp.errors import ConfigError, near
 from tradingbot_exp.runtime.package import FOLDER
 
-TARGETS = ("return", "direction")
+DEFAULT_FEATURES = (
+    "ret_1",
+    "ret_5",
+    "ret_20",
+    "vol_20",
+    "rsi_14",
+    "macd_hist",
+    "atr_14",
+    "boll_z_20",
+    "volume_z_20",
+    "clv",
+)
+TARGETS = {
+    "return": "log return over the next `horizon` bars",
+    "direction": "1 up, 0 not",
+    "excess_return": "of a panel, less the mean of the date's symbols",
+    "rank": "of a panel, among the date's symbols, from -0.5 to 0.5",
+}
 """Of bars; a table names a column."""
+_ACROSS = ("excess_return", "rank")
+_IN_RETURNS = ("return", "excess_return")
+SCALINGS = {
+    "pooled": "one scaler, fitted to all train rows",
+    "symbol": "of a panel, one a symbol",
+    "date": "of a panel, z-scores across the symbols of a date",
+}
 SCHEMES = ("chronological", "walk_forward", "purged_kfold")
 WINDOWS = ("expanding", "rolling")
 AGGREGATES = ("mean", "worst", "mean_less_std")
@@ -50,7 +74,9 @@ MODEL_KINDS = tuple(
 """The models of this package: a file ``foo.py`` in the folder ``models`` is the model ``foo``."""
 _registered: set[str] = set()  # names of users' own models, see `add_model`
 
-BUNDLED = ("ibm", "msft")
+BUNDLED_PANELS = {"tech": ("aapl", "fb", "goog", "ibm", "msft")}
+"""The files of each."""
+BUNDLED = ("ibm", "msft", *BUNDLED_PANELS)
 SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
 CLIMBING_SAMPLERS = ("tpe", "cmaes", "nsgaii")
 """Those that go by the values of earlier trials."""
@@ -80,13 +106,6 @@ def check_name(key: str, given: object, known: Collection[str]) -> None:
         raise ConfigError(f"{key} must be one of {', '.join(known)}; got {given!r}.{near(str(given), known)}")
 
 
-def in_words(names: Collection[str]) -> str:
-    """List names as a sentence does, ``a, b (what b is) or c``; explanations are those of a mapping."""
-    notes = names if isinstance(names, Mapping) else {}
-    *most, last = [f"{name} ({notes[name]})" if notes.get(name) else name for name in names]
-    return f"{', '.join(most)} or {last}" if most else last
-
-
 def add_model(name: str) -> None:
     """Let a configuration name a model that other code registers."""
     _registered.add(name)
@@ -101,3 +120,13 @@ def model_names() -> tuple[str, ...]:
         Sorted: those of this package, and those that other code registered.
     """
     return tuple(sorted({*MODEL_KINDS, *_registered}))
+
+
+def is_across(source: str, target: str) -> bool:
+    """Tell whether a target compares the symbols of a date; that of a table is a column, whatever its name."""
+    return source != "table" and target in _ACROSS
+
+
+def is_in_returns(source: str, target: str) -> bool:
+    """Tell whether forecasts of a target can be compared with a cost."""
+    return source != "table" and target in _IN_RETURNS

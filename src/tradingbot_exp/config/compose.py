@@ -16,6 +16,7 @@ from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from tradingbot_exp.config.explain import explain, refuse_option_spelling
 from tradingbot_exp.config.finalize import LEARNING_RATES, finalize
@@ -23,7 +24,7 @@ from tradingbot_exp.config.keys import KEYS, value_of
 from tradingbot_exp.config.paths import conf_dir
 from tradingbot_exp.config.redaction import MASK, redact
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.config.yaml_file import YamlFile, check_keys
+from tradingbot_exp.config.yaml_file import YamlFile, check_keys, composing_error
 from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def compose_config(overrides: Sequence[str] = (), file: YamlFile | None = None) 
         config = finalize(composed, overrides, own_data=own_data)
     except (HydraException, OmegaConfBaseException, RecursionError) as error:
         raise located(explain(error), overrides, file) from error
+    except YAMLError as error:
+        raise composing_error(error) from error
     except ConfigError as error:
         raise located(str(error), overrides, file) from error
     for key in (key for key, facts in KEYS.items() if facts.secret):

@@ -5,20 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from tradingbot_exp.config.keys import KEYS
+from tradingbot_exp.config.keys import BLOCKS, KEYS, MAPPINGS
 from tradingbot_exp.errors import ConfigError, near
 
 
 def refuse_option_spelling(arguments: Sequence[str]) -> None:
-    """Answer ``--model.learning_rate 0.005`` with the spelling that Hydra reads.
+    """Answer ``--model.learning_rate 0.005`` with the spelling that Hydra reads, and refuse what Hydra trips over.
 
     Raises
     ------
     ConfigError
-        An argument is written as an option, but is a configuration key.
+        An argument is written as an option, but is a configuration key; or it has no key, or a number for an option.
     """
     for position, argument in enumerate(arguments):
         name, equals, value = argument.lstrip("-").partition("=")
+        if equals and not name.strip("+~"):
+            raise ConfigError(f"'{argument}' names no key. Write KEY=VALUE, such as model.learning_rate=0.005.")
+        if name in BLOCKS and re.fullmatch(r"[-+]?[\d.]+|true|false", value, re.I):
+            raise ConfigError(f"{argument}: {name} takes the name of an option, {name}=NAME; --help shows them.")
+        above, _, below = name.strip("+~").rpartition(".")
+        if above in KEYS and above not in BLOCKS | MAPPINGS and not below.isdigit():
+            raise ConfigError(f"{argument}: {above} has no keys below it. Write {above}=VALUE.")
         if not argument.startswith("--") or not (name in KEYS or "." in name):
             continue
         if not equals:
@@ -55,13 +62,6 @@ def unknown_key(key: str) -> str:
     return f"{key} is not a key of the configuration.{near(key, KEYS)}{added} `--cfg job` shows all keys."
 
 
-def _unknown_key(key: str, found: re.Match[str]) -> str:
-    key = key or found[0]
-    if key in KEYS:
-        return f"{key} cannot be given a whole mapping here. Set its keys one by one, new ones as +{key}.NAME=VALUE."
-    return unknown_key(key)
-
-
 def _other_kind(key: str, _: re.Match[str]) -> str:
     said = f"{key or 'A value'} cannot become a list where it is a mapping, or a mapping where it is a list."
     if not key.startswith("hpo.param_space."):
@@ -80,14 +80,22 @@ def _untrusted(_: str, found: re.Match[str]) -> str:
     )
 
 
-_NOISE = re.compile(r"\s*(object_type|reference_type|full_key)[:=]|Config search path:|\s*provider=|See https?:")
+_NOISE = re.compile(
+    r"\s*(object_type|reference_type|full_key)[:=]|Error merging override |Config search path:|\s*provider=|See https?:"
+)
 _TYPES = {"Float": "a number", "Integer": "a whole number", "Boolean": "true or false", "String": "a text"}
 # What Hydra or OmegaConf say, and the message for it: of the key, if they say it, and what the pattern found.
 _EXPLAINERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), explainer)
     for pattern, explainer in (
-        (r"(?:([\w.]+): )?Target '([\w.]+)' is not in the Hydra execution whitelist", _untrusted),
-        (r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '", _unknown_key),
+        (
+            r"(?:([\w.]+): )?Target '([\w.]+)' (?:is not in|cannot be authorized by) the\s+Hydra execution whitelist",
+            _untrusted,
+        ),
+        (
+            r"Could not override '|not in struct|[Kk]ey '[^']*' (is )?not in '",
+            lambda key, found: unknown_key(key or found[0]),
+        ),
         (
             r"Value '(.*)' of type '.*' could not be converted to (\w+)",
             lambda key, found: f"{key} must be {_TYPES.get(found[2], found[2])}; got '{found[1]}'.",
@@ -106,16 +114,50 @@ _EXPLAINERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], str]], 
             lambda key, _: f"{key or 'A value'} refers to itself, directly or through other keys. Give it a value.",
         ),
         (
-            r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error",
-            lambda key, _: (
-                f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
-            ),
+            r"Could not append to config. An item is already at '([^']+)'",
+            lambda _, found: f"+{found[1]} adds a key, and {found[1]} is there already. Write {found[1]}=VALUE.",
         ),
         (
             r"Error parsing override '(.*)'\nmissing EQUAL|Error when parsing index: \d+, string: ( *) out of \[",
             lambda _, found: (
                 f"'{found[1] or found[2] or ''}' is not a setting. Write KEY=VALUE, such as model.learning_rate=0.005; "
                 "--help shows the keys."
+            ),
+        ),
+        (
+            r"Error when parsing index: \d+, string: (.+) out of \[",
+            lambda _, found: (
+                f"{found[1]} cannot be read as KEY=VALUE: brackets and quotes have to be closed, names are made of "
+                "letters, digits, _ and -, and a value with other signs stands in quotes, 'KEY=\"VALUE\"'."
+            ),
+        ),
+        (
+            r"Ambiguous value for argument '(.*)'|Sweep parameters '(.*)' requires --multirun",
+            lambda _, found: (
+                f"{found[1] or found[2]} names several values, and one run takes one. --multirun searches over "
+                "them; a list is written in brackets, KEY=[A,B], and a text with commas in quotes, KEY=\\'A,B\\'."
+            ),
+        ),
+        (
+            r"Value '(.*)' is not a valid (bool) ",
+            lambda key, found: f"{key} must be true or false; got '{found[1]}'.",
+        ),
+        (
+            r"Cannot convert '\w+' to string: '(.*)'",
+            lambda key, found: f"{key} must be a text; got {found[1]}.",
+        ),
+        (
+            r"Invalid type assigned: NoneType is not a subclass of (\w+)",
+            lambda key, found: f"{key} must be a value of type {found[1]}; got null.",
+        ),
+        (
+            r"does not support deletion",
+            lambda key, _: f"{key} cannot be taken out: a run needs it. Give it a value, {key.lstrip('~')}=VALUE.",
+        ),
+        (
+            r"GrammarParseError|(at|recognition error at|alternative at) input '|token recognition error",
+            lambda key, _: (
+                f"{key or 'A value'} begins a reference that cannot be read. It is written as ${{model.dropout}}."
             ),
         ),
         (
@@ -128,9 +170,9 @@ _EXPLAINERS: tuple[tuple[re.Pattern[str], Callable[[str, re.Match[str]], str]], 
 
 def _key_of(error: Exception, text: str) -> str:
     """Find the key that an error is about; empty if it does not say."""
-    within = re.search(r"full_key: ((?:hpo\.param_space\.\w+|data\.columns)\.\w+)$", text, re.MULTILINE)
+    within = re.search(r"Could not override '([^']+)'(?:.|\n)*?full_key: (\1\.\S+)$", text, re.MULTILINE)
     if within:  # what is missing is in a block that is there
-        return within[1]
+        return within[2]
     for pattern in (
         r"Could not override '([^']+)'",
         r"full_key: (\S+)",

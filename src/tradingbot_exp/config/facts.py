@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from tradingbot_exp.config.choices import check_name
@@ -60,6 +60,10 @@ class Facts:
         ConfigError
             Names the key, what it takes, and what was given.
         """
+        for position, each in enumerate(value if isinstance(value, list) else ()):
+            if isinstance(each, dict | list):
+                kind = "list" if isinstance(each, list) else "mapping"
+                raise wrong(f"{key}[{position}]", f"a single value, not a {kind}", each)
         if names := self.names:
             for each in value if isinstance(value, list) else [value]:
                 check_name(key, each, names)
@@ -76,13 +80,31 @@ def key(default: Any, **facts: Any) -> Any:
     return field(default=default, metadata=facts)
 
 
-def number(test: Callable[[float], bool], *, whole: bool = False, null: bool = False) -> Callable[[Any], bool]:
-    """Make a test of finite numbers, of whole ones alone where `whole`; with `null`, None passes too."""
+def check_block(block: Any, prefix: str = "") -> None:
+    """Refuse the values in a block of the schema that their keys do not take; `prefix` ends with a dot.
+
+    Raises
+    ------
+    ConfigError
+        See `Facts.check`.
+    """
+    for item in fields(block):
+        name, value = f"{prefix}{item.name}", getattr(block, item.name)
+        if is_dataclass(value):
+            check_block(value, f"{name}.")
+        else:
+            Facts(**item.metadata).check(name, value)
+
+
+def number(
+    test: Callable[[float], bool], *, whole: bool = False, null: bool = False, word: str | None = None
+) -> Callable[[Any], bool]:
+    """Make a test of finite numbers, of whole ones alone where `whole`; with `null`, None passes too, and `word`."""
     kind = numbers.Integral if whole else numbers.Real  # those of NumPy too
 
     def holds(value: Any) -> bool:
-        if value is None:
-            return null
+        if value is None or isinstance(value, str):
+            return null if value is None else value == word
         if isinstance(value, bool) or not isinstance(value, kind):
             return False
         return math.isfinite(float(value)) and test(float(value))

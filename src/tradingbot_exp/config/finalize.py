@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, cast
@@ -16,8 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 from tradingbot_exp.config.checks import check
 from tradingbot_exp.config.explain import explain, unknown_key
 from tradingbot_exp.config.keys import BLOCKS, KEYS, facts_of, set_value, value_of
-from tradingbot_exp.config.plugins import load_plugins
-from tradingbot_exp.config.redaction import remember
+from tradingbot_exp.config.losses import NUMBERS
+from tradingbot_exp.config.modules import load_plugins
+from tradingbot_exp.config.positions import BUILT_IN, POSITIONS, RULE_KEYS, PositionConfig
+from tradingbot_exp.config.redaction import remember, remember_values
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.runtime.text import listed
@@ -25,7 +27,13 @@ from tradingbot_exp.runtime.text import listed
 LEARNING_RATES = ("model.learning_rate", "training.learning_rate")
 
 
-def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: bool = True) -> Config:
+def finalize(
+    composed: DictConfig,
+    overrides: Sequence[str] = (),
+    *,
+    own_data: bool = True,
+    load: Callable[[Sequence[str]], object] = load_plugins,
+) -> Config:
     """Resolve and check a composed configuration.
 
     Parameters
@@ -36,6 +44,8 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
         The overrides of the command line, in order: they decide which learning rate was set last.
     own_data : bool
         Whether the block `data` says what is trained on; if not, nothing is checked against it.
+    load : callable
+        Imports the modules that `plugins` names, or refuses to.
 
     Returns
     -------
@@ -54,18 +64,25 @@ def finalize(composed: DictConfig, overrides: Sequence[str] = (), *, own_data: b
             own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             plain = cast(DictConfig, OmegaConf.merge(OmegaConf.structured(Config), own))
         _refuse_unknown(plain)
+        _refuse_deleted(composed, overrides)
         unify_learning_rates(plain, overrides)
         missing = sorted(OmegaConf.missing_keys(plain))
         if missing:
             raise ConfigError(f"{missing[0]} has no value: give one with {missing[0]}=VALUE.")
         config = cast(Config, OmegaConf.to_object(plain))
+        trees = [cast("dict[str, Any]", OmegaConf.to_container(plain, resolve=resolve)) for resolve in (False, True)]
+        written, values = (dict(flatten(tree)) for tree in trees)
+        # Names of options are known, and reports go by them; addresses are masked, and a moved store is known by them.
+        known = [key for key in written if facts_of(key).names or facts_of(key).secret]
+        remember_values({key: text for key, text in written.items() if key not in known}, values)
     except OmegaConfBaseException as error:
         raise ConfigError(explain(error)) from error
     for key, facts in KEYS.items():
         if facts.secret:
             remember(value_of(config, key))
     _settle(config)
-    load_plugins(config.plugins)
+    KEYS["plugins"].check("plugins", config.plugins)
+    load(config.plugins)
     if config.training.resume is None:  # else the configuration of that run counts, and is checked when it is read
         check(config, own_data=own_data)
     return config
@@ -122,6 +139,19 @@ def _refuse_unknown(block: DictConfig, prefix: str = "") -> None:
             raise ConfigError(unknown_key(key))
         if key in BLOCKS and not OmegaConf.is_interpolation(block, name):
             _refuse_unknown(cast(DictConfig, block[name]), f"{key}.")
+
+
+def _refuse_deleted(composed: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse to take out what every run needs: ``~model`` would train the default network."""
+    for word in overrides:
+        key = word.removeprefix("~").partition("=")[0].replace("/", ".")
+        if word.startswith("~") and key in KEYS:
+            instead = f"choose another: {key}=NAME" if key in BLOCKS else f"give it a value: {key}=VALUE"
+            raise ConfigError(
+                f"{word} takes {key} out of the configuration, and a run needs it. Leave that out, or {instead}."
+            )
+    for key in (key for key in KEYS if key in BLOCKS and "." not in key and key not in composed):
+        raise ConfigError(f"{key} is not in the configuration, and a run needs it. Add it to the list of defaults.")
 
 
 @lru_cache(maxsize=1)
@@ -183,14 +213,17 @@ def config_sha256(config: Config, data_fingerprint: str) -> str:
     return _digest(covered)
 
 
-def tried_sha256(config: Config) -> str:
+def tried_sha256(config: Config, symbols: Sequence[str] = ()) -> str:
     """Hash what makes a configuration another try on one market, whichever file its bars come from.
 
-    As `config_sha256`, without what says where the data are from.
+    As `config_sha256`, without what says where the data are from. Of a panel with its symbols: what learns from others
+    as well is another try.
     """
     covered = _covered(config)
     for name in ("source", "synthetic"):
         del covered["data"][name]
+    if symbols:
+        covered["data"]["symbols"] = list(symbols)
     return _digest(covered)
 
 
@@ -199,11 +232,20 @@ def _covered(config: Config) -> dict[str, Any]:
     covered = _deciding(asdict(config))
     if not covered["model"]["options"]:
         del covered["model"]["options"]
+    if config.data.scaling == "pooled":
+        del covered["data"]["scaling"]
+    if config.data.synthetic.symbols == 1:
+        del covered["data"]["synthetic"]["symbols"]
+    if config.training.ensemble == 1:
+        del covered["training"]["ensemble"]
     if not config.plugins:
         del covered["plugins"]
     else:
         covered["plugins"] = sorted(config.plugins)
     _leave_unread_out(covered["evaluation"], config.data.horizon)
+    for number, loss in NUMBERS.items():
+        if config.training.loss != loss or covered["training"][number] is None:
+            del covered["training"][number]
     return covered
 
 
@@ -222,13 +264,23 @@ def _digest(covered: dict[str, Any]) -> str:
 
 
 def _leave_unread_out(evaluation: dict[str, Any], horizon: int) -> None:
-    """Drop what `evaluation.scheme` does not read, and what is as if nothing had been said."""
+    """Drop what scheme and position rule do not read, and what is as if nothing had been said."""
     scheme = evaluation["scheme"]
     unread = {"chronological": ("scheme", "folds", "embargo", "window"), "walk_forward": ("embargo",)}
     for name in unread.get(scheme, ("window",)):
         del evaluation[name]
     if evaluation["purge"] in (None, horizon):
         del evaluation["purge"]
+    rule = evaluation["position"]
+    if rule in BUILT_IN:
+        for name in {*RULE_KEYS} - {*POSITIONS[rule].reads}:
+            # Metrics across symbols read how many there have to be, whatever the rule.
+            if name != "min_symbols" or evaluation[name] == PositionConfig.min_symbols:
+                del evaluation[name]
+    if rule == "sign":
+        del evaluation["position"]
+    if not evaluation["borrow_bps"]:
+        del evaluation["borrow_bps"]
 
 
 def _whole(tree: Any) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from tradingbot_exp.config.choices import in_words
+from tradingbot_exp.config.facts import Facts
 from tradingbot_exp.config.keys import facts_of
 from tradingbot_exp.config.paths import conf_dir
+from tradingbot_exp.runtime.text import listed
 
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<value>.*)")
 _GROUPS = ("data", "model", "training", "hpo", "tracking")
@@ -59,10 +60,16 @@ def key_comments(folder: Path) -> dict[str, str]:
                 above.append(line.strip(" #"))
                 continue
             if key and above:
-                comment, names = " ".join(above), facts_of(prefix + key).names
-                comments.setdefault(prefix + key, comment.replace("{names}", in_words(names)) if names else comment)
+                comments.setdefault(prefix + key, " ".join(above).replace("{names}", _names(facts_of(prefix + key))))
             above = []  # a blank line ends a file's own heading
     return comments
+
+
+def _names(facts: Facts) -> str:
+    """List the names that a key takes as a sentence does, ``a, b (what b is) or c``, and that plugins may add one."""
+    notes = facts.names if isinstance(facts.names, Mapping) else {}
+    words = [f"{name} ({notes[name]})" if notes.get(name) else name for name in facts.names]
+    return listed([*words, "one of your own"] if callable(facts.one_of) else words, "or")
 
 
 def _with_keys(text: str) -> Iterator[tuple[str, str]]:

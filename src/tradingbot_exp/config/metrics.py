@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tradingbot_exp.config.losses import LOSSES
+
 LAGS = (0, 1)
 """Execution lags whose results stand side by side, whatever `evaluation.execution_lag` is."""
 Family = Literal["forecast", "return"]
@@ -47,6 +49,8 @@ class Metric:
         Bars that it takes.
     idle : bool
         Whether it has no value for a strategy that never takes a position.
+    panel : bool
+        Whether it compares the symbols of a date: of one instrument it is not computed.
     undefined : str
         Why it has no value where the bars suffice; empty if the forecast or the actual values are constant.
     of : str
@@ -68,6 +72,7 @@ class Metric:
     skill: bool = False
     least: int = 1
     idle: bool = False
+    panel: bool = False
     undefined: str = "its computation gave no number"
     of: Literal["model", "lag", "naive", "fitted"] = "model"
     base: str = ""
@@ -79,6 +84,7 @@ class Metric:
         return self.base or self.name
 
 
+_TOO_FEW = "no date has enough symbols (evaluation.min_symbols) whose forecasts and actual values differ"
 _NEVER_VARIES = "the market returns the same on every bar"
 _ROWS = (
     Metric(
@@ -111,6 +117,32 @@ _ROWS = (
         *("hit_rate", "hit rate", "forecast", "percent", 1, "share of bars whose sign was forecast"),
         train=True,
         undefined="no actual value lies above or below the threshold",
+    ),
+    Metric(
+        *("cs_ic", "cross-sectional IC", "forecast", "correlation", 1, "mean over dates of the IC across symbols"),
+        train=True,
+        skill=True,
+        panel=True,
+        undefined=_TOO_FEW,
+    ),
+    Metric(
+        *("cs_rank_ic", "cross-sectional rank IC", "forecast", "correlation", 1, "the same of ranks"),
+        train=True,
+        skill=True,
+        panel=True,
+        undefined=_TOO_FEW,
+    ),
+    Metric(
+        *("cs_icir", "ICIR", "forecast", "ratio", 1, "cross-sectional IC over its standard deviation, by date"),
+        skill=True,
+        panel=True,
+        undefined=_TOO_FEW,
+    ),
+    Metric(
+        *("cs_ic_t", "t of the cross-sectional IC", "forecast", "ratio", 1, "Newey and West's"),
+        skill=True,
+        panel=True,
+        undefined=_TOO_FEW,
     ),
     Metric(
         *("sharpe", "Sharpe ratio, net", "return", "ratio", 1, "a year, where its bars are known"),
@@ -199,6 +231,8 @@ LINEAR = tuple(row.name for row in _ROWS if "linear" in row.rivals)
 """Metrics of the linear model that are kept."""
 LOSS_METRICS = ("val_loss", "train_loss", "final_loss", "best_val_loss")
 """Metrics in the unit of `training.loss`."""
+MEMBERS_SD = "members_sd"
+"""Of an ensemble, the standard deviation of its networks' forecasts (ddof 1): the column of a row, and its mean."""
 OBJECTIVES = (*LOSS_METRICS, *(f"val_{name}" for name in OWN_METRICS))
 """What a study may search for: the losses, and the validation metrics that are the model's own."""
 
@@ -210,7 +244,16 @@ def better_direction(metric: str) -> str | None:
     return {-1: "minimize", 0: None, 1: "maximize"}[better]
 
 
-def family_of(metric: str) -> Family:
-    """Tell whether a metric judges forecasts, or returns; a loss and a user's own metric judge forecasts."""
+def family_of(metric: str, loss: str = "") -> Family:
+    """Tell whether a metric judges forecasts, or returns, a loss by its own row; a user's own metric judges forecasts.
+
+    Parameters
+    ----------
+    metric : str
+    loss : str
+        ``training.loss``.
+    """
+    if metric in LOSS_METRICS and loss in LOSSES:
+        return LOSSES[loss].family
     row = TABLE.get(metric.removeprefix("val_"))
     return "forecast" if row is None else row.family

@@ -5,14 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from tradingbot_exp.config.overrides import split_words
 from tradingbot_exp.config.paths import conf_dir, launch_dir
+from tradingbot_exp.config.yaml_file import require_text
+from tradingbot_exp.errors import ConfigError, Refusal
+from tradingbot_exp.runtime.text import listed
 
 
 def trusted_plugins(arguments: Sequence[str]) -> list[str]:
@@ -50,17 +54,65 @@ def search_path(hydra: Any) -> list[str]:
     return [*given, *(f"hydra.searchpath=[file://{place}]" for place in shown)]
 
 
+def task_overrides(hydra: Any) -> list[str]:
+    """Return the overrides of a job as they were written: what they refer to is not resolved.
+
+    Parameters
+    ----------
+    hydra : HydraConf
+        The node ``hydra`` of what was composed.
+    """
+    return list(map(str, cast("list[Any]", OmegaConf.to_container(hydra.overrides.task, resolve=False))))
+
+
+def refuse_another_app(config: Any) -> None:
+    """Refuse ``hydra/sweeper=study`` in an app that does not have the configuration that it searches.
+
+    Raises
+    ------
+    Refusal
+        Says whose the sweeper is; Hydra would print another error's whole traceback.
+    """
+    missing = [block for block in ("data", "model", "training", "hpo") if block not in config]
+    ours = str(config.hydra.sweeper._target_).startswith("hydra_plugins.tradingbot_exp.")
+    if ours and missing:
+        text = (
+            "hydra/sweeper=study is tradingbot_exp's and searches the configuration of python -m tradingbot_exp.train: "
+            f"the app {config.hydra.job.name} has no {listed(missing)}. Use hydra/sweeper=basic, or optuna of the "
+            "package hydra-optuna-sweeper."
+        )
+        raise Refusal(ConfigError(text))
+
+
+def refuse_irregular(arguments: Sequence[str]) -> None:
+    """Refuse, in a directory of configuration, a chosen file that Hydra could not read, and any that it would wait for.
+
+    Raises
+    ------
+    ConfigError
+        Names the file.
+    """
+    pairs = [word.lstrip("+~").partition("=") for word in arguments]
+    chosen = {
+        f"{key.partition('@')[0]}/{each}.yaml" for key, _, value in pairs for each in value.strip("[]").split(",")
+    }
+    for folder in _folders(arguments):
+        # Groups of groups included; the directory may hold much else.
+        for file in (file for depth in ("", "*/", "*/*/") for file in sorted(folder.glob(f"{depth}*.yaml"))):
+            is_odd = file.exists() and not file.is_file() and not file.is_dir()
+            if is_odd or file.relative_to(folder).as_posix() in chosen:
+                require_text(file)
+
+
+def _folders(arguments: Sequence[str]) -> list[Path]:
+    """Return the directories that options of Hydra's name."""
+    options = ("--config-dir", "-cd", "--config-path", "-cp")
+    pairs = [(word.partition("=")[0], word.partition("=")[2] or behind) for word, behind in pairwise([*arguments, ""])]
+    return [launch_dir() / folder for option, folder in pairs if option in options and folder]
+
+
 def _fixed(arguments: Sequence[str]) -> list[str]:
     """Return the overrides that fix a value, with the configuration directory as one of them."""
-    words: list[str] = []
-    folder = ""
-    waiting = False
-    for word in arguments:
-        if waiting or word.startswith("--config-dir="):
-            folder, waiting = word.removeprefix("--config-dir="), False
-        elif word in ("--config-dir", "-cd"):
-            waiting = True
-        elif not word.startswith("-") and "=" in word:
-            words.append(word)
-    fixed, _ = split_words(words)
-    return [f"hydra.searchpath=[file://{(launch_dir() / folder).resolve()}]", *fixed] if folder else fixed
+    fixed, _ = split_words([word for word in arguments if not word.startswith("-") and "=" in word])
+    places = ",".join(f"file://{folder.resolve()}" for folder in _folders(arguments))
+    return [f"hydra.searchpath=[{places}]", *fixed] if places else fixed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from tradingbot_exp.runtime.package import FOLDER
@@ -14,6 +15,16 @@ def conf_dir() -> Path:
     package = FOLDER.resolve()
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def is_address(path: str) -> bool:
+    """Tell whether a path is none, but an address such as ``postgresql://host/database``."""
+    return re.match(r"\w[\w+.-]+://", path) is not None
+
+
+def place_of(path: str) -> str:
+    """Return where a path is that starts from the launch directory; an address as it is."""
+    return path if is_address(path) else str(launch_dir() / path)
 
 
 def launch_dir() -> Path:

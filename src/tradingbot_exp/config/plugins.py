@@ -1,29 +1,27 @@
-"""What users add in modules of their own: data sources, losses, metrics, hooks, and the import of the modules.
+"""What users add in modules of their own: sources, losses, metrics, position rules and hooks.
 
-The key `plugins` names the modules. They are imported before a configuration is checked, in every process that runs
-a job. Models are registered by `tradingbot_exp.models.register`, features by `tradingbot_exp.data.features.feature`;
-the rest is here, and nothing of it loads a heavy library.
+The key `plugins` names the modules, which `tradingbot_exp.config.modules` imports before a configuration is checked, in
+every process that runs a job. Models are registered by `tradingbot_exp.models.register`, features by
+`tradingbot_exp.data.features.feature`; the rest is here, and nothing of it loads a heavy library.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import pkgutil
+import inspect
 import re
-import sys
-import traceback
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
+from tradingbot_exp.config.choices import check_name
 from tradingbot_exp.config.losses import BUILT_IN as BUILT_IN_LOSSES
-from tradingbot_exp.config.losses import LOSSES, Loss
+from tradingbot_exp.config.losses import LOSSES, Loss, Target
 from tradingbot_exp.config.metrics import TABLE
-from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.registries import BUILT_IN_SOURCES, EPOCH_HOOKS, OWN_METRICS, SOURCES
-from tradingbot_exp.errors import ConfigError, TradingBotError, TrainingError, near
+from tradingbot_exp.config.positions import BUILT_IN as BUILT_IN_POSITIONS
+from tradingbot_exp.config.positions import POSITIONS, RULE_KEYS, Position
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, EPOCH_HOOKS, SOURCES, USER_METRICS
+from tradingbot_exp.errors import ConfigError, TrainingError
+from tradingbot_exp.runtime.text import qualified_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,32 +69,90 @@ def metric(name: str) -> Callable[[_F], _F]:
         )
     if name in _TAKEN_METRICS:
         raise ConfigError(f"metric: val_{name} is a metric of this package. Give yours another name.")
-    return _into(OWN_METRICS, name, "metric")
+    return _into(USER_METRICS, name, "metric")
 
 
-def loss(name: str, *, target: Literal["any", "probability"] = "any") -> Callable[[_F], _F]:
+def loss(name: str, *, target: Target = "any", in_order: bool = False) -> Callable[[_F], _F]:
     """Register a loss, ``training.loss=<name>``.
 
-    The function takes two tensors of shape (n, 1), the forecast and the target of a batch's rows, and gives a tensor
+    The function takes two tensors of shape (n, 1), the forecast and the target of a batch's rows, or three: the third
+    is the log return of each row over the next bar, (n, 1), or None where the data have no returns. It gives a tensor
     of shape () that can be differentiated. An epoch's loss is the mean over its rows of what their batches gave, and
-    ``val_loss`` that over the validation rows, of which a million values or so are one batch.
+    ``val_loss`` that of all validation rows at once. Networks are stacked with it: each model's forecasts are given by
+    themselves.
 
     Parameters
     ----------
     name : str
     target : str
         ``any``; or ``probability``, for 0/1 targets: then the forecast that the function is given is a logit.
+    in_order : bool
+        Whether a batch is to hold consecutive rows in time order, of a panel whole dates. The batches' order is drawn.
 
     Raises
     ------
     ConfigError
-        The name is taken, or not one for a loss.
+        The name is taken, or not one for a loss; the target is neither of the two; or the function has to be given
+        neither two arguments nor three, or may be given returns or not.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ConfigError(f"loss: '{name}' is not a name for a loss. It takes small letters, digits and _.")
     if name in BUILT_IN_LOSSES:
         raise ConfigError(f"training.loss: '{name}' is a loss of this package. Give yours another name.")
-    return _into(LOSSES, name, "training.loss", lambda function: Loss(name, "", function, target=target))
+    check_name(f"loss: the target of '{name}'", target, get_args(Target))
+
+    def entry(function: Callable[..., Any]) -> Loss:
+        returns = _takes_returns(name, function)
+        return Loss(name, "", function, target=target, takes_returns=returns, in_order=in_order)
+
+    return _into(LOSSES, name, "training.loss", entry)
+
+
+def _takes_returns(name: str, function: Callable[..., Any]) -> bool:
+    """Tell whether a loss has to be given a third argument, by its signature; refuse one that leaves it open."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"loss: '{name}' has no signature to read: {error}. Write a function around it.") from error
+    each = signature.parameters.values()
+    needed = [one for one in each if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+    by_place = all(one.kind != one.KEYWORD_ONLY for one in needed)
+    is_open = any(one.kind == one.VAR_POSITIONAL or (one.name == "returns" and one not in needed) for one in each)
+    if len(needed) not in (2, 3) or not by_place or is_open:
+        raise ConfigError(
+            f"loss: '{name}' has the signature {signature}. A loss takes (forecast, target) or (forecast, target, "
+            "returns), each without a default; options of its own have one."
+        )
+    return len(needed) == 3
+
+
+def position(name: str, *, invested: bool = False) -> Callable[[_F], _F]:
+    """Register a position rule, ``evaluation.position=<name>``.
+
+    The function takes `tradingbot_exp.evaluation.positions.Signals`, n forecasts with what is known when each is made,
+    and gives the position that each asks for, an array of shape (n,) of finite numbers: 1 is long with all of a
+    symbol's part of wealth, −1 short. What it gives for a row may depend on that row and on earlier dates alone.
+
+    Parameters
+    ----------
+    name : str
+    invested : bool
+        Of a panel, whether the positions of a date share all of wealth: position / Σ |position| in place of
+        position / number of symbols.
+
+    Raises
+    ------
+    ConfigError
+        The name is taken, or not one for a position rule.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigError(
+            f"position: '{name}' is not a name for a position rule. It takes small letters, digits and _."
+        )
+    if name in BUILT_IN_POSITIONS:
+        raise ConfigError(f"evaluation.position: '{name}' is a rule of this package. Give yours another name.")
+    entry = partial(Position, name, "", RULE_KEYS, "", invested)
+    return _into(POSITIONS, name, "evaluation.position", entry)
 
 
 def on_epoch(function: _F) -> _F:
@@ -105,7 +161,7 @@ def on_epoch(function: _F) -> _F:
     It is called in the process that trains, for each run and each trial. What it returns is True to stop training
     after this epoch; an exception ends the run as FAILED.
     """
-    EPOCH_HOOKS[f"{function.__module__}.{function.__qualname__}"] = function
+    EPOCH_HOOKS[qualified_name(function)] = function
     return function
 
 
@@ -128,8 +184,8 @@ def own_metrics(
         One raises, or gives no number; the message names it.
     """
     found: dict[str, float] = {}
-    for name, function in OWN_METRICS.items():
-        place = f"The metric val_{name} ({function.__module__}.{function.__qualname__})"
+    for name, function in USER_METRICS.items():
+        place = f"The metric val_{name} ({qualified_name(function)})"
         try:
             given = function(actual.copy(), forecast.copy(), None if returns is None else returns.copy())
         except Exception as error:
@@ -141,91 +197,17 @@ def own_metrics(
     return found
 
 
-def load_plugins(modules: Iterable[str]) -> None:
-    """Import modules of the user's own, which register what they add; each once a process.
-
-    They are looked for among what is installed, then in the directory that the command was started from.
-
-    Raises
-    ------
-    ConfigError
-        One is missing, or raises; the message names `plugins` and the module.
-    """
-    for name in modules:
-        if name in sys.modules:
-            continue
-        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", str(name)):
-            raise ConfigError(f"plugins: '{name}' is not a module; expected a dotted name, such as my_desk.models.")
-        here = str(launch_dir())
-        if here not in sys.path:
-            sys.path.append(here)
-        importlib.invalidate_caches()
-        try:
-            importlib.import_module(name)
-        except TradingBotError as error:
-            raise ConfigError(f"plugins: {name}: {error}") from error
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise ConfigError(f"plugins: {name} cannot be imported: {_said(error)}") from error
-            raise ConfigError(
-                f"plugins: there is no module '{error.name}': neither in {here} nor among what is installed."
-                f"{near(error.name, _neighbours(error.name))}"
-            ) from error
-        except Exception as error:
-            raise ConfigError(f"plugins: {name} cannot be imported: {_said(error)}") from error
-
-
-def plugins_sha256(modules: Sequence[str]) -> str | None:
-    """Hash the source of the user's own packages: all modules below the top-level package of each.
-
-    Returns
-    -------
-    str or None
-        Twelve hexadecimal digits; None without plugins.
-    """
-    if not modules:
-        return None
-    digest = hashlib.sha256()
-    for package in sorted({name.partition(".")[0] for name in modules}):
-        spec = importlib.util.find_spec(package)
-        folders = list(spec.submodule_search_locations or []) if spec is not None else []
-        single = [spec.origin] if spec is not None and not folders and spec.origin else []
-        files = [(file, file.relative_to(folder)) for folder in folders for file in Path(folder).rglob("*.py")]
-        files += [(Path(file), Path(Path(file).name)) for file in single]
-        for file, name in sorted(files, key=lambda pair: pair[1].as_posix()):
-            if file.is_file():
-                digest.update(f"{package}/{name.as_posix()}".encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
-
-
 def _into(
     registry: dict[str, Any], name: str, what: str, entry: Callable[[Any], Any] = lambda function: function
 ) -> Callable[[_F], _F]:
     """Make a decorator that registers a function; the same one may come again, as when its module is reloaded."""
 
     def register(function: _F) -> _F:
-        known = getattr(registry.get(name), "function", registry.get(name))
-        if known is not None and (known.__module__, known.__qualname__) != (
-            function.__module__,
-            function.__qualname__,
-        ):
-            raise ConfigError(f"{what}: '{name}' is {known.__module__}.{known.__qualname__} already.")
+        found = registry.get(name)
+        known: Any = found.function if isinstance(found, Loss | Position) else found
+        if known is not None and qualified_name(known) != qualified_name(function):
+            raise ConfigError(f"{what}: '{name}' is {qualified_name(known)} already.")
         registry[name] = entry(function)
         return function
 
     return register
-
-
-def _neighbours(missing: str) -> list[str]:
-    """Name the modules that are where `missing` was looked for."""
-    parent, _, _ = missing.rpartition(".")
-    if not parent:
-        return [module.name for module in pkgutil.iter_modules([str(launch_dir())])]
-    places = getattr(sys.modules.get(parent), "__path__", [])
-    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(places)]
-
-
-def _said(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = (error.filename, error.lineno) if isinstance(error, SyntaxError) else (frame.filename, frame.lineno)
-    return f"{type(error).__name__}: {error} ({Path(place[0] or '').name}, line {place[1]})"

@@ -9,7 +9,7 @@ BUILT_IN_SOURCES = ("bundled", "csv", "table", "synthetic")
 
 SOURCES: dict[str, Callable[..., Any]] = {}
 """Sources of bars by ``data.source``: from the block `data` of the configuration to a data frame."""
-OWN_METRICS: dict[str, Callable[..., float]] = {}
+USER_METRICS: dict[str, Callable[..., float]] = {}
 """Metrics by name, without ``val_``: of outcomes, forecasts and returns a bar (or None), all of shape (n,)."""
 EPOCH_HOOKS: dict[str, Callable[..., bool | None]] = {}
 """Functions of an epoch's number, its losses and the configuration, called after it; by where they are defined."""

@@ -17,19 +17,19 @@ from tradingbot_exp.config import choices, resolvers
 from tradingbot_exp.config.facts import key, number
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.metrics import OBJECTIVES
-from tradingbot_exp.config.registries import BUILT_IN_SOURCES, OWN_METRICS, SOURCES
-
-DEFAULT_FEATURES = (
-    "ret_1",
-    "ret_5",
-    "ret_20",
-    "vol_20",
-    "rsi_14",
-    "macd_hist",
-    "atr_14",
-    "boll_z_20",
-    "volume_z_20",
-    "clv",
+from tradingbot_exp.config.positions import PositionConfig
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES, USER_METRICS
+from tradingbot_exp.config.values import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    BELOW_1,
+    EPOCHS,
+    EPOCHS_OR_NULL,
+    IS_WEIGHT,
+    STUDY_NAME_LETTERS,
+    are_symbols,
+    is_filled,
+    is_study_name,
 )
 
 # Why no study may search a key.
@@ -37,24 +37,12 @@ _SAME_TASK = "it changes what trials are judged on, so they could not be compare
 _NO_RESULT = "it does not decide a result. Set it outside of the search"
 _DERIVED = "it is derived from the rest of the configuration. Leave it out"
 
-# What every database of Optuna and MLflow takes.
-_STUDY_NAME_LETTERS = 200
-_AT_LEAST_0 = number(lambda v: v >= 0)
-_AT_LEAST_1 = number(lambda v: v >= 1)
-_BELOW_1 = number(lambda v: 0 <= v < 1)
-_EPOCHS_OR_NULL = number(lambda v: v >= 1, whole=True, null=True)
-_EPOCHS = "a whole number of epochs, 1 or more, or null for"
-
-
-def _is_filled(text: str) -> bool:
-    return bool(text.strip())
-
 
 @dataclass
 class ExperimentConfig:
     """Names under which MLflow files a run."""
 
-    name: str = key("${tradingbot.experiment_name:tradingbot}", decides="study", wanted="a name", holds=_is_filled)
+    name: str = key("${tradingbot.experiment_name:tradingbot}", decides="study", wanted="a name", holds=is_filled)
     run_name: str | None = None
     description: str | None = None
     tags: dict[str, Any] = key({})
@@ -82,7 +70,8 @@ class SyntheticConfig:
     # Business days from 2000-01-03 to the end of what nanosecond timestamps reach: some 68,700.
     bars: int = key(2000, wanted="100 to 68000 bars", holds=number(lambda v: 100 <= v <= 68_000))
     signal: float = key(0.3, wanted="between -1 and 1, both excluded", holds=number(lambda v: -1 < v < 1))
-    seed: int = key(0, wanted="0 or more", holds=_AT_LEAST_0)
+    seed: int = key(0, wanted="0 or more", holds=AT_LEAST_0)
+    symbols: int = key(1, wanted="1 or more", holds=AT_LEAST_1)
 
 
 @dataclass
@@ -111,13 +100,21 @@ class DataConfig:
     source: str = key("bundled", search=_SAME_TASK, one_of=lambda: (*BUILT_IN_SOURCES, *SOURCES))
     path: str | None = key(None, decides="data", search=_SAME_TASK, may_change=True)
     symbol: str | None = key(None, decides="data", search=_SAME_TASK)
+    symbols: Any = key(
+        None,
+        decides="data",
+        search=_SAME_TASK,
+        wanted="all, or a list of at least one symbol, each once; null for one instrument",
+        holds=are_symbols,
+    )
     columns: ColumnsConfig = key(ColumnsConfig, decides="data", search=_SAME_TASK)
     options: dict[str, Any] = key({}, decides="data", search=_SAME_TASK)
-    features: list[str] = key(list(DEFAULT_FEATURES), wanted="a list of at least one feature", holds=bool)
+    features: list[str] = key(list(choices.DEFAULT_FEATURES), wanted="a list of at least one feature", holds=bool)
+    scaling: str = key("pooled", search=_SAME_TASK, one_of=choices.SCALINGS)
     target: str = key("return", search=_SAME_TASK)
     returns: str | None = key(None, search=_SAME_TASK)
-    horizon: int = key(1, search=_SAME_TASK, wanted="1 or more bars", holds=_AT_LEAST_1)
-    sequence_length: int = key(1, wanted="1 or more bars", holds=_AT_LEAST_1)
+    horizon: int = key(1, search=_SAME_TASK, wanted="1 or more bars", holds=AT_LEAST_1)
+    sequence_length: int = key(1, wanted="1 or more bars", holds=AT_LEAST_1)
     split: SplitConfig = key(SplitConfig, search=_SAME_TASK)
     synthetic: SyntheticConfig = key(SyntheticConfig, search=_SAME_TASK)
 
@@ -139,7 +136,7 @@ class ModelConfig:
         holds=number(lambda v: v == 1),
     )
     activation: str = key("relu", one_of=choices.ACTIVATIONS)
-    dropout: float = key(0.0, wanted="from 0 to below 1", holds=_BELOW_1)
+    dropout: float = key(0.0, wanted="from 0 to below 1", holds=BELOW_1)
     options: dict[str, Any] = key({}, search="it is a mapping. Search one option of your model, model.options.NAME")
     # An interpolation tells the default from a value that somebody set: see `unify_learning_rates`.
     learning_rate: float = key(
@@ -151,19 +148,24 @@ class ModelConfig:
 class TrainingConfig:
     """How a network is fitted."""
 
-    epochs: int = key(50, wanted="1 or more", holds=_AT_LEAST_1)
-    batch_size: int = key(32, wanted="1 or more rows", holds=_AT_LEAST_1)
+    epochs: int = key(50, wanted="1 or more", holds=AT_LEAST_1)
+    batch_size: int = key(32, wanted="1 or more rows", holds=AT_LEAST_1)
+    ensemble: int = key(1, wanted="1 or more networks", holds=AT_LEAST_1)
     optimizer: str = key("Adam", one_of=choices.OPTIMIZERS)
     learning_rate: float = key("${model.learning_rate}")
-    weight_decay: float = key(0.0, wanted="0 or more", holds=_AT_LEAST_0)
-    momentum: float = key(0.0, wanted="from 0 to below 1", holds=_BELOW_1)
+    weight_decay: float = key(0.0, wanted="0 or more", holds=AT_LEAST_0)
+    momentum: float = key(0.0, wanted="from 0 to below 1", holds=BELOW_1)
     gradient_clip: Any = key(
         None, wanted="a number above 0, or null for no clipping", holds=number(lambda v: v > 0, null=True)
     )
-    early_stopping: Any = key(None, wanted=f"{_EPOCHS} off", holds=_EPOCHS_OR_NULL)
+    early_stopping: Any = key(None, wanted=f"{EPOCHS} off", holds=EPOCHS_OR_NULL)
     loss: str = key("mse", one_of=lambda: {row.name: row.label for row in LOSSES.values()})
+    quantile: float = key(0.5, wanted="between 0 and 1, both excluded", holds=number(lambda v: 0 < v < 1))
+    pos_weight: Any = key(None, wanted="a number above 0, balanced, or null for 1", holds=IS_WEIGHT)
     scheduler: str = key("none", one_of=choices.SCHEDULERS)
-    device: str = key("auto", search=_NO_RESULT, one_of=choices.DEVICES)
+    device: str = key(
+        "auto", search="it says where trials are computed. Set it outside of the search", one_of=choices.DEVICES
+    )
     precision: str = key("float32", one_of=choices.PRECISIONS)
     progress: str = key("auto", decides="nothing", search=_NO_RESULT, may_change=True, one_of=choices.PROGRESS_MODES)
     checkpoint_every: Any = key(
@@ -171,8 +173,8 @@ class TrainingConfig:
         decides="nothing",
         search="trials keep no checkpoints. Leave it out",
         may_change=True,
-        wanted=f"{_EPOCHS} none",
-        holds=_EPOCHS_OR_NULL,
+        wanted=f"{EPOCHS} none",
+        holds=EPOCHS_OR_NULL,
     )
     resume: str | None = key(
         None,
@@ -183,7 +185,7 @@ class TrainingConfig:
 
 
 @dataclass
-class EvaluationConfig:
+class EvaluationConfig(PositionConfig):
     """On which rows forecasts are validated, and how they are turned into positions and judged."""
 
     scheme: str = key("chronological", one_of=choices.SCHEMES)
@@ -193,43 +195,38 @@ class EvaluationConfig:
         None, wanted="0 or more bars, or null for what windows need", holds=number(lambda v: v >= 0, null=True)
     )
     window: str = key("expanding", one_of=choices.WINDOWS)
-    cost_bps: float = key(5.0, wanted="0 or more basis points", holds=_AT_LEAST_0)
-    execution_lag: int = key(1, wanted="0 or more bars", holds=_AT_LEAST_0)
-    periods_per_year: Any = key(
-        "auto", wanted="a number above 0, or auto", holds=lambda v: v == "auto" or number(lambda year: year > 0)(v)
-    )
-
-
-def _is_study_name(name: Any) -> bool:
-    return name is None or (isinstance(name, str) and len(name) <= _STUDY_NAME_LETTERS and name.isprintable())
+    cost_bps: float = key(5.0, wanted="0 or more basis points", holds=AT_LEAST_0)
+    execution_lag: int = key(1, wanted="0 or more bars", holds=AT_LEAST_0)
+    periods_per_year: Any = key("auto", wanted="a number above 0, or auto", holds=number(lambda v: v > 0, word="auto"))
 
 
 @dataclass
 class HpoConfig:
     """A hyperparameter study."""
 
-    num_trials: int = key(10, wanted="1 or more", holds=_AT_LEAST_1)
+    num_trials: int = key(10, wanted="1 or more", holds=AT_LEAST_1)
     metric: Any = key(
-        "val_loss", decides="study", one_of=lambda: (*OBJECTIVES, *(f"val_{name}" for name in OWN_METRICS))
+        "val_loss", decides="study", one_of=lambda: (*OBJECTIVES, *(f"val_{name}" for name in USER_METRICS))
     )
     direction: Any = key("minimize", decides="study", one_of=choices.DIRECTIONS)
     aggregate: str = key("mean", decides="study", one_of=choices.AGGREGATES)
-    std_multiple: float = key(1.0, decides="study", wanted="0 or more", holds=_AT_LEAST_0)
+    std_multiple: float = key(1.0, decides="study", wanted="0 or more", holds=AT_LEAST_0)
     sampler: str = key("tpe", decides="study", one_of=choices.SAMPLERS)
     pruner: str = key("none", decides="study", one_of=choices.PRUNERS)
-    n_jobs: int = key(1, wanted="1 or more", holds=_AT_LEAST_1)
+    n_jobs: int = key(1, wanted="1 or more", holds=AT_LEAST_1)
     study_name: str | None = key(
         None,
-        wanted=f"one line of at most {_STUDY_NAME_LETTERS} letters, or null for a name made of model and data",
-        holds=_is_study_name,
+        wanted=f"one line of at most {STUDY_NAME_LETTERS} letters, or null for a name made of model and data",
+        holds=is_study_name,
     )
     storage: str | None = key(None, secret=True)
-    repeats: int = key(1, decides="study", wanted="1 or more", holds=_AT_LEAST_1)
+    repeats: int = key(1, decides="study", wanted="1 or more", holds=AT_LEAST_1)
+    ensemble: int = key(1, decides="study", wanted="1 or more trials", holds=AT_LEAST_1)
     keep: str = key("best", decides="study", one_of=choices.KEEP)
     resume: bool = True
     max_failure_rate: float = key(0.5, decides="study", wanted="from 0 to 1", holds=number(lambda v: 0 <= v <= 1))
-    reseeds: int = key(5, wanted="0 or more", holds=_AT_LEAST_0)
-    null_replays: int = key(0, wanted="0 or more", holds=_AT_LEAST_0)
+    reseeds: int = key(5, wanted="0 or more", holds=AT_LEAST_0)
+    null_replays: int = key(0, wanted="0 or more", holds=AT_LEAST_0)
     param_space: dict[str, Any] = key({}, decides="study")
 
 
@@ -238,16 +235,16 @@ class TrackingConfig:
     """Where MLflow keeps its records, what to do when it cannot, and whether a report is made of them."""
 
     uri: str = key(
-        "${tradingbot.tracking_uri:}", secret=True, wanted="an address, as sqlite:///mlflow.db is", holds=_is_filled
+        "${tradingbot.tracking_uri:}", secret=True, wanted="an address, as sqlite:///mlflow.db is", holds=is_filled
     )
     register: str | None = key(
         None,
         wanted="letters, digits, spaces, _ - and ., up to 200 of them, or null for no registration",
-        holds=lambda name: name is None or re.fullmatch(r"[\w .-]{1,200}", name) is not None,
+        holds=lambda name: name is None or re.fullmatch(r"(?=.*\S)[\w .-]{1,200}", name) is not None,
     )
     champion: str = key("real", one_of=choices.CHAMPIONS)
     on_error: str = key("raise", one_of=choices.ON_ERROR)
-    patience: float = key(600.0, wanted="0 or more seconds", holds=_AT_LEAST_0)
+    patience: float = key(600.0, wanted="0 or more seconds", holds=AT_LEAST_0)
     report: bool = True
 
 

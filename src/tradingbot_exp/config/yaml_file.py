@@ -64,7 +64,7 @@ def read_yaml(path: Path) -> YamlFile:
         There is no such file, or it is not a regular file, longer than 256 KiB, empty, not UTF-8, not YAML, no
         mapping, has a key twice, a tag (a Python object is never made), or aliases that multiply.
     """
-    text = _read_text(path)
+    text = require_text(path)
     if not text.strip():
         raise _error(path, f"the file is empty. {_WANTED}")
     try:
@@ -77,7 +77,7 @@ def read_yaml(path: Path) -> YamlFile:
         lines = dict(_keys(path, node))
         tree = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
     except yaml.YAMLError as error:
-        raise _syntax_error(path, text, error) from error
+        raise syntax_error(path, text, error) from error
     except RecursionError as error:
         raise _error(path, "values are nested too deeply, or an alias refers to itself.") from error
     except OmegaConfBaseException as error:
@@ -85,7 +85,14 @@ def read_yaml(path: Path) -> YamlFile:
     return YamlFile(path, cast("dict[str, Any]", tree), lines)
 
 
-def _read_text(path: Path) -> str:
+def require_text(path: Path) -> str:
+    """Return the text of a file of configuration.
+
+    Raises
+    ------
+    ConfigError
+        It is not there, no regular file, longer than 256 KiB, or not UTF-8.
+    """
     try:
         about = path.stat()
         if stat.S_ISDIR(about.st_mode):
@@ -161,7 +168,8 @@ def _key_name(path: Path, key: yaml.Node) -> str:
     raise _error(path, f"{shown} stands as a key, and YAML does not read it as a name.{hint}", _line(key))
 
 
-def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> ConfigError:
+def syntax_error(path: Path, text: str, error: yaml.YAMLError) -> ConfigError:
+    """Make the error of a text that is not YAML, with the line."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:  # a character that YAML does not admit
         position = getattr(error, "position", None)
@@ -181,6 +189,17 @@ def _syntax_error(path: Path, text: str, error: yaml.YAMLError) -> ConfigError:
     begun = f", in what begins on line {context.line + 1}" if context is not None and context.line < mark.line else ""
     shown = f" The line is {written.strip()[:80]!r}." if written.strip() else ""
     return _error(path, f"not YAML: {problem}{begun}.{shown}", line)
+
+
+def composing_error(error: yaml.YAMLError) -> ConfigError:
+    """Name file and line of an error that Hydra met while it read a file of configuration; of a text there are none."""
+    mark = getattr(error, "problem_mark", None)
+    path = Path(str(getattr(error, "name", "") if mark is None else mark.name))
+    return (
+        syntax_error(path, path.read_text("utf-8", "replace"), error)
+        if path.is_file()
+        else ConfigError(" ".join(str(error).split()))
+    )
 
 
 def _line(node: yaml.Node) -> int:

@@ -61,7 +61,8 @@ def bars_frame(
     used = {*names.values(), *times}
     others = _other_columns(cells, [column for column in cells.columns if column and column not in used], wanted)
     how = "none: no adj_close column" if adjusted is None else "prices times adj_close / close; volume as it is"
-    return pd.DataFrame(bars | others, index=index), how
+    # A column `close` of the file is not the close where data.columns says that another one is.
+    return pd.DataFrame(bars | others | bars, index=index), how
 
 
 def _volume(cells: Cells, column: str | None, reading: list[str]) -> dict[str, FloatArray]:
@@ -103,10 +104,8 @@ def _other_columns(cells: Cells, columns: list[str], wanted: tuple[str, ...]) ->
 
 
 def feature_names(config: DataConfig) -> tuple[str, ...]:
-    """Return ``data.features``, refusing an empty list and a name that stands in it twice."""
+    """Return ``data.features``, refusing a name that stands in it twice."""
     names = tuple(str(name) for name in config.features)
-    if not names:
-        raise ConfigError("data.features is empty; name at least one feature.")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ConfigError(f"data.features has {twice!r} twice; name each feature once.")

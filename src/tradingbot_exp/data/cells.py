@@ -31,8 +31,8 @@ class Cells:
     Attributes
     ----------
     frame : pandas.DataFrame
-        The file's columns under the file's names, which may occur twice: text, or float64 where every cell is a plain
-        number. Its index is the line in the file (text, the header being line 1) or the row (the first being row 1).
+        The file's columns under the file's names, which may occur twice: text, or numbers where every cell is a plain
+        one. Its index is the line in the file (text, the header being line 1) or the row (the first being row 1).
     label : str
         The file, as messages name it.
     unit : str
@@ -45,6 +45,10 @@ class Cells:
         What a message adds where a column is not found.
     marks : str
         The decimal marks that the file may have, as far as its form tells: ``.``, ``,`` or both.
+    whole : pandas.DataFrame, optional
+        The rows of all instruments, where `frame` has those of one: how numbers and dates are written is told by all.
+    told : list of str, optional
+        Takes what there is to `say`, where nobody would read it of each of many instruments.
     """
 
     frame: pd.DataFrame
@@ -54,6 +58,8 @@ class Cells:
     roles: Mapping[str, str] = field(default_factory=dict)
     hint: str = ""
     marks: str = "."
+    whole: pd.DataFrame | None = None
+    told: list[str] | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -81,7 +87,10 @@ class Cells:
 
     def say(self, text: str) -> None:
         """Tell the user how the file is read: ``bars.csv: …``."""
-        log.warning("%s: %s", self.label, text)
+        if self.told is not None:
+            self.told.append(f"{self.label}: {text}")
+        else:
+            log.warning("%s: %s", self.label, text)
 
     def rows(self, kept: slice | npt.NDArray[np.bool_]) -> Cells:
         """Return the table with some of its rows, or with its rows in reverse."""
@@ -98,6 +107,8 @@ class Cells:
         series = self.column(name)
         if not pd.api.types.is_numeric_dtype(series.dtype) or pd.api.types.is_bool_dtype(series.dtype):
             return self._parsed(name, numbers.as_text(series))
+        if isinstance(series.dtype, np.dtype):
+            return series.to_numpy(dtype=np.float64)
         return series.to_numpy(dtype=np.float64, na_value=np.nan)
 
     def _parsed(self, name: str, text: pa.ChunkedArray) -> FloatArray:
@@ -123,8 +134,9 @@ class Cells:
     def decimal_marks(self) -> Sequence[str]:
         """The decimal marks that all columns of numbers admit, of those that the form of the file admits."""
         possible = set(self.marks)
-        for position in range(self.frame.shape[1] if len(possible) > 1 else 0):
-            series = self.frame.iloc[:, position]
+        frame = self.frame if self.whole is None else self.whole
+        for position in range(frame.shape[1] if len(possible) > 1 else 0):
+            series = frame.iloc[:, position]
             if pd.api.types.is_numeric_dtype(series.dtype):
                 continue
             text = numbers.as_text(series)

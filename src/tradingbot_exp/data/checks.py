@@ -141,10 +141,11 @@ def check_finite_features(label: str, features: pd.DataFrame) -> None:
             )
 
 
-def check_spread(label: str, name: str, train: FloatArray, rows: str = "train rows") -> None:
-    """Refuse a feature that is constant in the rows that a model is trained on, which `rows` names."""
-    if np.ptp(train) <= 1e-12 * np.abs(train).max():
+def check_spread(label: str, name: str, train: FloatArray) -> None:
+    """Refuse a feature that is constant in the rows that a model is trained on."""
+    low, high = train.min(), train.max()
+    if high - low <= 1e-12 * max(high, -low):
         raise DataError(
-            f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} {rows}. It "
+            f"{label}: the feature {name} is constant: {train[0]:g} in all {len(train)} train rows. It "
             "cannot be scaled and has nothing to teach; leave it out of data.features."
         )

@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from tradingbot_exp.data.cells import Cells
 from tradingbot_exp.errors import ConfigError, DataError, near
+from tradingbot_exp.runtime.text import at_most
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
@@ -227,22 +229,50 @@ def select_symbol(
     ConfigError
         If there are several and `key` does not say which, or says one that is not there.
     """
-    columns = [named["symbol"]] if "symbol" in named else [c for c in cells.columns if plain(c) in SYMBOL_COLUMNS]
-    if not columns or (cells.roles and "symbol" not in named):
+    found = symbols_in(cells, named)
+    if found is None:
         return cells, symbol
-    column = _given(cells, "symbol", columns[0])
-    names = cells.column(column).astype(str).str.strip().str.replace(r"\.0$", "", regex=True)  # 600519 as a number
+    column, names = found
     known = sorted(names.unique())
-    listed = ", ".join(known[:_LISTED]) + (f", … ({len(known)} in all)" if len(known) > _LISTED else "")
+    listed = at_most(known, _LISTED)
     if symbol is None and len(known) > 1:
+        more = ", or all of them as a panel, data.symbols=all" if key == "data.symbol" else ""
         raise ConfigError(
             f"{cells.label} holds {len(known)} instruments in its column {column!r}: {listed}. Choose one, "
-            f"as in {key}={known[0]}."
+            f"as in {key}={known[0]}{more}."
         )
     chosen = known[0] if symbol is None else str(symbol)
     if chosen not in known:
         raise ConfigError(
             f"{key}={chosen}: not in the column {column!r} of {cells.label}, which holds {listed}.{near(chosen, known)}"
         )
-    cells = cells.rows((names == chosen).to_numpy()) if len(known) > 1 else cells
-    return replace(cells, frame=cells.frame.drop(columns=column)), chosen
+    cells = replace(cells, frame=cells.frame.drop(columns=column))
+    if len(known) > 1:
+        cells = replace(cells.rows((names == chosen).to_numpy()), whole=cells.frame)
+    return cells, chosen
+
+
+def symbols_in(cells: Cells, named: Mapping[str, str]) -> tuple[str, pd.Series[str]] | None:
+    """Return the column that names instruments, and what it names in each row; None without such a column."""
+    columns = [named["symbol"]] if "symbol" in named else [c for c in cells.columns if plain(c) in SYMBOL_COLUMNS]
+    if not columns or (cells.roles and "symbol" not in named):
+        return None
+    column = _given(cells, "symbol", columns[0])
+    # 600519 may be there as a number.
+    return column, cells.column(column).astype(str).str.strip().str.replace(r"\.0$", "", regex=True)
+
+
+def select_each(cells: Cells, named: Mapping[str, str]) -> dict[str, Cells] | None:
+    """Return the rows of each instrument, by its name; None where no column names any."""
+    found = symbols_in(cells, named)
+    if found is None:
+        return None
+    column, names = found
+    codes, known = names.factorize(sort=True)
+    rest = replace(cells, frame=cells.frame.drop(columns=column))
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.cumsum(np.bincount(codes))[:-1])
+    return {
+        str(name): replace(rest, frame=rest.frame.take(rows), label=f"{cells.label}, {name}", whole=rest.frame)
+        for name, rows in zip(known, parts, strict=True)
+    }

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tradingbot_exp.config.choices import TARGETS, check_name
-from tradingbot_exp.config.facts import wrong
+from tradingbot_exp.config.choices import is_across
 from tradingbot_exp.data.bar_frame import feature_names
 from tradingbot_exp.data.card import data_card
 from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.checks import check_features
-from tradingbot_exp.data.columns import OHLCV
-from tradingbot_exp.data.features import FEATURES, FittedFeature, compute_features, warmup_of
+from tradingbot_exp.data.features import FittedFeature
 from tradingbot_exp.data.fingerprint import fingerprint
-from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.data.frequency import Frequency, describe_frequency
-from tradingbot_exp.data.scaler import Scaler
-from tradingbot_exp.data.sources import Bars, Table, load_bars, load_table
-from tradingbot_exp.data.splits import Block, Split, split_rows
-from tradingbot_exp.errors import DataError
+from tradingbot_exp.data.panel import Layout, beside_features
+from tradingbot_exp.data.panel_blocks import Panel
+from tradingbot_exp.data.panel_rows import panel_rows
+from tradingbot_exp.data.panel_scaler import AnyScaler, fit_scaler
+from tradingbot_exp.data.panel_sources import Loaded, is_panel, load_all
+from tradingbot_exp.data.rows import content_of
+from tradingbot_exp.data.splits import Block
+from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
 
-_ROWS = 65_536
+
+_NAMED = 5  # symbols; of more the first and the last are
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class PreparedData:
         ln(C[t+1] / C[t]), float64, known one bar later. None for a table without ``data.returns``.
     horizon, sequence_length : int
         Bars.
-    scaler : Scaler
+    scaler : Scaler, SymbolScaler or DateScaler
         Fitted on the train rows alone: all from the first to the end of `train`.
     train, val, test : Block
         Row ranges that have inputs and targets.
@@ -63,11 +66,9 @@ class PreparedData:
         How often bars come, or why that cannot be told.
     card : dict
         The data card, JSON-able.
-    bars : pandas.DataFrame or None
-        The adjusted bars that features were computed from: row i here is bar i after the features' warm-up. None
-        where features were given.
-    fitted : dict of str to FittedFeature
-        Features that learned from train bars, by name.
+    panel : Panel
+        Which rows are of which symbol, and of which date: rows are in order of date, and `index` has a date as often as
+        it has symbols.
     """
 
     name: str
@@ -80,15 +81,42 @@ class PreparedData:
     next_return: FloatArray | None
     horizon: int
     sequence_length: int
-    scaler: Scaler
+    scaler: AnyScaler
     train: Block
     val: Block
     test: Block
     fingerprint: str
     frequency: Frequency
     card: dict[str, Any]
-    bars: pd.DataFrame | None = None
-    fitted: dict[str, FittedFeature] = field(default_factory=dict)
+    panel: Panel
+
+    @property
+    def layout(self) -> Layout:
+        """The dates and symbols of the rows."""
+        return self.panel.layout
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Of a panel, its symbols, ascending; none of one instrument."""
+        return self.layout.names if self.layout.is_panel else ()
+
+    @property
+    def bars(self) -> pd.DataFrame | None:
+        """The adjusted bars of the first symbol, of which row i is bar i after the features' warm-up; None of a table.
+
+        See `Panel` for those of each.
+        """
+        return self.panel.bars.get(self.layout.names[0])
+
+    @property
+    def fitted(self) -> Mapping[str, FittedFeature]:
+        """What features learned from the train bars of the first symbol, by name."""
+        return self.panel.fitted.get(self.layout.names[0], {})
+
+    @property
+    def seen_in_training(self) -> Block:
+        """The rows that a model saw in training: those of `train`, and what their windows reach back to."""
+        return self.panel.seen(self.train)
 
     @property
     def periods_per_year(self) -> float:
@@ -108,22 +136,26 @@ class PreparedData:
         Returns
         -------
         ndarray of shape (len(block), F), or (len(block), sequence_length, F)
-            With sequences, a read-only view (a copy for a block with a hole): the window of a row ends at this
-            row, oldest bar first, and may reach back into an earlier block, since features are known at their own
-            time.
+            With sequences, a read-only view (a copy for a block with a hole, and of several symbols): the window of a
+            row ends at this row, oldest bar first, and may reach back into an earlier block, since features are known
+            at their own time. It never reaches into another symbol.
         """
         matrix = self.scaled
         if dtype is not None and np.dtype(dtype) != matrix.dtype:
-            matrix = self.scaler.transform(self.raw).astype(dtype)
+            matrix = self.scaler.transform(self.raw, dtype, self.layout)
         length = self.sequence_length
         if length == 1:
             return matrix[block.rows]
-        if block.start < length - 1:
+        if (self.layout.earlier[block.rows] < length - 1).any():
             raise ValueError(f"{block}: its first window of {length} rows would start before the first row")
-        windows = np.lib.stride_tricks.sliding_window_view(matrix, length, axis=0).transpose(0, 2, 1)
-        if block.hole is not None:
-            return windows[block.numbers - length + 1]
-        return windows[block.start - length + 1 : block.stop - length + 1]
+        return self.layout.windows_of(matrix, block.rows, length)
+
+    def unscaled(self, rows: slice | npt.NDArray[np.intp]) -> pd.DataFrame:
+        """Return the features of some rows as a saved model takes them; of a panel with dates and symbols beside."""
+        frame = pd.DataFrame(self.raw[rows], columns=list(self.feature_names))
+        if not self.layout.is_panel:
+            return frame
+        return frame.assign(**beside_features(self.index[rows], self.layout.take(rows).symbols))
 
     def targets(self, block: Block) -> FloatArray:
         """Return the targets of `block`, shape (len(block),), aligned with `inputs`."""
@@ -137,17 +169,9 @@ class PreparedData:
         """Return the timestamps of `block`, aligned with `inputs`."""
         return self.index[block.rows]
 
-
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """The rows that have features and a target, whatever they were made from."""
-
-    features: pd.DataFrame
-    target: FloatArray
-    next_return: FloatArray | None
-    content: pd.DataFrame  # what the fingerprint covers
-    split: Split
-    fitted: dict[str, FittedFeature] = field(default_factory=dict)
+    def days(self, block: Block) -> pd.DatetimeIndex:
+        """Return the timestamps of `block`, each once: of a panel, the dates that it has rows of."""
+        return self.dates(block)[self.layout.take(block.rows).starts]
 
 
 def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> PreparedData:
@@ -160,24 +184,25 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
     DataError
         If the file, a column or a row cannot be used, or there are too few rows.
     """
-    for key in ("horizon", "sequence_length"):
-        if getattr(config, key) < 1:
-            raise wrong(f"data.{key}", "1 or more bars", getattr(config, key))
-    names = feature_names(config)
-    source: Bars | Table
-    if config.source == "table":
-        source = load_table(config)
-        rows = _table_rows(source, names, config)
-    else:
-        source = load_bars(config)
-        rows = _bar_rows(source, names, config)
-    index, split = pd.DatetimeIndex(rows.features.index), rows.split
+    if not is_panel(config):
+        for key, plain in (("target", "return"), ("scaling", "pooled")):
+            given = getattr(config, key)
+            if (key == "scaling" and given != plain) or (key == "target" and is_across(config.source, given)):
+                raise ConfigError(
+                    f"data.{key}={given} is for several instruments: data.symbols=all, data=tech, or a folder of "
+                    f"files. With one use data.{key}={plain}."
+                )
+    names, source = feature_names(config), load_all(config)
+    made = panel_rows(source, names, config)
+    rows, split, layout = made.rows, made.split, made.panel.layout
     check_features(config.path or source.name, rows.features, split.train.stop)
     raw = rows.features.to_numpy(dtype=np.float64)
-    scaler = Scaler.fit(raw[: split.train.stop])
-    digest, frequency = fingerprint(rows.content), describe_frequency(pd.DatetimeIndex(source.frame.index))
-    card = data_card(source, index, split, frequency.name) | {
-        "features": list(names),
+    seen = slice(0, split.train.stop)
+    scaler = fit_scaler(config.scaling, raw[seen], layout.take(seen))
+    digest, frequency, symbol = _digest(source, layout, names), describe_frequency(made.loaded), _in_words(layout.names)
+    card = data_card(source, made, frequency.name) | {
+        "symbol": symbol,
+        "features": list(rows.features.columns),
         "target": config.target,
         "returns": config.returns,
         "horizon": config.horizon,
@@ -186,11 +211,11 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
     }
     return PreparedData(
         name=source.name,
-        symbol=source.symbol,
-        feature_names=names,
-        index=index,
+        symbol=symbol,
+        feature_names=tuple(rows.features.columns),
+        index=pd.DatetimeIndex(rows.features.index),
         raw=raw,
-        scaled=_scaled(scaler, raw, dtype),
+        scaled=scaler.transform(raw, dtype, layout),
         target=rows.target,
         next_return=rows.next_return,
         horizon=config.horizon,
@@ -202,53 +227,18 @@ def prepare_data(config: DataConfig, dtype: npt.DTypeLike = "float32") -> Prepar
         fingerprint=digest,
         frequency=frequency,
         card=card,
-        bars=source.frame if isinstance(source, Bars) else None,
-        fitted=rows.fitted,
+        panel=made.panel,
     )
 
 
-def _scaled(scaler: Scaler, raw: FloatArray, dtype: npt.DTypeLike) -> npt.NDArray[np.floating[Any]]:
-    """Scale some rows at a time, since all of them in float64 would be as much memory once more."""
-    scaled = np.empty(raw.shape, dtype)
-    for start in range(0, len(raw), _ROWS):
-        scaled[start : start + _ROWS] = scaler.transform(raw[start : start + _ROWS])
-    return scaled
+def _digest(source: Loaded, layout: Layout, names: tuple[str, ...]) -> str:
+    """Return the fingerprint of what was loaded: of a panel with the symbols beside it."""
+    contents = {symbol: content_of(source.parts[symbol], names) for symbol in layout.names}
+    if not layout.is_panel:
+        return fingerprint(contents[layout.names[0]])
+    return fingerprint(pd.concat([content.assign(symbol=symbol) for symbol, content in contents.items()]))
 
 
-def _bar_rows(bars: Bars, names: tuple[str, ...], config: DataConfig) -> _Rows:
-    check_name("data.target", config.target, TARGETS)
-    frame = bars.frame
-    stop, warmup = len(frame) - config.horizon, warmup_of(names)
-    if stop <= warmup:
-        raise DataError(
-            f"{config.path or bars.name}: too few rows: {len(frame)} bars, of which the features need "
-            f"the first {warmup} and data.horizon={config.horizon} the last; give more bars."
-        )
-    split = _split(frame.index[warmup:stop], bars, config)
-    fitted = fit_features(names, frame.iloc[: warmup + split.train.stop])
-    features = compute_features(frame, names, fitted).iloc[warmup:stop]
-    log_close = np.log(frame["close"].to_numpy())
-    now = log_close[warmup:stop]
-    target = log_close[warmup + config.horizon :] - now
-    if config.target == "direction":
-        target = (target > 0).astype(np.float64)
-    own = [name for name in names if name not in FEATURES and name not in OHLCV]
-    used = [*(name for name in OHLCV if name in frame), *own]
-    return _Rows(features, target, log_close[warmup + 1 : stop + 1] - now, frame[used], split, fitted)
-
-
-def _table_rows(table: Table, names: tuple[str, ...], config: DataConfig) -> _Rows:
-    frame = table.frame
-    stop = len(frame) - table.unknown
-    following = None
-    if config.returns:
-        stop = min(stop, len(frame) - 1)  # what follows the last bar is not known
-        following = frame[config.returns].to_numpy()[1 : stop + 1]
-    kept = frame.iloc[:stop]
-    return _Rows(kept[list(names)], kept[config.target].to_numpy(), following, frame, _split(kept.index, table, config))
-
-
-def _split(index: pd.Index[Any], source: Bars | Table, config: DataConfig) -> Split:
-    loaded, label = pd.DatetimeIndex(source.frame.index), config.path or source.name
-    rows = pd.DatetimeIndex(index)
-    return split_rows(rows, config.horizon, config.split, config.sequence_length, loaded, label=label)
+def _in_words(symbols: tuple[str, ...]) -> str:
+    several = f"{len(symbols)} symbols, {symbols[0]} to {symbols[-1]}"
+    return ", ".join(symbols) if len(symbols) <= _NAMED else several

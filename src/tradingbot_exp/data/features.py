@@ -14,7 +14,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 import pandas as pd
 
+from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.errors import ConfigError, near
+from tradingbot_exp.runtime.text import qualified_name
 
 Feature = Callable[[pd.DataFrame], "pd.Series[float]"]
 
@@ -54,11 +56,8 @@ def feature(name: str, warmup: int = WARMUP) -> Callable[[_Registered], _Registe
 
     def register(function: _Registered) -> _Registered:
         known = FEATURES.get(name)
-        if known is not None and (known.__module__, known.__qualname__) != (
-            function.__module__,
-            function.__qualname__,
-        ):
-            raise ConfigError(f"data.features: {name!r} is {known.__module__}.{known.__qualname__} already.")
+        if known is not None and qualified_name(known) != qualified_name(function):
+            raise ConfigError(f"data.features: {name!r} is {qualified_name(known)} already.")
         FEATURES[name], _WARMUPS[name] = function, warmup
         return function
 
@@ -125,7 +124,7 @@ def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature
     function = copy.deepcopy(fitted[name]).transform if isinstance(registered, type) else registered
     if function.__module__ == __name__:
         return function(frame)
-    place = f"data.features: {name} ({function.__module__}.{function.__qualname__})"
+    place = f"data.features: {name} ({qualified_name(function)})"
     try:
         values = pd.Series(function(frame.copy())).astype(np.float64)
     except Exception as error:
@@ -135,97 +134,115 @@ def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature
     return values
 
 
-def _ln(values: pd.Series[float]) -> pd.Series[float]:
-    return pd.Series(np.log(values.to_numpy()), index=values.index)
+# Arithmetic is numpy's, of which a panel has as many calls as it has symbols; smoothing and windows are pandas'.
 
 
-def _log_return(close: pd.Series[float], bars: int) -> pd.Series[float]:
-    return _ln(close / close.shift(bars))
+def _values(bars: pd.DataFrame, column: str) -> FloatArray:
+    return bars[column].to_numpy(dtype=np.float64)
+
+
+def _before(values: FloatArray, bars: int = 1) -> FloatArray:
+    """Return the values so many bars before, NaN where there are none."""
+    return np.concatenate([np.full(min(bars, len(values)), np.nan), values[:-bars]])
+
+
+def _ratio(over: FloatArray, under: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(over / under)
+
+
+def _log_return(bars: pd.DataFrame, span: int) -> pd.Series[float]:
+    close = _values(bars, "close")
+    return pd.Series(np.log(_ratio(close, _before(close, span))), bars.index)
 
 
 @feature("ret_1")
 def ret_1(bars: pd.DataFrame) -> pd.Series[float]:
     """ln(C / C₋₁)."""
-    return _log_return(bars["close"], 1)
+    return _log_return(bars, 1)
 
 
 @feature("ret_5")
 def ret_5(bars: pd.DataFrame) -> pd.Series[float]:
     """ln(C / C₋₅)."""
-    return _log_return(bars["close"], 5)
+    return _log_return(bars, 5)
 
 
 @feature("ret_20")
 def ret_20(bars: pd.DataFrame) -> pd.Series[float]:
     """ln(C / C₋₂₀)."""
-    return _log_return(bars["close"], 20)
+    return _log_return(bars, 20)
 
 
 @feature("vol_20")
 def vol_20(bars: pd.DataFrame) -> pd.Series[float]:
     """Take the standard deviation of the last 20 one-bar log returns, unannualised."""
-    return _log_return(bars["close"], 1).rolling(20).std()
+    return _log_return(bars, 1).rolling(20).std()
 
 
 @feature("rsi_14")
 def rsi_14(bars: pd.DataFrame) -> pd.Series[float]:
     """Wilder's index, 0 to 1: mean gain / (mean gain + mean loss); 0.5 if the price has never moved."""
-    change = bars["close"].diff()
-    gain, loss = _wilder(change.clip(lower=0), 14), _wilder(-change.clip(upper=0), 14)
+    close = _values(bars, "close")
+    change = close - _before(close)
+    gain, loss = _wilder(np.maximum(change, 0.0), 14), _wilder(np.maximum(-change, 0.0), 14)
     moved = gain + loss
-    return (gain / moved).mask(moved == 0, 0.5)
+    return pd.Series(np.where(moved == 0, 0.5, _ratio(gain, moved)), bars.index)
 
 
 @feature("macd_hist")
 def macd_hist(bars: pd.DataFrame) -> pd.Series[float]:
     """(EMA₁₂ − EMA₂₆ of C, minus its own EMA₉) / C, each EMA started at its first value."""
-    macd = _ema(bars["close"], 12) - _ema(bars["close"], 26)
-    return (macd - _ema(macd, 9)) / bars["close"]
+    close = _values(bars, "close")
+    macd = _ema(close, 12) - _ema(close, 26)
+    return pd.Series(_ratio(macd - _ema(macd, 9), close), bars.index)
 
 
 @feature("atr_14")
 def atr_14(bars: pd.DataFrame) -> pd.Series[float]:
     """Wilder's average true range / C; the true range starts with the second bar."""
-    before = bars["close"].shift(1)
-    true_range = bars["high"].clip(lower=before) - bars["low"].clip(upper=before)
-    return _wilder(true_range, 14) / bars["close"]
+    close, high, low = (_values(bars, column) for column in ("close", "high", "low"))
+    before = _before(close)
+    true_range = np.where(before > high, before, high) - np.where(before < low, before, low)
+    return pd.Series(_ratio(_wilder(true_range, 14), close), bars.index)
 
 
 @feature("boll_z_20")
 def boll_z_20(bars: pd.DataFrame) -> pd.Series[float]:
     """(C − mean₂₀) / std₂₀, the place within the Bollinger bands; 0 where the 20 prices are one."""
-    return _z_score(bars["close"], 20)
+    return _z_score(_values(bars, "close"), 20, bars.index)
 
 
 @feature("volume_z_20")
 def volume_z_20(bars: pd.DataFrame) -> pd.Series[float]:
     """Z-score of ln V over 20 bars; 0 where the 20 volumes are one."""
-    return _z_score(_ln(bars["volume"]), 20)
+    return _z_score(np.log(_values(bars, "volume")), 20, bars.index)
 
 
 @feature("clv")
 def clv(bars: pd.DataFrame) -> pd.Series[float]:
     """Close location value, −1 at the low to 1 at the high: (2C − H − L) / (H − L); 0 where H = L."""
-    span = bars["high"] - bars["low"]
-    return ((2 * bars["close"] - bars["high"] - bars["low"]) / span).mask(span == 0, 0.0)
+    close, high, low = (_values(bars, column) for column in ("close", "high", "low"))
+    span = high - low
+    return pd.Series(np.where(span == 0, 0.0, _ratio(2 * close - high - low, span)), bars.index)
 
 
-def _ema(values: pd.Series[float], span: int) -> pd.Series[float]:
-    return values.ewm(span=span, adjust=False).mean()
+def _ema(values: FloatArray, span: int) -> FloatArray:
+    return pd.Series(values).ewm(span=span, adjust=False).mean().to_numpy()
 
 
-def _z_score(values: pd.Series[float], window: int) -> pd.Series[float]:
-    rolling = values.rolling(window)
-    deviation = rolling.std()
-    return ((values - rolling.mean()) / deviation).mask(deviation == 0, 0.0)
+def _z_score(values: FloatArray, window: int, index: pd.Index[Any]) -> pd.Series[float]:
+    rolling = pd.Series(values).rolling(window)
+    mean, deviation = rolling.mean().to_numpy(), rolling.std().to_numpy()
+    return pd.Series(np.where(deviation == 0, 0.0, _ratio(values - mean, deviation)), index)
 
 
-def _wilder(values: pd.Series[float], period: int) -> pd.Series[float]:
+def _wilder(values: FloatArray, period: int) -> FloatArray:
     """Smooth by w[t] = ((period − 1) w[t−1] + x[t]) / period, started with the mean of x[1 … period].
 
     Row 0 of `values` has no bar before it and is not used; the result starts at row `period`, after NaN.
     """
-    seeded = values.astype(np.float64).copy()
-    seeded.iloc[:period] = np.nan
-    seeded.iloc[period : period + 1] = values.iloc[1 : period + 1].mean()
-    return seeded.ewm(alpha=1 / period, adjust=False).mean()
+    seeded = values.copy()
+    seeded[:period] = np.nan
+    seeded[period : period + 1] = pd.Series(values[1 : period + 1]).mean()
+    return pd.Series(seeded).ewm(alpha=1 / period, adjust=False).mean().to_numpy()

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pandas as pd
 
 from tradingbot_exp.data.features import FEATURES, WARMUP, FittedFeature, feature
-from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.errors import TRUST, ConfigError
 
 _KEEP = (
     "Keep numbers, texts, lists, dicts, arrays or scikit-learn objects as its attributes: of a pandas series, "
@@ -39,6 +39,11 @@ def fitted_feature(name: str, warmup: int = WARMUP) -> Callable[[_Class], _Class
         return feature(name, warmup)(cls)
 
     return register
+
+
+def is_fitted(name: str) -> bool:
+    """Tell whether a feature learns from train bars."""
+    return isinstance(FEATURES.get(name), type)
 
 
 def fit_features(names: Sequence[str], bars: pd.DataFrame) -> dict[str, FittedFeature]:
@@ -83,20 +88,30 @@ def as_bytes(fitted: Mapping[str, FittedFeature]) -> bytes:
     return bytes(skops.io.dumps(dict(fitted)))
 
 
-def from_bytes(data: bytes) -> dict[str, FittedFeature]:
+def from_bytes(data: bytes, *, trust: bool = False) -> dict[str, FittedFeature]:
     """Read what features learned; their classes have to be registered.
+
+    Parameters
+    ----------
+    data : bytes
+        What `as_bytes` gave.
+    trust : bool
+        Whether any object of scikit-learn's may be in it, its functions and helper classes too, or only its estimators.
 
     Raises
     ------
     ConfigError
-        The bytes are damaged, or hold an object of another class than the one that is registered by its name.
+        The bytes are damaged, or hold an object that may not be in them, or one of another class than the one that is
+        registered by its name.
     """
     import skops.io
 
     known = {_full_name(cls) for cls in FEATURES.values() if isinstance(cls, type)}
     try:
-        strange = _strange(data, known)
-        found = None if strange else skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data))
+        types = [name for name in skops.io.get_untrusted_types(data=data) if name not in known]
+        strange = [name for name in types if not name.startswith("sklearn.")]
+        is_refused = bool(strange or (types and not trust))
+        found = None if is_refused else skops.io.loads(data, trusted=[*types, *known])
     except Exception as error:
         raise ConfigError(f"what was kept of the run's features is damaged: {type(error).__name__}: {error}") from error
     if strange:
@@ -104,7 +119,14 @@ def from_bytes(data: bytes) -> dict[str, FittedFeature]:
             f"data.features: what was kept of the run's features is of {', '.join(strange)}, which nothing registers "
             "as a fitted feature. Name the module that does in plugins."
         )
-    if not isinstance(found, dict) or any(type(each) is not FEATURES.get(name) for name, each in found.items()):
+    if is_refused:
+        raise ConfigError(
+            f"data.features: what was kept of the run's features holds {', '.join(types)}, which may run code. {TRUST}"
+        )
+    parts = list(found.values()) if isinstance(found, dict) else []
+    by_symbol = bool(parts) and all(isinstance(part, dict) for part in parts)
+    each_of = [pair for part in (parts if by_symbol else [found]) if isinstance(part, dict) for pair in part.items()]
+    if not isinstance(found, dict) or any(type(each) is not FEATURES.get(name) for name, each in each_of):
         raise ConfigError(
             "data.features: what was kept of the run's features is not of the classes that have their names now."
         )

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import pandas as pd
 
 from tradingbot_exp.config.facts import wrong, wrong_purge
 from tradingbot_exp.data.checks import check_finite_features, check_spread
 from tradingbot_exp.data.features import compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
-from tradingbot_exp.data.scaler import Scaler
+from tradingbot_exp.data.panel_blocks import naming
 from tradingbot_exp.data.splits import Block
-from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import EvaluationConfig
@@ -168,9 +167,10 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
     DataError
         A feature is constant in the train rows of a fold.
     """
+    train, val = map(data.panel.in_dates, (data.train, data.val))
     folds = make_folds(
-        data.train,
-        data.val,
+        train,
+        val,
         data.horizon,
         evaluation.scheme,
         evaluation.folds,
@@ -180,6 +180,8 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
     )
     if evaluation.scheme == "chronological" and evaluation.purge in (None, data.horizon):
         return (data,)
+    in_rows = data.panel.in_rows
+    folds = tuple(Fold(each.number, in_rows(each.train, each.val), in_rows(each.val)) for each in folds)
     made = _views.setdefault(data, {})
     if folds not in made:
         made.clear()  # a process seldom needs the views of two schemes, and they are as large as the data
@@ -189,40 +191,49 @@ def fold_views(data: PreparedData, evaluation: EvaluationConfig) -> tuple[Prepar
 
 
 def _view(data: PreparedData, fold: Fold, card: dict[str, Any]) -> PreparedData:
-    # The windows of the first rows reach back, as in the plain split.
-    train = replace(fold.train, start=fold.train.start - data.sequence_length + 1)
-    data = _fitted_to(data, train)
-    seen = data.raw[train.rows]
+    try:
+        return learned_from(replace(data, train=fold.train, val=fold.val, card=card))
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"fold {fold.number}: {error}") from error
+
+
+def learned_from(data: PreparedData) -> PreparedData:
+    """Let the scaler, and the features that learn from train bars, learn from the train rows that data have now."""
+    data = _fitted_to(data)
+    rows = data.seen_in_training.rows
+    seen, layout = data.raw[rows], data.layout
     for name, column in zip(data.feature_names, seen.T, strict=True):
-        check_spread(data.name, name, column, f"train rows of fold {fold.number}")
-    scaler = Scaler.fit(seen)
-    scaled = scaler.transform(data.raw).astype(data.scaled.dtype)
-    return replace(data, train=fold.train, val=fold.val, scaler=scaler, scaled=scaled, card=card)
+        check_spread(data.name, name, column)
+    scaler = data.scaler.fit(seen, layout.take(rows))
+    return replace(data, scaler=scaler, scaled=scaler.transform(data.raw, data.scaled.dtype, layout))
 
 
-def _fitted_to(data: PreparedData, train: Block) -> PreparedData:
+def _fitted_to(data: PreparedData) -> PreparedData:
     """Fit the features that learn from train bars to those of a fold: its rows."""
-    if not data.fitted or data.bars is None:
+    panel, fitted = data.panel, {}
+    if not panel.fitted:
         return data
-    warmup = warmup_of(data.feature_names)
-    first, after = train.hole or (train.stop, train.stop)
-    start = warmup + train.start if train.start else 0  # before the first row of all is history of no other block
-    rows = np.r_[start : warmup + first, warmup + after : warmup + train.stop]
-    fitted = fit_features(data.feature_names, data.bars.take(rows))
-    names = list(fitted)
-    raw = data.raw.copy()
-    raw[:, [data.feature_names.index(name) for name in names]] = compute_features(data.bars, names, fitted)[
-        warmup : warmup + len(raw)
-    ]
-    check_finite_features(data.name, pd.DataFrame(raw, data.index, data.feature_names))
-    return replace(data, raw=raw, fitted=fitted)
+    names, raw = list(data.feature_names), data.raw.copy()
+    train, warmup = data.seen_in_training, warmup_of(names)
+    dates = panel.calendar[panel.in_dates(train).numbers]
+    for code, symbol in enumerate(panel.layout.names):
+        bars, own = panel.bars[symbol], panel.layout.rows_of(code)
+        # Before the first row of all is history of no other block.
+        history = bars.index < panel.calendar[0] if train.start == 0 else np.zeros(len(bars), bool)
+        with naming(symbol if panel.layout.is_panel else ""):
+            fitted[symbol] = fit_features(names, bars[history | bars.index.isin(dates)])
+        learned = list(fitted[symbol])
+        values = compute_features(bars, learned, fitted[symbol])[warmup : warmup + len(own)]
+        check_finite_features(symbol if panel.layout.is_panel else data.name, values)
+        raw[own[:, None], [names.index(name) for name in learned]] = values
+    return replace(data, raw=raw, panel=replace(panel, fitted=fitted))
 
 
 def _described(data: PreparedData, fold: Fold) -> dict[str, Any]:
     """Describe a fold for the data card, in dates that are inclusive."""
     described: dict[str, Any] = {"fold": fold.number}
     for block in (fold.train, fold.val):
-        start, stop = data.index[block.start], data.index[block.stop - 1]
+        start, stop = data.index[block.numbers[0]], data.index[block.stop - 1]
         described[block.name] = {"rows": len(block), "start": start.isoformat(), "end": stop.isoformat()}
     if fold.train.hole is not None:
         first, after = fold.train.hole

@@ -162,11 +162,15 @@ def _usual_week(times: Nanoseconds, spacing: int) -> tuple[int, float] | None:
     weeks = int((times[-1] - times[0] + spacing) // (7 * _DAY))
     if not weeks:
         return None
-    week = (times - times[0]) // (7 * _DAY)
-    whole = week < weeks
-    bars = np.quantile(np.bincount(week[whole], minlength=weeks), 0.75, method="nearest")
-    has_bars = np.bincount(week[whole] * 7 + _weekday(times[whole] // _DAY), minlength=7 * weeks) > 0
-    days = int(np.sum(2 * has_bars.reshape(weeks, 7).sum(axis=0) >= weeks))
+    starts = times[0] + np.arange(weeks + 1) * (7 * _DAY)
+    times = np.sort(times, kind="stable")  # a clock set back repeats an hour
+    bars = np.quantile(np.diff(times.searchsorted(starts)), 0.75, method="nearest")
+    midnights = np.arange(starts[0] // _DAY + 1, starts[-1] // _DAY + 1) * _DAY
+    parts = np.union1d(starts, midnights)  # speed: they are looked up in the times, not each time in them
+    parts = parts[:-1][np.diff(times.searchsorted(parts)) > 0]  # of days within weeks, those with bars
+    has_bars = np.zeros((weeks, 7), bool)
+    has_bars[(parts - starts[0]) // (7 * _DAY), _weekday(parts // _DAY)] = True
+    days = int(np.sum(2 * has_bars.sum(axis=0) >= weeks))
     return (days, float(bars)) if days >= 5 else (5, bars * 5 / max(days, 1))  # a week with a holiday
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.data.cells import Cells, FloatArray
+from tradingbot_exp.runtime.text import plural
 
 _JUMP = 0.33  # of log prices: 28 % down, 39 % up
 _SPIKE = 0.05  # of log prices, where the next bar is back
@@ -25,9 +26,9 @@ def warn_of_jumps(cells: Cells, index: pd.DatetimeIndex, close: FloatArray) -> N
     close : ndarray of shape (n,)
         As it is used: adjusted where it can be.
     """
-    if len(close) < 3:
-        return
     steps = np.diff(np.log(close))
+    if len(steps) < 2 or np.abs(steps).max() <= _SPIKE:
+        return
     usual = _UNUSUAL * float(np.median(np.abs(steps)))
     back = np.append(np.abs(steps[1:] + steps[:-1]) < 0.2 * np.abs(steps[:-1]), False)
     spikes = back & (np.abs(steps) > max(_SPIKE, 2 * usual))
@@ -36,7 +37,7 @@ def warn_of_jumps(cells: Cells, index: pd.DatetimeIndex, close: FloatArray) -> N
         return
     largest = int(found[np.abs(steps[found]).argmax()])
     before, after = close[largest], close[largest + 1]
-    others = f" So do {found.size - 1} others." if found.size > 1 else ""
+    others = f" So {'does' if found.size == 2 else 'do'} {plural(found.size - 1, 'other')}." if found.size > 1 else ""
     cells.say(
         f"{cells.unit} {cells.frame.index[largest + 1]}, {index[largest + 1]}: the close jumps from {before:g} to "
         f"{after:g} ({after / before - 1:+.0%}): {_cause(float(steps[largest]), bool(back[largest]))}{others}"
@@ -49,7 +50,7 @@ def _cause(step: float, back: bool) -> str:
     ratio = min((*_SPLITS, *_UNITS), key=lambda each: abs(np.log(each) - abs(step)))
     if abs(np.log(ratio) - abs(step)) > _NEAR:
         return "a split, another unit, or a contract rolled over?"
-    if ratio in _UNITS:
-        return f"another unit (such as pence for pounds), or a split {ratio:g} for 1?"
     words = f"a split {ratio:g} for 1" if step < 0 else f"a reverse split 1 for {ratio:g}"
+    if ratio in _UNITS:
+        return f"another unit (such as pence for pounds), or {words}?"
     return f"{words}? Prices have to be adjusted, by a column adj_close."

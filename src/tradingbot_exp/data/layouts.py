@@ -143,9 +143,9 @@ def _levels(header: Sequence[Sequence[str]], label: str) -> tuple[list[str], lis
     dates = [place for place, name in enumerate(names) if role_of(name) == "date"]
     first = index[0] if index is not None else (names[0] if 0 in dates else "date")
     names = [first, *names[1:]]
-    if not rest:
+    symbols = [symbol if place and place not in dates else "" for row in rest for place, symbol in enumerate(row)]
+    if not any(symbols):
         return names, None, ""
-    symbols = [symbol if place and place not in dates else "" for place, symbol in enumerate(rest[0])]
     kind = "three-line header" if index is not None else "columns by price and ticker"
     return names, symbols, f"yfinance's {kind}"
 

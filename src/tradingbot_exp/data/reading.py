@@ -4,7 +4,7 @@
 
     file -> bytes -> unpacked (.gz, .zip) -> text      (dialect.py) -> header and rows -> Cells
                                           -> Parquet, Feather       -> data frame      -> Cells
-                                          -> JSON      (json_text.py) -> rows          -> Cells
+                                          -> JSON      (json_text.py) -> data frame    -> Cells
 
 What the columns are is said by `columns.py`, what the times are by `timestamps.py`.
 """
@@ -62,7 +62,12 @@ def read_cells(given: str, key: str = "data.path") -> Cells:
             return _of_frame(pd.read_parquet(io.BytesIO(content)), given)
         if kind in _FEATHER:
             return _of_frame(pd.read_feather(io.BytesIO(content)), given)
-        return parse_json(content, given) if kind in _JSON else parse_csv(content, given)
+        return _of_frame(parse_json(content, given), given) if kind in _JSON else parse_csv(content, given)
+
+
+def is_readable(name: str) -> bool:
+    """Tell by its name whether a file is of a kind that can be read."""
+    return name.lower().endswith((*_TEXT, *_PARQUET, *_FEATHER, *_JSON, *_PACKED))
 
 
 @contextmanager
@@ -100,14 +105,13 @@ def frame_cells(frame: pd.DataFrame, label: str) -> Cells:
 def _content(given: str, key: str) -> bytes:
     """Read a regular file; anything else, such as a pipe, which would be waited for, is refused."""
     path = Path(given).expanduser()
-    lowered = path.name.lower()
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise DataError(f"{key}={given} is a directory; give one file in it.")
         if not stat.S_ISREG(mode):
             raise DataError(f"{key}={given} is not a regular file but a pipe or a device; give a file.")
-        if not lowered.endswith((*_TEXT, *_PARQUET, *_FEATHER, *_JSON, *_PACKED)):
+        if not is_readable(path.name):
             raise DataError(f"{key}={given}: {_EXPECTED}.")
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tradingbot_exp.data.cells import FloatArray
+
+_ROWS = 8192  # scaled at once, so that they stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,8 @@ class Scaler:
     is_identity: bool = False
 
     @classmethod
-    def fit(cls, rows: FloatArray) -> Scaler:
-        """Fit to rows of shape (n, F).
+    def fit(cls, rows: FloatArray, layout: object = None) -> Scaler:
+        """Fit to rows of shape (n, F), whoever's they are.
 
         References
         ----------
@@ -51,7 +54,8 @@ class Scaler:
         n = float(len(rows))
         mean = rows.sum(axis=0) / n
         centred = rows - mean
-        variance = ((centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / n) / n
+        correction = centred.sum(axis=0) ** 2 / n
+        variance = (np.square(centred, out=centred).sum(axis=0) - correction) / n
         epsilon = np.finfo(np.float64).eps
         scale = np.where(variance <= n * epsilon * variance + (n * mean * epsilon) ** 2, 1.0, np.sqrt(variance))
         return cls(mean, variance, scale, n)
@@ -86,9 +90,17 @@ class Scaler:
         """Return the settings that scikit-learn's scaler would have."""
         return {"copy": True, "with_mean": self.with_mean, "with_std": self.with_std}
 
-    def transform(self, rows: FloatArray) -> FloatArray:
-        """Scale rows of shape (n, F)."""
-        return (rows - self.mean_) / self.scale_
+    def transform(
+        self, rows: FloatArray, dtype: npt.DTypeLike = np.float64, layout: object = None
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Scale rows of shape (n, F) in float64, some at a time: all of them would be as much memory once more.
+
+        Whose rows they are, which `layout` says, makes no difference.
+        """
+        scaled = np.empty(rows.shape, dtype)
+        for start in range(0, len(rows), _ROWS):
+            scaled[start : start + _ROWS] = (rows[start : start + _ROWS] - self.mean_) / self.scale_
+        return scaled
 
 
 def save_scaler(scaler: Any, file: Path) -> None:

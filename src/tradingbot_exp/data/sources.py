@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES
+from tradingbot_exp.config.checks import check_data
+from tradingbot_exp.config.choices import BUNDLED_PANELS
+from tradingbot_exp.config.registries import SOURCES
 from tradingbot_exp.data import checks
 from tradingbot_exp.data.bar_frame import bars_frame, feature_names
 from tradingbot_exp.data.cells import Cells, FloatArray
 from tradingbot_exp.data.columns import named_columns, select_symbol, time_columns
+from tradingbot_exp.data.folder import file_of
 from tradingbot_exp.data.reading import frame_cells, giving_memory_back, parse_csv, read_cells, refusing
-from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.data.synthetic import synthetic_bars, synthetic_card, synthetic_panel
 from tradingbot_exp.data.timestamps import in_order, parse_times
 from tradingbot_exp.errors import ConfigError, DataError, TradingBotError, near
+from tradingbot_exp.runtime.text import at_most, listed, qualified_name
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import DataConfig
+
+_LISTED = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,30 +79,24 @@ def load_bars(config: DataConfig) -> Bars:
     DataError
         If the file, a column or a row cannot be used.
     """
-    if config.path and config.source in ("bundled", "synthetic"):
-        raise ConfigError(f"data.path={config.path} is not read with data={config.name}; add data=csv.")
-    if named_columns(config) and config.source in ("bundled", "synthetic"):
-        raise ConfigError(f"data.columns names columns of your own file, and is not read with data={config.name}.")
+    check_data(config)
     if config.source == "bundled":
         return _bundled(config)
     if config.source == "csv":
         with giving_memory_back():
-            return bars_of(read_cells(_path(config)), config)
+            return bars_of(read_cells(file_of(str(config.path), config.symbol)), config)
     if config.source == "synthetic":
-        card = {
-            "description": "AR(1) log returns, see tradingbot_exp.data.synthetic",
-            "source": f"synthetic: bars={config.synthetic.bars}, signal={config.synthetic.signal}, "
-            f"seed={config.synthetic.seed}",
-            "licence": "none needed",
-            "adjustment": "none",
-        }
+        card = synthetic_card(config.synthetic)
+        if config.synthetic.symbols > 1:  # one of them
+            panel = synthetic_panel(config.synthetic)
+            if config.symbol not in panel:
+                known = at_most(list(panel), _LISTED)
+                raise ConfigError(f"data.symbol={config.symbol}: the process has the symbols {known}.")
+            return Bars(panel[config.symbol], config.name, str(config.symbol), card)
         return Bars(synthetic_bars(config.synthetic), config.name, config.symbol or "SYNTHETIC", card)
-    if config.source in SOURCES:
-        return _own_bars(config)
-    known = (*BUILT_IN_SOURCES, *SOURCES)
-    raise ConfigError(
-        f"data.source={config.source}: expected one of {', '.join(known)}.{near(str(config.source), known)}"
-    )
+    if config.source == "table":
+        raise ConfigError("data.source=table has features and a target, and no bars.")
+    return bars_of(own_cells(config), config)
 
 
 def bars_of(cells: Cells, config: DataConfig, symbol_key: str = "data.symbol") -> Bars:
@@ -132,17 +132,30 @@ def load_table(config: DataConfig, *, with_target: bool = True) -> Table:
     DataError
         If the file, a column or a row cannot be used.
     """
+    check_data(config)
     with giving_memory_back():
-        return table_of(read_cells(_path(config)), config, with_target=with_target)
+        return table_of(
+            read_cells(file_of(str(config.path), config.symbol)),
+            config,
+            with_target=with_target,
+            with_returns=with_target,
+        )
 
 
-def table_of(cells: Cells, config: DataConfig, *, with_target: bool = True, symbol_key: str = "data.symbol") -> Table:
+def table_of(
+    cells: Cells,
+    config: DataConfig,
+    *,
+    with_target: bool = True,
+    with_returns: bool = True,
+    symbol_key: str = "data.symbol",
+) -> Table:
     """Check the cells of a table; see `load_table`."""
     with refusing(cells.label):
-        return _table_of(cells, config, with_target, symbol_key)
+        return _table_of(cells, config, with_target, with_returns, symbol_key)
 
 
-def _table_of(cells: Cells, config: DataConfig, with_target: bool, symbol_key: str) -> Table:
+def _table_of(cells: Cells, config: DataConfig, with_target: bool, with_returns: bool, symbol_key: str) -> Table:
     named = named_columns(config)
     beside = next((role for role in named if role not in ("date", "time", "symbol")), None)
     if beside is not None:
@@ -156,7 +169,9 @@ def _table_of(cells: Cells, config: DataConfig, with_target: bool, symbol_key: s
         raise ConfigError(f"data.features holds the target column {config.target!r}; the answer cannot be an input.")
     keys = dict.fromkeys(features, "data.features")
     if with_target:
-        keys |= {config.target: "data.target"} | ({config.returns: "data.returns"} if config.returns else {})
+        keys[config.target] = "data.target"
+    if config.returns and with_returns:
+        keys[config.returns] = "data.returns"
     columns: dict[str, FloatArray] = {}
     for column, key in keys.items():
         if column not in cells.columns:
@@ -169,34 +184,38 @@ def _table_of(cells: Cells, config: DataConfig, with_target: bool, symbol_key: s
     unknown = 0
     if with_target:
         unknown = checks.check_trailing_target(cells, config.target, columns[config.target], config.horizon)
-        if config.returns and config.returns not in features:  # the first bar has no bar before it
-            checks.check_finite(cells, config.returns, columns[config.returns], start=1)
+    if config.returns in columns and config.returns not in features:  # the first bar has no bar before it
+        checks.check_finite(cells, config.returns, columns[config.returns], start=1)
     frame = pd.DataFrame(columns, index=index)
     return Table(frame, config.name, symbol or config.name, _user_card(config, "as the file has it"), unknown)
 
 
-def _bundled(config: DataConfig) -> Bars:
+def bundled_bars(config: DataConfig, name: str) -> Bars:
+    """Load the bars of one file that the package brings along."""
     folder = resources.files("tradingbot_exp.data") / "bars"
     cards: dict[str, dict[str, Any]] = json.loads((folder / "cards.json").read_text(encoding="utf-8"))
-    if config.name not in cards:
-        raise ConfigError(
-            f"data.name={config.name}: no bundled bars of that name; there are {', '.join(cards)}."
-            f"{near(config.name, cards)} Your own file is read with data=csv data.path=FILE."
-        )
-    card = cards[config.name]
-    if config.symbol is not None and config.symbol.upper() != card["symbol"]:
-        raise ConfigError(f"data.symbol={config.symbol}: the bundled bars {config.name} are those of {card['symbol']}.")
-    content = (folder / f"{config.name}.csv").read_bytes()
+    card = cards[name]
+    content = (folder / f"{name}.csv").read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
-        raise DataError(f"the bundled file {config.name}.csv is not the one that was shipped; reinstall the package.")
-    frame, _ = bars_frame(parse_csv(content, f"{config.name}.csv"), config, {}, card["symbol"])
+        raise DataError(f"the bundled file {name}.csv is not the one that was shipped; reinstall the package.")
+    cells = replace(parse_csv(content, f"{name}.csv"), told=[])  # its jumps are known, and real
+    frame, _ = bars_frame(cells, config, {}, card["symbol"])
     return Bars(frame, config.name, card["symbol"], card)
 
 
-def _own_bars(config: DataConfig) -> Bars:
+def _bundled(config: DataConfig) -> Bars:
+    files = BUNDLED_PANELS.get(config.name, (config.name,))
+    wanted = files[0] if config.symbol is None else config.symbol.lower()
+    if wanted not in files:
+        known = listed([name.upper() for name in files])
+        raise ConfigError(f"data.symbol={config.symbol}: the bundled bars {config.name} are those of {known}.")
+    return bundled_bars(config, wanted)
+
+
+def own_cells(config: DataConfig) -> Cells:
     """Call the user's own source; what it raises, or gives, is named with it."""
     function = SOURCES[config.source]
-    label = f"data.source={config.source} ({function.__module__}.{function.__qualname__})"
+    label = f"data.source={config.source} ({qualified_name(function)})"
     try:
         frame = function(config)
     except TradingBotError:
@@ -205,26 +224,17 @@ def _own_bars(config: DataConfig) -> Bars:
         raise DataError(f"{label} raised {type(error).__name__}: {error}") from error
     if not isinstance(frame, pd.DataFrame):
         raise DataError(f"{label} gave {type(frame).__name__}; expected a pandas data frame of bars.")
-    bars = bars_of(frame_cells(frame, label), config)
-    card = {
-        "description": (function.__doc__ or "the user's own source").strip().partition("\n")[0],
-        "source": f"{config.source}, by {function.__module__}.{function.__qualname__}",
-        "licence": "not stated",
-        "adjustment": bars.card["adjustment"],
-    }
-    return Bars(bars.frame, bars.name, bars.symbol, card)
-
-
-def _path(config: DataConfig) -> str:
-    if not config.path:
-        raise ConfigError(f"data.path is not set; data={config.source} reads your own file, data.path=bars.csv.")
-    return str(config.path)
+    return frame_cells(frame, label)
 
 
 def _user_card(config: DataConfig, adjustment: str) -> dict[str, Any]:
     source = f"file {Path(config.path).name}" if config.path else "given"
+    description = "the user's own file"
+    if function := SOURCES.get(config.source):
+        source = f"{config.source}, by {qualified_name(function)}"
+        description = (function.__doc__ or "the user's own source").strip().partition("\n")[0]
     return {
-        "description": "the user's own file",
+        "description": description,
         "source": source,
         "licence": "not stated",
         "adjustment": adjustment,

@@ -15,8 +15,8 @@ DATE = (
     rf"|(?:{_NAMED},? )?\d{{1,4}}[-/ .]?{_NAMED}[-/ .,]{{0,2}}\d{{1,4}}"
     rf"|(?:{_NAMED},? )?{_NAMED}[-/ ]\d{{1,2}}(?:, ?|[-/ ])\d{{4}}"
 )
-CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm])?|\d{1,2}[- ]?[AaPp][Mm]|\d{9}|\d{6}|\d{4}"
-ZONE = r"(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|[A-Za-z]+(?:[/_][A-Za-z_]+)+|[A-Za-z]{1,5}"
+CLOCK = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?: ?[AaPp][Mm]\b)?|\d{1,2}[- ]?[AaPp][Mm]\b|\d{9}|\d{6}|\d{4}"
+ZONE = r"(?:UTC|GMT)?[+-]\d{1,2}(?::?\d{2})?|[A-Za-z]+(?:[/_][A-Za-z0-9_+-]+)+|[A-Za-z]{1,5}"
 
 _MONTHS = [name.lower() for name in calendar.month_name]  # the first is empty
 _FIRST, _LAST = dt.date(1678, 1, 1), dt.date(2261, 12, 31)  # what nanoseconds reach

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,27 +30,37 @@ class Block:
         The first row, and the one after the last.
     hole : tuple of int and int, optional
         The rows ``[hole[0], hole[1])``, within the others, do not belong to it.
+    without : tuple of int
+        Further rows within the others that do not, as some of a panel's: ascending, none of the hole.
     """
 
     name: str
     start: int
     stop: int
     hole: tuple[int, int] | None = None
+    without: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         missing = 0 if self.hole is None else self.hole[1] - self.hole[0]
-        return max(self.stop - self.start - missing, 0)
+        return max(self.stop - self.start - missing - len(self.without), 0)
 
     @property
     def rows(self) -> slice | NDArray[np.intp]:
-        """What picks the rows out of an array: a slice; with a hole, their numbers."""
-        return slice(self.start, self.stop) if self.hole is None else self.numbers
+        """What picks the rows out of an array: a slice; where some are left out, their numbers."""
+        return self.numbers if self.hole is not None or self.without else slice(self.start, self.stop)
 
-    @property
+    @cached_property
     def numbers(self) -> NDArray[np.intp]:
         """The rows' numbers, shape (len(block),), ascending."""
         first, after = self.hole or (self.stop, self.stop)
-        return np.concatenate([np.arange(self.start, first), np.arange(after, self.stop)])
+        found = np.concatenate([np.arange(self.start, first), np.arange(after, self.stop)])
+        return np.setdiff1d(found, self.without, assume_unique=True) if self.without else found
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return blocks that follow each other without a gap as one, by the name of the first."""
+    without = tuple(row for block in blocks for row in block.without)
+    return replace(blocks[0], stop=blocks[-1].stop, without=without)
 
 
 class Split(NamedTuple):
@@ -137,7 +149,7 @@ def _ends_by_date(index: pd.DatetimeIndex, split: SplitConfig, covered: pd.Datet
         given = getattr(split, name)
         if given is None:
             return ends[0], ends[1], len(index)
-        start, end = _parse_date(name, str(given).strip(), index)
+        start, end = moments_of(f"data.split.{name}", given, index)
         if end < covered[0] or start > covered[-1]:
             hint = " Leave it out to go to the last bar." if name == "test_end" else ""
             raise ConfigError(f"data.split.{name}={given} is outside the data, {covered[0]} to {covered[-1]}.{hint}")
@@ -148,17 +160,24 @@ def _ends_by_date(index: pd.DatetimeIndex, split: SplitConfig, covered: pd.Datet
     return ends[0], ends[1], ends[2]
 
 
-def _parse_date(name: str, given: str, index: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """Return the first and the last instant that `given` means, in the zone of `index`."""
+def moments_of(key: str, given: object, index: pd.DatetimeIndex) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Return the first and the last instant that the date or time `given` means, in the zone of `index`.
+
+    Raises
+    ------
+    ConfigError
+        It is neither, or has a time zone where `index` has none; the message begins with `key`.
+    """
+    given = str(given).strip()
     try:
         if not re.match(r"\d{4}-\d{2}-\d{2}", given):
             raise ValueError
         start = pd.Timestamp(given)
     except ValueError as error:
-        raise wrong(f"data.split.{name}", "a date such as 2010-12-31", given) from error
+        raise wrong(key, "a date such as 2010-12-31", given) from error
     if len(given) > len("2010-12-31"):
         if start.tz is not None and index.tz is None:
-            raise ConfigError(f"data.split.{name}={given} has a time zone and the data have none; leave it out.")
+            raise ConfigError(f"{key}={given} has a time zone and the data have none; leave it out.")
         instant = start.tz_convert(index.tz) if start.tz is not None else _in_zone(start, index)
         return instant, instant
     tomorrow = _in_zone(start + pd.Timedelta(days=1), index)

@@ -24,12 +24,14 @@ from tradingbot_exp.data.columns import plain
 from tradingbot_exp.data.numbers import as_text
 from tradingbot_exp.data.zones import NOT as _NOT
 from tradingbot_exp.data.zones import Encoded, Nanoseconds, in_zone
+from tradingbot_exp.runtime.text import plural
 
 _EXPECTED = "expected a time such as 2013-03-01 09:30"
 _DAY = 86_400 * 10**9
 # An epoch's nanoseconds by its size, from 1973 on: 1362096000 counts seconds.
 _UNITS = ((10**11, 10**9), (10**14, 10**6), (10**17, 10**3), (2**63 - 1, 1))
 _LEAST_EPOCH = 10**8
+_EPOCH = "an epoch"  # the name of that reading
 _TELLING = 10  # so many digits that are all dates are no epochs by chance
 _WHOLE = rf"^(?P<date>{spelling.DATE})(?:(?:T|t|[ ,;]+)(?P<clock>{spelling.CLOCK}))?(?: ?(?P<zone>{spelling.ZONE}))?$"
 
@@ -93,9 +95,11 @@ def in_order(cells: Cells, index: pd.DatetimeIndex) -> tuple[Cells, pd.DatetimeI
     late = index.asi8 > now.as_unit("ns").value + _DAY
     if late.any():
         position = int(late.argmax())
+        more = int(late.sum()) - 1
+        others = f", as {'is' if more == 1 else 'are'} {plural(more, 'other row')}" if more else ""
         cells.say(
-            f"{cells.unit} {cells.frame.index[position]}: {index[position]} is later than now, {now:%Y-%m-%d}, as are "
-            f"{int(late.sum()) - 1} other rows: are the dates right?"
+            f"{cells.unit} {cells.frame.index[position]}: {index[position]} is later than now, {now:%Y-%m-%d}{others}: "
+            "are the dates right?"
         )
     return cells, index
 
@@ -106,13 +110,43 @@ def _from_text(cells: Cells, column: str, text: pa.ChunkedArray, time_of_day: st
             return pd.DatetimeIndex(pc.cast(text, pa.timestamp("ns")).to_numpy())
         except pa.ArrowInvalid:
             pass
+    text, parts, readings = _readings(text, None if time_of_day is None else as_text(cells.column(time_of_day)))
+    fitting = _complete(cells, column, text, readings)
+    if len(fitting) > 1 and cells.whole is not None:
+        times = [as_text(cells.whole[name]) for name in (column, time_of_day) if name is not None]
+        fitting = _as_all_rows_tell(fitting, _readings(*times)[2])
+    for fits in (_is_past, _goes_one_way):
+        fitting = {name: values for name, values in fitting.items() if fits(values)} or fitting
+    if len(fitting) > 1:
+        _refuse_two(cells, column, text, fitting)
+    chosen = next(iter(fitting))
+    index = pd.DatetimeIndex(readings[chosen].view("datetime64[ns]"))
+    if chosen == _EPOCH:
+        return index.tz_localize(dt.UTC)
+    part = next(part for name, part in parts.items() if chosen.endswith(name))
+    if part.has_short_years:
+        cells.say(f"{column} has years of two digits, read as {index.min().year} to {index.max().year}.")
+    return in_zone(cells, column, text, index, part.zones)
+
+
+def _readings(
+    text: pa.ChunkedArray, clocks: pa.ChunkedArray | None = None
+) -> tuple[pa.ChunkedArray, dict[str, _Parts], dict[str, Nanoseconds]]:
+    """Read text, or dates and the times of day beside them, in every way.
+
+    Returns
+    -------
+    tuple of ChunkedArray, dict and dict
+        The text of each row; what it is taken apart to, by the ways in which digits may be set apart; and the
+        nanoseconds of each reading by its name, `_NOT` where a row has none.
+    """
     text = pc.replace_substring_regex(text, r"\s+", " ")
     text = pc.replace_substring_regex(text, r"^(-?\d+)\.0+$", r"\1")
-    if time_of_day is None:
+    if clocks is None:
         digits = _all_match(text, r"-?\d+(\.\d+)?")
         variants = {"": _spaced(text) if digits else text}
     else:
-        digits, variants = False, _joined(text, as_text(cells.column(time_of_day)))
+        digits, variants = False, _joined(text, clocks)
         text = next(iter(variants.values()))
     parts = {name: _Parts(variant) for name, variant in variants.items()}
     readings = {
@@ -120,18 +154,11 @@ def _from_text(cells: Cells, column: str, text: pa.ChunkedArray, time_of_day: st
         for name, part in parts.items()
         for order, letters in spelling.ORDERS.items()
     }
-    whole = any((values != _NOT).all() for values in readings.values())
-    if digits and not (whole and len(text) >= _TELLING):
+    complete = any((values != _NOT).all() for values in readings.values())
+    if digits and not (complete and len(text) >= _TELLING):
         epochs = _epochs(text)
-        readings |= {} if epochs is None else {"an epoch": epochs}
-    chosen = _choose(cells, column, text, readings)
-    index = pd.DatetimeIndex(readings[chosen].view("datetime64[ns]"))
-    if chosen == "an epoch":
-        return index.tz_localize(dt.UTC)
-    part = next(part for name, part in parts.items() if chosen.endswith(name))
-    if part.has_short_years:
-        cells.say(f"{column} has years of two digits, read as {index.min().year} to {index.max().year}.")
-    return in_zone(cells, column, text, index, part.zones)
+        readings |= {} if epochs is None else {_EPOCH: epochs}
+    return text, parts, readings
 
 
 class _Parts:
@@ -166,8 +193,11 @@ def _mapped(encoded: Encoded, convert: Callable[[str], int | None]) -> Nanosecon
 
 
 def _spaced(text: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Set the hours of 2024010209 apart, and the minutes and seconds of longer ones."""
-    text = pc.replace_substring_regex(text, r"^(\d{8})(\d\d)$", r"\1 \200")
+    """Set the hours of 2024010209 apart, and the minutes and seconds of longer ones.
+
+    Ten digits that begin with no year are an epoch: 1024185600 is no hour of the 24th of October 1856.
+    """
+    text = pc.replace_substring_regex(text, r"^((?:19|20)\d{6})(\d\d)$", r"\1 \200")
     return pc.replace_substring_regex(text, r"^(\d{8})(\d{4}|\d{6}|\d{9})$", r"\1 \2")
 
 
@@ -178,7 +208,7 @@ def _joined(dates: pa.ChunkedArray, clocks: pa.ChunkedArray) -> dict[str, pa.Chu
     if _all_match(clocks, r"\d+"):
         lengths = pc.unique(pc.utf8_length(clocks)).to_pylist()
         widths = {" and HHMM": 4} if lengths == [4] else {" and HHMM": 4, " and HHMMSS": 6}
-        widths = {"": 6} if max(lengths) > 4 else widths
+        widths = {" and HHMMSS": 6} if max(lengths) > 4 else widths
         forms = {name: pc.utf8_lpad(clocks, width, "0") for name, width in widths.items()}
     return {name: pc.binary_join_element_wise(dates, form, pa.scalar(" ", dates.type)) for name, form in forms.items()}
 
@@ -208,8 +238,10 @@ def _within(numbers: Nanoseconds, scale: Nanoseconds) -> Nanoseconds:
     return np.where(fits, np.where(fits, numbers, 0) * scale, _NOT)
 
 
-def _choose(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str, Nanoseconds]) -> str:
-    """Return the name of the one reading that fits, or refuse the file."""
+def _complete(
+    cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str, Nanoseconds]
+) -> dict[str, Nanoseconds]:
+    """Return the readings that every row has, each with other moments; refuse the file if there is none."""
     complete: dict[str, Nanoseconds] = {}
     for name, values in readings.items():
         if (values != _NOT).all() and not any(np.array_equal(values, other) for other in complete.values()):
@@ -217,18 +249,24 @@ def _choose(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str
     if not complete:
         best = min(readings.values(), key=lambda values: int((values == _NOT).sum()))
         _refuse_first(cells, column, text, best == _NOT)
-    latest = pd.Timestamp.now("UTC").as_unit("ns").value + _DAY
-    for fits in (lambda values: values.max() <= latest, _goes_one_way):
-        complete = {name: values for name, values in complete.items() if fits(values)} or complete
-    if len(complete) > 1:
-        _refuse_two(cells, column, text, complete)
-    return next(iter(complete))
+    return complete
+
+
+def _as_all_rows_tell(fitting: dict[str, Nanoseconds], whole: dict[str, Nanoseconds]) -> dict[str, Nanoseconds]:
+    """Keep those of the readings that fit the rows of all instruments best."""
+    shared = {name: whole[name] for name in fitting if name in whole}
+    faults = {name: (int((values == _NOT).sum()), not _is_past(values)) for name, values in shared.items()}
+    return {name: fitting[name] for name, each in faults.items() if each == min(faults.values())} or fitting
+
+
+def _is_past(values: Nanoseconds) -> bool:
+    return bool(values.max() <= pd.Timestamp.now("UTC").as_unit("ns").value + _DAY)
 
 
 def _refuse_two(cells: Cells, column: str, text: pa.ChunkedArray, readings: dict[str, Nanoseconds]) -> NoReturn:
     (one, first), (other, second) = list(readings.items())[:2]
     position = int((first != second).argmax())
-    days = one.split()[0] != other.split()[0] and "an epoch" not in (one, other)
+    days = one.split()[0] != other.split()[0] and _EPOCH not in (one, other)
     apart = "day and month cannot be told apart in this file" if days else "two readings fit this file"
     cells.refuse(
         position,

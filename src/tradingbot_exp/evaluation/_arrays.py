@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from tradingbot_exp.runtime.text import plural
+
 Floats = NDArray[np.float64]
 
 
@@ -38,7 +40,7 @@ def vectors(**arguments: ArrayLike) -> tuple[Floats, ...]:
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
             raise ValueError(
-                f"{name} holds {bad.size} value(s) that are NaN or infinite, the first at position {bad[0]}; "
+                f"{name} holds {plural(bad.size, 'value')} of NaN or infinity, the first at position {bad[0]}; "
                 "expected finite numbers. Drop those bars, or mend what made them."
             )
         if checked and len(values) != len(checked[0]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.finalize import config_sha256
-from tradingbot_exp.config.plugins import plugins_sha256
+from tradingbot_exp.config.modules import plugins_sha256
 from tradingbot_exp.runtime.package import VERSION, code_sha256
 from tradingbot_exp.tracking.writing.checkpoints import FILE_TAG, CheckpointFile
 
@@ -62,16 +63,30 @@ class Checkpointer:
         snapshots: Sequence[Snapshot] = (),
     ) -> None:
         self._file, self._every, self._identity, self._snapshots = file, every, identity, list(snapshots)
+        self._before = 0
+
+    def after(self, models: int) -> Checkpointer:
+        """Return what keeps checkpoints, in the same file, of the folds of a network before which others are trained.
+
+        Parameters
+        ----------
+        models : int
+            The folds of the networks before it.
+        """
+        later = copy.copy(self)
+        later._before = models
+        return later
 
     def snapshot_of(self, fold: int) -> Snapshot | None:
         """Return what to continue a fold from, counted from 1; None to begin it."""
-        return self._snapshots[fold - 1] if fold <= len(self._snapshots) else None
+        place = self._before + fold - 1
+        return self._snapshots[place] if place < len(self._snapshots) else None
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Write a checkpoint, if it is time to; the last of the listeners, so that all others have decided."""
         due = self._every is not None and (epoch.number % self._every == 0 or not epoch.training.goes_on)
         if due and not epoch.diverged:
-            self._snapshots[epoch.fold - 1 :] = [epoch.training.snapshot()]
+            self._snapshots[self._before + epoch.fold - 1 :] = [epoch.training.snapshot()]
             self._file.write({"identity": self._identity, "folds": self._snapshots})
 
 
@@ -83,7 +98,7 @@ def checkpointer_of(config: Config, fingerprint: str, run: TrackedRun) -> Checkp
     if run.delivery.client is None or run.delivery.failure is not None:
         log.warning("No checkpoints are kept: the run is not in MLflow, where they would be.")
         return None
-    file = CheckpointFile(run, None if resume_point is None else resume_point.tags.get(FILE_TAG))
+    file = CheckpointFile(run, None if resume_point is None else resume_point.tags.get(FILE_TAG), config.plugins)
     run.after_finish.append(file.remove)
     # Whoever looks from another host has to be able to tell whether the run is being trained.
     run.start_heartbeat()

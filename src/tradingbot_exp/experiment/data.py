@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.paths import place_of
 from tradingbot_exp.config.schema import ColumnsConfig, Config, DataConfig, SplitConfig, SyntheticConfig
 from tradingbot_exp.data import prepare_data
+from tradingbot_exp.data.folder import stamp_of
 from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.data.panel_sources import is_of_files
 from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.experiment.memory import check_memory
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -35,11 +38,11 @@ def load_data(config: Config) -> PreparedData:
     given = _given_data.get()
     if given is not None:
         return given
-    path = launch_dir() / config.data.path if config.data.path else None
-    stamp = (path.stat().st_mtime_ns, path.stat().st_size) if path is not None and path.is_file() else None
+    path = place_of(config.data.path) if config.data.path else None
+    described = replace(config.data, path=path)
+    stamp = None if path is None else stamp_of(path, several=is_of_files(described))
     dtype = "float64" if config.training.precision == "float64" else "float32"
-    described = {**asdict(config.data), "path": None if path is None else str(path)}
-    return _load_data(json.dumps(described, sort_keys=True), dtype, stamp)
+    return _load_data(json.dumps(asdict(described), sort_keys=True), dtype, stamp)
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def given_data(data: PreparedData) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _load_data(described: str, dtype: str, stamp: tuple[int, int] | None) -> PreparedData:
+def _load_data(described: str, dtype: str, stamp: object) -> PreparedData:
     tree = json.loads(described)
     kinds = {"columns": ColumnsConfig, "split": SplitConfig, "synthetic": SyntheticConfig}
     nested = {name: kind(**tree[name]) for name, kind in kinds.items()}
@@ -71,6 +74,7 @@ def check_inputs(config: Config) -> PreparedData:
     data = load_data(config)
     fold_views(data, config.evaluation)
     Rules.of(config, data)
+    check_memory(config, data)
     if config.training.device in ("cuda", "mps"):
         from tradingbot_exp.training.device import resolve_device
 

@@ -1,4 +1,4 @@
-"""Which prepared jobs are trained as one stack, which one by one and why, and their training."""
+"""The training of prepared jobs: those that can be as one stack, the others one by one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.plugins import ask_hooks
-from tradingbot_exp.config.registries import EPOCH_HOOKS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.job import Job
+from tradingbot_exp.experiment.stacks import NO_OTHER, stacks_of
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.training.history import History, mean_history
 from tradingbot_exp.training.listeners import Curves, MetricLogger
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from tradingbot_exp.training.state import Epoch, Listener
 
 log = logging.getLogger(__name__)
-
-# How the reason of a job begins that could be stacked, had it a like.
-_NO_OTHER = "no other has its shape"
 
 
 @dataclass(frozen=True)
@@ -39,98 +35,29 @@ class Fitting:
         Told of each epoch of each fold: see `tradingbot_exp.training.state.Epoch`.
     recorded : bool
         Whether the job's run is to say how it was trained.
+    is_over : callable
+        Asked after each fold: whether no further one is to be trained.
     """
 
     job: Job
     listeners: Sequence[Listener] = ()
     recorded: bool = True
+    is_over: Callable[[], bool] = lambda: False
 
 
-def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
-    """Group jobs that can be trained as one stack: same data, shape, batch size, loss, precision and optimizer.
-
-    Returns
-    -------
-    stacks : list of list of int
-        Positions in `jobs`; each group has at least two.
-    alone : dict of int to str
-        Positions of all others, each with the reason.
-    """
-    groups: dict[tuple[Any, ...], list[int]] = {}
-    alone: dict[int, str] = {}
-    for position, job in enumerate(jobs):
-        reason = why_alone(job)
-        if reason:
-            alone[position] = reason
-        else:
-            groups.setdefault(_key(job), []).append(position)
-    for group in groups.values():
-        if len(group) == 1:
-            size = jobs[group[0]].config.training.batch_size
-            alone[group[0]] = f"{_NO_OTHER}, batch size ({size}) and kind of training"
-    return [group for group in groups.values() if len(group) > 1], alone
-
-
-def why_alone(job: Job) -> str:
-    """Return what keeps a job from being stacked with any other; empty if nothing does."""
-    from tradingbot_exp.training.device import resolve_device
-    from tradingbot_exp.training.rules import STACKED_OPTIMIZERS
-    from tradingbot_exp.training.shape import read_layers
-
-    config, training = job.config, job.config.training
-    device = resolve_device(training.device).type
-    reasons = (
-        (
-            job.earlier,
-            f"the {len(job.folds)} folds of evaluation.scheme={config.evaluation.scheme} are trained in turn",
-        ),
-        (EPOCH_HOOKS, "hooks of plugins are asked after each epoch of one model"),
-        (read_layers(job.model) is None, f"model={config.model.name} is not a plain stack of linear layers"),
-        (
-            training.optimizer not in STACKED_OPTIMIZERS,
-            f"training.optimizer={training.optimizer} is none of {', '.join(STACKED_OPTIMIZERS)}",
-        ),
-        (
-            LOSSES[training.loss].gradient is None,
-            f"training.loss={training.loss} has no gradient in closed form, as stacks need",
-        ),
-        (training.precision == "bf16-mixed", "training.precision=bf16-mixed is not stacked"),
-        (device != "cpu", f"stacks are trained on the CPU, and training.device is {device} here"),
-    )
-    return next((reason for holds, reason in reasons if holds), "")
-
-
-def _key(job: Job) -> tuple[Any, ...]:
-    """Return what jobs of one stack share."""
-    from tradingbot_exp.training.shape import read_layers, sizes_of
-
-    training = job.config.training
-    shape = sizes_of(read_layers(job.model) or [])
-    rule = (training.optimizer, training.momentum)
-    return (id(job.data), shape, training.batch_size, training.loss, training.precision, rule)
-
-
-def fit_all(
-    fittings: Sequence[Fitting], after_epoch: Callable[[], object] = lambda: None
-) -> list[list[History] | Exception]:
+def fit_all(fittings: Sequence[Fitting]) -> list[list[History] | Exception]:
     """Train jobs, those that can be stacked at once, the others one by one.
-
-    Parameters
-    ----------
-    fittings : sequence of Fitting
-    after_epoch : callable, optional
-        Called after each epoch of a stack, or of a job that is trained alone.
 
     Returns
     -------
     list of (list of History, or Exception)
         What the training of each gave, a history a fold, or raised.
     """
-    stacks, alone = stacks_of([fitting.job for fitting in fittings]) if len(fittings) > 1 else ([], {0: ""})
+    stacks, alone = stacks_of([fitting.job for fitting in fittings]) if len(fittings) != 1 else ([], {0: ""})
     outcomes: dict[int, list[History] | Exception] = {}
     for stack in stacks:
         try:
-            ended = _fit_stack([fittings[position] for position in stack], after_epoch)
+            ended = _fit_stack([fittings[position] for position in stack])
         except Exception as error:  # something that they share, such as the data
             ended = [error] * len(stack)
         for position, found in zip(stack, ended, strict=True):
@@ -140,10 +67,30 @@ def fit_all(
     for position in alone:
         fitting = fittings[position]
         try:
-            outcomes[position] = fit_folds(fitting.job, fitting.listeners, after_epoch)
+            outcomes[position] = fit_folds(fitting.job, fitting.listeners, fitting.is_over)
         except Exception as error:
             outcomes[position] = error
     return [outcomes[position] for position in range(len(fittings))]
+
+
+def together(job: Job, outcomes: Sequence[list[History] | Exception]) -> list[History]:
+    """Return the history of each fold of a job, the mean over its networks, from what `fit_all` gave for each of them.
+
+    Raises
+    ------
+    Exception
+        The first of the errors among `outcomes`; of an ensemble one of training names the seed.
+    """
+    histories: list[list[History]] = []
+    for network, outcome in zip(job.networks, outcomes, strict=True):
+        if isinstance(outcome, DivergedError) and len(outcomes) > 1:
+            raise DivergedError(
+                f"With the seed {network.config.seed}: {outcome}", outcome.epoch, outcome.history
+            ) from outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        histories.append(outcome)
+    return [mean_history(fold) for fold in zip(*histories, strict=True)]
 
 
 def _say(alone: dict[int, str], total: int) -> None:
@@ -151,45 +98,45 @@ def _say(alone: dict[int, str], total: int) -> None:
     few = 2 * len(alone) <= total
     for reason in dict.fromkeys(filter(None, alone.values())):
         count = list(alone.values()).count(reason)
-        level = logging.DEBUG if few and reason.startswith(_NO_OTHER) else logging.INFO
+        level = logging.DEBUG if few and reason.startswith(NO_OTHER) else logging.INFO
         log.log(level, "%d of %d models trained one by one: %s.", count, total, reason)
 
 
-def _fit_stack(fittings: Sequence[Fitting], after_epoch: Callable[[], object]) -> list[History | Exception]:
+def _fit_stack(fittings: Sequence[Fitting]) -> list[History | Exception]:
     from tradingbot_exp.training.stacked import train_stack
     from tradingbot_exp.training.state import Member
-
-    def between_epochs(_positions: Sequence[int]) -> None:
-        interrupt.check()
-        after_epoch()
 
     for fitting in fittings:
         run = fitting.job.run
         if fitting.recorded:
-            # The seeds of a trial are several models of one run.
+            # The seeds of a trial, and the networks of an ensemble, are several models of one run.
             places = [str(place) for place, other in enumerate(fittings) if other.job.run is run]
             run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
             run.delivery.training_started()
-    members = [Member(**_own(fitting.job, fitting.listeners)) for fitting in fittings]
-    return train_stack(members, **_shared(fittings[0].job), before_epoch=between_epochs)
+    shared, asked = _shared(fittings[0].job), fittings[0].job.config.training
+    with make_progress(asked.progress, asked.epochs) as progress:
+        shown = [[progress] if fitting is fittings[0] else [] for fitting in fittings]
+        members = [
+            Member(**_own(fitting.job, [*first, *fitting.listeners]))
+            for fitting, first in zip(fittings, shown, strict=True)
+        ]
+        return train_stack(members, **shared, before_epoch=lambda _: interrupt.check())
 
 
 def fit_folds(
-    job: Job, listeners: Sequence[Listener] = (), after_epoch: Callable[[], object] = lambda: None
+    job: Job, listeners: Sequence[Listener] = (), is_over: Callable[[], bool] = lambda: False
 ) -> list[History]:
-    """Train the model of each fold of a job, one after another.
+    """Train the model of each fold of a job, one after another; a listener that stops one stops that one alone.
 
     Parameters
     ----------
-    job : Job
-    listeners : sequence of Listener
-    after_epoch : callable, optional
-        Called after each epoch.
+    job, listeners, is_over
+        See `Fitting`.
 
     Returns
     -------
     list of History
-        One a fold; fewer if a listener stopped one, as no further fold is begun then.
+        One a fold, but for those that were not trained.
 
     Raises
     ------
@@ -202,13 +149,13 @@ def fit_folds(
         if several and fold.config.training.progress != "off":
             log.info("fold %d of %d: %s", number, len(job.folds), _in_words(fold.data))
         try:
-            histories.append(_fit_fold(job, number, listeners, after_epoch))
+            histories.append(_fit_fold(job, number, listeners))
         except DivergedError as error:
             if not several:
                 raise
             mean = mean_history([*histories, error.history])
             raise DivergedError(f"In fold {number} of {len(job.folds)}: {error}", error.epoch, mean) from error
-        if histories[-1].stopped_by == "hook":
+        if is_over():
             break
     return histories
 
@@ -218,13 +165,11 @@ def fit_model(job: Job, logger: MetricLogger, *listeners: Listener) -> History:
     return _fit_fold(job, len(job.folds), [Curves(logger), *listeners])
 
 
-def _fit_fold(
-    job: Job, number: int, listeners: Sequence[Listener], after_epoch: Callable[[], object] = lambda: None
-) -> History:
+def _fit_fold(job: Job, number: int, listeners: Sequence[Listener]) -> History:
     from tradingbot_exp.training.loop import train_model
 
     fold, config, checkpointer = job.folds[number - 1], job.config.training, job.checkpointer
-    told = [*listeners, _BetweenEpochs(job.config, after_epoch)]
+    told = [*listeners, _BetweenEpochs(job.config)]
     job.run.delivery.training_started()
     with make_progress(config.progress, config.epochs) as progress:
         return train_model(
@@ -252,20 +197,28 @@ def _own(job: Job, listeners: Sequence[Listener]) -> dict[str, Any]:
         "early_stopping": training.early_stopping,
         "gradient_clip": training.gradient_clip,
         "listeners": listeners,
+        "quantile": training.quantile,
+        "pos_weight": training.pos_weight,
     }
 
 
 def _shared(job: Job) -> dict[str, Any]:
     """Return what the models of a stack share, of the arguments of `train_model`."""
     data, training = job.data, job.config.training
+    # What learns from all rows has no others: its loss after an epoch is that of the rows it learns from.
+    train, val = data.train, data.val if len(data.val) else data.train
     return {
-        "X_train": data.inputs(data.train),
-        "y_train": data.targets(data.train),
-        "X_val": data.inputs(data.val),
-        "y_val": data.targets(data.val),
+        "X_train": data.inputs(train),
+        "y_train": data.targets(train),
+        "X_val": data.inputs(val),
+        "y_val": data.targets(val),
         "batch_size": training.batch_size,
         "loss": training.loss,
         "precision": training.precision,
+        "returns_train": data.returns(train),
+        "returns_val": data.returns(val),
+        "dates_train": data.layout.date[train.rows],
+        "dates_val": data.layout.date[val.rows],
     }
 
 
@@ -274,11 +227,9 @@ class _BetweenEpochs:
     """Lets a signal end training, and asks the hooks of plugins."""
 
     config: Config
-    after_epoch: Callable[[], object]
 
     def on_epoch(self, epoch: Epoch) -> bool:
         interrupt.check()
-        self.after_epoch()
         return not epoch.diverged and ask_hooks(epoch.number, epoch.losses, self.config)
 
 

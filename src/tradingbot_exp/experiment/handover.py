@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 _found: ContextVar[Config | Exception | None] = ContextVar("tradingbot_handover", default=None)
 
 
-def hand_over(found: Config | Exception) -> None:
-    """Leave a configuration, or an error, for what begins next in this context: Hydra would swallow the error."""
+def hand_over(found: Config | Exception | None) -> None:
+    """Leave a configuration, an error or nothing for what begins next here: Hydra would swallow the error."""
     _found.set(found)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
@@ -37,7 +39,7 @@ class Job:
     data : PreparedData
         As the last fold sees them.
     model : nn.Module
-        The last fold's.
+        The last fold's; of several networks an `tradingbot_exp.models._ensemble.Ensemble`.
     run : TrackedRun
     logger : EnhancedMLflowLogger
     earlier : tuple of Job
@@ -59,6 +61,25 @@ class Job:
         """A job for each fold, in time order; the last, or only one, is this job."""
         return (*self.earlier, self)
 
+    @property
+    def networks(self) -> tuple[Job, ...]:
+        """A job for each network that is to be trained, with its own seed: of an ensemble several, else this one."""
+        count = self.config.training.ensemble
+        return (self,) if count == 1 else tuple(self._network(position) for position in range(count))
+
+    def _network(self, position: int) -> Job:
+        from tradingbot_exp.models._ensemble import members_of
+
+        config = replace(
+            self.config,
+            seed=seed_of(self.config, position),
+            training=replace(self.config.training, ensemble=1),
+        )
+        kept = None if self.checkpointer is None else self.checkpointer.after(position * len(self.folds))
+        earlier = tuple(fold._network(position) for fold in self.earlier)
+        model = members_of(self.model)[position]
+        return replace(self, config=config, model=model, earlier=earlier, checkpointer=kept)
+
 
 @lru_cache
 def _warn_once(text: str) -> None:
@@ -67,39 +88,59 @@ def _warn_once(text: str) -> None:
 
 
 def build(config: Config, run: TrackedRun) -> Job:
-    """Make the data and the model of each fold, and fill `model.input_dim` and `model.version` in.
-
-    All models start from the same weights. Nothing is recorded.
+    """Make the data of each fold, and its job: see `job_of`. Nothing is recorded.
 
     Raises
     ------
     DataError
         A feature knows its future: see `tradingbot_exp.evaluation.leakage.gate`.
     """
-    import torch
-
-    from tradingbot_exp.training.rng import SeededRng
-
     plain = load_data(config)
     check_leaks(plain)
     views = fold_views(plain, config.evaluation)
     for view in views:
         if view is not plain:
             check_fold(view)
+    return job_of(config, views, run)
+
+
+def job_of(config: Config, views: Sequence[PreparedData], run: TrackedRun) -> Job:
+    """Make the model of each fold, given its data, and fill `model.input_dim` and `model.version` in.
+
+    All models start from the same weights.
+    """
+    from tradingbot_exp.models._ensemble import members_of
+
     data = views[-1]
     if config.model.name == "lstm" and data.sequence_length == 1:
         _warn_once("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
-    models = []
-    for _ in views:
-        with SeededRng(config.seed, torch.device("cpu")):
-            models.append(build_model(config.model, len(data.feature_names), data.sequence_length))
+    models = [_model(config, data) for _ in views]
     logger = EnhancedMLflowLogger(run)
     last = Job(config, data, models[-1], run, logger)
-    version = config.model.version or model_version(last.model)
+    version = config.model.version or model_version(members_of(last.model)[0])
     derived = replace(config.model, input_dim=int(row_shape(last)[-1]), version=version)
     config = replace(config, model=derived)
     jobs = [Job(config, view, model, run, logger) for view, model in zip(views, models, strict=True)]
     return replace(jobs[-1], earlier=tuple(jobs[:-1]))
+
+
+def _model(config: Config, data: PreparedData) -> nn.Module:
+    """Build the network, or the networks of an ensemble, each with weights of its own seed."""
+    import torch
+
+    from tradingbot_exp.models._ensemble import Ensemble
+    from tradingbot_exp.training.rng import SeededRng
+
+    networks = []
+    for position in range(config.training.ensemble):
+        with SeededRng(seed_of(config, position), torch.device("cpu")):
+            networks.append(build_model(config.model, len(data.feature_names), data.sequence_length))
+    return networks[0] if len(networks) == 1 else Ensemble(networks, LOSSES[config.training.loss].logits)
+
+
+def seed_of(config: Config, position: int) -> int:
+    """Return the seed of a network, counted from 0, of those that are trained with one configuration."""
+    return (config.seed + position) % 2**32
 
 
 def row_shape(job: Job) -> tuple[int, ...]:

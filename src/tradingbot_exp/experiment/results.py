@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tradingbot_exp.config.losses import LOSSES
-from tradingbot_exp.config.metrics import BACKTEST_METRICS, OWN_METRICS, TRAIN_METRICS
+from tradingbot_exp.config.metrics import BACKTEST_METRICS, MEMBERS_SD, OWN_METRICS, TRAIN_METRICS
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, judge_linear, linear_model
+from tradingbot_exp.data.splits import joined
+from tradingbot_exp.evaluation.metrics.baselines import linear_model, linear_spread, validated_baselines
 from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, judge_rows
+from tradingbot_exp.evaluation.metrics.forecast import ic, mse
 from tradingbot_exp.evaluation.metrics.intervals import alpha_interval, ic_interval, sharpe_interval
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of, over_folds
-from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
-from tradingbot_exp.evaluation.significance.series import LEAST_BEFORE, sums_before
+from tradingbot_exp.evaluation.positions import spread_of
+from tradingbot_exp.evaluation.rules import Rules
+from tradingbot_exp.evaluation.significance.across import by_own_means, date_means, memory_of
+from tradingbot_exp.evaluation.significance.series import sums_before
+from tradingbot_exp.training.listeners import seed_prefix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,9 +61,14 @@ class Evaluated:
     actual, forecast : ndarray of shape (n,)
         In the target's unit.
     columns : dict of str to ndarray of shape (n,)
-        Position of each bar, its returns where there are any, and its fold where there are several.
-    before : ndarray of shape (folds, 7)
+        Position of each bar, its returns where there are any, and its fold where there are several; of an ensemble
+        the standard deviation of the networks' forecasts, and of a panel the symbol, too.
+    net, market : ndarray of shape (n,), or (D,) of a panel, or None
+        Net simple returns, and those of buy and hold, a bar, of a panel a date.
+    before : ndarray of shape (folds, 9)
         What the model of each fold knew before its bars: see `tradingbot_exp.evaluation.significance.series.Before`.
+    spread : ndarray of shape (folds,)
+        Standard deviation of the forecasts that the model of each fold makes of its train rows.
     """
 
     metrics: dict[str, float]
@@ -68,7 +78,10 @@ class Evaluated:
     actual: NDArray[np.float64]
     forecast: NDArray[np.float64]
     columns: dict[str, Any]
+    net: NDArray[np.float64] | None
+    market: NDArray[np.float64] | None
     before: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
 
 def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
@@ -79,46 +92,128 @@ def evaluate(job: Job, histories: Sequence[History]) -> Evaluated:
 
 def _evaluate_fold(job: Job, history: History) -> Evaluated:
     config, data, rules = job.config, job.data, Rules.of(job.config, job.data)
-    actual, returns = data.targets(data.val), data.returns(data.val)
-    forecast = forecast_of(job, data.inputs(data.val))
-    evaluation = judge_rows(data, data.val, forecast, rules)
-    rivals, without = baseline_metrics(judge_linear(data, data.val, rules))
-    fitted = forecast_of(job, data.inputs(data.train))
-    learned = judge_rows(data, data.train, fitted, rules)
+    actual, returns, inputs = data.targets(data.val), data.returns(data.val), data.inputs(data.val)
+    forecast, fitted = forecast_of(job, inputs), forecast_of(job, data.inputs(data.train))
+    spread, members = spread_of(fitted), _members(job, inputs) if config.training.ensemble > 1 else None
+    evaluation = judge_rows(data, data.val, forecast, rules, spread)
+    rivals, without = validated_baselines(data, rules)
+    learned = judge_rows(data, data.train, fitted, rules, spread, TRAIN_METRICS)
+    networks = history.of or (history,)  # of an ensemble each may end, and be best, at an epoch of its own
+    kept = history.best_val_loss if config.training.early_stopping else history["val_loss"][-1]
+    final = history["val_loss"][-1]
+    if members is not None:  # of what the networks forecast together
+        final = kept = members.loss
     metrics = {
-        "final_loss": history["val_loss"][-1],
-        "best_val_loss": history.best_val_loss,
-        "best_epoch": float(history.best_epoch),
+        "final_loss": final,
+        "best_val_loss": fmean(each.best_val_loss for each in networks),
+        "best_epoch": fmean(each.best_epoch for each in networks),
+        **({} if members is None else members.metrics | _best_epochs(job, networks)),
         **{f"val_{name}": value for name, value in (evaluation.metrics | rivals).items()},
         **{f"train_{name}": learned.metrics[name] for name in TRAIN_METRICS if name in learned.metrics},
     }
-    kept = history.best_val_loss if config.training.early_stopping else history["val_loss"][-1]
-    last = {"train_loss": history["train_loss"][-1], "val_loss": kept}
+    last = {"train_loss": fmean(each["train_loss"][-1] for each in networks), "val_loss": kept}
     undefined = {
         **{f"val_{name}": reason for name, reason in (evaluation.undefined | without).items()},
         **{f"train_{name}": learned.undefined[name] for name in TRAIN_METRICS if name in learned.undefined},
+        **({} if members is None else members.undefined),
     }
-    columns, before = bar_columns(evaluation, returns), _sums_before(data, fitted, learned)
-    return Evaluated(metrics, undefined, {**metrics, **last}, data.val, actual, forecast, columns, before)
+    before = _sums_before(config, data, fitted, learned, forecast)
+    return Evaluated(
+        metrics,
+        undefined,
+        {**metrics, **last},
+        data.val,
+        actual,
+        forecast,
+        bar_columns(evaluation, returns) | ({} if members is None else {MEMBERS_SD: members.sd}),
+        evaluation.returns,
+        None if evaluation.returns is None else evaluation.own.market,
+        before,
+        np.array([spread]),
+    )
 
 
-def _sums_before(data: PreparedData, fitted: NDArray[np.float64], learned: Evaluation) -> NDArray[np.float64]:
-    """Sum up the train rows that are before the validated ones; all train rows, if these are too few."""
-    early = data.train.numbers < data.val.start
-    if early.sum() < LEAST_BEFORE:
-        early[:] = True
-    returns, earned = data.returns(data.train), learned.returns
-    market = None if returns is None else buy_and_hold_returns(returns)[early]
-    own = None if earned is None else earned[early]
-    return sums_before(data.targets(data.train)[early], fitted[early], market, own)[None]
+class _Members(NamedTuple):
+    """How the networks of an ensemble did on the validation rows, and how far apart they are."""
+
+    loss: float  # of their mean
+    metrics: dict[str, float]
+    undefined: dict[str, str]
+    sd: NDArray[np.float64]  # of their forecasts of each row, ddof 1, in the target's unit
+
+
+def _members(job: Job, inputs: NDArray[Any]) -> _Members:
+    from tradingbot_exp.training.predict import predict
+
+    actual, loss = job.data.targets(job.data.val), loss_of(job)
+    metrics, forecasts = dict[str, float](), []
+    for network in job.networks:
+        output = predict(network.model, inputs)
+        forecasts.append(_in_unit(job, output))
+        prefix = seed_prefix(network.config.seed)
+        metrics[f"{prefix}final_loss"] = loss(actual, output)
+        metrics[f"{prefix}val_ic"] = ic(actual, forecasts[-1])
+    sd = np.std(forecasts, axis=0, ddof=1)
+    known = {name: value for name, value in metrics.items() if math.isfinite(value)}
+    constant = "not defined, because its forecasts are all the same"
+    undefined = dict.fromkeys([name for name in metrics if name not in known], constant)
+    known[f"val_{MEMBERS_SD}"] = float(sd.mean())
+    return _Members(loss(actual, predict(job.model, inputs)), known, undefined, sd)
+
+
+def _best_epochs(job: Job, networks: Sequence[History]) -> dict[str, float]:
+    return {
+        f"{seed_prefix(network.config.seed)}best_epoch": float(history.best_epoch)
+        for network, history in zip(job.networks, networks, strict=True)
+    }
+
+
+def loss_of(job: Job) -> Callable[[NDArray[np.float64], NDArray[np.float64]], float]:
+    """Return the loss that a model was trained by, of all validation rows: of targets and the model's outputs."""
+    from tradingbot_exp.training.losses import number_of, validation_loss
+
+    data, training = job.data, job.config.training
+    if training.loss == "mse":
+        return mse
+    number = number_of(training.loss, training.quantile, training.pos_weight, data.targets(data.train))
+    dates = data.layout.date[data.val.rows]
+    loss = validation_loss(
+        *(training.loss, number, next(job.model.parameters()), data.targets(data.val)),
+        returns=data.returns(data.val),
+        dates=dates,
+    )
+    return lambda _, outputs: loss(outputs)
+
+
+def _sums_before(
+    config: Config,
+    data: PreparedData,
+    fitted: NDArray[np.float64],
+    learned: Evaluation,
+    forecast: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return what a model knew before its validated bars, from a value a date."""
+    layout, own = data.layout.take(data.train.rows), by_own_means(config)
+    market = learned.own.market if learned.returns is not None else None
+    early = (data.train.numbers < data.val.start)[layout.starts]
+    means = date_means(data.targets(data.train), fitted, layout, own=own)
+    square, memory = None, 0.0
+    if layout.is_panel:  # means over a date do not tell them, as the forecasts of one instrument do
+        square, memory = means.square, memory_of(forecast, data.layout.take(data.val.rows), own=own)
+    return sums_before(means.actual, means.forecast, market, learned.returns, early, square, memory)[None]
 
 
 def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
     """Make one evaluation of those of the folds."""
-    rows, rules = replace(folds[0].rows, stop=folds[-1].rows.stop), Rules.of(job.config, job.data)
+    rows, rules = joined([fold.rows for fold in folds]), Rules.of(job.config, job.data)
     forecast = np.concatenate([fold.forecast for fold in folds])
     linear = [linear_model(part.data).predict(part.data.inputs(part.data.val, np.float64)) for part in job.folds]
-    whole, rival = (judge_rows(job.data, rows, each, rules) for each in (forecast, np.concatenate(linear)))
+    lengths, spread = [len(fold.rows) for fold in folds], np.concatenate([fold.spread for fold in folds])
+    rival_spread = [linear_spread(part.data) for part in job.folds]
+    whole, rival = (
+        judge_rows(job.data, rows, each, rules, np.repeat(known, lengths))
+        for each, known in ((forecast, spread), (np.concatenate(linear), rival_spread))
+    )
     returns = dict.fromkeys(BACKTEST_METRICS, whole) | {"linear_sharpe": rival}
     metrics, undefined = _means(folds)
     for name, evaluation in returns.items():
@@ -133,13 +228,17 @@ def _together(job: Job, folds: Sequence[Evaluated]) -> Evaluated:
         for name in _FOLD_METRICS:
             if name in fold.metrics:
                 metrics[f"fold_{number}_{name}"] = fold.metrics[name]
-            else:
+            elif name in fold.undefined:
                 undefined[f"fold_{number}_{name}"] = fold.undefined[name]
     columns: dict[str, Any] = bar_columns(whole, job.data.returns(rows))
-    columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), [len(fold.rows) for fold in folds])
+    if MEMBERS_SD in folds[0].columns:
+        columns[MEMBERS_SD] = np.concatenate([fold.columns[MEMBERS_SD] for fold in folds])
+    columns["fold"] = np.repeat(np.arange(1, len(folds) + 1), lengths)
     objective = over_folds(job.config.hpo, [fold.objective for fold in folds])
     before = np.concatenate([fold.before for fold in folds])
-    return Evaluated(metrics, undefined, objective, rows, job.data.targets(rows), forecast, columns, before)
+    actual, net = job.data.targets(rows), whole.returns
+    market = None if net is None else whole.own.market
+    return Evaluated(metrics, undefined, objective, rows, actual, forecast, columns, net, market, before, spread)
 
 
 def _means(folds: Sequence[Evaluated]) -> tuple[dict[str, float], dict[str, str]]:
@@ -161,12 +260,11 @@ def intervals(job: Job, evaluated: Evaluated) -> dict[str, float]:
 
     Of several folds the information coefficient is a mean over folds, and has none.
     """
-    rules, columns = Rules.of(job.config, job.data), evaluated.columns
-    found = {}
-    if "fold" not in columns:
+    rules, found = Rules.of(job.config, job.data), {}
+    if "fold" not in evaluated.columns and not job.data.symbols:
         found["ic"] = ic_interval(evaluated.actual, evaluated.forecast, rules.horizon)
-    if "strategy_return" in columns:
-        net, market = columns["strategy_return"], columns["buy_hold_return"]
+    net, market = evaluated.net, evaluated.market
+    if net is not None and market is not None:
         found |= {"sharpe": sharpe_interval(net, rules), "alpha": alpha_interval(net, market, rules)}
     ends = {f"val_{name}_{end}": getattr(each, end) for name, each in found.items() for end in ("low", "high")}
     return {name: value for name, value in ends.items() if math.isfinite(value)}
@@ -181,5 +279,8 @@ def forecast_of(job: Job, inputs: NDArray[Any]) -> NDArray[np.float64]:
     """Forecast in the target's unit; a probability where the network gives logits."""
     from tradingbot_exp.training.predict import predict
 
-    output = predict(job.model, inputs)
+    return _in_unit(job, predict(job.model, inputs))
+
+
+def _in_unit(job: Job, output: NDArray[np.float64]) -> NDArray[np.float64]:
     return 1.0 / (1.0 + np.exp(-output)) if LOSSES[job.config.training.loss].logits else output

@@ -9,24 +9,28 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tradingbot_exp.config.finalize import finalize, flatten
 from tradingbot_exp.config.keys import KEYS, facts_of, value_of
-from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.modules import load_recorded_plugins
+from tradingbot_exp.config.paths import launch_dir, place_of
+from tradingbot_exp.config.redaction import refers_to_environment
+from tradingbot_exp.data.folder import is_there
 from tradingbot_exp.errors import ConfigError, DataError, RunError
 from tradingbot_exp.experiment.checkpoints import CONFIGURATION, DATA, identity
 from tradingbot_exp.experiment.data import check_inputs
-from tradingbot_exp.runtime.process import is_alive
-from tradingbot_exp.tracking.reading.artifacts import mapping_file
+from tradingbot_exp.runtime.process import is_alive, owner_of
+from tradingbot_exp.runtime.text import own_command
+from tradingbot_exp.tracking.reading.artifacts import literal, mapping_file
 from tradingbot_exp.tracking.reading.fetch import run_record
-from tradingbot_exp.tracking.reading.health import owner_of
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.store.kinds import RESUME, require
 from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.moved import present_path
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.checkpoints import has_checkpoint, read_checkpoint
-from tradingbot_exp.tracking.writing.outbox.unsent import SEND_COMMAND, send_left_behind, unsent_runs, waiting_run_id
+from tradingbot_exp.tracking.writing.outbox.unsent import send_command, send_left_behind, unsent_runs, waiting_run_id
 from tradingbot_exp.tracking.writing.resume_point import ResumePoint
 
 if TYPE_CHECKING:
@@ -124,7 +128,9 @@ def _require_fit(store: Store, run: Run) -> None:
         )
     waiting = [folder for folder in unsent_runs(launch_dir()) if waiting_run_id(folder) == run.info.run_id]
     if waiting:
-        raise RunError(f"{named} has records that were not sent yet, in {waiting[0]}. Send them first: {SEND_COMMAND}")
+        raise RunError(
+            f"{named} has records that were not sent yet, in {waiting[0]}. Send them first: {send_command(store.uri)}"
+        )
     if not has_checkpoint(run):
         raise RunError(
             f"{named}, which is {run.info.status}, has no checkpoint to resume from: a run keeps them if it is started "
@@ -161,8 +167,14 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
     for key in (key for key, facts in KEYS.items() if facts.secret):  # kept without their passwords
         OmegaConf.update(tree, key, value_of(given, key))
     OmegaConf.update(tree, KEY, None, force_add=True)
+    for key, text in flatten(cast("dict[str, Any]", OmegaConf.to_container(tree))):
+        if not refers_to_environment(text) or facts_of(key).decides == "nothing":
+            continue
+        if key not in values:  # nothing of this machine is read because a store says so
+            raise ConfigError(f"{KEY}: {key} of {named} came from the environment. Give it again: {key}=VALUE.")
+        OmegaConf.update(tree, key, literal(values.pop(key)))
     try:
-        own = finalize(tree)
+        own = finalize(tree, load=lambda names: load_recorded_plugins(names, named, advice=_name_plugins(names)))
     except ConfigError as error:
         raise ConfigError(f"{KEY}: the configuration of {named} cannot be run. {error}") from error
     there = dict(flatten(asdict(own)))
@@ -177,11 +189,15 @@ def _configuration(loaded: RecordedRun, given: Config, overrides: Sequence[str])
             f"besides {KEY}: the run's own values are taken. To train with others, start a new run."
         )
     path = own.data.path
-    if path is not None and not (launch_dir() / path).is_file():
-        place = _launch_dir_of(loaded)
-        if place is not None and (place / path).is_file():
-            own = replace(own, data=replace(own.data, path=str(place / path)))
+    if path is not None and not is_there(place_of(path)):
+        place = _launched_from(loaded, path)
+        if is_there(place):
+            own = replace(own, data=replace(own.data, path=str(place)))
     return own
+
+
+def _name_plugins(names: Sequence[str]) -> str:
+    return f"If you trust whoever made the run, name them yourself: add 'plugins=[{','.join(names)}]' to the command."
 
 
 def _is_given(key: str, chosen: Sequence[str]) -> bool:
@@ -189,20 +205,21 @@ def _is_given(key: str, chosen: Sequence[str]) -> bool:
     return any(key == each or key.startswith(f"{each}.") or each == "experiment" for each in chosen)
 
 
-def _launch_dir_of(loaded: RecordedRun) -> Path | None:
+def _launched_from(loaded: RecordedRun, path: str) -> Path:
+    """Return where a path that a run was given is now: in its launch directory, which may have been moved."""
     try:
         details = loaded._artifact("environment/environment.json", mapping_file)
     except RunError:
-        return None
-    found = details.get("launch_dir")
-    return None if found is None else Path(found)
+        details = {}
+    recorded = Path(details.get("launch_dir") or launch_dir()) / path
+    return Path(present_path(str(recorded), loaded.params, loaded._store.uri))
 
 
 def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -> None:
     """Refuse to resume with other data, code, packages or another device."""
     named = f"the run {loaded.run_id} ({loaded.name})"
-    path = None if config.data.path is None else launch_dir() / config.data.path
-    if path is not None and not path.is_file():
+    path = None if config.data.path is None else place_of(config.data.path)
+    if path is not None and not is_there(path):
         raise DataError(
             f"{KEY}: the data of {named} are gone: there is no file {path}. Put it back, or say where it is now with "
             "data.path=FILE."
@@ -214,6 +231,6 @@ def _require_same(loaded: RecordedRun, before: dict[str, str], config: Config) -
     if other:
         raise RunError(
             f"{KEY}: {named} cannot be resumed bit for bit, since these are not what they were: "
-            f"{', '.join(other)}. Restore them (`python -m tradingbot_exp reproduce {loaded.run_id[:12]}` names commit "
+            f"{', '.join(other)}. Restore them (`{own_command('reproduce', loaded.run_id[:12])}` names commit "
             "and packages), or train again."
         )

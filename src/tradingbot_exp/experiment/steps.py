@@ -5,24 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.identity import market_returns
 from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.checkpoints import checkpointer_of
-from tradingbot_exp.experiment.fitting import Fitting, fit_all
-from tradingbot_exp.experiment.job import Job, build, row_shape
+from tradingbot_exp.experiment.fitting import Fitting, fit_all, together
+from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.recording import (
     identifying_tags,
     record_artifacts,
-    record_run_context,
-    report_undefined,
+    record_history,
+    record_origin,
+    record_results,
 )
 from tradingbot_exp.experiment.results import evaluate, intervals, objectives
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.writing.registration import first_alias, register_winner
-from tradingbot_exp.training.listeners import Curves
+from tradingbot_exp.training.listeners import Curves, seed_prefix
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -60,28 +62,19 @@ def prepare(config: Config, run: TrackedRun, overrides: Sequence[str] = ()) -> J
     if run.resume_point is not None:
         log.info("Resuming the run %s (%s) after %s.", run.name, run.run_id, run.resume_point.where)
     else:
-        _record_origin(job, overrides)
+        tags = identifying_tags(job.config, job.data)
+        tell_of_openings(run, tags, market_returns(job.data))
+        record_origin(job, tags, overrides)
     return replace(job, checkpointer=checkpointer_of(job.config, job.data.fingerprint, run))
 
 
-def _record_origin(job: Job, overrides: Sequence[str]) -> None:
-    """Record what the run is made of."""
-    run = job.run
-    tags = identifying_tags(job.config, job.data)
-    run.set_tags({**tags, "engine": "single"})
-    tell_of_openings(run, tags, market_returns(job.data))
-    job.logger.log_config(job.config, overrides)
-    record_run_context(job)
-    job.logger.log_model_summary(job.model, input_shape=row_shape(job))
-
-
 def fit(jobs: Sequence[Job]) -> list[list[History]]:
-    """Train prepared jobs, each with its own seed; several of one shape at once.
+    """Train prepared jobs, each with its own seed; several of one shape, and the networks of an ensemble, at once.
 
     Returns
     -------
     list of list of History
-        Of each job, the history of each fold.
+        Of each job, the history of each fold; of an ensemble the mean over its networks.
 
     Raises
     ------
@@ -89,14 +82,26 @@ def fit(jobs: Sequence[Job]) -> list[list[History]]:
         A loss became NaN or infinite; the epochs so far are in the run, with their figure. The first of several
         errors is raised.
     """
-    outcomes = fit_all([Fitting(job, [Curves(job.logger, folds=len(job.folds))]) for job in jobs])
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        if isinstance(outcome, DivergedError):
-            job.logger.log_training_history(outcome.history, job.config.training.loss)
-    for outcome in outcomes:
-        if isinstance(outcome, Exception):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, Exception)]
+    networks = [job.networks for job in jobs]
+    outcomes = iter(fit_all([Fitting(each, [_curves(each, own)]) for own in networks for each in own]))
+    found: list[list[History]] = []
+    failed: list[Exception] = []
+    for job, own in zip(jobs, networks, strict=True):
+        try:
+            found.append(together(job, list(islice(outcomes, len(own)))))
+        except Exception as error:
+            if isinstance(error, DivergedError):
+                record_history(job, error.history)
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    return found
+
+
+def _curves(network: Job, all_networks: Sequence[Job]) -> Curves:
+    """Log the curves of a network; of an ensemble under its seed, and their mean comes with the figure of them."""
+    prefix = seed_prefix(network.config.seed) if len(all_networks) > 1 else ""
+    return Curves(network.logger, prefix, len(network.folds))
 
 
 def finish(job: Job, histories: Sequence[History]) -> float:
@@ -109,8 +114,7 @@ def finish(job: Job, histories: Sequence[History]) -> float:
         Of each fold.
     """
     evaluated = evaluate(job, histories)
-    job.logger.log_metrics(evaluated.metrics | intervals(job, evaluated))
-    report_undefined(job.run, evaluated.undefined)
+    record_results(job.run, evaluated.metrics | intervals(job, evaluated), evaluated.undefined, evaluated)
     record_artifacts(job, histories, evaluated)
     registered = register_winner(job.run, job.config.tracking, job.run.run_id)
     if registered is not None:

@@ -7,13 +7,16 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.errors import ConfigError, TrackingError
-from tradingbot_exp.experiment.fitting import fit_all, why_alone
+from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.experiment.fitting import fit_all
 from tradingbot_exp.experiment.job import build
+from tradingbot_exp.experiment.stacks import why_alone
 from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
-from tradingbot_exp.hpo.trial_spec import IN_BATCH, TrialSpec, ending_tags
+from tradingbot_exp.hpo.trial_spec import TrialSpec, ending_tags
+from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.tracking.run_names import trial_name
+from tradingbot_exp.tracking.store.places import inside
 from tradingbot_exp.tracking.writing.batch import run_batch
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
     """Return how many trials to ask for at once: as many as are worth it, all before any of them has a value.
 
     One, where stacks would be of one model for the most part, and asking for more would be no faster. Else `widest`,
-    but of a small study a quarter, or the random trials that TPE begins with if those are more.
+    divided by the networks of an ensemble, but of a small study a quarter, or the random trials that TPE begins with if
+    those are more.
 
     Parameters
     ----------
@@ -56,7 +60,8 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
     if widest == 1:
         return 1
     kinds = _kinds(space)
-    reason = why_alone(build(config, run))
+    networks = build(config, run).networks
+    reason = why_alone(networks[0])
     if not reason and 2 * kinds > widest:
         number = f"{kinds:.0f}" if math.isfinite(kinds) else "any number of"
         reason = f"hpo.param_space makes {number} kinds of networks and batches, and a stack is of one kind"
@@ -65,6 +70,7 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
             "Trials are asked for and trained one by one: %s.", reason
         )  # Hydra shows a sweeper's warnings alone
         return 1
+    widest = max(widest // len(networks), 1)
     if config.hpo.sampler in _BLIND:
         return widest
     return min(widest, max(TPE_STARTUP_TRIALS, config.hpo.num_trials // LEAST_BATCHES))
@@ -99,34 +105,41 @@ class _UnderWay:
         self.spec = spec
         self.run: TrackedRun | None = None
         self.trial: Trial | None = None
-        self.outcome: Any = None
-        self.is_open = False
+        self.has_begun = False
+        self._failure: BaseException | None = None
+
+    @property
+    def outcome(self) -> Any:
+        """How it ended, or what kept it from that; None while it is under way."""
+        return self._failure if self.trial is None or self._failure is not None else self.trial.outcome
 
     def start(self, study: Study, organizer: ExperimentOrganizer, observer: Observer) -> None:
         """Open the trial's run and build its models; what keeps it from that is its outcome."""
-        spec, self.is_open = self.spec, True
-        folder = study.folder / trial_name(spec.number)
+        spec, self.has_begun = self.spec, True
+        folder = inside(study.folder, trial_name(spec.number))
         folder.mkdir(parents=True, exist_ok=True)
         try:
             self.run = organizer.take_over(spec.run_id, spec.number, spec.parent_id)
         except Exception as error:
-            self.outcome = error
+            self._failure = error
         observer.start(spec)
         try:
             if self.run is not None:
                 self.trial = Trial(study.configure(spec.values), self.run, spec, folder, study.optuna)
         except Exception as error:
-            self.outcome = error
+            self._failure = error
 
-    def end(self, organizer: ExperimentOrganizer, observer: Observer) -> None:
-        """Write the outcome into the trial's run, close it, and tell the observer; once is enough."""
-        if not self.is_open:
+    def end(self, organizer: ExperimentOrganizer, observer: Observer, cause: BaseException | None) -> None:
+        """Write the outcome into the trial's run, close it, and tell the observer; `cause` ends what has none."""
+        if not self.has_begun:
             return
-        self.is_open = False
+        if self.outcome is None:
+            self._failure = cause
         error = self.outcome if isinstance(self.outcome, BaseException) else None
         if self.run is not None:
-            self.run.flush(ending_tags(error, self.outcome))
-            organizer.close_run(self.run, error)
+            with signals_held():
+                self.run.set_tags(ending_tags(error, self.outcome))
+                organizer.close_run(self.run, error)
         observer.end(self.spec, self.outcome)
 
 
@@ -142,65 +155,50 @@ def run_specs(
 
     Raises
     ------
-    TrackingError
-        MLflow does not take how a trial ended; all of them are ended before.
+    BaseException
+        What ended the batch, or what came while one of its trials was ended: a `TrackingError`, or what the observer
+        raised. Before, each trial is ended by its own outcome, if it has one.
     """
     told = observer or Observer()
     under_way = [_UnderWay(spec) for spec in specs]
-    token = IN_BATCH.set(True)
-    try:
-        with run_batch() as batch:
-            batch.fetch(*organizer.connect(), specs[0].parent_id)
-            try:
-                for each in under_way:
-                    each.start(study, organizer, told)
-                begun = [(each, each.trial) for each in under_way if each.trial is not None]
-                outcomes = run_trials([trial for _, trial in begun])
-                for (each, _), outcome in zip(begun, outcomes, strict=True):
-                    each.outcome = outcome
-            except BaseException as error:
-                for each in under_way:
-                    each.outcome = error
-                    each.end(organizer, told)
-                raise
-            _end_all(under_way, organizer, told)
-    finally:
-        IN_BATCH.reset(token)
+    with run_batch() as batch:
+        batch.fetch(*organizer.connect(), specs[0].parent_id)
+        try:
+            for each in under_way:
+                each.start(study, organizer, told)
+            run_trials([each.trial for each in under_way if each.trial is not None])
+        except BaseException as cause:
+            for each, error in _end_all(under_way, organizer, told, cause):
+                log.error("trial %d is not ended as it should be: %s", each.spec.number, error)
+            raise
+        if failed := _end_all(under_way, organizer, told):
+            raise failed[0][1]
     return [each.outcome for each in under_way]
 
 
-def _end_all(under_way: Sequence[_UnderWay], organizer: ExperimentOrganizer, observer: Observer) -> None:
-    """End trials, all of them also where a store does not take what is recorded of one."""
-    failure: TrackingError | None = None
+def _end_all(
+    under_way: Sequence[_UnderWay],
+    organizer: ExperimentOrganizer,
+    observer: Observer,
+    cause: BaseException | None = None,
+) -> list[tuple[_UnderWay, BaseException]]:
+    """End trials, all of them whatever happens to one; return those to which something did."""
+    failed: list[tuple[_UnderWay, BaseException]] = []
     for each in under_way:
         try:
-            each.end(organizer, observer)
-        except TrackingError as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
+            each.end(organizer, observer, cause)
+        except BaseException as error:  # a callback's `Refusal`, or Ctrl-C: the others have their results all the same
+            failed.append((each, error))
+    return failed
 
 
-def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lambda: None) -> list[Any]:
-    """Bring trials to their ends together.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        Just built.
-    after_epoch : callable, optional
-        Called after each epoch of each stack.
-
-    Returns
-    -------
-    list of (list of float, Pruned or Exception)
-        What `tradingbot_exp.hpo.trial_run.run_trial` would have returned or raised for each.
-    """
+def run_trials(trials: Sequence[Trial]) -> None:
+    """Bring trials, just built, to their ends together: each has the outcome that it would have had alone."""
     while going := [trial for trial in trials if trial.goes_on]:
         # A pruner is to see a trial's seeds one after the other.
         pruned = going[0].config.hpo.pruner != "none"
         waves = [[trial.next()] if pruned else trial.rest() for trial in going]
-        outcomes = iter(fit_all([fitting for wave in waves for fitting in wave], after_epoch))
+        outcomes = iter(fit_all([fitting for wave in waves for fitting in wave]))
         for trial, wave in zip(going, waves, strict=True):
             for _ in wave:
                 trial.fitted(next(outcomes))
@@ -214,7 +212,6 @@ def run_trials(trials: Sequence[Trial], after_epoch: Callable[[], object] = lamb
         others += [other.values for other in judged[: judged.index(trial)] if other.values == trial.values]
         kept = worth_keeping(trial.config, trial.spec, trial.values, others)
         _succeeds(trial, lambda trial=trial, kept=kept: trial.keep(kept))  # type: ignore[misc]
-    return [trial.values if trial.outcome is None else trial.outcome for trial in trials]
 
 
 def _succeeds(trial: Trial, step: Callable[[], object]) -> bool:
@@ -222,4 +219,5 @@ def _succeeds(trial: Trial, step: Callable[[], object]) -> bool:
         step()
     except Exception as error:
         trial.outcome = error
-    return trial.outcome is None
+        return False
+    return True

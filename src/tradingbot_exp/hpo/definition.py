@@ -9,7 +9,7 @@ from typing import Any
 
 from tradingbot_exp.config.finalize import flatten
 from tradingbot_exp.config.keys import facts_of
-from tradingbot_exp.config.plugins import plugins_sha256
+from tradingbot_exp.config.modules import plugins_sha256
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.runtime.package import code_sha256

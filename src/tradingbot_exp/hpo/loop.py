@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
+from tradingbot_exp.hpo.journal import transaction
 from tradingbot_exp.hpo.recovery import Recovery
-from tradingbot_exp.hpo.samplers import INTERRUPTED, SURPLUS, Grid, is_drawn, make_pruner, make_sampler, most_steps
-from tradingbot_exp.hpo.storage import transaction
-from tradingbot_exp.hpo.study import POLL_SECONDS, Study
+from tradingbot_exp.hpo.samplers import SURPLUS, Grid, is_drawn, make_pruner, make_sampler, most_steps
+from tradingbot_exp.hpo.study import Study
 from tradingbot_exp.hpo.trial_spec import Lost, Pruned, TrialSpec
-from tradingbot_exp.hpo.trials import Trials, best_trials
+from tradingbot_exp.hpo.trials import Trials, best_or_front
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.process import signature
+from tradingbot_exp.tracking.run_names import INTERRUPTED
 from tradingbot_exp.tracking.writing.trial_runs import TrialRuns
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Seconds between two looks at trials that other processes are at work on.
+_LOOK_AGAIN = 0.5
 # Runs trials, returns for each its objectives, `Pruned`, `Lost`, or the exception that it raised.
 Launch = Callable[[Sequence[TrialSpec]], Sequence[Any]]
 
@@ -56,7 +59,7 @@ class StudyLoop:
     batch : int
         Trials to ask for at once.
     salvage : callable
-        Called before trials of dead processes are settled: what those had written down is sent.
+        Called before trials of dead processes are reconciled: what those had written down is sent.
     """
 
     def __init__(
@@ -71,18 +74,18 @@ class StudyLoop:
         salvage: Callable[[], object],
     ) -> None:
         config = study.config
-        self.config, self.space, self.study, self.trial_runs = config, study.space, study.optuna, trial_runs
+        self.config, self.space, self._optuna, self.trial_runs = config, study.space, study.optuna, trial_runs
         self._address, self._launch, self._report, self._watched = study.address, launch, report, watched
         self.batch = batch
-        self.trials = Trials(self.study, len(self.space.distributions))
+        self.trials = Trials(self._optuna, len(self.space.distributions))
         self._recovery = Recovery(self.trials, trial_runs, salvage)
         # The trial whose point was proposed again while it runs: until it ends, the sampler knows no better.
         self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
         self._grid = Grid(self.space.grid()) if config.hpo.sampler == "grid" else None
-        self.study.sampler = make_sampler(config.hpo.sampler, config.seed)
-        self.study.pruner = make_pruner(config.hpo.pruner, most_steps(study.definition))
+        self._optuna.sampler = make_sampler(config.hpo.sampler, config.seed)
+        self._optuna.pruner = make_pruner(config.hpo.pruner, most_steps(study.definition))
 
     def run(self) -> None:
         """Ask, launch and tell until the study is complete, its grid exhausted, or too many trials failed.
@@ -95,7 +98,7 @@ class StudyLoop:
         with self._closing_what_is_under_way():
             while not self._finished():
                 self.recover()
-                with transaction(self.study._storage):
+                with transaction(self._optuna._storage):
                     specs = self._ask_batch()
                 self._report(self.trials.counting())  # those at known points have ended already
                 if not specs:
@@ -103,11 +106,11 @@ class StudyLoop:
                         if self._is_exhausted():
                             break
                         continue
-                    time.sleep(POLL_SECONDS)
+                    time.sleep(_LOOK_AGAIN)
                     continue
                 with self.trial_runs.beating([spec.run_id for spec in specs]):
                     outcomes = self._launch(specs)
-                with transaction(self.study._storage):
+                with transaction(self._optuna._storage):
                     for spec, outcome in zip(specs, outcomes, strict=True):
                         self._tell(spec, outcome)
                 self._report(self.trials.counting())
@@ -126,7 +129,7 @@ class StudyLoop:
         return len(done) >= hpo.num_trials
 
     def _is_exhausted(self) -> bool:
-        if self._grid is None or self._grid.enqueue(self.study, 1):
+        if self._grid is None or self._grid.enqueue(self._optuna, 1):
             return False
         self.stopped_early = f"the grid is exhausted after its {len(self._grid.points)} points"
         return True
@@ -140,7 +143,7 @@ class StudyLoop:
         self._awaited = None
         free = min(self.config.hpo.num_trials - len(self.trials.counting()), self.batch)
         for left in range(free, 0, -1):
-            if self._grid is not None and not self._grid.enqueue(self.study, left):
+            if self._grid is not None and not self._grid.enqueue(self._optuna, left):
                 break
             if self._awaited is not None:
                 break
@@ -156,13 +159,13 @@ class StudyLoop:
 
         Then it is to be drawn knowing the values of all before it, those included that are tried again just now.
         """
-        trials = self.study.get_trials(deepcopy=False)
+        trials = self._optuna.get_trials(deepcopy=False)
         waits = any(trial.state == TrialState.WAITING for trial in trials)
         return not waits and sum(map(is_drawn, trials)) % self.batch == 0
 
     def _ask(self) -> TrialSpec | None:
         """Ask for a trial, sign it, and open its run; None if it needs no training or is one too many."""
-        trial = self.study.ask()
+        trial = self._optuna.ask()
         self.trials.mine[trial.number] = ""
         try:
             return self._prepare(trial)
@@ -177,11 +180,11 @@ class StudyLoop:
         trial.set_user_attr("owner", signature())
         encoded = self.space.suggest(trial)
         # A waiting trial is one that another process may be about to start.
-        lower = self.study.get_trials(deepcopy=False)[: trial.number]
+        lower = self._optuna.get_trials(deepcopy=False)[: trial.number]
         if sum(not other.user_attrs.get(INTERRUPTED) for other in lower) >= self.config.hpo.num_trials:
             self.trials.interrupt(trial.number, SURPLUS)
             return None
-        refusal = "" if self._grid is None else self._grid.refusal(self.study, trial.number)
+        refusal = "" if self._grid is None else self._grid.refusal(self._optuna, trial.number)
         if refusal:
             self.trials.interrupt(trial.number, refusal)
             return None
@@ -200,20 +203,16 @@ class StudyLoop:
             self.trials.finish(trial.number, TrialState.COMPLETE, values)
             return None
         return TrialSpec(
-            self.study.study_name,
+            self._optuna.study_name,
             trial.number,
             run_id,
             self.trial_runs.parent_id,
             self._address if self.config.hpo.pruner != "none" else "",
             self.config.hpo.pruner,
             watched=self._watched,
-            rivals=[list(rival.values) for rival in self._rivals()],
+            rivals=[list(rival.values) for rival in best_or_front(self._optuna, self.config.hpo.ensemble)],
             values=self.space.decode(encoded),
         )
-
-    def _rivals(self) -> list[FrozenTrial]:
-        best = best_trials(self.study)
-        return best if len(self.study.directions) > 1 else best[:1]
 
     # Telling.
 
@@ -224,7 +223,7 @@ class StudyLoop:
             return
         if isinstance(outcome, Lost):
             log.warning("trial %d: its worker died: %s", number, outcome.why)
-            self._recovery.settle(number)
+            self._recovery.reconcile(number)
             return
         if isinstance(outcome, BaseException):
             log.warning("trial %d failed: %s: %s", number, type(outcome).__name__, outcome)
@@ -251,7 +250,7 @@ class StudyLoop:
             with signals_held():
                 for number in list(self.trials.mine):
                     try:
-                        self._recovery.settle(number)
-                    except Exception as error:  # of MLflow or of the storage; the next start settles it
+                        self._recovery.reconcile(number)
+                    except Exception as error:  # of MLflow or of the storage; the next start reconciles it
                         log.error("trial %d is left open: %s", number, error)
             raise

@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED
+from tradingbot_exp.hpo.samplers import KILLED
 from tradingbot_exp.hpo.study import UNSIGNED_SECONDS
 from tradingbot_exp.hpo.trials import Trials
 from tradingbot_exp.runtime.process import is_alive
-from tradingbot_exp.tracking.writing.trial_runs import KNOWN, Child, TrialRuns
+from tradingbot_exp.tracking.run_names import FINISHED_STATES, INTERRUPTED
+from tradingbot_exp.tracking.writing.trial_runs import Child, TrialRuns
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
 class Recovery:
-    """Finds and settles the trials of dead processes.
+    """Reconciles the trials of dead processes in Optuna with their runs in MLflow.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ class Recovery:
     trial_runs : TrialRuns
         The trials' MLflow runs.
     salvage : callable
-        Called before any is settled: what dead processes had written down is sent.
+        Called before any is reconciled: what dead processes had written down is sent.
     """
 
     def __init__(self, trials: Trials, trial_runs: TrialRuns, salvage: Callable[[], object]) -> None:
@@ -37,14 +38,14 @@ class Recovery:
         self._unsigned: dict[int, float] = {}
 
     def recover(self) -> bool:
-        """Adopt results that MLflow has of dead processes' trials, retry the others; tell if there were any."""
+        """Import results that MLflow has of stale trials, try the others again; tell if there were any."""
         for trial in self._trials.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if trial.user_attrs.get(INTERRUPTED):  # whoever took it out of the count died before it could say so
                 self._trials.interrupt(trial.number, trial.user_attrs[INTERRUPTED])
-        orphans = [trial for trial in self._trials.running() if trial.number not in self._trials.mine]
-        if orphans:
+        stale = [trial for trial in self._trials.running() if trial.number not in self._trials.mine]
+        if stale:
             self._salvage()
-        for trial in orphans:
+        for trial in stale:
             owner = trial.user_attrs.get("owner")
             if owner is None:
                 seen = self._unsigned.setdefault(trial.number, time.monotonic())
@@ -53,22 +54,22 @@ class Recovery:
                 continue
             child = self._trial_runs.find(trial.user_attrs.get("run_id"), trial.number)
             if child is not None and child.has_ended:
-                self._adopt(trial, child.state, child.values)
+                self._import_result(trial, child.state, child.values)
             elif not is_alive(child.owner if child is not None else owner):
-                self._bury(trial, child)
-        return bool(orphans)
+                self._close(trial, child)
+        return bool(stale)
 
-    def _bury(self, trial: FrozenTrial, child: Child | None) -> None:
-        """Settle a trial whose process died: by its result, if that was written in time."""
-        if child is not None and child.state in KNOWN:
+    def _close(self, trial: FrozenTrial, child: Child | None) -> None:
+        """Close a trial whose process died: by its result, if that was written in time."""
+        if child is not None and child.state in FINISHED_STATES:
             self._trial_runs.close(child)
-            self._adopt(trial, child.state, child.values)
+            self._import_result(trial, child.state, child.values)
             return
         if child is not None:
             self._trial_runs.kill(child.run_id)
         self._trials.interrupt(trial.number, KILLED)
 
-    def _adopt(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
+    def _import_result(self, trial: FrozenTrial, state: str, values: list[float] | None) -> None:
         """Tell Optuna what MLflow knows already."""
         if state == "complete" and values and all(math.isfinite(value) for value in values):
             self._trials.finish(trial.number, TrialState.COMPLETE, values)
@@ -79,11 +80,11 @@ class Recovery:
         else:  # closed by somebody before it had a result
             self._trials.interrupt(trial.number, KILLED)
 
-    def settle(self, number: int) -> None:
+    def reconcile(self, number: int) -> None:
         """Take the result of a trial whose job is over, if its run has one; else close it as interrupted."""
         trial = self._trials.frozen(number)
         child = self._trial_runs.find(self._trials.mine.get(number) or trial.user_attrs.get("run_id"), number)
         if child is not None and child.has_ended:
-            self._adopt(trial, child.state, child.values)
+            self._import_result(trial, child.state, child.values)
         else:
-            self._bury(trial, child)
+            self._close(trial, child)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import optuna
 
+from tradingbot_exp.config.paths import launch_dir
 from tradingbot_exp.errors import TrackingError, TrainingError
+from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.batch import Observer, run_specs
-from tradingbot_exp.hpo.checks import check_metrics, check_study
+from tradingbot_exp.hpo.checks import check_metrics, check_sizes, check_study
+from tradingbot_exp.hpo.ensemble import deliver, lines_of
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
 from tradingbot_exp.hpo.parent import open_parent
 from tradingbot_exp.hpo.results.display import StudyDisplay
-from tradingbot_exp.hpo.results.recording import STATES, drop_staged, losers, record_results
+from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results
 from tradingbot_exp.hpo.results.table import result_table
-from tradingbot_exp.hpo.storage import storage_reason
+from tradingbot_exp.hpo.storage import check_storage, storage_reason
 from tradingbot_exp.hpo.study import StudyResult, open_study
-from tradingbot_exp.hpo.trials import best_trials
+from tradingbot_exp.hpo.trials import STATES, best_trials
 from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.tracking.store.registry import CHAMPION
 from tradingbot_exp.tracking.store.store import Store
+from tradingbot_exp.tracking.writing.origin import user_tags
 from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind
 from tradingbot_exp.tracking.writing.registration import first_alias, promote_winner, register_winner
 from tradingbot_exp.tracking.writing.run import TrackedRun
@@ -73,16 +77,18 @@ class Runner:
         configure: Callable[[Mapping[str, Any]], Config] | None = None,
     ) -> None:
         check_study(config, space)
-        check_metrics(config, load_data(config))
+        check_metrics(config, space, load_data(config))
+        check_sizes(config, space, load_data(config))
+        check_storage(config.hpo.storage, launch_dir())  # before MLflow's store is made
         # MLflow first: it cannot make its tables in a database that Optuna has stamped.
         client, experiment_id = organizer.connect()
         self.organizer = organizer
         self.study = open_study(config, space, overrides, configure)
-        self.parent = open_parent(self.study, organizer)
-        self._trial_runs = TrialRuns(
-            client, experiment_id, self.parent.run_id, self.study.name, dict(config.experiment.tags)
-        )
         self._store = Store(client, organizer.config.tracking.uri)
+        self.parent = open_parent(self.study, organizer, self._store)
+        self._trial_runs = TrialRuns(
+            client, experiment_id, self.parent.run_id, self.study.name, user_tags(config.experiment)
+        )
         self._staged: set[int] = set()  # trials that may have artifacts in their folders
 
     def close(self, error: BaseException | None = None) -> None:
@@ -146,10 +152,9 @@ class Runner:
         self.close()
         path = make_report(self.parent) if config.tracking.report else None
         model = "" if registered is None else f"{registered} ({_alias(config, judged)})"
-        sys.stdout.write(result_table(study, result, judged.lines, model))
+        say(result_table(study, result, judged.lines, model))
         if path is not None:
-            sys.stdout.write(f"  the report:\n  {path}\n")
-        sys.stdout.flush()
+            say(f"  the report:\n  {path}\n")
         return result
 
     def _loop(self, launch: Launch, display: StudyDisplay, batch: int) -> StudyLoop:
@@ -172,7 +177,7 @@ class Runner:
         """Remove the artifacts of trials that were the best for a while, of those that ran here; `ran` did just now."""
         if self.study.config.hpo.keep == "best":
             self._staged.update(ran)
-            over = self._staged & losers(self.study.optuna)
+            over = self._staged & losers(self.study.optuna, self.study.config.hpo.ensemble)
             drop_staged(self.study.folder, over)
             self._staged -= over
 
@@ -181,16 +186,15 @@ class Runner:
         study, parent, tracking = self.study, self.parent, self.study.config.tracking
         done = len(loop.trials.done())
         if done >= study.total:
-            sys.stdout.write(
+            say(
                 f"The study {study.name} is complete, {done} of {study.total}; raise "
                 "hpo.num_trials or set hpo.resume=false\n"
             )
         else:
             ledger = ledger_of(study.config, self._store, parent.run_id)
             parent.set_tags({"ledger.before": len(ledger.before), "study.at_once": min(loop.batch, study.total)})
-            line = bearing_line(study.config, load_data(study.config), len(ledger.before))
-            sys.stdout.write(f"{line}.\n{ledger}.\n")
-            sys.stdout.flush()
+            line = bearing_line(study.config, load_data(study.config), len(ledger.before), len(study.space.parameters))
+            say(f"{line}.\n{ledger}.\n")
         loop.recover()
         results = {_run_id(trial): (STATES[trial.state], trial.values) for trial in loop.trials.done()}
         self._trial_runs.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
@@ -199,21 +203,29 @@ class Runner:
         result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)
         matrices = record_results(study, parent, self._store, trials, result)
         registered = None
-        if result.best:
+        if result.best and study.config.hpo.ensemble == 1:
             registered = register_winner(parent, tracking, str(result.best[0].user_attrs.get("run_id")))
         ever = ledger_of(study.config, self._store, parent.run_id).total
         parent.set_tags({"ledger.total": ever})
         if loop.gave_up:
             raise TrainingError(f"The study {study.name} gave up: {loop.stopped_early}.")
-        judged = judge_study(study, parent, self.organizer, trials, matrices=matrices, ever=ever)
+        judged = judge_study(study, parent, self.organizer, self._store, trials, matrices=matrices, ever=ever)
         if registered and judged.is_shown:
             promote_winner(parent, tracking, registered)
+        if result.best and study.config.hpo.ensemble > 1:
+            delivered = deliver(study, parent, self.organizer, self._store)
+            lines = lines_of(delivered, [each.metric for each in objectives_of(study.config.hpo)])
+            run_id = delivered.run_id or _run_id(result.best[0])
+            judged = judged._replace(lines=[*judged.lines, *lines])
+            registered = register_winner(parent, tracking, run_id)
         return result, judged, registered
 
 
 def _alias(config: Config, judged: Judgement) -> str:
     """Say as what the winner's model is registered, and if it is no champion, why."""
     alias = first_alias(config.tracking)
+    if config.hpo.ensemble > 1 and alias != CHAMPION:
+        return f"{alias}: the mean of trials that were chosen is not what was tested"
     if judged.is_shown or alias == CHAMPION:
         return CHAMPION
     return f"{alias}: it is not shown to be real, on inputs that are checked and dates that nobody saw"

@@ -11,16 +11,17 @@ import optuna
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
+from tradingbot_exp.tracking.run_names import INTERRUPTED
+
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-# User attribute of a trial that ended without a result of its own: killed, or surplus. It does not count.
-INTERRUPTED = "interrupted"
-# Values of it: one whose point is tried again; one that died before it had a point; one too many, of which only the
-# point of a grid is tried again.
+# Values of the user attribute INTERRUPTED of a trial that ended without a result of its own, and so does not count:
+# one whose point is tried again; one that died before it had a point; one too many, of which only the point of a grid
+# is tried again.
 KILLED, UNDRAWN, SURPLUS = "killed", "killed before it had a point", "surplus"
 # User attributes of a trial that was enqueued: its place among the points of a grid, from 0; the trial whose point it
 # tries again.
@@ -212,17 +213,20 @@ def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:
 
 
 def most_steps(definition: Mapping[str, Any]) -> int:
-    """Return the most epochs that a trial of a study can report, over all its seeds and folds.
+    """Return the most epochs that a trial of a study can report, over all its networks and folds.
 
     Parameters
     ----------
     definition : mapping
         See `tradingbot_exp.hpo.definition.define`.
     """
-    searched = definition.get("hpo.param_space.training.epochs")
-    epochs = definition["training.epochs"]
-    if searched is not None:
-        epochs = max(searched["choices"]) if "choices" in searched else searched["high"]
+
+    def most(key: str) -> int:
+        searched = definition.get(f"hpo.param_space.{key}")
+        if searched is None:
+            return int(definition.get(key, 1))  # older studies do not say how many networks
+        return int(max(searched["choices"]) if "choices" in searched else searched["high"])
+
     several = definition.get("evaluation.scheme", "chronological") != "chronological"
     folds = int(definition["evaluation.folds"]) if several else 1
-    return int(epochs) * int(definition["hpo.repeats"]) * folds
+    return most("training.epochs") * most("training.ensemble") * int(definition["hpo.repeats"]) * folds

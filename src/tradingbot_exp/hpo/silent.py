@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.errors import TradingBotError
-from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds
+from tradingbot_exp.experiment.fitting import Fitting, fit_all, fit_folds, together
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.results import evaluate, objectives
-from tradingbot_exp.hpo.trial_run import Pruning, mean_of
+from tradingbot_exp.hpo.trial_run import mean_of, seeds_of
 from tradingbot_exp.hpo.trial_spec import Pruned
+from tradingbot_exp.hpo.watching import Pruning
 
 if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.experiment.job import Job
+    from tradingbot_exp.experiment.results import Evaluated
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 
@@ -43,16 +47,26 @@ def silent_values(
     """
     config = replace(config, training=replace(config.training, progress="off"))
     results = []
-    for shift in range(config.hpo.repeats):
-        job, pruning = build(replace(config, seed=config.seed + shift), run), Pruning(config, ask, shift)
-        histories = fit_folds(job, [pruning])
-        if pruning.at is not None:
-            return pruning.at
-        results.append(evaluate(job, histories).objective)
+    position = 0
+    for seed in seeds_of(config, config.hpo.repeats):
+        job = build(replace(config, seed=seed), run)
+        histories = []
+        for network in job.networks:
+            pruning = Pruning(config, ask, position)
+            histories.append(fit_folds(network, [pruning], pruning.is_over))
+            position += 1
+            if pruning.at is not None:
+                return pruning.at
+        results.append(evaluate(job, together(job, histories)).objective)
     return objectives(config, mean_of(results))
 
 
-def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[float | TradingBotError]:
+def silent_seeds(
+    config: Config,
+    seeds: Sequence[int],
+    run: TrackedRun,
+    keep: Callable[[int, Job, Evaluated], None] | None = None,
+) -> list[float | TradingBotError]:
     """Train with each of some seeds, at once where their models can be stacked, and record nothing, as `silent_values`.
 
     Parameters
@@ -62,6 +76,8 @@ def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[
     seeds : sequence of int
     run : TrackedRun
         Open; nothing is written into it.
+    keep : callable (seed, job, evaluated), optional
+        Told of each training that succeeded.
 
     Returns
     -------
@@ -70,13 +86,16 @@ def silent_seeds(config: Config, seeds: Sequence[int], run: TrackedRun) -> list[
     """
     config = replace(config, training=replace(config.training, progress="off"))
     jobs = [build(replace(config, seed=seed), run) for seed in seeds]
-    outcomes = fit_all([Fitting(job, recorded=False) for job in jobs])
+    outcomes = iter(fit_all([Fitting(network, recorded=False) for job in jobs for network in job.networks]))
     values: list[float | TradingBotError] = []
-    for job, outcome in zip(jobs, outcomes, strict=True):
+    for job in jobs:
+        own = list(islice(outcomes, len(job.networks)))
         try:
-            if isinstance(outcome, Exception):
-                raise outcome
-            values.append(objectives(config, evaluate(job, outcome).objective)[0])
+            evaluated = evaluate(job, together(job, own))
+            values.append(objectives(config, evaluated.objective)[0])
         except TradingBotError as error:
             values.append(error)
+        else:
+            if keep is not None:
+                keep(job.config.seed, job, evaluated)
     return values

@@ -23,12 +23,13 @@ from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.definition import define, differences, short_hash
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
-from tradingbot_exp.runtime.process import is_alive, signature
+from tradingbot_exp.runtime.process import identity, is_alive, signature
+from tradingbot_exp.tracking.store.places import inside
 
 SHOWN_TRIALS = 5
 # Of a study's name in that of its folder: file systems take 255 bytes, and a letter may have four.
 FOLDER_LETTERS = 60
-POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.05
 # A trial, or a study, that nobody has signed yet was made just now, or its process died in that moment.
 UNSIGNED_SECONDS = 3.0
 
@@ -127,15 +128,19 @@ class Study:
         """
         return self.configure(self.space.decode(params))
 
-    def wait_for(self, name: str) -> Any:
-        """Wait for what the process that created the study writes into it next; None if that process is gone."""
-        deadline = time.monotonic() + UNSIGNED_SECONDS
-        while name not in self.optuna.user_attrs:
-            owner = self.optuna.user_attrs.get("owner")
-            if not is_alive(owner) if owner else time.monotonic() > deadline:
+
+def wait_for(study: optuna.Study, name: str) -> Any:
+    """Wait for an attribute that the creator of a study writes; None if nobody does: it is gone, or this process."""
+    deadline = time.monotonic() + UNSIGNED_SECONDS
+    while name not in study.user_attrs:
+        owner = study.user_attrs.get("owner")
+        if owner is None:
+            if time.monotonic() > deadline:
                 return None
-            time.sleep(POLL_SECONDS)
-        return self.optuna.user_attrs[name]
+        elif identity().items() <= owner.items() or not is_alive(owner):
+            return None
+        time.sleep(_POLL_SECONDS)
+    return study.user_attrs[name]
 
 
 def open_study(
@@ -159,7 +164,7 @@ def open_study(
     ConfigError
         A study of this name is there, and is another one.
     TrackingError
-        The storage cannot be opened.
+        The storage cannot be opened, or names a folder elsewhere.
     """
     definition = define(config, space.describe(), load_data(config).fingerprint)
     storage, address = open_storage(config.hpo.storage, launch_dir())
@@ -167,13 +172,15 @@ def open_study(
     found, created = create_or_load(storage, name, [objective.direction for objective in objectives_of(config.hpo)])
     if created:
         found.set_user_attr("owner", signature())
+    stored = None if created else wait_for(found, "definition")
+    if stored is None:  # it is new, or its creator died before it had said what it is
         found.set_user_attr("folder", _free_folder(name))
-        found.set_user_attr("definition", definition)
-    folder = launch_dir() / "multirun" / found.user_attrs.get("folder", name)
+        found.set_user_attr("definition", definition)  # last: others wait for it
+    else:
+        _check_definition(name, stored, definition)
+    folder = inside(launch_dir() / "multirun", str(found.user_attrs.get("folder", name)))
     configure = configure or partial(vary, config)
-    study = Study(config, space, name, definition, found, address, folder, list(overrides), configure, created)
-    _check_definition(study)
-    return study
+    return Study(config, space, name, definition, found, address, folder, list(overrides), configure, created)
 
 
 def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.storages.BaseStorage) -> str:
@@ -187,15 +194,11 @@ def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.sto
     return next(f"{name}-{number}" for number in range(2, len(taken) + 3) if f"{name}-{number}" not in taken)
 
 
-def _check_definition(study: Study) -> None:
-    stored = study.wait_for("definition")
-    if stored is None:
-        study.optuna.set_user_attr("definition", study.definition)
-        return
-    said = differences(stored, study.definition)
+def _check_definition(name: str, stored: dict[str, Any], definition: dict[str, Any]) -> None:
+    said = differences(stored, definition)
     if said:
         raise ConfigError(
-            f"The study {study.name} is there already, and is another one:\n  "
+            f"The study {name} is there already, and is another one:\n  "
             + "\n  ".join(said)
             + "\nGive this one a name of its own with hpo.study_name=NAME, or start afresh with hpo.resume=false."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,8 +10,6 @@ from tradingbot_exp.tracking.run_names import result_tags, state_of
 
 # Under Hydra's launchers the spec travels to the trial's job in this variable of `hydra.job.env_set`, on any machine.
 TRIAL_VARIABLE = "TRADINGBOT_TRIAL"
-# Whether this process is running a batch of trials by itself, without a job of Hydra's for each.
-IN_BATCH: ContextVar[bool] = ContextVar("tradingbot_in_batch", default=False)
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class TrialSpec:
     watched : bool
         Whether somebody looks at the trial's progress on a terminal.
     rivals : list of list of float
-        The values of the best trial so far or, of several objectives, of the Pareto front: the artifacts of a trial
-        that one of them beats are not kept.
+        The values of the best trial so far or, of several objectives, of the Pareto front, and of as many trials as
+        `hpo.ensemble` takes: the artifacts of a trial that is worse are not kept.
     values : dict of str to object
         What the trial tries, by configuration key; a job of Hydra's has them as overrides.
     """

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, POINT, RETRY_OF, SURPLUS, UNDRAWN
-from tradingbot_exp.hpo.storage import transaction
+from tradingbot_exp.hpo.journal import transaction
+from tradingbot_exp.hpo.samplers import KILLED, POINT, RETRY_OF, SURPLUS, UNDRAWN
 from tradingbot_exp.runtime.process import is_alive
+from tradingbot_exp.tracking.run_names import FINISHED_STATES, INTERRUPTED
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STATES = dict(zip((TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL), FINISHED_STATES, strict=True))
+"""What the states of trials that count are called."""
 # A point at which so many processes died is not tried again, or it might never let the study go on.
 MAX_DEATHS = 5
 
@@ -44,8 +47,7 @@ class Trials:
 
     def counting(self) -> list[FrozenTrial]:
         """Return the trials that count or may come to count, by number."""
-        found = self.study.get_trials(deepcopy=False)
-        return [trial for trial in found if not trial.user_attrs.get(INTERRUPTED) and trial.state != TrialState.WAITING]
+        return counting(self.study)
 
     def done(self) -> list[FrozenTrial]:
         """Return the trials that count."""
@@ -71,7 +73,7 @@ class Trials:
     def finish(self, number: int, state: TrialState, values: list[float] | None) -> None:
         """Tell the study how a trial ended."""
         self.mine.pop(number, None)
-        # Another process may have adopted the result in this very moment, from the run that has ended.
+        # Another process may have imported the result in this very moment, from the run that has ended.
         with suppress(optuna.exceptions.UpdateFinishedTrialError):
             self.study.tell(number, values, state, skip_if_finished=True)
 
@@ -118,6 +120,39 @@ class Trials:
         return any(
             trial.number not in self.mine and is_alive(trial.user_attrs.get("owner") or {}) for trial in self.running()
         )
+
+
+def counting(study: Study) -> list[FrozenTrial]:
+    """Return the trials that count or may come to count, by number."""
+    found = study.get_trials(deepcopy=False)
+    return [trial for trial in found if not trial.user_attrs.get(INTERRUPTED) and trial.state != TrialState.WAITING]
+
+
+def best_or_front(study: Study, ensemble: int = 1) -> list[FrozenTrial]:
+    """Return the trials whose artifacts are wanted: the best one or, of several objectives, the Pareto front.
+
+    And, of an ensemble of several trials, its members.
+    """
+    best = best_trials(study)
+    found = best if len(study.directions) > 1 else best[:1]
+    if ensemble == 1:
+        return found
+    numbers = {trial.number for trial in found}
+    return found + [trial for trial in best_distinct(study, ensemble) if trial.number not in numbers]
+
+
+def best_distinct(study: Study, count: int) -> list[FrozenTrial]:
+    """Return so many of the complete trials that differ: the winner, and those that are best in the first objective."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    sign = 1.0 if study.directions[0] == optuna.study.StudyDirection.MINIMIZE else -1.0
+    # Of trials at one point the first is meant, which has its artifacts.
+    own = [trial for trial in complete if "duplicate_of" not in trial.user_attrs]
+    winner = next((trial.user_attrs.get("duplicate_of", trial.number) for trial in best_trials(study)), None)
+
+    def place(trial: FrozenTrial) -> tuple[bool, float, int]:
+        return trial.number != winner, sign * float(trial.values[0]), trial.number
+
+    return sorted(own, key=place)[:count]
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:

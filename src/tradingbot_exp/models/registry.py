@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tradingbot_exp.config.choices import ACTIVATION_CLASSES, add_model, check_name, model_names
+from tradingbot_exp.config.facts import wrong
 from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.runtime.text import qualified_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,8 +37,8 @@ def register(name: str) -> Callable[[_M], _M]:
 
     def decorate(cls: _M) -> _M:
         known = _MODELS.get(name)
-        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ConfigError(f"model.name: '{name}' is {known.__module__}.{known.__qualname__} already.")
+        if known is not None and qualified_name(known) != qualified_name(cls):
+            raise ConfigError(f"model.name: '{name}' is {qualified_name(known)} already.")
         _MODELS[name] = cls
         add_model(name)
         return cls
@@ -107,7 +109,7 @@ def build_model(config: ModelConfig, n_features: int, sequence_length: int = 1) 
         inspect.signature(cls).bind(**arguments | options)
     except TypeError as error:
         raise ConfigError(
-            f"model.name={config.name}: {cls.__module__}.{cls.__qualname__} cannot be given "
+            f"model.name={config.name}: {qualified_name(cls)} cannot be given "
             f"{', '.join([*arguments, *options])}: {error}. A model takes the first five, and model.options."
         ) from error
     return cls(**arguments | options)
@@ -124,10 +126,10 @@ def activation_class(name: str) -> type[nn.Module]:
 
 def _check(config: ModelConfig) -> None:
     """Refuse sizes no network can have, before torch says so less clearly."""
-    if any(int(size) < 1 for size in config.hidden_layers):
-        raise ConfigError(f"model.hidden_layers: {list(config.hidden_layers)} given; each has to be at least 1.")
-    if config.output_dim < 1:
-        raise ConfigError(f"model.output_dim: {config.output_dim} given; it has to be at least 1.")
-    if not 0 <= config.dropout < 1:
-        raise ConfigError(f"model.dropout: {config.dropout} given; it has to be at least 0 and below 1.")
-    activation_class(config.activation)
+    from tradingbot_exp.config.keys import facts_of
+
+    sizes = [int(size) for size in config.hidden_layers]
+    for name, value in (("hidden_layers", sizes), ("dropout", config.dropout), ("activation", config.activation)):
+        facts_of(f"model.{name}").check(f"model.{name}", value)
+    if config.output_dim < 1:  # a network of one's own may have more outputs than the schema lets a forecast have
+        raise wrong("model.output_dim", "1 or more", config.output_dim)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.text import qualified_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ def model_version(model: nn.Module) -> str:
     """
     cls = type(model)
     shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-    text = "\n".join([f"{cls.__module__}.{cls.__qualname__}", repr(model), repr(shapes), _source(cls)])
+    text = "\n".join([qualified_name(cls), repr(model), repr(shapes), _source(cls)])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

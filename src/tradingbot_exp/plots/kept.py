@@ -30,11 +30,11 @@ KEPT = (
         "forecasts",
         "plots/prediction_distribution.html",
         "Distribution of predictions",
-        lambda _dates, actual, forecast, unit: prediction_distribution(actual, forecast, unit),
+        lambda _dates, actual, forecast, unit, _symbols=None: prediction_distribution(actual, forecast, unit),
     ),
     Kept("features", "data/feature_distributions.html", "Feature distributions", histogram_figure),
     Kept("importance", "plots/feature_importance.html", "Feature importance", feature_importance),
 )
 """Sources, and what is drawn of them: ``losses`` (train and validation, each as epochs and losses, the best epoch and
-the loss's name), ``forecasts`` (dates, actual, forecast, unit), ``features`` (histograms), ``importance`` (features,
-means, standard deviations)."""
+the loss's name), ``forecasts`` (dates, actual, forecast, unit, and of a panel the symbols), ``features`` (histograms),
+``importance`` (features, means, standard deviations)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
@@ -12,9 +13,16 @@ from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import count, ratio
 
+_NONE = 1e-9  # share of the largest value that is left of rounding
 
-def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, unit: str) -> go.Figure:
+
+def prediction_vs_actual(
+    dates: Any, actual: ArrayLike, forecast: ArrayLike, unit: str, symbols: ArrayLike | None = None
+) -> go.Figure:
     """Draw forecast and actual over time, and against each other with the line of a perfect forecast.
+
+    Of a panel what is drawn over time is the mean over the symbols of each date, or their standard deviation where all
+    means of the target are 0, as of its excess over them.
 
     Parameters
     ----------
@@ -24,6 +32,8 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
         In `unit`.
     unit : str
         Unit of both, such as ``log return, 1 bar``.
+    symbols : array_like, shape (n,), optional
+        Of a panel, which symbol each bar is of.
     """
     title = "Forecast against actual"
     a, f = np.asarray(actual, dtype=np.float64), np.asarray(forecast, dtype=np.float64)
@@ -39,6 +49,19 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
     step = -(-len(a) // style.MAX_BARS)
     if step > 1:
         notes.append(f"1 in {step} drawn")
+    points = np.arange(0, len(a), step)
+    over_time, bars = pd.DataFrame({"date": when, "actual": a, "forecast": f}), when
+    if symbols is not None:
+        names = np.asarray(symbols).astype(str)[keep]
+        by_date = over_time.groupby("date")
+        over_time, drawn = by_date.mean(), "mean"
+        if over_time["actual"].abs().max() < _NONE * np.abs(a).max():
+            over_time, drawn = by_date.std(ddof=0), "standard deviation"
+        over_time = over_time.reset_index()
+        notes.insert(1, f"over time: {drawn} of {count(len(np.unique(names)), 'symbol')}")
+        bars = np.char.add(np.char.add(when.astype(str), " "), names)
+        # Every second row of four symbols would be two symbols' alone.
+        points = np.sort(np.random.default_rng(0).permutation(len(a))[: len(points)])
     subtitle = " · ".join(notes) + style.left_out(int((~keep).sum()), "bars")
     narrow = {
         "height": 860,
@@ -48,17 +71,17 @@ def prediction_vs_actual(dates: Any, actual: ArrayLike, forecast: ArrayLike, uni
         "yaxis2.domain": [0, 0.42],
     }
     fig = style.new_figure(title, subtitle, narrow=narrow)
-    times, drawn_a, drawn_f = when[::step].tolist(), style.rounded(a[::step]), style.rounded(f[::step])
+    over_time = over_time.iloc[:: -(-len(over_time) // style.MAX_BARS)]
+    times = over_time["date"].tolist()
+    for name, look in (
+        ("actual", {"color": style.ACTUAL, "width": 1}),
+        ("forecast", {"color": style.FORECAST, "width": 1.6}),
+    ):
+        style.add_line(fig, times, style.rounded(over_time[name]), name, look, "%{y:.4g}")
     fig.add_scatter(
-        x=times, y=drawn_a, name="actual", line={"color": style.ACTUAL, "width": 1}, hovertemplate="%{y:.4g}"
-    )
-    fig.add_scatter(
-        x=times, y=drawn_f, name="forecast", line={"color": style.FORECAST, "width": 1.6}, hovertemplate="%{y:.4g}"
-    )
-    fig.add_scatter(
-        x=drawn_f,
-        y=drawn_a,
-        customdata=times,
+        x=style.rounded(f[points]),
+        y=style.rounded(a[points]),
+        customdata=bars[points].tolist(),
         mode="markers",
         name="bars",
         showlegend=False,

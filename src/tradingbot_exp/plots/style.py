@@ -24,7 +24,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 TOP_PX = 104
 """Height kept for title, subtitle and legend."""
-_NARROW_COLUMNS, _LINE_PX = 50, 17
+_NARROW_COLUMNS, _NARROW_TITLE, _LINE_PX = 50, 36, 17
 MAX_BARS = 3_000
 """Points drawn of one series; a longer one is thinned evenly, and the subtitle says so."""
 
@@ -75,15 +75,18 @@ def new_figure(title: str, subtitle: str = "", *, narrow: Mapping[str, Any] | No
     Parameters
     ----------
     title, subtitle : str
-        Plain text: what looks like markup is shown as it is. A long subtitle is broken on a narrow screen.
+        Plain text: what looks like markup is shown as it is. Long ones are broken on a narrow screen.
     narrow : mapping, optional
         Layout values by dotted path (``"xaxis.domain"``) which the page sets on screens below 640 px. They
         travel in ``layout.meta``.
     """
     lines = [plain(line) for line in textwrap.wrap(subtitle, _NARROW_COLUMNS)]
+    heading = [plain(line) for line in textwrap.wrap(title, _NARROW_TITLE)]
+    more = max(len(lines), 1) + max(len(heading), 1) - 2
     broken = {
+        "title.text": "<br>".join(heading),
         "title.subtitle.text": "<br>".join(lines),
-        "margin.t": TOP_PX + _LINE_PX * (max(len(lines), 1) - 1),
+        "margin.t": TOP_PX + _LINE_PX * more,
         "title.font.size": 15,
     }
     figure = go.Figure()
@@ -127,9 +130,10 @@ def add_dots(fig: go.Figure, x: Any, y: Any, name: str, look: Mapping[str, Any],
     fig.add_scatter(x=x, y=y, name=name, marker=dict(look), hovertemplate=hover, **{"mode": "markers", **more})
 
 
-def add_luck(fig: go.Figure, reach: float) -> None:
+def add_luck(fig: go.Figure, reach: float, axis: str = "y") -> None:
     """Add the band around 0 that luck alone fills."""
-    fig.add_hrect(y0=-reach, y1=reach, fillcolor="rgba(128,140,155,0.12)", line={"width": 0}, layer="below")
+    look = {"fillcolor": "rgba(128,140,155,0.12)", "line": {"width": 0}, "layer": "below"}
+    fig.add_shape(type="rect", xref="paper", x0=0, x1=1, yref=axis, y0=-reach, y1=reach, **look)
 
 
 def suffix(panel: int) -> str:

@@ -6,9 +6,11 @@ import html
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.metrics import TABLE
+from tradingbot_exp.data.identity import joined
 from tradingbot_exp.evaluation.metrics.target import NAIVE
-from tradingbot_exp.runtime.text import times
 from tradingbot_exp.terminal.summary import metric_text, rows
+from tradingbot_exp.tracking.reading.openings import how_often
 
 if TYPE_CHECKING:
     from tradingbot_exp.tracking.reading.looks import Look
@@ -19,7 +21,7 @@ _MOST_LOOKS = 10
 
 def as_table(opened: Opened) -> str:
     """Lay out the model's metrics with their intervals, what they were on validation, and the naive baselines."""
-    bars = f"{opened.instrument}, {opened.bars:,} bars, {opened.start[:10]} to {opened.end[:10]}"
+    bars = f"{opened.instrument}, {opened.counted('bars')}, {opened.start[:10]} to {opened.end[:10]}"
     lines = [
         "",
         f"Test set of the run {opened.name}  (id {opened.run_id})",
@@ -29,6 +31,8 @@ def as_table(opened: Opened) -> str:
     ]
     for label, name, form, baseline, baseline_name in rows():
         test = f"test_{name}"
+        if TABLE[name].panel and test not in opened.metrics:  # of one instrument there is none
+            continue
         pair = opened.intervals.get(test)
         interval = "" if pair is None else f"{pair[0]:{form}} to {pair[1]:{form}}"
         line = f"  {label:<28}{metric_text(opened.metrics, test, form):>12}  {interval:<26}"
@@ -41,8 +45,11 @@ def as_table(opened: Opened) -> str:
         lines.append(line.rstrip())
     lines += [""] + [f"  {name} is {reason}." for name, reason in opened.undefined.items()]
     if opened.earlier:
-        lines.append(f"  Dates that overlap with these were opened {times(len(opened.earlier))} before in this store:")
-        lines += [f"    {each.at[:16]}  {each.by}  for the run {each.evaluated}" for each in opened.earlier]
+        lines.append(f"  Dates that overlap with these were {how_often(opened.earlier)} before in this store:")
+        lines += [
+            f"    {each.at[:16]}  {each.by}  {'for a refit of' if each.is_refit else 'for'} the run {each.evaluated}"
+            for each in opened.earlier
+        ]
         lines.append("  A test set is out of sample once: the more often it is opened, the less these numbers say.")
     return "\n".join([*lines, *looks_in_lines(opened), f"  recorded as the run {opened.evaluation_run_id}", ""])
 
@@ -78,6 +85,7 @@ class Opened:
     instrument, start, end : str
         Dates of the first and the last test bar.
     bars : int
+        Of a panel, dates that have bars.
     earlier : tuple of Opening
         Openings before this one of dates that overlap, in the whole store.
     looked : tuple of Look
@@ -88,6 +96,8 @@ class Opened:
         95 % confidence intervals by metric.
     undefined : dict of str to str
         Metrics without a value, with the reason.
+    symbols : int
+        Of how many instruments the bars are.
     naive : str
         What the forecast that takes no side is called, whose error is ``test_zero_mse``.
     """
@@ -106,11 +116,22 @@ class Opened:
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     undefined: dict[str, str] = field(default_factory=dict)
     naive: str = NAIVE[0.0]
+    symbols: int = 1
+
+    def counted(self, noun: str) -> str:
+        """Say how many bars there are: ``486 bars``, of a panel ``486 bars of 4 symbols``."""
+        return f"{self.bars:,} {noun}" + (f" of {self.symbols} symbols" if self.symbols > 1 else "")
 
     @property
     def number(self) -> int:
         """How many times these dates have been opened, this time included."""
         return len(self.earlier) + 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether some of the dates have never been opened before."""
+        seen = joined((each.start, each.end) for each in self.earlier)
+        return not any(first <= self.start and self.end <= last for first, last in seen)
 
     def __repr__(self) -> str:
         return f"Opened({self.name!r}, run_id={self.run_id!r}, number={self.number})"

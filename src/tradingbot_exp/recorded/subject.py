@@ -6,19 +6,22 @@ import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
-from tradingbot_exp.config.paths import launch_dir
+from tradingbot_exp.config.paths import place_of
 from tradingbot_exp.data.card import GIVEN_ARRAYS
+from tradingbot_exp.data.folder import is_there
 from tradingbot_exp.data.folds import fold_views
-from tradingbot_exp.errors import ConfigError, DataError, RunError
+from tradingbot_exp.errors import TRUST, ConfigError, DataError, RunError
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.tracking.reading.model import inputs_of
+from tradingbot_exp.tracking.store.moved import present_path
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.data import Block, PreparedData
     from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 
 log = logging.getLogger(__name__)
@@ -44,12 +47,15 @@ def configuration_of(loaded: RecordedRun) -> Config:
     tree.tracking = {"uri": loaded._store.uri, "on_error": "raise"}
     tree.hpo.storage = None
     try:
-        return finalize(tree)
+        config = finalize(tree, load=loaded.load_plugins)
     except ConfigError as error:
         raise RunError(
             f"The configuration of the run {loaded.run_id} ({loaded.name}) is none for this version of tradingbot_exp. "
             f"{error}"
         ) from error
+    if config.data.path is not None:
+        config.data.path = present_path(config.data.path, loaded.params, loaded._store.uri)
+    return config
 
 
 def data_of(loaded: RecordedRun, config: Config) -> PreparedData:
@@ -62,8 +68,10 @@ def data_of(loaded: RecordedRun, config: Config) -> PreparedData:
     run = f"the run {loaded.run_id} ({loaded.name})"
     if config.data.name == config.data.path == "arrays":
         raise DataError(f"{run} was trained on {GIVEN_ARRAYS}, which hold no test set. Judge its model yourself.")
-    path = None if config.data.path is None else launch_dir() / config.data.path
-    if path is not None and not path.is_file():
+    path = None if config.data.path is None else place_of(config.data.path)
+    if path is not None and not is_there(path):
+        if "${" in path and not loaded.trust:
+            raise RunError(f"{run} names its data {config.data.path}, which would read from this machine. {TRUST}")
         raise DataError(
             f"The data of {run} are gone: there is no file {path}. Put it back (fingerprint {recorded}), or start the "
             "command in the folder that the run was started in."
@@ -83,13 +91,22 @@ def forecasts_of(loaded: RecordedRun, config: Config, data: PreparedData) -> NDA
     model = loaded.model
     last = fold_views(data, config.evaluation)[-1]  # whose model it is, with features that learned from its train bars
 
-    def forecast(start: int, stop: int) -> NDArray[np.float64]:
-        back = data.sequence_length - 1
-        rows = pd.DataFrame(last.raw[start - back : stop], columns=list(data.feature_names))
-        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[back:]
+    def forecast(block: Block) -> NDArray[np.float64]:
+        oldest = int(last.layout.windows(block.numbers, data.sequence_length).min())
+        start = int(last.layout.starts[last.layout.days[oldest]])  # of whole dates, as they may be scaled by each other
+        rows = last.unscaled(slice(start, block.stop))[inputs_of(model)]
+        return np.asarray(model.predict(rows), dtype=np.float64).reshape(-1)[block.numbers - start]
 
-    _see_unchanged(loaded, last, forecast(last.val.start, last.val.stop))
-    return forecast(data.test.start, data.test.stop)
+    _see_unchanged(loaded, last, forecast(last.val))
+    return forecast(data.test)
+
+
+def is_of_rows(recorded: pd.DataFrame, data: PreparedData, block: Block) -> bool:
+    """Tell whether recorded forecasts are those of the rows of a block, date by date, of a panel symbol by symbol."""
+    same = list(recorded["date"]) == list(data.dates(block))
+    if not data.symbols or not same:
+        return same
+    return list(recorded["symbol"]) == list(data.layout.take(block.rows).symbols)
 
 
 def _see_unchanged(loaded: RecordedRun, data: PreparedData, forecast: NDArray[np.float64]) -> None:
@@ -100,7 +117,7 @@ def _see_unchanged(loaded: RecordedRun, data: PreparedData, forecast: NDArray[np
         return
     if "fold" in recorded:
         recorded = recorded[recorded["fold"] == recorded["fold"].max()]
-    if list(recorded["date"]) != list(data.dates(data.val)):
+    if not is_of_rows(recorded, data, data.val):
         log.warning(
             "The run %s (%s) recorded forecasts of other rows than its validation has now, so whether its model still "
             "forecasts what it did is not checked.",

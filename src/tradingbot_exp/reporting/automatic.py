@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TradingBotError
 from tradingbot_exp.reporting.reporter import ExperimentReporter
+from tradingbot_exp.runtime.text import own_command
+from tradingbot_exp.tracking.store.places import is_same_store
 from tradingbot_exp.tracking.store.store import default_uri
 
 if TYPE_CHECKING:
@@ -40,12 +41,10 @@ def report_at_end(kind: str, run: TrackedRun) -> Path | None:
         return make(run.run_id)
     except Exception as error:
         why = str(error) if isinstance(error, TradingBotError) else f"{type(error).__name__}: {error}"
-        store = "" if run.uri == default_uri() else f" --tracking-uri {shlex.quote(redact(run.uri))}"
+        store = () if is_same_store(run.uri, default_uri()) else ("--tracking-uri", redact(run.uri))
         log.warning(
-            "The report could not be made: %s. To make it again: python -m tradingbot_exp report %s %s%s",
+            "The report could not be made: %s. To make it again: %s",
             redact(why.rstrip(".")),
-            kind,
-            run.run_id,
-            store,
+            own_command("report", kind, run.run_id, *store),
         )
         return None

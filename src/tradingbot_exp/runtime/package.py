@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -26,9 +27,20 @@ def code_sha256(package: Path = FOLDER) -> str:
     str
         Twelve hexadecimal digits.
     """
+    files = [(file.relative_to(package).as_posix(), file) for file in sorted(package.rglob("*.py"))]
+    left_out = tuple(f"{folder}/" for folder in _NOT_DECIDING)
+    return source_sha256((name, file) for name, file in files if not name.startswith(left_out))
+
+
+def source_sha256(files: Iterable[tuple[str, Path]]) -> str:
+    """Hash files, each with the name that it counts by, in their order.
+
+    Returns
+    -------
+    str
+        Twelve hexadecimal digits.
+    """
     digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        name = file.relative_to(package).as_posix()
-        if not any(name.startswith(f"{folder}/") for folder in _NOT_DECIDING):
-            digest.update(name.encode() + b"\0" + file.read_bytes())
+    for name, file in files:
+        digest.update(name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()[:12]

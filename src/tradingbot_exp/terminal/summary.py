@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from tradingbot_exp.config.metrics import OWN_METRICS, TABLE, Form, Rival
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.registries import OWN_METRICS as USERS_METRICS
+from tradingbot_exp.config.registries import USER_METRICS
 from tradingbot_exp.evaluation.metrics.target import NAIVE
+from tradingbot_exp.runtime.text import one_line
+from tradingbot_exp.terminal.output import say
 from tradingbot_exp.tracking.store.places import run_page, ui_command
 
 if TYPE_CHECKING:
@@ -57,12 +59,14 @@ def metric_lines(metrics: Mapping[str, float], naive: str = NAIVE[0.0]) -> list[
     """
     lines = [f"  {'validation':<28}{'model':>12}  {'95 % interval':<20}{'baseline'}"]
     for label, name, form, rival, rival_name in rows():
+        if TABLE[name].panel and f"val_{name}" not in metrics:  # of one instrument there is none
+            continue
         model, interval = metric_text(metrics, f"val_{name}", form), _interval(metrics, f"val_{name}", form)
         line = f"  {label:<28}{model:>12}  {interval:<20}"
         if rival_name:
             line += f"{metric_text(metrics, f'val_{rival_name}', form)} ({rival or naive})"
         lines.append(line.rstrip())
-    own = [f"val_{name}" for name in USERS_METRICS]
+    own = [f"val_{name}" for name in USER_METRICS]
     return [*lines, *(f"  {name:<28}{metric_text(metrics, name, '.4g'):>12}" for name in own)]
 
 
@@ -78,16 +82,20 @@ def _interval(metrics: Mapping[str, float], name: str, form: str) -> str:
 
 def print_summary(run: TrackedRun, report: Path | None = None, naive: str = NAIVE[0.0]) -> None:
     """Print the end of a run, and where its report is; a trial of a sweep gets one line."""
-    out = sys.stdout
     metrics = run.metrics
     epochs = (
         f"best epoch {metrics.get('best_epoch', 0):.0f}, best validation loss {metrics.get('best_val_loss', 0):.4e}"
     )
+    networks = sum(name.endswith("/best_epoch") for name in metrics)
+    if networks:
+        own = f"{metrics.get('final_loss', math.nan):.4e}"
+        epochs = f"the mean of {networks} networks, whose validation loss is {own}; of a network on average: {epochs}"
     if run.parent is not None:
-        out.write(f"{run.name} ({run.run_id})  final loss {metrics.get('final_loss', float('nan')):.4e}  {epochs}\n")
-        out.flush()
+        say(
+            f"{one_line(run.name)} ({run.run_id})  final loss {metrics.get('final_loss', float('nan')):.4e}  {epochs}\n"
+        )
         return
-    lines = ["", f"Run {run.name}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics, naive), ""]
+    lines = ["", f"Run {one_line(run.name)}  (id {run.run_id})", f"  {epochs}", "", *metric_lines(metrics, naive), ""]
     if run.delivery.failure is None:
         lines += [
             *([] if report is None else [f"  report     {report}"]),
@@ -97,5 +105,4 @@ def print_summary(run: TrackedRun, report: Path | None = None, naive: str = NAIV
         ]
     else:
         lines += [f"  records    kept in {run.delivery.unsent_folder}, not yet in MLflow"]
-    out.write("\n".join([*lines, ""]) + "\n")
-    out.flush()
+    say("\n".join([*lines, ""]) + "\n")

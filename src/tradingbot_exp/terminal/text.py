@@ -8,6 +8,9 @@ import textwrap
 # Narrower is unreadable; a pipe has no width, and gets 100.
 _NARROWEST, _PIPED = 40, 100
 
+WIDTH = 110
+"""Letters of a line into which long sentences are broken."""
+
 
 def width() -> int:
     """Return the columns of the terminal (or of COLUMNS), 100 without one."""

@@ -6,10 +6,14 @@ import json
 import sys
 from collections.abc import Sequence
 
+ENDED = ("FINISHED", "FAILED", "KILLED")
+"""MLflow's statuses of runs that are closed."""
 FINISHED_STATES = ("complete", "pruned", "failed")
-"""States of trials that a study counts; attempts that were interrupted it does not."""
+"""States of trials that a study counts: the job wrote them after all its metrics. Interrupted attempts do not count."""
 # The tag that says how a study searched, and its value where that is a program's own affair.
 SAMPLER_TAG, OWN_LOOP = "study.sampler", "own loop"
+# The state of an attempt that was interrupted, in its run; in Optuna the attribute of the trial that says why.
+INTERRUPTED = "interrupted"
 
 
 def study_run_name(study: str) -> str:
@@ -26,7 +30,7 @@ def state_of(error: BaseException | None) -> str:
     """Return the state of a trial that ended, by what it raised."""
     if error is None:
         return "complete"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    return INTERRUPTED if isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def is_pruning(error: BaseException | None) -> bool:

@@ -2,13 +2,16 @@
 
 Folder ``data/`` of the model: ``model.json`` (how to build and feed it), ``weights.pt`` (tensors only) or,
 for a class of the user's own, ``module.pt`` (a pickle), ``scaler.skops``, and ``features.skops`` (what features learned
-from the train bars). MLflow calls `_load_pyfunc`.
+from the train bars); of a mean of several models ``model.json``, and these files of each in ``members/``.
+`tradingbot_exp.tracking.model_files` reads it, and runs nothing that a store says unless it is trusted; MLflow calls
+`_load_pyfunc`.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.config.choices import model_names
-from tradingbot_exp.config.plugins import load_plugins
-from tradingbot_exp.data.fitted import as_bytes, from_bytes
+from tradingbot_exp.data.fitted import as_bytes
 from tradingbot_exp.data.scaler import save_scaler
-from tradingbot_exp.errors import ConfigError, TrackingError
-from tradingbot_exp.models.registry import build_model
+from tradingbot_exp.tracking.forecaster import BESIDE, SavedModel, reads_layout
+from tradingbot_exp.tracking.model_files import files_in, loaded
 from tradingbot_exp.tracking.store.errors import quiet
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ def save(
     *,
     feature_names: Sequence[str] | None = None,
     scaler: Any = None,
-    example: NDArray[np.float64] | None = None,
+    example: NDArray[np.float64] | pd.DataFrame | None = None,
     config: ModelConfig | None = None,
     sequence_length: int = 1,
     logits: bool = False,
-    fitted: Mapping[str, FittedFeature] | None = None,
+    fitted: Mapping[str, Any] | None = None,
+    panel: bool = False,
 ) -> None:
     """Write the model's folder.
 
@@ -66,19 +68,25 @@ def save(
     logits : bool
         Whether outputs are logits, to be turned into probabilities.
     fitted : mapping of str to FittedFeature, optional
-        Features that learned from train bars, by name.
+        Features that learned from train bars, by name; of a panel by symbol and name.
+    panel : bool
+        Whether the rows are of several symbols. Where their scaling, or windows, need to know which, the model takes
+        the columns ``date`` and ``symbol``, too.
     """
     import torch
-    from mlflow.models import ModelSignature
-    from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, Schema, TensorSpec
 
+    from tradingbot_exp.models._ensemble import members_of
+
+    members = members_of(model)
     record = {
         "config": None if config is None else vars(config),
         "feature_names": None if feature_names is None else list(feature_names),
         "sequence_length": sequence_length,
         "logits": logits,
-        "module": type(model).__module__,
+        "ensemble": len(members),
+        "scaling": getattr(scaler, "record", None),
+        "panel": panel,
+        "module": type(members[0]).__module__,
         "dtype": str(next(model.parameters(), torch.zeros(())).dtype).removeprefix("torch."),
         "training_packages": {name: metadata.version(name) for name in _NEEDED},
     }
@@ -91,24 +99,81 @@ def save(
             torch.save(cpu_model.state_dict(), data / "weights.pt")
         else:
             torch.save(cpu_model, data / "module.pt")
-        if scaler is not None:
+        if scaler is not None and record["scaling"] is None:
             save_scaler(scaler, data / "scaler.skops")
         if fitted:
             (data / "features.skops").write_bytes(as_bytes(fitted))
-        signature = frame = None
-        if feature_names is not None:
-            columns = Schema([ColSpec("double", name) for name in feature_names])
-            signature = ModelSignature(columns, Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
-            frame = None if example is None else pd.DataFrame(example, columns=list(feature_names))
-        with quiet("mlflow"), _unscanned():
-            save_model(
-                folder,
-                loader_module=__name__,
-                data_path=str(data),
-                signature=signature,
-                input_example=frame,
-                pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
-            )
+        _write(folder, data, record, example)
+
+
+def save_mean(folder: Path, models: Sequence[Path], example: pd.DataFrame | None = None) -> None:
+    """Write the folder of a model that forecasts the mean of several.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    models
+        See `write_mean`.
+    example : DataFrame, optional
+        See `save`; with the columns of all models.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data"
+        _write(folder, data, write_mean(data, models), example)
+
+
+def write_mean(data: Path, models: Sequence[Path]) -> dict[str, Any]:
+    """Write the folder ``data/`` of a model that forecasts the mean of several, and return its record.
+
+    Parameters
+    ----------
+    data : Path
+        Must not exist.
+    models : sequence of Path
+        Of each model a folder with what `save` wrote in its folder ``data/``, or this function.
+    """
+    records = [json.loads((each / "model.json").read_text(encoding="utf-8")) for each in models]
+    record = {
+        "members": len(models),
+        "feature_names": list(dict.fromkeys(name for each in records for name in each["feature_names"])),
+        "sequence_length": max(each["sequence_length"] for each in records),
+        "scaling": any(reads_layout(each) for each in records),
+        "panel": any(each.get("panel") for each in records),
+        "training_packages": {name: metadata.version(name) for name in _NEEDED},
+    }
+    for number, each in enumerate(models):
+        shutil.copytree(each, data / f"members/{number}")
+    (data / "model.json").write_text(json.dumps(record, indent=2), encoding="utf-8")
+    return record
+
+
+def _write(
+    folder: Path, data: Path, record: Mapping[str, Any], example: NDArray[np.float64] | pd.DataFrame | None
+) -> None:
+    """Write a model's folder around its data, with MLflow's description of what it takes."""
+    from mlflow.models import ModelSignature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import ColSpec, Schema, TensorSpec
+
+    signature = frame = None
+    names = record["feature_names"]
+    if names is not None:
+        beside = [ColSpec(kind, name) for name, kind in BESIDE.items()] if reads_layout(record) else []
+        columns = Schema([*(ColSpec("double", name) for name in names), *beside])
+        signature = ModelSignature(columns, Schema([TensorSpec(np.dtype(np.float64), (-1,))]))
+        taken = [*names, *(column.name for column in beside)]
+        if example is not None:
+            frame = example[taken] if isinstance(example, pd.DataFrame) else pd.DataFrame(example, columns=taken)
+    with quiet("mlflow"), _unscanned():
+        save_model(
+            folder,
+            loader_module=__name__,
+            data_path=str(data),
+            signature=signature,
+            input_example=frame,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in _NEEDED],
+        )
 
 
 @contextmanager
@@ -125,58 +190,6 @@ def _unscanned() -> Iterator[None]:
         setattr(requirements_utils, name, found)
 
 
-class SavedModel:
-    """What `mlflow.pyfunc.load_model` wraps: unscaled features in, forecasts out."""
-
-    def __init__(self, model: nn.Module, record: dict[str, Any], scaler: Any, learned: bytes | None = None) -> None:
-        self._model = model
-        self._record = record
-        self._scaler = scaler
-        self._learned = learned
-
-    def fitted(self) -> dict[str, FittedFeature]:
-        """Return what the features learned from the train bars, by name; their classes have to be registered."""
-        return from_bytes(self._learned) if self._learned else {}
-
-    def predict(self, model_input: Any, params: dict[str, Any] | None = None) -> NDArray[np.float64]:
-        """Forecast from unscaled features.
-
-        Parameters
-        ----------
-        model_input : DataFrame, or array-like of shape (n, F)
-            A row a bar, in time order. A frame's columns may stand in any order.
-
-        Returns
-        -------
-        ndarray of float64, shape (n,)
-            In the target's unit; the first `sequence_length` - 1 rows, which have no full window, give NaN.
-        """
-        from tradingbot_exp.training.predict import predict
-
-        features = self._features(model_input)
-        length = self._record["sequence_length"]
-        forecast = np.full(len(features), np.nan)
-        if len(features) < length:
-            return forecast
-        if length > 1:
-            features = np.lib.stride_tricks.sliding_window_view(features, length, axis=0).swapaxes(1, 2)
-        output = predict(self._model, features)
-        forecast[length - 1 :] = 1.0 / (1.0 + np.exp(-output)) if self._record["logits"] else output
-        return forecast
-
-    def _features(self, model_input: Any) -> NDArray[Any]:
-        names = self._record["feature_names"]
-        if isinstance(model_input, pd.DataFrame) and names is not None:
-            missing = [name for name in names if name not in model_input.columns]
-            if missing:
-                raise TrackingError(f"The model needs the columns {names}; missing: {', '.join(missing)}.")
-            model_input = model_input[names]
-        values = np.asarray(model_input, dtype=np.float64)
-        if self._scaler is not None:
-            values = self._scaler.transform(values)
-        return np.ascontiguousarray(values, dtype=self._record["dtype"])
-
-
 def learned_by_features(model: PyFuncModel) -> dict[str, FittedFeature]:
     """Read what the features of a loaded model learned from its train bars; nothing of a model that is not ours.
 
@@ -189,41 +202,32 @@ def learned_by_features(model: PyFuncModel) -> dict[str, FittedFeature]:
     return inside.fitted() if isinstance(inside, SavedModel) else {}
 
 
-def _load_own_class(name: str, module: str) -> None:
-    """Import the user's own module, which registers the model's class."""
-    try:
-        load_plugins([module])
-    except ConfigError as error:
-        raise TrackingError(
-            f"The model '{name}' is a class of {module or 'an unknown module'}, which is not here. {error} Put the "
-            "folder that holds it on PYTHONPATH, or start from it."
-        ) from error
+def is_of_panel(model: PyFuncModel) -> bool:
+    """Tell whether a loaded model was trained on several symbols; not of a model that is not ours."""
+    inside = model._model_impl
+    return isinstance(inside, SavedModel) and bool(inside._record.get("panel"))
+
+
+def sd_of_members(model: PyFuncModel, model_input: Any) -> NDArray[np.float64] | None:
+    """Return how far apart the networks of a loaded ensemble are on each row; None of any other model.
+
+    Parameters
+    ----------
+    model : PyFuncModel
+    model_input
+        See `tradingbot_exp.tracking.forecaster.SavedModel.predict`.
+
+    Returns
+    -------
+    ndarray of shape (n,), or None
+        Standard deviation of their forecasts (ddof 1), in the target's unit.
+    """
+    inside = model._model_impl
+    if not isinstance(inside, SavedModel) or len(inside.members) < 2:
+        return None
+    return np.asarray(np.std([each.predict(model_input) for each in inside.members], axis=0, ddof=1))
 
 
 def _load_pyfunc(path: str) -> SavedModel:
-    """Load what `save` wrote; MLflow calls this by name."""
-    import torch
-
-    data = Path(path)
-    record = json.loads((data / "model.json").read_text(encoding="utf-8"))
-    if record["config"] is not None:
-        from tradingbot_exp.config.schema import ModelConfig
-
-        config = ModelConfig(**record["config"])
-        if config.name not in model_names():
-            _load_own_class(config.name, record.get("module", ""))
-        model = build_model(config, len(record["feature_names"]), record["sequence_length"])
-        model.to(getattr(torch, record["dtype"]))
-        model.load_state_dict(torch.load(data / "weights.pt", weights_only=True))
-    else:
-        # The user's own class; loading an MLflow model means trusting who logged it.
-        model = torch.load(data / "module.pt", weights_only=False)
-    scaler = None
-    if (data / "scaler.skops").exists():
-        import skops.io
-
-        unknown = skops.io.get_untrusted_types(file=data / "scaler.skops")
-        trusted = [name for name in unknown if name.startswith("sklearn.")]
-        scaler = skops.io.load(data / "scaler.skops", trusted=trusted)
-    learned = data / "features.skops"
-    return SavedModel(model, record, scaler, learned.read_bytes() if learned.exists() else None)
+    """Load what `save` wrote; MLflow calls this by name, of those who trust who logged the model."""
+    return loaded(files_in(Path(path)), "The model", trust=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
-from tradingbot_exp.errors import ConfigError, TrainingError
+from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.config.facts import wrong
+from tradingbot_exp.config.losses import LOSSES, Loss, check_numbers
+from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.training.state import Member
 
 
@@ -32,29 +36,47 @@ def check_parts(model: object, optimizer: object, criterion: object, logger: obj
             raise TrainingError(f"train_model: {name} is of type {type(given).__name__}; expected {right}.")
 
 
+def check_loss(loss: str, criterion: Any, *members: Member) -> Loss:
+    """Return the loss of a name, or of a caller's own criterion in its place, if the members' numbers are for it.
+
+    Raises
+    ------
+    ConfigError
+        The name is unknown, or a number is for another loss.
+    """
+    if criterion is None:
+        check_name("training.loss", loss, LOSSES)
+        row = LOSSES[loss]
+    else:
+        logits = isinstance(criterion, nn.BCEWithLogitsLoss)
+        row = Loss("a criterion of your own", "", criterion, target="probability" if logits else "any")
+    for member in members:
+        check_numbers(row, member.quantile, member.pos_weight)
+    return row
+
+
 def check_member(member: Member, batch_size: int) -> None:
     """Refuse numbers that mean nothing, and an optimizer that would not train the model.
 
     Raises
     ------
     ConfigError
-        Names the key, what was given, and what would be right; None and False turn the latter two off.
+        Names the key, what was given, and what would be right; None and False turn early stopping and clipping off.
     TrainingError
         There is nothing to train, or the optimizer holds none of it, or wants a closure.
     """
+    from tradingbot_exp.config.keys import facts_of
+
     model, optimizer = member.model, member.optimizer
-    patience: Any = member.early_stopping
-    clip: Any = member.gradient_clip
     counts: dict[str, Any] = {"epochs": member.epochs, "batch_size": batch_size}
     for name, count in counts.items():
-        if isinstance(count, bool) or not hasattr(count, "__index__"):
-            raise ConfigError(f"training.{name}: {count!r} given; it has to be an integer, at least 1.")
-        if count < 1:
-            raise ConfigError(f"training.{name}: {count} given; it has to be at least 1.")
-    if patience is not None and patience is not False and patience < 1:
-        raise ConfigError(f"training.early_stopping: {patience} given; it has to be at least 1, or null for off.")
-    if clip is not None and clip is not False and not clip > 0:
-        raise ConfigError(f"training.gradient_clip: {clip} given; it has to be above 0, or null for off.")
+        if isinstance(count, bool) or not isinstance(count, Integral):
+            raise wrong(f"training.{name}", "a whole number", count)
+    switches: dict[str, Any] = {"early_stopping": member.early_stopping, "gradient_clip": member.gradient_clip}
+    numbers: dict[str, Any] = {"quantile": member.quantile, "pos_weight": member.pos_weight}
+    for name, value in {**counts, **switches, **numbers}.items():
+        off = value is False and name in switches
+        facts_of(f"training.{name}").check(f"training.{name}", None if off else value)
     trainable = {id(p) for p in model.parameters() if p.requires_grad}
     if not trainable:
         raise TrainingError("The model has no parameter that requires a gradient: there is nothing to train.")

@@ -19,6 +19,8 @@ class History(dict[str, list[float]]):
     ----------
     epochs : int
         As given.
+    of : tuple of History
+        Of a mean, what it is the mean of; else empty.
     stopped_by : str or None
         ``"early_stopping"``, ``"hook"`` (an ``on_epoch`` returned True), or None.
 
@@ -32,6 +34,7 @@ class History(dict[str, list[float]]):
     def __init__(self, epochs: int = 0) -> None:
         super().__init__(train_loss=[], val_loss=[], learning_rate=[])
         self.epochs = epochs
+        self.of: tuple[History, ...] = ()
         self.stopped_by: str | None = None
 
     def add(self, record: dict[str, float]) -> None:
@@ -66,6 +69,7 @@ def mean_history(histories: Sequence[History]) -> History:
     if len(histories) == 1:
         return histories[0]
     mean = History(histories[0].epochs)
+    mean.of = tuple(histories)
     for epoch in range(min(history.epochs_run for history in histories)):
         mean.add({name: fmean(history[name][epoch] for history in histories) for name in mean})
     return mean

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tradingbot_exp.config.losses import Loss
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.models._modes import evaluating
 
@@ -59,12 +61,28 @@ def as_tensor(values: Any, name: str, dtype: torch.dtype, device: torch.device) 
 
 
 class Data(NamedTuple):
-    """Inputs of shape (n, F) or (n, L, F) and targets of the shape of the model's output."""
+    """Inputs of shape (n, F) or (n, L, F), targets of the shape of the model's output, and what some losses need.
+
+    Attributes
+    ----------
+    X, y, X_val, y_val : Tensor
+    returns, returns_val : Tensor or None
+        One-bar log returns, of the shape of the targets, (n, 1) where these have several columns.
+    days, days_val : Tensor of int, shape (n,), or None
+        Which date each row is of, from 0, ascending by at most 1; None where each is of another.
+    starts : Tensor of int, shape (batches + 1,), or None
+        The first row of each batch, and the number of rows: see `tradingbot_exp.training.batches.in_order`.
+    """
 
     X: Tensor
     y: Tensor
     X_val: Tensor
     y_val: Tensor
+    returns: Tensor | None = None
+    returns_val: Tensor | None = None
+    days: Tensor | None = None
+    days_val: Tensor | None = None
+    starts: Tensor | None = None
 
 
 def prepare_data(
@@ -101,6 +119,38 @@ def prepare_data(
     return data
 
 
+def with_market(data: Data, loss: Loss, returns: tuple[Any, Any], dates: tuple[Any, Any]) -> Data:
+    """Add what the loss takes of one-bar returns and of dates, each of the train and the validation rows, or None.
+
+    Raises
+    ------
+    TrainingError
+        They do not fit the rows, are not finite, or not in order.
+    """
+    found: dict[str, Any] = {}
+    for part, y, given, when in zip(("train", "val"), (data.y, data.y_val), returns, dates, strict=True):
+        end = "" if part == "train" else "_val"
+        if given is not None and (loss.takes_returns or loss.family == "return"):
+            name = f"returns_{part}"
+            values = as_tensor(given, name, y.dtype, y.device)
+            if values.numel() != len(y) or len(values) != len(y):
+                raise TrainingError(f"{name} has the shape {_shape(values)}; it has to be ({len(y)},).")
+            _check_finite(values, name)
+            found[f"returns{end}"] = values.reshape(y.shape if y.numel() == len(y) else (-1, 1))
+        if when is not None and loss.in_order:
+            found[f"days{end}"] = _days(np.asarray(when), f"dates_{part}", len(y)).to(y.device)
+    return data._replace(**found)
+
+
+def _days(dates: NDArray[Any], name: str, rows: int) -> Tensor:
+    """Count the dates of rows that are in their order, from 0."""
+    if dates.shape != (rows,):
+        raise TrainingError(f"{name} has the shape {dates.shape}; it has to be ({rows},).")
+    if not (dates[1:] >= dates[:-1]).all():
+        raise TrainingError(f"{name} are not in order: rows have to be sorted by date.")
+    return torch.from_numpy(np.cumsum(np.append(False, dates[1:] != dates[:-1]), dtype=np.int64))
+
+
 def _check_finite(values: Tensor, name: str) -> None:
     rows = max(1, BLOCK // values[0].numel())
     for start in range(0, len(values), rows):
@@ -110,8 +160,8 @@ def _check_finite(values: Tensor, name: str) -> None:
             raise TrainingError(f"{name} holds NaN or infinity, first in row {first} (counted from 0).")
 
 
-def check_targets_are_shares(data: Data) -> None:
-    """Refuse targets that binary cross-entropy cannot use.
+def check_targets(data: Data, loss: Loss) -> None:
+    """Refuse targets that a loss for probabilities cannot use.
 
     Raises
     ------
@@ -119,7 +169,7 @@ def check_targets_are_shares(data: Data) -> None:
         If one is below 0 or above 1.
     """
     for y, name in ((data.y, "y_train"), (data.y_val, "y_val")):
-        if y.min() < 0 or y.max() > 1:
+        if loss.logits and (y.min() < 0 or y.max() > 1):
             raise TrainingError(
                 f"{name} goes from {float(y.min()):g} to {float(y.max()):g}, but binary cross-entropy needs "
                 "0 to 1: use data.target=direction, or another training.loss."

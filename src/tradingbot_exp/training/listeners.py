@@ -17,6 +17,11 @@ class MetricLogger(Protocol):
         """Record an epoch's metrics."""
 
 
+def seed_prefix(seed: int) -> str:
+    """Return what begins the metrics of one of several networks of a run."""
+    return f"seed_{seed}/"
+
+
 class Curves:
     """Logs the losses of each epoch and, with a schedule, the learning rate.
 
@@ -29,10 +34,12 @@ class Curves:
     prefix : str
         Begins each name.
     folds : int
+    validated : bool
+        Whether there are validation rows, and so a loss of them.
     """
 
-    def __init__(self, logger: MetricLogger, prefix: str = "", folds: int = 1) -> None:
-        self._logger, self._prefix, self._folds = logger, prefix, folds
+    def __init__(self, logger: MetricLogger, prefix: str = "", folds: int = 1, *, validated: bool = True) -> None:
+        self._logger, self._prefix, self._folds, self._validated = logger, prefix, folds, validated
         self._earlier: dict[int, list[dict[str, float]]] = {}  # by epoch, what earlier folds had
 
     def on_epoch(self, epoch: Epoch) -> None:
@@ -40,6 +47,8 @@ class Curves:
         metrics = epoch.losses
         if not epoch.training.scheduled:
             del metrics["learning_rate"]
+        if not self._validated:
+            del metrics["val_loss"]
         found = metrics
         if self._folds > 1:
             found = {f"fold_{epoch.fold}_{name}": value for name, value in metrics.items()}

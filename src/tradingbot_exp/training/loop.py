@@ -16,14 +16,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_member, check_parts
+from tradingbot_exp.training.batches import draw_order, in_order, rows_of, split
+from tradingbot_exp.training.checks import check_loss, check_member, check_parts
 from tradingbot_exp.training.device import resolve_device, resolve_precision
 from tradingbot_exp.training.history import History
-from tradingbot_exp.training.inputs import BLOCK, Data, check_targets_are_shares, match_targets, prepare_data
+from tradingbot_exp.training.inputs import (
+    BLOCK,
+    Data,
+    check_targets,
+    match_targets,
+    prepare_data,
+    with_market,
+)
 from tradingbot_exp.training.listeners import Curves, Hook, MetricLogger
-from tradingbot_exp.training.losses import Criterion, loss_name, make_loss
+from tradingbot_exp.training.losses import loss_name, make_objective, number_of
+from tradingbot_exp.training.objective import Criterion, MeanLoss, Objective, Single
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
@@ -49,6 +57,12 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     batch_size: int = 32,
     seed: int | None = None,
     loss: str = "mse",
+    quantile: float = 0.5,
+    pos_weight: float | str | None = None,
+    returns_train: Any = None,
+    returns_val: Any = None,
+    dates_train: Any = None,
+    dates_val: Any = None,
     scheduler: str = "none",
     device: str = "auto",
     precision: str = "float32",
@@ -85,6 +99,14 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         ``torch.randperm(n)`` at the start of each; torch's own RNG stays as it was. None: the ambient RNG.
     loss : str
         A name of `tradingbot_exp.config.losses.LOSSES`; not read if there is a criterion.
+    quantile : float
+        Of ``pinball``, between 0 and 1.
+    pos_weight : float, ``"balanced"`` or None
+        Of ``bce``: what a target of 1 counts for; negatives / positives of the train targets; or 1.
+    returns_train, returns_val : array-like of shape (n,), optional
+        The one-bar log return of each row, for ``sharpe`` and for losses of three arguments.
+    dates_train, dates_val : array-like of shape (n,), optional
+        The date of each row, ascending, where several rows are of one: for losses whose batches are in time order.
     scheduler : str
         none, cosine, step or plateau.
     device : str
@@ -113,9 +135,9 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     Raises
     ------
     ConfigError
-        For an unknown name, a device that is not there, or an impossible number.
+        For an unknown name, a device that is not there, or a number that is impossible or of another loss.
     TrainingError
-        For data that are empty, not finite, or do not fit each other or the model; for an optimizer of
+        For data that are empty, not finite, or do not fit each other, the model or the loss; for an optimizer of
         another model; for a model, optimizer, criterion or logger that is none.
     DivergedError
         After the first epoch whose loss is not finite; its ``history`` holds the epochs so far.
@@ -123,20 +145,30 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     check_parts(model, optimizer, criterion, logger)
     own = (None if logger is None else Curves(logger), None if on_epoch is None else Hook(on_epoch))
     told = [listener for listener in (*own, *listeners, progress) if listener is not None]
-    member = Member(model, optimizer, epochs, seed, scheduler, early_stopping, gradient_clip, told)
+    member = Member(
+        model, optimizer, epochs, seed, scheduler, early_stopping, gradient_clip, told, quantile, pos_weight
+    )
     check_member(member, batch_size)
     place = resolve_device(device)
     dtype = resolve_precision(precision, place)
     model.to(place, dtype)
     if progress is not None:
         warnings.warn("train_model: give progress= as one of listeners=[...].", DeprecationWarning, stacklevel=2)
-    given, criterion = criterion, make_loss(loss) if criterion is None else criterion
+    row = check_loss(loss, criterion, member)
     if isinstance(criterion, nn.Module):
         criterion.to(place, dtype)
     with SeededRng(seed, place):
         data = match_targets(model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=place))
-    if LOSSES[loss].logits if given is None else isinstance(given, nn.BCEWithLogitsLoss):
-        check_targets_are_shares(data)
+    check_targets(data, row)
+    data = with_market(data, row, (returns_train, returns_val), (dates_train, dates_val))
+    data = in_order(data, row, batch_size)
+    ours: Objective | None = None
+    by: Single
+    if criterion is None:
+        ours = make_objective(loss, [number_of(loss, quantile, pos_weight, data.y)], data)
+        by = ours.single
+    else:
+        by = MeanLoss(criterion)
     forward = _in_bfloat16(model, place) if precision == "bf16-mixed" else model
     rng = SeededRng(seed, place)
     state = TrainingState(member, rng=rng, fold=fold)
@@ -149,12 +181,14 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
         with rng, torch.enable_grad(), sharing(threads) if place.type == "cpu" else nullcontext():
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
-            losses = None
-            if forward is model:
-                losses = _train_stacked(member, data, batch_size, loss_name(criterion))
-            if losses is None:
-                losses = _train_epoch(member, data, batch_size, forward, criterion)
+            stacked = ours if criterion is None else _named(criterion, data)
+            if forward is model and stacked is not None and shape_of(model, optimizer) is not None:
+                losses = _train_stacked(member, data, batch_size, stacked)
+            else:
+                losses = _train_epoch(member, data, batch_size, forward, by)
             model.eval()
+        if any(by.errors):
+            raise next(filter(None, by.errors))
         state.after_epoch(*losses)
     if state.best:
         model.load_state_dict(state.best)
@@ -162,54 +196,58 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
     return state.history
 
 
-def _train_stacked(member: Member, data: Data, batch_size: int, loss: str | None) -> Losses | None:
-    """Go once over the set as a stack of one, the fastest way; None if it cannot be stacked."""
-    if loss is None or LOSSES[loss].gradient is None or shape_of(member.model, member.optimizer) is None:
-        return None
-    stack = Stack([member], loss, batch_size)
-    (train_loss,) = stack.epoch(data, torch.randperm(len(data.X)).unsqueeze(0), [None])
+def _named(criterion: Criterion, data: Data) -> Objective | None:
+    """Return the loss of this package that a caller's criterion is; None for any other."""
+    name = loss_name(criterion)
+    return None if name is None else make_objective(name, [None], data)
+
+
+def _train_stacked(member: Member, data: Data, batch_size: int, objective: Objective) -> Losses:
+    """Go once over the set as a stack of one, the fastest way."""
+    stack = Stack([member], objective, batch_size)
+    (train_loss,) = stack.epoch(data, draw_order(data).unsqueeze(0), [None])
     (val_loss,) = stack.validate(data)
     stack.write_back(0)
     return train_loss, val_loss, stack.norms[0]
 
 
-def _train_epoch(member: Member, data: Data, batch_size: int, forward: Forward, criterion: Criterion) -> Losses:
+def _train_epoch(member: Member, data: Data, batch_size: int, forward: Forward, by: Single) -> Losses:
     """Go once over the set in random order by autograd, then over the validation set."""
-    X, y = data.X, data.y
     optimizer, gradient_clip = member.optimizer, member.gradient_clip
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     total, norm = 0.0, None
-    for rows in _split(torch.randperm(len(X)).to(X.device), _block_rows(X, batch_size)):
+    order, sizes = rows_of(data, draw_order(data), batch_size)
+    at_once = _block_rows(data.X, max(sizes)) // max(sizes)
+    for first in range(0, len(sizes), at_once):
+        own = sizes[first : first + at_once]
+        rows = order[sum(sizes[:first]) :][: sum(own)].to(data.X.device)
         losses = []
         # index_select gathers this block's rows only, even out of overlapping windows
-        X_block, y_block = X.index_select(0, rows), y.index_select(0, rows)
-        for X_batch, y_batch in zip(_split(X_block, batch_size), _split(y_block, batch_size), strict=True):
+        parts = (data.X.index_select(0, rows), data.y.index_select(0, rows), rows)
+        for X_batch, y_batch, batch in zip(*(split(part, own) for part in parts), strict=True):
             for weight in weights:
                 weight.grad = None
             out = forward(X_batch)
             if out.shape != y_batch.shape:  # broadcasting would train on n x n pairs without a word
                 raise TrainingError(f"The model gives {tuple(out.shape)} for targets of shape {tuple(y_batch.shape)}.")
-            loss = criterion(out, y_batch)
-            loss.backward()  # type: ignore[no-untyped-call]
-            losses.append(loss.detach())
+            losses.append(by.backward(out, y_batch, batch))
             if gradient_clip:
                 norm = nn.utils.clip_grad_norm_(weights, gradient_clip)
             optimizer.step()
         values = torch.stack(losses).tolist()  # the one wait for the device in this block
-        last = len(rows) - batch_size * (len(values) - 1)
-        total += batch_size * math.fsum(values[:-1]) + last * values[-1]
+        if data.starts is None:
+            total += own[0] * math.fsum(values[:-1]) + own[-1] * values[-1]
+        else:
+            total += math.fsum(size * value for size, value in zip(own, values, strict=True))
     member.model.eval()
-    return total / len(X), _validate(data, forward, criterion), None if norm is None else float(norm)
+    return total / len(data.X), _validate(data, forward, by), None if norm is None else float(norm)
 
 
 @torch.no_grad()
-def _validate(data: Data, forward: Forward, criterion: Criterion) -> float:
-    """Return the mean loss over the validation set, block by block."""
-    total = 0.0
-    rows = _block_rows(data.X_val, 1)
-    for X, y in zip(_split(data.X_val, rows), _split(data.y_val, rows), strict=True):
-        total += float(criterion(forward(X), y)) * len(X)
-    return total / len(data.X_val)
+def _validate(data: Data, forward: Forward, by: Single) -> float:
+    """Return the loss over the validation set, whose outputs are computed block by block."""
+    blocks = (forward(X)[None] for X in split(data.X_val, _block_rows(data.X_val, 1)))
+    return by.validate(blocks, data.y_val)[0]
 
 
 def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
@@ -226,7 +264,3 @@ def _in_bfloat16(model: nn.Module, device: torch.device) -> Forward:
 def _block_rows(X: Tensor, batch_size: int) -> int:
     """Rows of which a block of memory is gathered at once: whole batches, at least one."""
     return batch_size * max(1, BLOCK // (X[0].numel() * batch_size))
-
-
-def _split(tensor: Tensor, rows: int) -> tuple[Tensor, ...]:
-    return tensor.split(rows)  # type: ignore[no-any-return, no-untyped-call]

@@ -12,15 +12,15 @@ they do for products whose matrices fill whole 16 bytes, ReLU, tanh and their li
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from tradingbot_exp.config.losses import LOSSES
+from tradingbot_exp.training.batches import blocks_of, split
 from tradingbot_exp.training.inputs import BLOCK, Data
-from tradingbot_exp.training.losses import elementwise
+from tradingbot_exp.training.objective import Objective
 from tradingbot_exp.training.products import Work, backward, forward
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
 from tradingbot_exp.training.shape import Activation, parameters_of, read_layers
@@ -28,6 +28,8 @@ from tradingbot_exp.training.state import Member
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
+Step = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""x (K, size, in), y and out (K, size, outputs), and for `Objective.step` which rows they are, and how many count."""
 
 
 class Stack:
@@ -38,16 +40,15 @@ class Stack:
     members : sequence of K Member
         Their models in training mode, all of one `Shape`; they stay as they are until `write_back`. Optimizers give
         state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
-    loss : str
-        One that has a gradient in closed form: see `tradingbot_exp.config.losses.Loss`.
+    objective : Objective
+        Of these K models.
     batch_size : int
     """
 
-    def __init__(self, members: Sequence[Member], loss: str, batch_size: int) -> None:
+    def __init__(self, members: Sequence[Member], objective: Objective, batch_size: int) -> None:
         self._members = list(members)
         self._layers = [read_layers(member.model) or [] for member in members]
-        self._loss, self._batch_size = elementwise(loss), batch_size
-        self._gradient: Any = LOSSES[loss].gradient
+        self.objective, self._batch_size = objective, batch_size
         self._norms: Tensor | None = None
         parameters = [parameters_of(layers) for layers in self._layers]
         self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
@@ -77,8 +78,8 @@ class Stack:
         Parameters
         ----------
         data : Data
-        orders : Tensor of shape (K, n)
-            Each model's order of the rows.
+        orders : Tensor of shape (K, n), or (K, batches)
+            Each model's order of the rows; of the batches, where `data` has their `starts`.
         generators : sequence of K (torch.Generator or None)
             What dropout draws from; None is torch's own.
 
@@ -88,38 +89,32 @@ class Stack:
             The mean over the samples of their batches' losses.
         """
         self._set_rates()
-        models, rows = orders.shape
-        size = self._batch_size
-        whole = rows // size
-        # (batches, K · size): what one batch of all models needs lies together.
-        batches = orders[:, : whole * size].view(models, whole, size).transpose(0, 1).reshape(whole, models * size)
-        steps = max(1, BLOCK // (models * size * data.X[0].numel()))
-        rest = orders[:, whole * size :].reshape(1, -1)
-        blocks = [block for block in [*batches.split(steps), rest] if block.numel()]  # type: ignore[no-untyped-call]
-        losses = torch.cat([self._block(data, block, generators) for block in blocks])
-        return [float(total) / rows for total in losses.t().contiguous().sum(1)]
+        blocks = blocks_of(data, orders, self._batch_size)
+        losses = torch.cat([self._block(data, *block, generators) for block in blocks])
+        return [float(total) / len(data.X) for total in losses.t().contiguous().sum(1)]
 
-    def _block(self, data: Data, block: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
-        """Train on some batches, of shape (batches, K · size); give each one's sum of losses over its samples."""
+    def _block(
+        self, data: Data, block: Tensor, counts: Tensor | None, generators: Sequence[torch.Generator | None]
+    ) -> Tensor:
+        """Train on some batches, see `blocks_of`; give each one's sum of losses over its samples, (batches, K)."""
         models, index = len(self), block.reshape(-1)
         size = block.shape[1] // models
         X = data.X.index_select(0, index).view(len(block), models, size, -1)
         y = data.y.index_select(0, index).view(len(block), models, size, -1)
         out = torch.empty((len(block), models, size, self._views[-1][0].shape[1]), dtype=self._flat.theta.dtype)
-        work = self._work(size)
-        for x_batch, y_batch, out_batch in zip(X.unbind(), y.unbind(), out.unbind(), strict=True):
-            self._gradients(x_batch, y_batch, out_batch, work, generators)
+        rows, work, losses = block.view(len(block), models, size), self._work(size), []
+        filled = [None] * len(block) if counts is None else counts
+        for step in zip(X.unbind(), y.unbind(), out.unbind(), rows.unbind(), filled, strict=True):
+            losses.append(self._gradients(step, work, generators))
             if self._limits is not None:
                 self._clip(self._limits)
             self._steps += 1
             self.rule.step(self._flat, self._rates, self._decays, self._steps)
-        losses: Tensor = self._loss(out, y).flatten(2).mean(2)
-        return losses.double() * size  # (batches, K)
+        return self.objective.losses_of(out, y, losses).double() * (size if counts is None else counts)
 
-    def _gradients(
-        self, x: Tensor, y: Tensor, out: Tensor, work: Work, generators: Sequence[torch.Generator | None]
-    ) -> None:
-        """Compute a batch's outputs, into `out`, and gradients: x is (K, size, in), y and out (K, size, outputs)."""
+    def _gradients(self, step: Step, work: Work, generators: Sequence[torch.Generator | None]) -> Any:
+        """Compute a step's outputs and gradients, and return the losses of a loss of whole batches, shape (K,)."""
+        x, y, out, rows, counts = step
         last = len(self._acts) - 1
         h, inputs, values = x, [], []
         for number, act in enumerate(self._acts):
@@ -133,11 +128,11 @@ class Stack:
             h = (
                 a
                 if noise is None or passed is None
-                else torch.mul(a, self._draw(number, noise, generators), out=passed)
+                else torch.mul(a, self._draw(number, noise, counts, generators), out=passed)
             )
         if h is not out:
             out.copy_(h)
-        d = self._gradient(out, y, out[0].numel())  # dL/dh, (K, size, outputs)
+        d, losses = self.objective.step(out, y, rows, counts)  # dL/dh, (K, size, outputs)
         for number in range(last, -1, -1):
             act, noise, (z, a) = self._acts[number], work.noise[number], values[number]
             weight, _, weight_grad, bias_grad = self._views[number]
@@ -153,13 +148,16 @@ class Stack:
                 torch.sum(d, 1, out=bias_grad)
             if number:
                 d = backward(d, weight, work.d[number - 1])
+        return losses
 
-    def _draw(self, number: int, noise: Tensor, generators: Sequence[torch.Generator | None]) -> Tensor:
+    def _draw(
+        self, number: int, noise: Tensor, counts: Tensor | None, generators: Sequence[torch.Generator | None]
+    ) -> Tensor:
         """Draw what a dropout layer lets through, for each model as torch would for it alone."""
-        keeps = self._keeps[number]
-        for own, keep, generator in zip(noise.unbind(), keeps, generators, strict=True):
+        whole = [None] * len(self) if counts is None else counts.tolist()
+        for own, keep, rows, generator in zip(noise.unbind(), self._keeps[number], whole, generators, strict=True):
             if keep < 1:
-                own.bernoulli_(keep, generator=generator).div_(keep)
+                (own if rows is None else own[:rows]).bernoulli_(keep, generator=generator).div_(keep)
         return noise
 
     def _clip(self, limits: Tensor) -> None:
@@ -174,20 +172,19 @@ class Stack:
 
     @torch.no_grad()
     def validate(self, data: Data) -> list[float]:
-        """Return each model's mean loss over the validation set, without dropout."""
-        widest = max(*(weight.shape[1] for weight, *_ in self._views), data.X_val[0].numel())
-        totals = torch.zeros(len(self), dtype=torch.float64)
-        rows = max(1, min(ROWS, BLOCK // widest))
-        for start in range(0, len(data.X_val), rows):
-            X, y = data.X_val[start : start + rows].flatten(1), data.y_val[start : start + rows].flatten(1)
-            h = X.expand(len(self), -1, -1)
+        """Return each model's loss over the validation set, without dropout."""
+        return self.objective.validate(self._outputs(data.X_val), data.y_val.flatten(1))
+
+    def _outputs(self, X: Tensor) -> Iterator[Tensor]:
+        """Compute the outputs without dropout, some rows at a time: (K, rows, outputs)."""
+        widest = max(*(weight.shape[1] for weight, *_ in self._views), X[0].numel())
+        for block in split(X, max(1, min(ROWS, BLOCK // widest))):
+            h = block.flatten(1).expand(len(self), -1, -1)
             for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
                 h = forward(h, weight, bias)
                 if act is not None:
                     h = act.forward(h) if act.forward_ is None else act.forward_(h)
-            losses = self._loss(h, y.expand_as(h)).flatten(1).mean(1)
-            totals += losses.double() * len(y)
-        return [float(total) / len(data.X_val) for total in totals]
+            yield h
 
     def weights(self, position: int) -> list[Tensor]:
         """Copy the parameters of one model, in their order."""
@@ -217,6 +214,7 @@ class Stack:
         old, kept = len(self), torch.tensor(positions)
         self._layers = [self._layers[position] for position in positions]
         self._members = [self._members[position] for position in positions]
+        self.objective.keep(positions)
         theta, *slots = (
             torch.cat([view.index_select(0, kept).reshape(-1) for view in _views(buffer, old, self._sizes)])
             for buffer in (self._flat.theta, *self._flat.slots)

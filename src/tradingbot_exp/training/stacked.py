@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tradingbot_exp.config.choices import check_name
-from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.training.checks import check_member
+from tradingbot_exp.training.batches import draw_order, in_order
+from tradingbot_exp.training.checks import check_loss, check_member
 from tradingbot_exp.training.device import resolve_precision
 from tradingbot_exp.training.history import History
-from tradingbot_exp.training.inputs import Data, check_targets_are_shares, match_targets, prepare_data
+from tradingbot_exp.training.inputs import Data, check_targets, match_targets, prepare_data, with_market
+from tradingbot_exp.training.losses import make_objective, number_of
 from tradingbot_exp.training.rng import SeededRng
 from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
@@ -41,6 +41,10 @@ def train_stack(
     batch_size: int = 32,
     loss: str = "mse",
     precision: str = "float32",
+    returns_train: Any = None,
+    returns_val: Any = None,
+    dates_train: Any = None,
+    dates_val: Any = None,
     before_epoch: Callable[[Sequence[int]], object] | None = None,
 ) -> list[History | Exception]:
     """Train models of one `tradingbot_exp.training.shape.Shape` at once, on the CPU.
@@ -49,7 +53,7 @@ def train_stack(
     ----------
     members : sequence of K Member
         Trained in place and left in evaluation mode.
-    X_train, y_train, X_val, y_val, batch_size, loss, precision
+    X_train, y_train, X_val, y_val, batch_size, loss, precision, returns_train, returns_val, dates_train, dates_val
         See `train_model`; all members share them.
     before_epoch : callable (positions), optional
         Called before each epoch with the positions of the members still in training.
@@ -57,18 +61,18 @@ def train_stack(
     Returns
     -------
     list of K (History or Exception)
-        What `train_model` would have returned or raised for each: `DivergedError`, or what a listener raised.
+        What `train_model` would have returned or raised for each: `DivergedError`, or what a listener, or a loss of
+        the user's own, raised.
 
     Raises
     ------
     TrainingError
-        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`, and
-        `tradingbot_exp.config.losses.Loss`.
+        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`.
     KeyboardInterrupt
         From a listener, or from a signal once the parts' epoch is over; training ends for all, and models that were
         still in training keep the weights they had.
     """
-    check_name("training.loss", loss, LOSSES)
+    row = check_loss(loss, None, *members)
     dtype = resolve_precision(precision, CPU)
     for member in members:
         check_member(member, batch_size)
@@ -76,12 +80,11 @@ def train_stack(
     shapes = {shape_of(member.model, member.optimizer) for member in members}
     if len(shapes) != 1 or None in shapes:
         raise TrainingError("Models of one stack have to be plain stacks of Linear layers of one shape.")
-    if LOSSES[loss].gradient is None:
-        raise TrainingError(f"training.loss={loss} has no gradient in closed form, as a stack needs.")
     with SeededRng(0, CPU):
         data = match_targets(members[0].model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU))
-    if LOSSES[loss].logits:
-        check_targets_are_shares(data)
+    check_targets(data, row)
+    data = with_market(data, row, (returns_train, returns_val), (dates_train, dates_val))
+    data = in_order(data, row, batch_size)
     threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
@@ -92,7 +95,7 @@ def train_stack(
             with sharing(threads.shared):
                 ended = list((map if len(going) == 1 else pool.map)(_Part.train, going))
             for part, losses in zip(going, ended, strict=True):
-                part.settle(losses)
+                part.end_epoch(losses)
     for member in members:
         member.model.eval()
     return [part.outcomes[position] for part in parts for position in part.positions]
@@ -112,7 +115,8 @@ class _Part:
         # Positions of the members still in training, in the order in which the stack has them.
         self.at_work = list(positions)
         own = [members[position] for position in positions]
-        self._stack = Stack(own, loss, batch_size)
+        numbers = [number_of(loss, member.quantile, member.pos_weight, data.y) for member in own]
+        self._stack = Stack(own, make_objective(loss, numbers, data), batch_size)
         seeds = [int(torch.randint(1 << 31, ())) if member.seed is None else member.seed for member in own]
         self._generators = {
             position: torch.Generator().manual_seed(seed) for position, seed in zip(positions, seeds, strict=True)
@@ -129,19 +133,22 @@ class _Part:
     def train(self) -> list[tuple[float, float, float | None]]:
         """Train all that are at work for an epoch; return each one's train loss, validation loss and gradient norm."""
         generators = [self._generators[position] for position in self.at_work]
-        rows = len(self._data.X)
-        orders = torch.stack([torch.randperm(rows, generator=generator) for generator in generators])
+        orders = torch.stack([draw_order(self._data, generator) for generator in generators])
         train_losses = self._stack.epoch(self._data, orders, generators)
         return list(zip(train_losses, self._stack.validate(self._data), self._stack.norms, strict=True))
 
-    def settle(self, losses: Sequence[tuple[float, float, float | None]]) -> None:
+    def end_epoch(self, losses: Sequence[tuple[float, float, float | None]]) -> None:
         """Tell each member's training state what `train` gave; let go of those whose last epoch it was."""
-        for position, own in zip(self.at_work, losses, strict=True):
+        errors = self._stack.objective.errors or [None] * len(self.at_work)
+        for position, own, error in zip(self.at_work, losses, errors, strict=True):
             state = self._states[position]
+            if error is not None:
+                self._leave(position, error)
+                continue
             try:
                 state.after_epoch(*own)
-            except Exception as error:
-                self._leave(position, error)
+            except Exception as raised:
+                self._leave(position, raised)
             else:
                 if not state.goes_on:
                     self._leave(position, state.history)

@@ -93,6 +93,8 @@ class Member:
     early_stopping: int | None = None
     gradient_clip: float | None = None
     listeners: Sequence[Listener] = ()
+    quantile: float = 0.5
+    pos_weight: float | str | None = None
 
 
 class TrainingState:

@@ -44,11 +44,11 @@ SIGNATURES = {
     "EnhancedMLflowLogger.log_metrics": ["self", "metrics", "step"],
     "run_hpo_study": ["config", "X_train", "y_train", "X_val", "y_val", "organizer", "logger"],
     "train": ["overrides"],
-    "load_run": ["run", "tracking_uri"],
+    "load_run": ["run", "tracking_uri", "trust"],
     "ExperimentReporter": ["mlflow_tracking_uri"],
-    "ExperimentReporter.generate_training_report": ["self", "run_id", "output_path"],
-    "ExperimentReporter.generate_hpo_report": ["self", "parent_run_id", "output_path"],
-    "ExperimentReporter.generate_model_comparison_report": ["self", "run_ids", "output_path"],
+    "ExperimentReporter.generate_training_report": ["self", "run_id", "output_path", "force"],
+    "ExperimentReporter.generate_hpo_report": ["self", "parent_run_id", "output_path", "force"],
+    "ExperimentReporter.generate_model_comparison_report": ["self", "run_ids", "output_path", "force"],
 }
 TRAIN_MODEL = ["model", "X_train", "y_train", "X_val", "y_val", "optimizer", "criterion", "epochs", "logger"]
 HEAVY = "('torch', 'mlflow', 'optuna', 'plotly', 'hydra', 'omegaconf', 'pandas', 'numpy')"
@@ -166,12 +166,12 @@ def test_another_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:
-    done = python(tmp_path, "-c", LOADED.format("dir(tradingbot_exp)"))
+    done = python(tmp_path, "-c", LOADED.format("dir(tradingbot_exp)"), fresh=True)
     assert (done.out, done.status) == ("[]\n", 0), done.err
 
 
 def test_the_check_for_heavy_libraries_can_fail(tmp_path: Path) -> None:
-    done = python(tmp_path, "-c", LOADED.format("tradingbot_exp.ConfigurationManager"))
+    done = python(tmp_path, "-c", LOADED.format("tradingbot_exp.ConfigurationManager"), fresh=True)
     assert "hydra" in done.out, done.err
 
 

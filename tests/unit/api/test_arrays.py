@@ -27,7 +27,7 @@ def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     config.experiment.name = "arrays"
     config.model.learning_rate = config.training.learning_rate = 0.001
     config.training.epochs = 3
-    config.hpo.num_trials = 3
+    config.hpo.num_trials, config.hpo.reseeds = 3, 0
     config.hpo.param_space = {"learning_rate": [0.001, 0.01, 0.03], "batch_size": [16, 32]}
     config.tracking.uri = f"sqlite:///{workdir / 'mlflow.db'}"
     return config
@@ -43,6 +43,7 @@ def arrays() -> tuple[torch.Tensor, ...]:
 def test_a_study_over_arrays_has_a_parent_children_and_a_winner_that_can_be_loaded(
     config: Config, workdir: Path
 ) -> None:
+    config.hpo.reseeds = 5
     result = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     client = MlflowClient(config.tracking.uri)
     parent = client.get_run(result.parent_id)
@@ -150,7 +151,7 @@ def test_the_winner_on_given_arrays_is_told_by_its_parameters_and_a_mean_as_one(
 
 @pytest.mark.parametrize("searched", [False, True])
 def test_double_precision_is_that_of_the_arrays(config: Config, searched: bool) -> None:
-    config.hpo.num_trials = 1
+    config.hpo.num_trials = config.training.epochs = 1
     config.hpo.param_space = {"batch_size": [16]}
     if searched:
         config.hpo.param_space["training.precision"] = ["float64"]

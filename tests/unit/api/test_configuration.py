@@ -390,6 +390,8 @@ def test_a_search_space_that_cannot_be_searched_is_refused_by_validate(write: Wr
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
+        (["data={split: {trian: 1}}"], "data.split.trian is not a key of the configuration."),
+        (["data.options={a: 1}"], "To add it, write +data.options.a=VALUE"),
         (["training.epoch=3"], "training.epoch is not a key of the configuration. Did you mean 'training.epochs'?"),
         (["+training.epoch=3"], "Did you mean 'training.epochs'?"),
         (["+nothing=3"], "nothing is not a key"),
@@ -442,7 +444,7 @@ def test_loading_a_file_imports_no_heavy_library(tmp_path: Path, write: Write) -
         f"ConfigurationManager({str(write(GUIDE))!r}).get_config();"
         "print([name for name in ('torch', 'mlflow', 'optuna', 'plotly', 'pandas') if name in sys.modules])"
     )
-    done = python(tmp_path, "-c", program)
+    done = python(tmp_path, "-c", program, fresh=True)
     assert done.out == "[]\n", done.err
 
 

@@ -13,12 +13,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Param
 from support import artifact_folder, make_run
 
+from tradingbot_exp.cli.doctor import Visit
 from tradingbot_exp.cli.main import run
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.run_names import result_tags
@@ -67,8 +67,7 @@ def clinic(workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
 def living() -> Iterator[dict[str, str]]:
     """A living process that is not this one."""
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    started = f"{psutil.Process(sleeper.pid).create_time():.2f}"
-    yield {**identity(), "process.pid": str(sleeper.pid), "process.started": started}
+    yield identity(sleeper.pid)
     sleeper.kill()
     sleeper.wait()
 
@@ -100,6 +99,9 @@ def test_a_run_on_another_host_is_only_perhaps_dead_and_left_alone(clinic: Clini
     assert "perhaps dead: its last sign of life was 60 minutes ago" in found["what"]
     assert "Run doctor on another-host" in found["advice"]
     assert clinic.status(silent) == "RUNNING"
+    clinic.client.set_tag(silent, "process.heartbeat", "x")
+    (found,) = clinic.visit("--fix", status=1)["found"]
+    assert found["run_id"] == silent and "it gives no signs of life" in found["what"]
 
 
 def study(clinic: Clinic, owner: dict[str, str], trials: int = 3, status: str = "") -> str:
@@ -228,6 +230,16 @@ def test_records_are_sent_before_runs_are_judged(clinic: Clinic) -> None:
     assert clinic.status(tracked.run_id) == "FINISHED"
 
 
+def test_records_that_another_process_sends_meanwhile_are_no_error(clinic: Clinic) -> None:
+    visit = Visit(clinic.uri, fix=True)
+    gone = clinic.folder / ".tradingbot" / "unsent" / "gone"
+    visit.see_records([gone])
+    assert (visit.errors, visit.unsent, visit.sent) == ([], [], [])
+    visit.unsent.append(gone)
+    visit.see_runs()
+    assert (visit.errors, visit.left, visit.looked_into) == ([], [], [clinic.uri])
+
+
 def test_records_that_cannot_be_sent_are_an_error_and_stay(
     clinic: Clinic, free_port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,8 +248,9 @@ def test_records_that_cannot_be_sent_are_an_error_and_stay(
     def connect() -> Any:
         raise ConnectionError("nobody there")
 
-    offline_run(clinic.folder, f"http://127.0.0.1:{free_port}", connect)
-    assert run(["doctor", "--fix"]) == 1
+    away = f"http://127.0.0.1:{free_port}"
+    offline_run(clinic.folder, away, connect)
+    assert run(["doctor", "--fix", "--tracking-uri", away]) == 1
     said = capsys.readouterr()
     assert "nothing listens there" in said.err and "records are waiting in" in said.out
     assert len(clinic.visit(status=1)["unsent"]) == 1
@@ -280,6 +293,6 @@ def test_a_store_of_another_mlflow_is_told_with_the_exact_command_and_left_as_it
     assert run(["doctor", "--fix"]) == 1
     said = capsys.readouterr().err
     assert said.count(f"has the schema {revision}, and the installed MLflow expects") == 1
-    assert f"mlflow db upgrade 'sqlite:///{tmp_path / 'mlflow.db'}'" in said
+    assert f"mlflow db upgrade sqlite:///{tmp_path / 'mlflow.db'}" in said
     with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
         assert list(database.iterdump()) == before

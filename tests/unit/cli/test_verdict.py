@@ -123,6 +123,9 @@ def test_the_junit_file_is_never_written_over_something_else(
         assert run(["verdict", run_id, "--junit", "mine"]) == 1
         assert Path("mine").read_text() == text
     assert "--junit mine is there already, and holds no verdict" in capsys.readouterr().err
+    for words in (["--force"], []):  # by force, and then over its own
+        assert run(["verdict", run_id, "--junit", "mine", *words]) == 0
+    assert "tradingbot_exp verdict" in Path("mine").read_text()
     assert run(["verdict", run_id, "--junit", "mine/junit.xml"]) == 1
     assert "cannot be written" in capsys.readouterr().err
 

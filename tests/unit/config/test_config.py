@@ -125,8 +125,9 @@ def test_early_stopping_and_clipping_can_be_switched_off_in_any_spelling(off: st
         (["hpo.std_multiple=-1"], ["hpo.std_multiple must be 0 or more; got -1"]),
         (["evaluation.periods_per_year=often"], ["evaluation.periods_per_year must be", "auto; got 'often'"]),
         (["data.features=[]"], ["data.features"]),
-        (["data=msft", "data.name=aapl"], ["data.name must be one of ibm, msft; got 'aapl'"]),
+        (["data=msft", "data.name=aapl"], ["data.name must be one of ibm, msft, tech; got 'aapl'"]),
         (["data.path=x.csv"], ["data.path=x.csv", "data=csv"]),
+        (["data.columns.close=Last"], ["data.columns.close", "data=ibm", "data=csv"]),
         (["data.returns=r"], ["data.returns=r", "data=table"]),
         (["data.split.train_end=2010-01-01"], ["data.split.val_end is missing"]),
         (["data.split.test_end=2010-01-01"], ["data.split.test_end"]),
@@ -189,6 +190,32 @@ def test_the_hash_sees_a_validation_scheme_and_of_its_keys_those_that_it_reads()
     assert hashed("evaluation.folds=4", "evaluation.window=rolling", "evaluation.embargo=1") == hashed()
     assert hashed(*walk, "evaluation.embargo=1", "evaluation.purge=1") == hashed(*walk)
     assert hashed(*purged, "evaluation.window=rolling") == hashed(*purged)
+
+
+def test_the_hash_sees_a_position_rule_and_of_its_keys_those_that_it_reads() -> None:
+    def hashed(rule: str, *overrides: str) -> tuple[str, str]:
+        config = final(f"evaluation.position={rule}", *(f"evaluation.{each}" for each in overrides))
+        return config_sha256(config, "f" * 32), tried_sha256(config)
+
+    different = [
+        *(("sign",), ("sign", "borrow_bps=50"), ("long_only",), ("threshold",), ("threshold", "threshold=0.001")),
+        *(("proportional",), ("proportional", "max_position=2"), ("vol_target",), ("vol_target", "vol_window=60")),
+        *(("vol_target", "vol_target=0.1"), ("long_short",), ("long_short", "quantile=0.1")),
+    ]
+    assert len({hashed(*each) for each in different}) == len(different)
+    unread = ["threshold=1", "max_position=2", "vol_target=1", "vol_window=9", "quantile=0.5"]
+    assert hashed("sign", *unread, "borrow_bps=0", "min_symbols=3") == hashed("sign")
+    assert hashed("sign", "min_symbols=2") != hashed("sign")  # which metrics across symbols read
+    assert hashed("long_short", *unread[:4]) == hashed("long_short")
+
+
+def test_the_hash_sees_a_losss_own_number_where_the_loss_reads_it() -> None:
+    pinball, bce = ["training.loss=pinball"], ["training.loss=bce", "data.target=direction"]
+    different = [
+        *([], pinball, [*pinball, "training.quantile=0.9"]),
+        *(bce, [*bce, "training.pos_weight=2"], [*bce, "training.pos_weight=balanced"]),
+    ]
+    assert len({config_sha256(final(*overrides), "f" * 32) for overrides in different}) == len(different)
 
 
 def test_every_key_has_a_comment_in_its_file() -> None:

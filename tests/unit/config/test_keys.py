@@ -12,6 +12,8 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.facts import Facts
 from tradingbot_exp.config.finalize import config_sha256
 from tradingbot_exp.config.keys import BLOCKS, KEYS, facts_of, set_value, value_of
+from tradingbot_exp.config.losses import NUMBERS
+from tradingbot_exp.config.positions import POSITIONS
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.hpo.definition import define
@@ -21,8 +23,11 @@ from tradingbot_exp.tracking.reading.differences import is_harmless
 from tradingbot_exp.tracking.reading.recipe import _is_given
 
 LEAVES = [key for key in KEYS if key not in BLOCKS]
-# With each scheme some keys of the block are not read.
-SCHEMES = [compose_config([f"evaluation.scheme={scheme}"]) for scheme in ("walk_forward", "purged_kfold")]
+# With each scheme and each position rule some keys of the block are not read.
+CHOSEN = ("scheme=walk_forward", "scheme=purged_kfold", *(f"position={rule}" for rule in POSITIONS))
+SCHEMES = [compose_config([f"evaluation.{chosen}"]) for chosen in CHOSEN]
+# With each loss others of its own numbers.
+SCHEMES += [compose_config(["data.target=direction", f"training.loss={loss}"]) for loss in NUMBERS.values()]
 
 
 def test_every_field_of_the_schema_is_a_key_with_facts() -> None:

@@ -121,8 +121,9 @@ def test_a_missing_file_is_answered_with_its_place_and_a_near_one(
         prepare_data(DataConfig(source="csv", path=str(tmp_path / "barz.csv")))
     with pytest.raises(DataError, match=r"there is no file .*/nowhere/bars\.csv\.$"):
         prepare_data(DataConfig(source="csv", path=str(tmp_path / "nowhere" / "bars.csv")))
-    with pytest.raises(DataError, match="is a directory"):
-        prepare_data(DataConfig(source="csv", path=str(tmp_path)))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="there is no file of bars; expected one for each symbol"):
+        prepare_data(DataConfig(source="csv", path=str(tmp_path / "empty")))
 
 
 def test_a_parquet_file_counts_rows(bars: pd.DataFrame, write: Write) -> None:
@@ -176,13 +177,13 @@ def test_a_hole_in_a_users_feature_is_refused(bars: pd.DataFrame, write: Write, 
     [
         (DataConfig(features=["ret_1", "rsi14"]), r"data\.features: 'rsi14' .*Did you mean 'rsi_14'\?"),
         (DataConfig(features=["ret_1", "ret_1"]), r"data\.features has 'ret_1' twice"),
-        (DataConfig(features=[]), r"data\.features is empty"),
-        (DataConfig(target="returns"), r"data\.target must be one of return, direction; got 'returns'.*mean 'return'"),
-        (DataConfig(name="ibn"), r"data\.name=ibn: .* there are ibm, msft\. Did you mean 'ibm'\?"),
+        (DataConfig(features=[]), r"data\.features must be a list of at least one feature; got \[\]"),
+        (DataConfig(target="returns"), r"data\.target must be one of return, dir.*; got 'returns'.*mean 'return'"),
+        (DataConfig(name="ibn"), r"data\.name must be one of ibm, msft, tech; got 'ibn'\. Did you mean 'ibm'\?"),
         (DataConfig(symbol="AAPL"), r"data\.symbol=AAPL: the bundled bars ibm are those of IBM"),
-        (DataConfig(path="bars.csv"), r"data\.path=bars\.csv is not read with data=ibm; add data=csv"),
-        (DataConfig(source="cvs"), r"data\.source=cvs: expected one of .*Did you mean 'csv'\?"),
-        (DataConfig(source="csv"), r"data\.path is not set"),
+        (DataConfig(path="bars.csv"), r"data\.path=bars\.csv is not read with data=bundled.*use data=csv"),
+        (DataConfig(source="cvs"), r"data\.source must be one of .*; got 'cvs'\. Did you mean 'csv'\?"),
+        (DataConfig(source="csv"), r"data=csv needs a file: data\.path=FILE"),
         (DataConfig(horizon=0), r"data\.horizon must be 1 or more bars; got 0"),
         (DataConfig(sequence_length=0), r"data\.sequence_length must be 1 or more bars; got 0"),
         (DataConfig(split=SplitConfig(train=0.9)), r"data\.split: train \+ val \+ test must be at most 1; got 1\.2"),
@@ -195,8 +196,8 @@ def test_a_hole_in_a_users_feature_is_refused(bars: pd.DataFrame, write: Write, 
             r"data\.synthetic\.signal must be between -1 and 1.*got 1\.0",
         ),
         (
-            DataConfig(source="synthetic", synthetic=SyntheticConfig(bars=1)),
-            r"data\.synthetic\.bars must be .*; got 1\.",
+            DataConfig(source="synthetic", synthetic=SyntheticConfig(bars=99)),
+            r"data\.synthetic\.bars must be 100 to 68000 bars; got 99\.",
         ),
     ],
 )

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from omegaconf import OmegaConf
 
-from tradingbot_exp.config.schema import DEFAULT_FEATURES, DataConfig, SplitConfig
+from tradingbot_exp.config.choices import DEFAULT_FEATURES
+from tradingbot_exp.config.schema import DataConfig, SplitConfig
 from tradingbot_exp.data import PreparedData, prepare_data
 
 Write = Callable[..., DataConfig]

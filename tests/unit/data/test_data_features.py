@@ -11,7 +11,8 @@ import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tradingbot_exp.config.schema import DEFAULT_FEATURES, SyntheticConfig
+from tradingbot_exp.config.choices import DEFAULT_FEATURES
+from tradingbot_exp.config.schema import SyntheticConfig
 from tradingbot_exp.data.features import FEATURES, WARMUP, compute_features, feature
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import ConfigError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_fingerprint_is_stable_and_fits_mlflows_digest() -> None:
     assert fingerprint(FRAME.set_axis(FRAME.index.as_unit("s"))) == fingerprint(FRAME)
     assert len(fingerprint(FRAME)) == 32
     assert set(fingerprint(FRAME)) <= set("0123456789abcdef")
+
+
+def test_of_a_column_of_texts_every_row_counts_as_it_is_written() -> None:
+    texts = ["S1", "a'b\"c", "\n☃", None, "S1", ""]
+    head = repr([6, "None", "symbol", "str"]).encode()
+    digest = hashlib.sha256(head)
+    for part in (np.arange(6).tobytes(), repr(texts).encode()):
+        digest.update(len(part).to_bytes(8, "little") + part)
+    index = pd.DatetimeIndex(np.arange(6))
+    assert fingerprint(pd.DataFrame({"symbol": pd.Series(texts, index, dtype="str")})) == digest.hexdigest()[:32]
 
 
 @pytest.mark.parametrize("zone", [None, "UTC", "America/New_York"])

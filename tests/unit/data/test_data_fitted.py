@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,14 +88,6 @@ class Raises(Level):
 
     def fit(self, bars: pd.DataFrame) -> None:
         raise ZeroDivisionError("no range")
-
-
-@pytest.fixture(autouse=True)
-def _own_features() -> Iterator[None]:
-    before = dict(FEATURES)
-    yield
-    FEATURES.clear()
-    FEATURES.update(before)
 
 
 def test_it_learns_from_the_bars_up_to_the_last_train_row_and_from_no_other() -> None:

@@ -28,6 +28,11 @@ def session(minutes: int, tz: str | None = None) -> pd.DatetimeIndex:
         (pd.date_range("2013-01-01", periods=2000, freq="h", tz="UTC"), 24 * 365, "60-minute bars, 24 a day"),
         (session(5), 78 * 252, "5-minute bars, 78 a day"),
         (session(5, "America/New_York"), 78 * 252, "5-minute bars, 78 a day"),
+        (
+            pd.date_range("2023-10-29 00:30", periods=6000, freq="5min", tz="UTC").tz_convert("Europe/Berlin"),
+            288 * 365,
+            "5-minute bars, 288 a day (all days)",  # the clock goes back within the first hour
+        ),
         (pd.date_range("2013-01-04", periods=30, freq="W-FRI"), 52, "weekly"),
         (pd.date_range("2010-01-31", periods=30, freq="BME"), 12, "monthly"),
         (pd.date_range("2010-01-31", periods=20, freq="QE"), 4, "quarterly"),

@@ -257,8 +257,8 @@ def test_a_hole_in_a_table_is_refused_by_its_line(
         ({"returns": "owm"}, r"data\.returns: .* no column 'owm'.*Did you mean 'own'\?"),
         ({"features": ["x", "y"]}, r"data\.features holds the target column 'y'"),
         ({"features": ["x", "x"]}, r"data\.features has 'x' twice"),
-        ({"features": []}, r"data\.features is empty"),
-        ({"path": None}, r"data\.path is not set"),
+        ({"features": []}, r"data\.features must be a list of at least one"),
+        ({"path": None}, r"data=table needs a file: data\.path=FILE"),
     ],
 )
 def test_a_table_refuses_impossible_keys(bars: pd.DataFrame, write: Write, keys: dict[str, object], error: str) -> None:

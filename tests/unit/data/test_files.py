@@ -225,6 +225,7 @@ SAMPLES = {
     "yfinance 1, one ticker": ("a.csv", csv(one()), DAY, BUSINESS, FIRST),
     "yfinance, flat columns": ("a.csv", csv(ADJUSTED), DAY, BUSINESS, FIRST / 2),
     "yfinance, without names of levels": ("a.csv", csv(one().rename_axis(columns=[None, None])), DAY, BUSINESS, FIRST),
+    "yfinance, a row of tickers without one": ("a.csv", csv(one()).replace(b"AAPL", b""), DAY, BUSINESS, FIRST),
     "yfinance, several tickers": ("a.csv", csv(several()), DAY, BUSINESS, FIRST * 2),
     "yfinance, grouped by ticker": ("a.csv", csv(several("ticker")), DAY, BUSINESS, FIRST * 2),
     "yfinance, index reset": ("a.csv", csv(several().reset_index(), index=False), DAY, BUSINESS, FIRST * 2),
@@ -372,14 +373,39 @@ def test_how_a_file_is_read_is_said_in_one_line(caplog: pytest.LogCaptureFixture
 
 
 @pytest.mark.parametrize(
+    ("late", "words"),
+    [(1, "than now, {}: are the"), (2, "{}, as is 1 other row: are"), (3, "as are 2 other rows: are")],
+)
+def test_bars_later_than_now_are_counted(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path, late: int, words: str
+) -> None:
+    now = pd.Timestamp.now("UTC").tz_localize(None).normalize()
+    index = now + pd.to_timedelta(range(late - 40, late), "D") + pd.Timedelta(days=2)
+    assert words.format(f"{now:%Y-%m-%d}") in said(caplog, read_of(tmp_path, csv(walk(index).rename_axis("date"))))
+
+
+@pytest.mark.parametrize("title", ["IBM, daily", "IBM,,,,,", ",,IBM,,,", "IBM\n\nmade by hand,,,,,"])
+def test_a_title_above_the_header_is_left_out(caplog: pytest.LogCaptureFixture, tmp_path: Path, title: str) -> None:
+    content = title.encode() + b"\n" + csv(DAILY.rename_axis("date"))
+    config = read_of(tmp_path, content)
+    more = " and 1 more" if "made" in title else ""
+    assert f"line 1{more} before the table is left out: {title.splitlines()[0]!r}" in said(caplog, config)
+    np.testing.assert_array_equal(load_bars(config).frame, DAILY)
+
+
+@pytest.mark.parametrize(
     ("change", "cause"),
     [
         ({60: 1 / 20}, "a split 20 for 1?"),
         ({60: 8.0}, "a reverse split 1 for 8?"),
-        ({60: 100.0}, "another unit (such as pence for pounds)"),
+        ({60: 100.0}, "another unit (such as pence for pounds), or a reverse split 1 for 100?"),
+        ({60: 1 / 10}, "another unit (such as pence for pounds), or a split 10 for 1?"),
         ({60: 1.8, 61: 1 / 1.8}, "a faulty tick? The next bar is back."),
         ({60: 1.08, 61: 1 / 1.08}, "a faulty tick?"),
-        ({60: 1 / 2, 90: 1 / 3}, "a split 3 for 1? Prices have to be adjusted, by a column adj_close. So do 1 others."),
+        (
+            {60: 1 / 2, 90: 1 / 3},
+            "a split 3 for 1? Prices have to be adjusted, by a column adj_close. So does 1 other.",
+        ),
         ({60: 0.8}, ""),
     ],
 )
@@ -407,6 +433,10 @@ def test_a_jump_gets_one_warning(
         (pd.bdate_range("1999-06-01", periods=120), "%d.%m.%Y 4:00 PM", "1999-06-01 16:00"),
         (pd.date_range("2024-10-20", periods=120, freq="3h", tz="Europe/Berlin"), "%d.%m.%Y %H:%M %z", "2024-10-19 22:00+00:00"),
         (pd.date_range("2024-10-20", periods=120, freq="3h", tz="Asia/Kolkata"), "%d/%m/%Y %H:%M GMT%z", "2024-10-20 00:00+05:30"),
+        (HOURLY.index, "%Y-%m-%d %H:%M:%S America/New_York", "2024-01-01 00:00-05:00"),
+        (HOURLY.index, "%Y/%m/%d %I:%M %p America/Port-au-Prince", "2024-01-01 00:00-05:00"),
+        (HOURLY.index, "%Y-%m-%d %I %p America/Sao_Paulo", "2024-01-01 00:00-03:00"),
+        (HOURLY.index, "%Y-%m-%d %H:%M Etc/GMT+5", "2024-01-01 00:00-05:00"),
     ],
 )  # fmt: skip
 def test_dates_without_a_second_reading_are_read(
@@ -416,10 +446,58 @@ def test_dates_without_a_second_reading_are_read(
     assert load_bars(config).frame.index[0] == pd.Timestamp(start)
 
 
+LONG = pd.date_range("2010-01-10", periods=3000, freq="15min")
+SIZES = [999 if place < 2500 else 12_345 for place in range(len(LONG))]
+
+
+@pytest.mark.parametrize("separator", [";", ","])
+def test_thousands_far_below_the_head_are_told_by_the_decimal_commas_of_the_file(
+    tmp_path: Path, separator: str
+) -> None:
+    prices = pd.DataFrame(
+        {role: [german(size, 0) for size in SIZES] for role in ("open", "high", "low", "close")}, LONG
+    )
+    tell = ["" if place < 2800 else "0,5" for place in range(len(LONG))]
+    content = csv(prices.assign(volume=prices["open"], spread=tell).rename_axis("date"), sep=separator)
+    frame = load_bars(read_of(tmp_path, content, features=["ret_1"])).frame
+    np.testing.assert_array_equal(frame[["close", "volume"]], np.column_stack([SIZES, SIZES]))
+
+
+def test_codes_and_dates_far_below_the_head_keep_their_zeros(tmp_path: Path) -> None:
+    prices = pd.DataFrame(10.5, index=LONG, columns=["open", "high", "low", "close", "volume"])
+    times = prices.assign(Tag=LONG.strftime("%d%m%Y"), Zeit=LONG.strftime("%H%M"))
+    frame = load_bars(read_of(tmp_path, csv(times, index=False), columns=ColumnsConfig(date="Tag", time="Zeit"))).frame
+    np.testing.assert_array_equal(frame.index, LONG)
+    coded = pd.concat([prices.assign(Code=code) for code in ("600519", "000001")]).rename_axis("date")
+    config = read_of(tmp_path, csv(coded), columns=ColumnsConfig(symbol="Code"), symbol="000001")
+    assert load_bars(config).symbol == "000001"
+
+
+@pytest.mark.parametrize("symbol", ["A", "B"])
+def test_how_one_instrument_is_written_is_told_by_all_of_them(tmp_path: Path, symbol: str) -> None:
+    firsts = pd.date_range("2010-01-01", periods=30, freq="MS")
+    days = {"A": firsts, "B": pd.bdate_range("2010-01-04", periods=30)}
+    price = {"A": "1,101", "B": "1,5"}
+    lines = [f"{day:%d/%m/%Y};{name}{f';{price[name]}' * 4};7" for name in days for day in days[name]]
+    content = text(["date;symbol;open;high;low;close;volume", *lines])
+    frame = load_bars(read_of(tmp_path, content, symbol=symbol)).frame
+    np.testing.assert_array_equal(frame.index, days[symbol])
+    assert frame["close"].iloc[0] == {"A": 1.101, "B": 1.5}[symbol]
+    with pytest.raises(DataError, match="day and month cannot be told apart"):
+        load_bars(read_of(tmp_path, text(["date;symbol;open;high;low;close;volume", *lines[:30]])))
+
+
 def test_a_file_that_goes_from_milliseconds_to_microseconds_is_read(tmp_path: Path) -> None:
     stamps = MILLIS.where(np.arange(len(MILLIS)) < 200, MILLIS * 1000)
     frame = load_bars(read_of(tmp_path, csv(HOURLY.set_axis(stamps).rename_axis("timestamp")))).frame
     np.testing.assert_array_equal(frame.index.tz_localize(None), HOURLY.index)
+
+
+def test_epochs_that_could_be_dates_with_hours_are_epochs(tmp_path: Path) -> None:
+    lines = [f"{1024185600 + 3600 * hour},8,9,7,8,10" for hour in range(12)]  # 10/24/1856, and every 36 years on
+    (tmp_path / "a.csv").write_text("\n".join(["date,open,high,low,close,volume", *lines]))
+    index = load_bars(DataConfig(name="csv", source="csv", path=str(tmp_path / "a.csv"))).frame.index
+    assert [str(index[0]), str(index[-1])] == ["2002-06-16 00:00:00+00:00", "2002-06-16 11:00:00+00:00"]
 
 
 def test_epochs_before_1973_are_read(tmp_path: Path) -> None:
@@ -445,18 +523,15 @@ FX_HOURS = FX_HOURS[(FX_HOURS + pd.Timedelta(hours=2)).dayofweek < 5]
         (SIX_DAYS, ("daily (6 days a week)", 6 * 365 / 7)),
         (FX_HOURS, ("60-minute bars, 24 a day (6 days a week)", 120 * 365 / 7)),
         (pd.bdate_range("2023-12-18", "2024-01-02").drop(pd.Timestamp("2023-12-25")), ("daily (business days)", 252.0)),
-        (SESSION.index[:156], ("irregular", None)),
+        (SESSION.index[:156], ("5-minute bars", None)),  # two sessions: one night tells nothing
     ],
 )  # fmt: skip
 def test_bars_a_year_come_of_whole_weeks_or_cannot_be_told(
     index: pd.DatetimeIndex, frequency: tuple[str, float | None]
 ) -> None:
     found = describe_frequency(index)
-    if frequency == ("irregular", None):  # two sessions: one night tells nothing
-        assert found.periods is None
-        return
     assert (found.name, found.periods) == frequency
-    assert found.periods or "cannot be told: give evaluation.periods_per_year" in found.reason
+    assert ("cannot be told: give evaluation.periods_per_year" in found.reason) == (found.periods is None)
 
 
 @pytest.mark.parametrize(
@@ -481,6 +556,8 @@ def test_columns_are_named_by_hand(tmp_path: Path) -> None:
     columns = ColumnsConfig(date="Day", close="Last", volume="Shares")
     frame = load_bars(read_of(tmp_path, csv(odd), columns=columns)).frame
     np.testing.assert_array_equal(frame, DAILY)
+    beside = load_bars(read_of(tmp_path, csv(odd.assign(close=1.0, volume=2.0)), columns=columns)).frame
+    np.testing.assert_array_equal(beside, DAILY)  # what only has the name of a role has none
     with pytest.raises(
         ConfigError, match=r"data\.columns\.close=Lst: .*bars\.csv has no such column; it has Day, .*'Last'"
     ):
@@ -520,9 +597,8 @@ def test_a_column_that_is_there_twice_matters_only_if_it_is_used(tmp_path: Path)
 
 
 def test_a_header_of_thousands_of_tickers_is_read(tmp_path: Path) -> None:
-    many = pd.concat(
-        {f"TICKER{i:04d}": titled(DAILY[:60]) for i in range(1500)}, axis="columns", names=["Ticker", "Price"]
-    )
+    one = titled(DAILY[:60])
+    many = pd.concat({f"TICKER{i:04d}": one for i in range(1500)}, axis="columns", names=["Ticker", "Price"])
     config = read_of(tmp_path, csv(many), symbol="TICKER1499", features=["ret_1"])
     np.testing.assert_array_equal(load_bars(config).frame["close"], DAILY["close"][:60])
 

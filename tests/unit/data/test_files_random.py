@@ -54,17 +54,17 @@ def bars(draw: st.DrawFn) -> pd.DataFrame:
     elif zone is not None:
         index = index.tz_localize(zone, ambiguous=True, nonexistent="shift_forward")
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    digits = draw(st.integers(2, 5))
-    close = draw(st.sampled_from([1.1, 47.0, 812.0, 15_900.0, 60_000.0])) * np.exp(
-        np.cumsum(0.01 * rng.standard_normal(count))
-    )
+    digits = draw(st.sampled_from([0, 2, 3, 4, 5]))
+    first = draw(st.sampled_from([1.1, 47.0, 812.0, 15_900.0, 60_000.0] if digits else [812.0, 15_900.0]))
+    close = first * np.exp(np.cumsum(0.01 * (rng.standard_normal(count) + draw(st.sampled_from([0.0, 1.0])))))
     opened = close * np.exp(0.003 * rng.standard_normal(count))
     high, low = np.maximum(opened, close) * 1.002, np.minimum(opened, close) * 0.998
     frame = pd.DataFrame({"open": opened, "high": high, "low": low, "close": close}, index=index)
     if draw(st.booleans()):
         frame["adj_close"] = close / 2
     text = frame.map(lambda value: f"{value:.{digits}f}")
-    return text.assign(volume=rng.integers(1, draw(st.sampled_from([3_000, 10**7])), count).astype(str))
+    volume = rng.integers(1, draw(st.sampled_from([3_000, 10**7])), count)
+    return text.assign(volume=(np.sort(volume) if draw(st.booleans()) else volume).astype(str))
 
 
 def number(text: str, mark: str, grouped: bool) -> str:
@@ -80,7 +80,8 @@ def files(draw: st.DrawFn) -> tuple[str, bytes, pd.DataFrame, str]:
     frame = draw(bars())
     index = pd.DatetimeIndex(frame.index)
     separator, mark = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(".,"))
-    grouped = draw(st.booleans())
+    # 1.101 between commas is read with a decimal point.
+    grouped = draw(st.booleans()) and (separator != "," or mark == "." or "." in frame["close"].iloc[0])
     names = {role: draw(st.sampled_from(HEADERS[role])) for role in ["date", *frame]}
     if draw(st.booleans()):  # mostly one style
         names = {role: HEADERS[role][1] for role in names}
@@ -130,6 +131,8 @@ def files(draw: st.DrawFn) -> tuple[str, bytes, pd.DataFrame, str]:
     header = list(order)
     if draw(st.booleans()):
         header, rows = [*header, "Plot", "Plot"], [[*row, "1", "n/a"] for row in rows]
+    if draw(st.booleans()):  # the form of the file is told by what comes before so long a cell
+        header, rows = [*header, "Note"], [[*row, "" if place else 70_000 * "x"] for place, row in enumerate(rows)]
     buffer = io.StringIO()
     writer = csv.writer(buffer, delimiter=separator, lineterminator=draw(st.sampled_from(["\n", "\r\n"])))
     writer.writerows([header, *rows])
@@ -173,7 +176,8 @@ def test_bars_in_any_layout_are_read_or_refused_with_two_readings(
     factor = values["adj_close"] / values["close"] if "adj_close" in values else 1.0
     for column in ("open", "high", "low", "close"):
         np.testing.assert_array_equal(read[column], values[column] * factor)
-    np.testing.assert_array_equal(read["volume"], values["volume"])
+    if "volume" in read or (values["close"] % 1).any():  # 1,101 has two readings where no price has decimals
+        np.testing.assert_array_equal(read["volume"], values["volume"])
     event("read")
 
 

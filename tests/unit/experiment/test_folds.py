@@ -11,10 +11,11 @@ import pytest
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import DivergedError
-from tradingbot_exp.experiment.fitting import fit_folds
+from tradingbot_exp.experiment.fitting import fit_all, fit_folds
 from tradingbot_exp.experiment.job import build
-from tradingbot_exp.experiment.recording import report_undefined
+from tradingbot_exp.experiment.recording import identifying_tags, report_undefined
 from tradingbot_exp.experiment.results import evaluate
+from tradingbot_exp.experiment.steps import fit
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 from tradingbot_exp.training.history import History, mean_history
 from tradingbot_exp.training.listeners import Curves, Hook
@@ -53,6 +54,22 @@ def test_the_mean_of_histories_ends_with_the_one_that_stopped_first() -> None:
 def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     monkeypatch.chdir(workdir)
     return compose_config([*WALK, "training.epochs=2"])
+
+
+def test_balanced_weights_are_each_folds_own_and_told_in_a_tag(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)
+    words = ("data.target=direction", "training.loss=bce", "training.pos_weight=balanced", "training.epochs=2")
+    config = compose_config([*WALK, *words])
+    with ExperimentOrganizer(config).start_run() as run:
+        folds = build(config, run).folds
+        tag = identifying_tags(config, folds[-1].data)["pos_weight"]
+        balanced = fit_folds(build(config, run))
+        weights = [float((1 - y).sum() / y.sum()) for y in (fold.data.targets(fold.data.train) for fold in folds)]
+        assert len(set(weights)) == 3 and tag == ", ".join(f"{weight:.6g}" for weight in weights)
+        for number, weight in enumerate(weights):
+            told = replace(config, training=replace(config.training, pos_weight=weight))
+            assert dict(fit_folds(build(told, run))[number]) == dict(balanced[number])
+    assert identifying_tags(compose_config([*WALK]), folds[-1].data)["pos_weight"] is None
 
 
 def test_folds_start_from_the_same_weights_and_the_first_is_the_plain_split_cut_short(config: Config) -> None:
@@ -114,18 +131,40 @@ def test_of_a_studys_trials_the_first_says_why_a_metric_is_undefined_and_the_run
     assert all(client.get_run(run_id).data.tags["undefined.val_ic"] == why for run_id in ids)
 
 
-def test_a_hook_that_stops_a_fold_ends_the_job_and_a_fold_that_diverges_is_named(config: Config) -> None:
+def test_folds_that_stop_after_different_epochs_have_a_mean_where_all_of_them_have_a_value(config: Config) -> None:
+    config.training.epochs = 3
+    stops, kept = iter([3, 1, 2]), Kept()  # the next fold is begun, and asked, all the same
+    stop = [0]
+
+    def stop_each_fold_at_its_own_epoch(epoch: int, record: dict[str, float]) -> bool:
+        stop[0] = next(stops) if epoch == 1 else stop[0]
+        return epoch == stop[0]
+
     with ExperimentOrganizer(config).start_run() as run:
-        seen: list[int] = []
+        job = build(config, run)
+        histories = fit_folds(job, [Curves(kept, folds=3), Hook(stop_each_fold_at_its_own_epoch)])
+        evaluated = evaluate(job, histories)
+    assert [each.epochs_run for each in histories] == [3, 1, 2]
+    assert [len(kept.curve(f"fold_{number}_val_loss")) for number in (1, 2, 3)] == [3, 1, 2]
+    assert kept.curve("val_loss") == {1: pytest.approx(np.mean([each["val_loss"][0] for each in histories]))}
+    finals = [each["val_loss"][-1] for each in histories]
+    assert evaluated.metrics["final_loss"] == pytest.approx(np.mean(finals))
+    assert evaluated.metrics["fold_2_final_loss"] == finals[1]
+    assert len(evaluated.rows) == sum(len(fold.data.val) for fold in job.folds)
 
-        def stop_in_the_second_fold(epoch: int, record: dict[str, float]) -> bool:
-            seen.append(epoch)
-            return len(seen) == 3
 
-        assert [each.epochs_run for each in fit_folds(build(config, run), [Hook(stop_in_the_second_fold)])] == [2, 1]
+def test_a_job_that_is_over_begins_no_further_fold_and_a_fold_that_diverges_is_named(config: Config) -> None:
+    with ExperimentOrganizer(config).start_run() as run:
+        kept = Kept()
+        over = fit_folds(build(config, run), [Curves(kept)], lambda: len(kept.curve("val_loss")) > 0)
+        assert [each.epochs_run for each in over] == [2]
         job = build(config, run)
         for weight in job.folds[1].model.parameters():
             weight.data.fill_(float("inf"))
         with pytest.raises(DivergedError, match=r"In fold 2 of 3: Training diverged") as caught:
             fit_folds(job)
     assert caught.value.epoch == 1 and caught.value.history.epochs_run == 1
+
+
+def test_no_job_is_trained_of_none() -> None:
+    assert fit_all([]) == fit([]) == []

@@ -167,6 +167,11 @@ FOLDS = ["evaluation.scheme=walk_forward", "evaluation.folds=3", "training.early
     ("case", "plugs", "after"),
     [
         ([*FOLDS, "model.learning_rate=0.02"], [(2, 1), (2, 1), (2, 1)], "epoch 1 of 6, fold 3 of 3"),
+        (
+            ["training.ensemble=2", "evaluation.scheme=walk_forward", "evaluation.folds=2", "training.epochs=3"],
+            [(2, 2), (3, 2)],
+            "epoch 2 of 3, fold 2 of 2, network 2 of 2",
+        ),
         pytest.param(
             ["training.epochs=4", "training.precision=float64", "training.optimizer=NAdam", "training.scheduler=step"],
             [(4, 1)],
@@ -179,8 +184,14 @@ FOLDS = ["evaluation.scheme=walk_forward", "evaluation.folds=3", "training.early
             "epoch 2 of 3",
             marks=in_ci,
         ),
+        pytest.param(
+            ["training.epochs=3", "data.synthetic.symbols=4", "data.sequence_length=5", "data.scaling=date"],
+            [(3, 1)],
+            "epoch 2 of 3",
+            marks=in_ci,
+        ),
     ],
-    ids=["folds", "float64", "lstm"],
+    ids=["folds", "ensemble", "float64", "lstm", "panel"],
 )
 def test_a_run_that_was_interrupted_goes_on_to_the_same_bits(
     here: Path, case: list[str], plugs: list[tuple[int, int]], after: str
@@ -331,6 +342,21 @@ def test_other_data_are_refused_and_moved_ones_are_found(here: Path) -> None:
     assert "the data of the run" in text and f"there is no file {here / 'bars.csv'}" in text
     frame.to_csv("moved.csv")
     assert train(["training.resume=latest", "data.path=moved.csv"]).status == "FINISHED"
+
+
+def test_what_came_from_the_environment_is_given_again_and_never_read_for_a_store(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHARE", "IBM")
+    frame = load_bars(DataConfig(name="ibm")).frame.tail(900)
+    frame.assign(symbol="IBM").to_csv("bars.csv")
+    words = [*SMALL[1:], "data=csv", "data.path=bars.csv", "data.symbol=${oc.env:SHARE}", "training.epochs=2"]
+    with pulled_plug(2):
+        train([*words, "training.checkpoint_every=1", "experiment.description=${oc.env:SHARE}"])
+    assert "data.symbol of the run" in (text := refused("training.resume=latest"))
+    assert "came from the environment. Give it again: data.symbol=VALUE" in text
+    done = train(["training.resume=latest", "data.symbol=${oc.env:SHARE}"])
+    assert done.status == "FINISHED" and done.params["data.symbol"] == "${oc.env:SHARE}"
 
 
 def test_a_study_in_python_does_not_go_on_with_a_training_run(here: Path) -> None:

@@ -39,7 +39,8 @@ def poisoned(data: PreparedData) -> PreparedData:
     assert data.bars is not None
     bars = data.bars.copy()
     bars.iloc[WARMUP + data.test.start :] = np.nan
-    return replace(data, raw=raw, scaled=scaled, target=target, next_return=next_return, bars=bars)
+    panel = replace(data.panel, bars={data.symbol: bars})
+    return replace(data, raw=raw, scaled=scaled, target=target, next_return=next_return, panel=panel)
 
 
 def run_once(config: Config, data: PreparedData) -> tuple[dict[str, float], pd.DataFrame]:

@@ -1,15 +1,26 @@
-"""How many trials a study asks for at once: many, where they can be trained as stacks, and else one."""
+"""A batch of trials: many, where they can be trained as stacks, and else one; and each is ended by its own outcome."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
+from test_results import config, runner_of
 
 from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.config.registries import EPOCH_HOOKS
+from tradingbot_exp.config.schema import Config
+from tradingbot_exp.errors import ConfigError, Refusal
 from tradingbot_exp.experiment.job import _warn_once, build
-from tradingbot_exp.hpo.batch import batch_width
+from tradingbot_exp.hpo.batch import Observer, batch_width
+from tradingbot_exp.hpo.runner import Runner
 from tradingbot_exp.hpo.space.space import SearchSpace
+from tradingbot_exp.hpo.trial_spec import TrialSpec
+
+__all__ = ["config"]  # a fixture
 
 NOWHERE: Any = None  # a run that nothing is written into
 RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
@@ -64,3 +75,51 @@ def test_what_all_trials_have_in_common_is_said_once(caplog: pytest.LogCaptureFi
     for rate in (0.1, 0.01):
         build(compose_config(["data=synthetic", "model=lstm", f"model.learning_rate={rate}"]), NOWHERE)
     assert caplog.text.count("data.sequence_length=20") == 1
+
+
+def outcomes(runner: Runner) -> list[tuple[str, str, str]]:
+    """Of each trial that was begun its state in Optuna, and in MLflow that and its run's status."""
+    client = MlflowClient(runner.organizer.config.tracking.uri)
+    trials = [trial for trial in runner.study.optuna.trials if trial.state.name != "WAITING"]
+    runs = [client.get_run(trial.user_attrs["run_id"]) for trial in trials]
+    return [
+        (trial.state.name, run.data.tags["trial.state"], run.info.status)
+        for trial, run in zip(trials, runs, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("failure", [Refusal(ConfigError("odd")), OSError("odd"), KeyboardInterrupt()])
+def test_what_happens_while_one_trial_is_ended_costs_no_other_its_result(
+    config: Config, failure: BaseException
+) -> None:
+    class Failing(Observer):
+        def end(self, spec: TrialSpec, outcome: Any) -> None:
+            if spec.number == 0:
+                raise failure
+
+    config.hpo.n_jobs, config.hpo.param_space = 3, RATE
+    runner = runner_of(config)
+    with pytest.raises(type(failure)) as caught:
+        runner.run(lambda run: None, lambda specs: runner.run_here(specs, Failing()))
+    assert caught.value is failure
+    assert outcomes(runner) == [("COMPLETE", "complete", "FINISHED")] * 3
+
+
+def test_a_trial_that_failed_before_its_batch_is_interrupted_has_failed(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(EPOCH_HOOKS, "interrupt", interrupt)
+    config.hpo.n_jobs, config.hpo.param_space = 3, RATE
+    runner = runner_of(config)
+
+    def launch(specs: Sequence[TrialSpec]) -> list[Any]:
+        odd = replace(specs[0], values={**specs[0].values, "model.dropout": 1.5})
+        return runner.run_here([odd, *specs[1:]])
+
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(lambda run: None, launch)
+    interrupted = ("FAIL", "interrupted", "KILLED")
+    assert outcomes(runner) == [("FAIL", "failed", "FAILED"), interrupted, interrupted]

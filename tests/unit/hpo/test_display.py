@@ -19,8 +19,8 @@ from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.hpo.results.display import StudyDisplay
 from tradingbot_exp.hpo.study import FOLDER_LETTERS
-from tradingbot_exp.hpo.trial_run import Progress
 from tradingbot_exp.hpo.trial_spec import TrialSpec
+from tradingbot_exp.hpo.watching import ProgressFile
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.terminal.console import ConsoleHandler
 
@@ -40,7 +40,7 @@ def test_the_bar_stays_behind_messages_and_the_table_and_the_folder_among_the_ot
     screen = Terminal()
     monkeypatch.setattr("sys.stdout", screen)
     console = ConsoleHandler(screen)
-    config.training.progress, config.hpo.num_trials = "auto", 2
+    config.training.progress, config.hpo.num_trials, config.tracking.report = "auto", 2, True
     config.hpo.study_name = "../../it's: " + "é" * 150
 
     def launch(specs: Sequence[TrialSpec]) -> list[object]:
@@ -64,7 +64,7 @@ def test_a_line_tells_no_speed_of_epochs_that_went_before_it(tmp_path: Path) -> 
     screen = Terminal()
     folder = tmp_path / "trial-0000"
     folder.mkdir()
-    (folder / Progress.FILE).write_text(json.dumps({"epoch": 49, "epochs": 50, "val_loss": 0.25}))
+    (folder / ProgressFile.NAME).write_text(json.dumps({"epoch": 49, "epochs": 50, "val_loss": 0.25}))
     running = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING)
     running.number = 0
     deadline = time.monotonic() + 30

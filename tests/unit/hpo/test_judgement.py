@@ -17,12 +17,25 @@ from optuna.trial import FrozenTrial, TrialState
 from support import artifact_folder, in_ci
 from test_results import config, parent_of, study
 
-from tradingbot_exp.config.schema import Config
+from tradingbot_exp.config.schema import Config, DataConfig, EvaluationConfig, SyntheticConfig
+from tradingbot_exp.data import prepare_data
 from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.data.synthetic import synthetic_panel
+from tradingbot_exp.evaluation.significance.across import date_means
 from tradingbot_exp.evaluation.significance.block_length import block_length
 from tradingbot_exp.evaluation.significance.series import sums_before
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS, Kept, as_sums
+from tradingbot_exp.hpo.results.bars import (
+    ALL,
+    BEFORE,
+    FORECASTS,
+    RETURNS,
+    Kept,
+    as_sums,
+    kept_of,
+    load_bars,
+    save_bars,
+)
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
 from tradingbot_exp.hpo.trials import best_trials
@@ -99,6 +112,28 @@ def test_a_trial_without_forecasts_has_a_column_without_values(config: Config) -
     assert found.returns is not None and np.isfinite(found.returns).all() and found.market is not None
     said = _judged(asked(config), trials, trials[0], matrices, 0)
     assert said["word"] == "cannot be told" and "forecasts on the validation bars were not kept" in said["headline"]
+
+
+def test_a_forecast_that_never_moves_shows_nothing_of_a_panel(config: Config, tmp_path: Path) -> None:
+    config.data = DataConfig("synthetic", "synthetic", synthetic=SyntheticConfig(bars=400, symbols=5))
+    data, trials, matrices = load_data(config), made_up([0.1, 0.2]), dict.fromkeys(ALL, pd.DataFrame())
+    layout, actual = data.layout, data.targets(data.val)
+    assert layout is not None
+    train = date_means(data.targets(data.train), data.targets(data.train), layout.take(data.train.rows), own=False)
+    sums = sums_before(train.actual, train.forecast, square=train.square)[None]
+    for number, forecast in enumerate((np.full(len(actual), 0.1 / 3), actual)):
+        result: Any = SimpleNamespace(rows=data.val, actual=actual, forecast=forecast, net=None, before=sums)
+        save_bars(tmp_path, data.days(data.val), kept_of(config, data, result))
+        saved = load_bars(tmp_path, data.index)
+        for each in ALL:
+            if each.field in saved:
+                matrices[each] = matrices[each].assign(**{str(number): saved[each.field]})
+    still, moving = (evidence_of(config, trials, each, matrices, ever=0).forecast_part for each in trials)
+    assert still is not None and still.is_still
+    assert moving is not None and not moving.is_still
+    np.testing.assert_array_equal(
+        moving.values[:, 1], date_means(actual, actual, layout.take(data.val.rows), own=False).forecast
+    )
 
 
 def test_a_planted_winner_is_real_and_noise_is_not(config: Config) -> None:
@@ -185,6 +220,15 @@ def test_a_permutation_has_each_row_once_and_keeps_blocks_together() -> None:
     assert null_replay.block_permutation(0, 3, np.random.default_rng(0)).size == 0
 
 
+def test_no_row_comes_to_one_that_has_seen_it_but_for_a_last_block_that_is_shorter() -> None:
+    for seed in range(20):
+        rows = null_replay.block_permutation(484, 3, np.random.default_rng(seed), 34)
+        later = np.arange(484) - rows
+        assert sorted(rows) == list(range(484)) and ((later >= 0) & (later <= 34)).sum() <= 484 % 3
+        assert np.mean(np.diff(rows) == 1) > 0.6
+    assert sorted(null_replay.block_permutation(30, 3, np.random.default_rng(0), 34)) == list(range(30))
+
+
 @pytest.mark.parametrize("scheme", ["chronological", "purged_kfold"])
 def test_permuted_targets_keep_their_returns_their_part_and_the_test_rows(config: Config, scheme: str) -> None:
     config.evaluation.scheme = scheme
@@ -197,6 +241,46 @@ def test_permuted_targets_keep_their_returns_their_part_and_the_test_rows(config
     same = sorted(null.target[data.val.rows]) == sorted(data.target[data.val.rows])
     assert same == (scheme == "chronological")
     assert np.mean(null.target[data.val.rows] == data.target[data.val.rows]) < 0.1
+
+
+@pytest.mark.parametrize("scheme", ["chronological", "purged_kfold"])
+def test_permuted_dates_of_a_panel_keep_together_what_was_and_each_symbol_its_targets(
+    tmp_path: Path, scheme: str
+) -> None:
+    whole = dict(zip("ABCD", synthetic_panel(SyntheticConfig(bars=500, symbols=4)).values(), strict=True))
+    gaps = np.ones(500, bool)
+    gaps[[100, 150, *range(420, 430)]] = False  # the long one lies where the validation part ends
+    frames = whole | {"B": whole["B"].iloc[200:], "D": whole["D"][gaps]}
+    rows = pd.concat([frame.assign(symbol=symbol) for symbol, frame in frames.items()])
+    rows.to_csv(tmp_path / "bars.csv")
+    features = ["ret_1", "clv"]
+    asked = DataConfig("csv", "csv", str(tmp_path / "bars.csv"), symbols="all", features=features, horizon=2)
+    data = prepare_data(asked)
+    assert data.next_return is not None and len(set(data.target)) == len(data.target)
+    null = null_replay.permuted(data, EvaluationConfig(scheme=scheme), 5, np.random.default_rng(0))
+    assert null.next_return is not None
+    place = {value: row for row, value in enumerate(data.target)}
+    source = np.array([place[value] for value in null.target])
+    np.testing.assert_array_equal(null.next_return, data.next_return[source])
+    assert sorted(source) == list(range(len(source)))
+    layout, known = data.panel.layout, data.panel.known
+    symbols, date = layout.symbols, layout.date
+    np.testing.assert_array_equal(symbols[source], symbols)
+    late = known >= date[data.test.start]
+    assert (late & (np.arange(len(late)) < data.val.stop) & (symbols == "D")).any()
+    assert (source[late] == np.flatnonzero(late)).all()
+    inside = np.flatnonzero(~late)
+    assert (source[inside] < data.val.stop).all() and np.mean(source[inside] == inside) < 0.1
+    if scheme == "chronological":
+        assert ((source < data.val.start) == (np.arange(len(source)) < data.val.start)).all()
+    # A and C have a row on each date; B and D go with them wherever they have one on both dates.
+    goes_to = {date[row]: date[source[row]] for row in inside if symbols[row] == "A"}
+    has = {(symbols[row], date[row]) for row in inside}
+    for name in "BCD":
+        own = [row for row in inside if symbols[row] == name and (name, goes_to.get(date[row])) in has]
+        assert own and all(date[source[row]] == goes_to[date[row]] for row in own)
+    steps = np.diff([goes_to[each] for each in sorted(goes_to)])
+    assert 0.7 < np.mean(steps == 1) < 0.9
 
 
 def verdict_of(config: Config, result: StudyResult) -> tuple[Run, dict[str, Any]]:
@@ -254,7 +338,7 @@ def test_replays_are_recorded_go_on_where_they_were_and_tell_where_the_winner_st
 def test_a_verdict_is_recorded_before_other_seeds_that_may_be_interrupted(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config.hpo.num_trials, config.training.epochs = 1, 1
+    config.hpo.num_trials, config.hpo.reseeds, config.training.epochs = 1, 1, 1
 
     def interrupted(*given: Any) -> Any:
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""What a restarted study does with trials that were under way: adopt, bury and retry, or leave alone."""
+"""What a restarted study does with trials that were under way: import results, close and retry, or leave alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from support import in_ci
@@ -28,16 +27,12 @@ DEAD = {**identity(), "process.pid": "999999999"}
 def other_process() -> Iterator[dict[str, str]]:
     """A living process that is not this one."""
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    yield {
-        **identity(),
-        "process.pid": str(sleeper.pid),
-        "process.started": f"{psutil.Process(sleeper.pid).create_time():.2f}",
-    }
+    yield identity(sleeper.pid)
     sleeper.kill()
     sleeper.wait()
 
 
-def orphan(config: Config, first: StudyResult, owner: dict[str, str], tags: dict[str, str]) -> str:  # noqa: F811
+def stale_trial(config: Config, first: StudyResult, owner: dict[str, str], tags: dict[str, str]) -> str:  # noqa: F811
     """Leave a trial as a process that died would: RUNNING in Optuna, its child in MLflow with `tags`."""
     client = MlflowClient(config.tracking.uri)
     trial = first.study.ask()
@@ -47,15 +42,15 @@ def orphan(config: Config, first: StudyResult, owner: dict[str, str], tags: dict
     parent = client.get_run(first.parent_id)
     lineage = {"mlflow.parentRunId": first.parent_id, "run.kind": "trial", "trial.number": str(trial.number)}
     run = client.create_run(
-        parent.info.experiment_id, now_ms(), {**lineage, "trial.state": "running", **owner, **tags}, "orphan"
+        parent.info.experiment_id, now_ms(), {**lineage, "trial.state": "running", **owner, **tags}, "stale"
     )
     trial.set_user_attr("run_id", run.info.run_id)
     return str(run.info.run_id)
 
 
-def test_a_result_that_mlflow_has_is_adopted(config: Config) -> None:  # noqa: F811
+def test_a_result_that_mlflow_has_is_imported(config: Config) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
-    run_id = orphan(config, first, DEAD, result_tags("complete", [0.001]))
+    run_id = stale_trial(config, first, DEAD, result_tags("complete", [0.001]))
     client = MlflowClient(config.tracking.uri)
     client.set_terminated(run_id, "FINISHED")
     config.hpo.num_trials = 4
@@ -67,7 +62,7 @@ def test_a_result_that_mlflow_has_is_adopted(config: Config) -> None:  # noqa: F
 
 def test_a_result_written_just_before_the_death_counts_too(config: Config) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
-    run_id = orphan(config, first, DEAD, result_tags("complete", [0.001]))
+    run_id = stale_trial(config, first, DEAD, result_tags("complete", [0.001]))
     config.hpo.num_trials = 4
     second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     assert second.best[0].value == 0.001
@@ -76,7 +71,7 @@ def test_a_result_written_just_before_the_death_counts_too(config: Config) -> No
 
 def test_a_trial_whose_process_died_is_killed_and_its_point_tried_again(config: Config) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
-    run_id = orphan(config, first, DEAD, {})
+    run_id = stale_trial(config, first, DEAD, {})
     config.hpo.num_trials = 4
     second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     run = MlflowClient(config.tracking.uri).get_run(run_id)
@@ -91,7 +86,7 @@ def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) ->
     point = {"model.learning_rate": 0.03, "training.batch_size": 32}
     for _ in range(MAX_DEATHS):
         first.study.enqueue_trial(point)
-        orphan(config, first, DEAD, {})
+        stale_trial(config, first, DEAD, {})
     config.hpo.num_trials = 4
     second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
     tries = [trial for trial in second.study.trials[3:] if trial.params == point]
@@ -105,7 +100,7 @@ def test_a_point_that_kills_its_process_each_time_is_given_up(config: Config) ->
 
 def test_a_run_that_was_left_open_by_a_trial_that_counts_is_closed_by_its_result(config: Config) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
-    run_id = orphan(config, first, DEAD, {})
+    run_id = stale_trial(config, first, DEAD, {})
     first.study.tell(len(first.study.trials) - 1, 0.5)  # and its process died with the rest in its journal
     config.hpo.num_trials = 4
     second = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
@@ -121,7 +116,7 @@ def test_a_run_that_was_left_open_by_a_trial_that_counts_is_closed_by_its_result
 @in_ci
 def test_a_trial_whose_worker_lives_is_left_alone(config: Config, other_process: dict[str, str]) -> None:  # noqa: F811
     first = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))
-    run_id = orphan(config, first, other_process, {})
+    run_id = stale_trial(config, first, other_process, {})
     config.hpo.num_trials = 4  # the living trial is the fourth: there is nothing left to ask for
     client = MlflowClient(config.tracking.uri)
     finisher = subprocess.Popen(
@@ -145,7 +140,6 @@ def test_a_process_is_told_from_another_one_with_its_number_and_from_a_silent_ho
     other_process: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert is_alive(identity()) and is_alive(other_process) and not is_alive(DEAD)
-    assert not is_alive({**other_process, "process.started": "12345.00"})
     away = {**identity(), "process.host": "elsewhere"}
     assert not is_alive(away)
     monkeypatch.setattr(process.time, "time", lambda: 1000.0)

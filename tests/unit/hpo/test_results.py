@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,23 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from support import artifact_folder, in_ci
-from test_recovery import DEAD, orphan
+from test_recovery import DEAD, stale_trial
 
 from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.config.schema import Config
-from tradingbot_exp.hpo.results.bars import BARS_FILE, load_bars, save_bars
-from tradingbot_exp.hpo.results.recording import losers
+from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.hpo.results.bars import BARS_FILE, BEFORE, FORECASTS, RETURNS, load_bars, save_bars
+from tradingbot_exp.hpo.results.recording import _log_winner, losers
 from tradingbot_exp.hpo.runner import Runner
-from tradingbot_exp.hpo.samplers import INTERRUPTED, KILLED, draws
+from tradingbot_exp.hpo.samplers import KILLED, draws
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.study import StudyResult
-from tradingbot_exp.hpo.trial_run import KEPT_FOLDER, _open_study
+from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
 from tradingbot_exp.hpo.trial_spec import TrialSpec
-from tradingbot_exp.tracking.run_names import result_tags
+from tradingbot_exp.hpo.watching import open_once
+from tradingbot_exp.tracking.run_names import INTERRUPTED, result_tags
+from tradingbot_exp.tracking.store.client import open_client
+from tradingbot_exp.tracking.store.store import open_store
 
 
 @pytest.fixture
@@ -39,7 +45,8 @@ def config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     config.model.learning_rate = config.training.learning_rate = 0.001
     config.training.epochs = 3
     config.training.progress = "off"
-    config.hpo.num_trials = 3
+    config.tracking.report = False
+    config.hpo.num_trials, config.hpo.reseeds = 3, 0
     config.hpo.sampler = "random"
     config.hpo.param_space = {"learning_rate": [0.001, 0.01, 0.03], "batch_size": [16, 32]}
     config.tracking.uri = f"sqlite:///{workdir / 'mlflow.db'}"
@@ -98,7 +105,8 @@ def test_a_trial_with_returns_on_other_dates_is_put_where_they_are(config: Confi
     folder = Path("multirun") / first.name / "trial-0002"
     bars = load_bars(folder, before.index)
     late = {name: bars[name].iloc[5:] for name in ("forecast", "return")}
-    save_bars(folder, late["return"].index, late["forecast"], late["return"], bars["before"].to_numpy()[None])
+    kept = {FORECASTS: late["forecast"], RETURNS: late["return"], BEFORE: bars["before"].to_numpy()[None]}
+    save_bars(folder, late["return"].index, kept)
     after = matrix(config, study(config))
     assert after["2"].isna().sum() == 5 and after["2"].iloc[:5].isna().all()
     pd.testing.assert_frame_equal(after.iloc[5:], before.iloc[5:])
@@ -119,14 +127,15 @@ def test_a_file_that_cannot_be_read_is_named_and_what_was_recorded_of_its_trial_
 
 def test_bars_come_back_with_their_dates_in_the_time_zone_of_the_data(tmp_path: Path) -> None:
     index = pd.date_range("2024-03-08", periods=5, freq="D", tz="America/New_York", unit="us")  # over a clock change
-    sums = np.arange(14.0).reshape(2, 7)
-    save_bars(tmp_path, index[1:], np.arange(4.0), [0.1, -0.2, np.nan, 0.3], sums)
+    sums = np.arange(18.0).reshape(2, 9)
+    kept = {FORECASTS: np.arange(4.0), RETURNS: [0.1, -0.2, np.nan, 0.3], BEFORE: sums}
+    save_bars(tmp_path, index[1:], kept)
     bars = load_bars(tmp_path, index)
     forecast = pd.Series(np.arange(4, dtype="float32"), index[1:])
     pd.testing.assert_series_equal(bars["forecast"], forecast, check_freq=False)
     pd.testing.assert_series_equal(bars["return"], pd.Series([0.1, -0.2, np.nan, 0.3], index[1:]), check_freq=False)
-    assert bars["before"][1, "dates"] == 0 and bars["before"][2, "products"] == 13
-    save_bars(tmp_path, index, np.arange(5.0), None, sums)
+    assert bars["before"][1, "dates"] == 2 and bars["before"][2, "memory"] == 17
+    save_bars(tmp_path, index, {FORECASTS: np.arange(5.0), BEFORE: sums})
     assert set(load_bars(tmp_path, index)) == {"forecast", "before"} and load_bars(tmp_path / "none", index) == {}
 
 
@@ -135,7 +144,7 @@ def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train
 ) -> None:
     first = study(config)
     assert parent_of(config, first).data.tags["best.artifacts"] == "kept"
-    run_id = orphan(config, first, DEAD, result_tags("complete", [0.0]))
+    run_id = stale_trial(config, first, DEAD, result_tags("complete", [0.0]))
     MlflowClient(config.tracking.uri).set_terminated(run_id, "FINISHED")
     config.hpo.num_trials = 4
     with caplog.at_level(logging.WARNING):
@@ -145,6 +154,16 @@ def test_a_winner_whose_artifacts_are_nowhere_is_named_with_the_command_to_train
     assert second.best[0].number == 3
     (said,) = [record.getMessage() for record in caplog.records if "again:" in record.getMessage()]
     assert "trial 3 " in said and "python -m tradingbot_exp.train model.learning_rate=" in said
+
+
+def test_a_store_that_refuses_what_a_study_found_is_an_error_of_ours(config: Config) -> None:
+    with contextlib.closing(sqlite3.connect("mlflow.db")) as database:
+        database.execute(
+            "CREATE TRIGGER refusal BEFORE INSERT ON metrics WHEN NEW.key = 'best_value' "
+            "BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    with pytest.raises(TrackingError, match="no room"):
+        study(config)
 
 
 def test_duplicates_are_told_apart_and_counted_once(config: Config) -> None:
@@ -185,8 +204,7 @@ def test_a_study_interrupted_within_a_batch_draws_what_an_undisturbed_one_draws(
     rates: Any = {"low": 1e-4, "high": 0.1, "log": True}
     config.hpo.param_space = {"learning_rate": [0.001 * step for step in range(1, 20)] if sampler == "grid" else rates}
     config.hpo.sampler, config.hpo.num_trials, config.hpo.n_jobs = sampler, 12, 4
-    config.training.epochs, config.hpo.reseeds, config.hpo.keep = 1, 0, "none"
-    config.tracking.report, drawn = False, []
+    config.training.epochs, config.hpo.keep, drawn = 1, "none", []
     for disturbed in (False, True):
         config.hpo.study_name = f"disturbed: {disturbed}"
         runner = runner_of(config)
@@ -225,12 +243,12 @@ def test_losers_are_all_that_are_over_but_the_best_or_the_front(directions: list
 
 @in_ci
 def test_a_pruned_trial_of_several_seeds_has_a_plain_curve_and_the_study_is_not_opened_again(config: Config) -> None:
-    _open_study.cache_clear()
+    open_once.cache_clear()
     config.hpo.param_space = {"learning_rate": {"low": 1e-6, "high": 1e-1, "log": True}}
     config.hpo.pruner, config.hpo.repeats = "percentile", 2
     config.hpo.num_trials, config.training.epochs = 12, 7
     result = study(config)
-    assert _open_study.cache_info().misses == 0  # this process has it open
+    assert open_once.cache_info().misses == 0  # this process has it open
     client = MlflowClient(config.tracking.uri)
     pruned = [trial for trial in result.study.trials if trial.state.name == "PRUNED"]
     assert pruned
@@ -274,6 +292,28 @@ def test_seeds_and_folds_are_further_epochs_to_the_pruner_and_the_worst_fold_of_
 def test_hyperband_knows_the_epochs_of_all_seeds(config: Config) -> None:
     config.hpo.pruner, config.hpo.repeats, config.hpo.num_trials = "hyperband", 2, 2
     result = study(config)
-    elsewhere: Any = _open_study(str(Path("optuna.journal").absolute()), result.name, "hyperband").pruner
+    elsewhere: Any = open_once(str(Path("optuna.journal").absolute()), result.name, "hyperband").pruner
     here: Any = result.study.pruner
     assert here._max_resource == elsewhere._max_resource == 6
+
+
+@pytest.mark.parametrize(
+    "link", ["trial-0000", "trial-0000/kept", "trial-0000/kept/model", "trial-0000/kept/model/key"]
+)
+def test_what_a_prepared_folder_of_a_trial_links_to_is_not_recorded(workdir: Path, link: str) -> None:
+    folder, outside = workdir / "study", workdir / "of the reader"
+    for each in (folder / "trial-0000" / "kept" / "model", outside / "model", outside / "kept" / "model"):
+        each.mkdir(parents=True)
+        (each / "key").write_text("his")
+    place = folder / link
+    place.rename(folder / "aside")
+    place.symlink_to(outside / "key" if link.endswith("key") else outside)
+    (outside / "key").write_text("his")
+    uri = f"sqlite:///{workdir / 'mlflow.db'}"
+    client = open_client(uri)
+    run_id = client.create_run("0").info.run_id
+    trial = optuna.trial.create_trial(value=0.0, user_attrs={"run_id": run_id})
+    trial.number = 0
+    with pytest.raises(TrackingError, match=r"leads out of|is a link"):
+        _log_winner(folder, open_store(uri), trial)
+    assert client.list_artifacts(run_id) == []

@@ -158,6 +158,7 @@ def test_a_pruner_waits_for_as_many_trials_and_epochs_as_the_configuration_says(
         ({"evaluation.scheme": "chronological", "evaluation.folds": 4}, 30),
         ({"hpo.param_space.training.epochs": {"choices": [5, 40, 7]}}, 120),
         ({"hpo.param_space.training.epochs": {"low": 5, "high": 20, "log": False, "step": 1}}, 60),
+        ({"hpo.param_space.training.ensemble": {"choices": [1, 3, 2]}, "training.ensemble": 1}, 90),
     ],
 )
 def test_hyperband_divides_the_most_epochs_that_a_trial_can_report(searched: dict[str, Any], expected: int) -> None:

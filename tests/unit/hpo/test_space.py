@@ -204,7 +204,7 @@ def test_keys_that_the_command_line_fixes_leave_the_space() -> None:
         ({"tracking.uri": ["a"]}, ["hpo.param_space.tracking.uri", "decides no result"]),
         ({"experiment.name": ["a"]}, ["hpo.param_space.experiment.name", "decides no result"]),
         ({"experiment.tags.team": ["a"]}, ["hpo.param_space.experiment.tags.team", "decides no result"]),
-        ({"training.device": ["cpu"]}, ["training.device cannot be searched", "does not decide a result"]),
+        ({"training.device": ["cpu"]}, ["training.device cannot be searched", "where trials are computed"]),
         ({"progress": ["off"]}, ["hpo.param_space.progress: training.progress", "does not decide a result"]),
         ({"data.path": ["a.csv"]}, ["data.path cannot be searched", "could not be compared"]),
         ({"data.name": ["ibm", "msft"]}, ["data.name cannot be searched", "Run one study for each"]),
@@ -333,7 +333,8 @@ def test_the_keys_that_may_be_searched_are_those_that_decide_a_result_on_one_tas
         *("model.name", "model.hidden_layers", "model.activation", "model.dropout", "model.learning_rate"),
         *("training.epochs", "training.batch_size", "training.optimizer", "training.learning_rate"),
         *("training.weight_decay", "training.gradient_clip", "training.early_stopping", "training.loss"),
-        *("training.scheduler", "training.precision", "training.momentum"),
+        "training.ensemble",
+        *("training.scheduler", "training.precision", "training.momentum", "training.quantile", "training.pos_weight"),
     }
     for key in set(KEYS) - set(searchable()):
         assert refusal({key: [1, 2]}).startswith(f"hpo.param_space.{key}")

@@ -19,6 +19,7 @@ from tradingbot_exp.config.schema import Config
 
 __all__ = ["config"]  # a fixture
 MSFT = "networks, MSFT permuted, searched by Sharpe ratio"
+PERMUTED = "ranks of 50 symbols permuted by date"
 OURS = ("ours, forecasts", "ours, returns")
 SMALL = {"trials": 8, "epochs": 3}
 
@@ -64,6 +65,15 @@ def test_the_default_networks_on_permuted_targets_are_hardly_ever_called_real_an
     planted = KINDS["networks, 0.3 planted over 3,270 bars, searched by loss"]
     found = [judged(study, rules=OURS) for study in studies(planted, range(6), trials=12, epochs=5)]
     assert sum(OURS[0] in each for each in found) >= 5, found
+
+
+@in_ci
+def test_a_signal_across_symbols_is_found_and_permuted_by_date_there_is_none() -> None:
+    planted, permuted = (KINDS[f"networks, {each}"] for each in ("0.05 planted across ranks of 50 symbols", PERMUTED))
+    found = [judged(study, rules=OURS) for study in studies(planted, range(3), trials=4, epochs=5)]
+    assert all(OURS[0] in each for each in found), found
+    noise = [judged(study, rules=OURS) for study in studies(permuted, range(6), trials=4, epochs=5)]
+    assert all(sum(rule in each for each in noise) <= 1 for rule in OURS), noise
 
 
 @in_ci

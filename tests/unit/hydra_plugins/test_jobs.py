@@ -81,6 +81,7 @@ class Witness(Callback):
         self.started: list[DictConfig] = []
         self.ended: list[tuple[DictConfig, JobReturn]] = []
         self.folders: list[str] = []
+        self.current: list[int] = []
 
     def on_job_start(self, config: DictConfig, *, task_function: Any, **kwargs: Any) -> None:
         self.started.append(config)
@@ -88,6 +89,7 @@ class Witness(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         self.ended.append((config, job_return))
+        self.current.append(HydraConfig.get().job.num)
 
 
 def test_callbacks_of_others_see_each_trial_start_and_end(hydra: tuple[Any, DictConfig]) -> None:
@@ -103,7 +105,7 @@ def test_callbacks_of_others_see_each_trial_start_and_end(hydra: tuple[Any, Dict
             shown.end(trial, outcome)
     finally:
         HydraConfig.instance().cfg = before
-    assert [config.hydra.job.num for config in witness.started] == [0, 1, 2]
+    assert [config.hydra.job.num for config in witness.started] == [0, 1, 2] == witness.current
     assert [config.training.learning_rate for config in witness.started] == [0.001, 0.002, 0.003]
     assert [folder.rpartition("/")[2] for folder in witness.folders] == ["trial-0000", "trial-0001", "trial-0002"]
     for trial, started, (config, job) in zip(SPECS, witness.started, witness.ended, strict=False):
@@ -124,7 +126,7 @@ def test_a_launcher_of_no_width_is_refused_and_what_keeps_trials_from_one_proces
     launcher = StackedLauncher(24)
     launcher.setup(hydra_context=context, task_function=lambda config: None, config=master)
     assert "only this package's own jobs" in launcher.why_not_at_once()
-    with pytest.raises(ConfigError, match=r"hydra\.launcher\.width=0 is impossible"):
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.width must be 1 or more trials; got 0"):
         StackedLauncher(0).setup(hydra_context=context, task_function=lambda config: None, config=master)
 
 

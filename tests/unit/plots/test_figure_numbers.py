@@ -217,3 +217,20 @@ def test_a_long_subtitle_is_broken_for_narrow_screens_and_given_room():
     assert len(lines) == 2
     assert max(map(len, lines)) <= 50
     assert narrow["margin.t"] > fig.layout.template.layout.margin.t
+
+
+def test_forecasts_of_a_panel_are_drawn_over_time_as_means_or_as_spread_where_the_means_are_0():
+    dates = np.repeat(pd.bdate_range("2020-01-01", periods=40), 3)
+    names = np.tile(["A", "B", "C"], 40)
+    actual, forecast = np.random.default_rng(0).normal(size=(2, 120))
+    actual_line, forecast_line, dots, _ = prediction_vs_actual(dates, actual, forecast, "unit", names).data
+    np.testing.assert_allclose(actual_line.y, actual.reshape(40, 3).mean(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(forecast_line.y, forecast.reshape(40, 3).mean(axis=1), rtol=1e-4)
+    assert (len(actual_line.x), len(dots.x), dots.customdata[1]) == (40, 120, "2020-01-01 B")
+    excess = actual - np.repeat(actual.reshape(40, 3).mean(axis=1), 3)
+    spread = prediction_vs_actual(dates, excess, forecast, "unit", names)
+    np.testing.assert_allclose(spread.data[0].y, excess.reshape(40, 3).std(axis=1), rtol=1e-4)
+    many = prediction_vs_actual(np.repeat(dates, 50), *np.tile([actual, forecast], 50), "unit", np.tile(names, 50))
+    drawn = pd.Series(many.data[2].customdata).str.split().str[1].value_counts()
+    assert drawn.sum() == 3000 and drawn.min() > 900  # of each symbol alike
+    assert "standard deviation of 3 symbols" in spread.layout.title.subtitle.text.replace("\u00a0", " ")

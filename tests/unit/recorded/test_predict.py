@@ -20,13 +20,16 @@ from tradingbot_exp import EnhancedMLflowLogger, ExperimentOrganizer, load_run, 
 from tradingbot_exp.cli.main import run as command
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.errors import ConfigError, DataError, RunError, TrackingError
+from tradingbot_exp.evaluation.positions import Sizing
+from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.recorded.loaded import LoadedRun
-from tradingbot_exp.recorded.predict import predict
+from tradingbot_exp.recorded.predict import held_columns, predict
 from tradingbot_exp.tracking.store.registry import register_model
 
-QUIET = "training.progress=off"
+QUICK = ["training=smoke", "training.progress=off", "tracking.report=false"]
 IBM = load_bars(DataConfig(name="ibm")).frame.reset_index()
 
 
@@ -43,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> It
 
 @pytest.fixture(scope="module")
 def run(folder: Path) -> LoadedRun:
-    return train(["data=csv", "data.path=ibm.csv", "training=smoke", QUIET])
+    return train(["data=csv", "data.path=ibm.csv", *QUICK])
 
 
 def test_the_original_bars_give_exactly_the_forecasts_and_positions_that_were_logged(run: LoadedRun) -> None:
@@ -56,6 +59,17 @@ def test_the_original_bars_give_exactly_the_forecasts_and_positions_that_were_lo
     assert (ours["position"] == logged["position"])[1:].all() and (logged["position"] != 0)[1:].all()
     assert found.left_out == 33 and len(found.frame) == len(IBM) - 33
     assert found.frame["date"].iloc[-1] == IBM["date"].iloc[-1]
+
+
+def test_of_a_panel_there_are_weights_beside_signal_and_position() -> None:
+    layout = Layout(np.repeat([0, 1, 2], 4), np.tile([0, 1, 2, 3], 3), np.ones(12, dtype=int), ("A", "B", "C", "D"))
+    forecast = np.array([1.0, 2.0, 3.0, 4.0, 4.0, 3.0, 2.0, 1.0, 0.1, 0.2, 0.4, 0.3])
+    found = held_columns(Rules(horizon=2, sizing=Sizing("long_short", quantile=0.25)), forecast, layout)
+    assert list(found) == ["signal", "position", "weight"]
+    signal = found["signal"].reshape(3, 4)
+    assert signal.tolist() == [[-0.5, 0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0.5, -0.5]]
+    assert found["position"].tolist() == [0.0] * 4 + found["signal"][:-4].tolist()
+    assert found["weight"].tolist() == (found["position"] / 2).tolist()  # ± ½ / k, and k is 1
 
 
 def test_the_signal_is_the_forecasts_sign_and_the_position_that_of_the_bar_before(run: LoadedRun) -> None:
@@ -97,6 +111,17 @@ def test_the_command_prints_csv_or_json_and_says_what_it_left_out(
         assert command(["predict", "latest", "--data", "ibm.csv", "-o", kept]) == 1
         assert f"-o {kept} is there already, and holds no forecasts" in capsys.readouterr().err
         assert (folder / kept).read_bytes() == content
+    for content in (
+        "date,forecast,signal,position,my_note\n2020-01-01,0,0,0,kept\n",
+        '{\n  "run_id": "mine"}',
+        '{\n  "run_id": "' + "f" * 32 + '",\n  "mine": 1}',
+        "date,forecast\n",
+    ):
+        Path("mine").write_text(content)
+        assert command(["predict", "latest", "--data", "ibm.csv", "-o", "mine"]) == 1
+        assert Path("mine").read_text() == content
+    assert command(["predict", "latest", "--data", "ibm.csv", "-o", "mine", "--force"]) == 0
+    capsys.readouterr()
     assert command(["predict", run.run_id, "--data", "nope.csv"]) == 1
     assert "--data=nope.csv: there is no file" in capsys.readouterr().err
 
@@ -126,8 +151,18 @@ def test_bars_that_do_not_fit_are_refused_with_what_is_wrong(run: LoadedRun) -> 
     assert run.predict(IBM[:60][::-1]).equals(run.predict(IBM[:60]))
 
 
+def test_columns_that_the_run_was_told_to_take_are_not_replaced_by_others(folder: Path) -> None:
+    """A file may have a column ``close`` beside the one that the run learned from."""
+    renamed = IBM.assign(Last=IBM["close"], close=1.0)
+    renamed.to_csv("renamed.csv", index=False)
+    run = train(["data=csv", "data.path=renamed.csv", "data.columns={close: Last}", *QUICK])
+    assert len(run.predict(renamed[:50])) == 50 - 33
+    with pytest.raises(DataError, match=r"no column Last: its columns are date, .*data\.columns=\{close: Last\}"):
+        run.predict(IBM[:50])
+
+
 def test_directions_come_as_probabilities_on_either_side_of_a_half(folder: Path) -> None:
-    run = train(["data.target=direction", "training.loss=bce", "training=smoke", QUIET, "evaluation.execution_lag=0"])
+    run = train(["data.target=direction", "training.loss=bce", *QUICK, "evaluation.execution_lag=0"])
     found = predict(run, IBM)
     assert found.threshold == 0.5 and found.frame["forecast"].between(0, 1).all()
     assert (found.frame["position"] == np.sign(found.frame["forecast"] - 0.5)).all()
@@ -137,7 +172,7 @@ def test_directions_come_as_probabilities_on_either_side_of_a_half(folder: Path)
 
 def test_windows_and_longer_horizons_are_those_of_the_run(folder: Path) -> None:
     options = ["model=lstm", "model.hidden_layers=[4]", "data.sequence_length=5", "data.horizon=3", "data=synthetic"]
-    run = train([*options, "data.synthetic.bars=400", "training=smoke", QUIET])
+    run = train([*options, "data.synthetic.bars=400", *QUICK])
     bars = load_bars(run.config.data).frame
     found = predict(run, bars)
     assert found.left_out == 33 + 4
@@ -153,7 +188,7 @@ def test_a_table_run_takes_its_feature_columns_and_no_target(folder: Path) -> No
     table = pd.DataFrame(rng.normal(size=(300, 2)), columns=["a", "b"])
     table.insert(0, "date", pd.date_range("2020-01-01", periods=300))
     table.assign(y=table["a"]).to_csv("table.csv", index=False)
-    run = train(["data=table", "data.path=table.csv", "data.features=[a,b]", "data.target=y", "training=smoke", QUIET])
+    run = train(["data=table", "data.path=table.csv", "data.features=[a,b]", "data.target=y", *QUICK])
     found = predict(run, table)
     logged = run.predictions.set_index("date")["forecast"]
     assert found.left_out == 0 and found.unit == "y"
@@ -179,7 +214,7 @@ def test_a_run_without_a_model_says_how_to_get_one(folder: Path, monkeypatch: py
 def test_a_runs_model_is_registered_and_the_newest_is_the_candidate_or_where_any_may_be_the_champion(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["data=synthetic", "data.synthetic.bars=300", "training=smoke", QUIET, "tracking.register=desk model"]
+    options = ["data=synthetic", "data.synthetic.bars=300", *QUICK, "tracking.register=desk model"]
     first = train(options)
     assert first.tags["registered.model"] == "models:/desk model/1"
     assert load_run("models:/desk model@candidate").run_id == first.run_id
@@ -244,7 +279,7 @@ def test_a_store_without_a_registry_stops_a_run_before_it_is_there_or_is_warned_
     with closing(sqlite3.connect(folder / "broken.db")) as database:
         database.execute("DROP TABLE registered_models")
         database.commit()
-    options = ["data=synthetic", "data.synthetic.bars=300", "training=smoke", QUIET, "experiment.name=broken"]
+    options = ["data=synthetic", "data.synthetic.bars=300", *QUICK, "experiment.name=broken"]
     options += ["tracking.register=name", "tracking.uri=sqlite:///broken.db"]
     with pytest.raises(TrackingError, match=r"tracking\.register=name: the store has no model registry"):
         train(options)

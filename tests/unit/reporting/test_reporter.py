@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from tradingbot_exp import ExperimentReporter
+from tradingbot_exp.cli.main import run as command
 from tradingbot_exp.errors import ReportError, RunError
 from tradingbot_exp.reporting.automatic import report_at_end
 
@@ -166,7 +167,7 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(
     (workdir / "file").write_text("mine")
     with pytest.raises(ReportError, match=r"cannot be written to .*file/x.html: .*Give another place with -o PATH"):
         reporter.generate_training_report(run_id, "file/x.html")
-    with pytest.raises(ReportError, match=r"file: that file is there already, and is not a web page"):
+    with pytest.raises(ReportError, match=r"file: that file is there already, and is not a report of this package"):
         reporter.generate_training_report(run_id, "file")
     assert (workdir / "file").read_text() == "mine"
     (workdir / "page.html").write_text("")
@@ -178,6 +179,26 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(
         reporter.generate_training_report(run_id, "folder.html")
     assert sorted(path.name for path in workdir.glob("*.html*")) == ["folder.html"]
     assert (workdir / "file").read_text() == "mine"
+
+
+def test_a_page_without_the_mark_of_a_report_is_written_over_only_by_force(
+    client: MlflowClient, experiment: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["report", "training", make_run(client, experiment), "-o", str(workdir / "index.html")]
+    words += ["--tracking-uri", f"sqlite:///{workdir / 'mlflow.db'}"]
+    for content in (
+        "<!doctype html><h1>my own page</h1>",
+        "<!doctype html>\n<html lang='en'>\n<head>\n<title>A report of tradingbot_exp</title>",
+        "<!DOCTYPE HTML>\n<!-- a report of mine -->",
+        "\ufeff<!doctype html>\n<!-- A report of tradingbot_exp. -->\n",
+        "date,close\n",
+    ):
+        (workdir / "index.html").write_text(content, encoding="utf-8")
+        assert command(words) == 1
+        assert "or --force" in capsys.readouterr().err
+        assert (workdir / "index.html").read_text(encoding="utf-8") == content
+    assert command([*words, "--force"]) == 0 and command(words) == 0
+    assert (workdir / "index.html").stat().st_size > 10_000
 
 
 def test_a_report_that_cannot_be_kept_with_its_run_is_written_all_the_same(

@@ -38,6 +38,10 @@ def test_midnight_is_not_written():
         "2020-01-31",
         "2020-01-31 09:30:00",
     ]
+    assert [day(when) for when in ("2020-01-31 00:00:00+00:00", "2020-01-31T09:30:00-05:00")] == [
+        "2020-01-31",
+        "2020-01-31 09:30:00-05:00",
+    ]
 
 
 def test_a_command_survives_a_shell():

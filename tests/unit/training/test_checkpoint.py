@@ -93,6 +93,7 @@ def trained(
     return history, model, logged.points
 
 
+RETURNS = {"returns_train": torch.arange(75.0).sin() / 50, "returns_val": torch.arange(30.0).sin() / 50}
 CASES = [
     *({"optimizer": name} for name in OPTIMIZERS),
     *({"scheduler": name, "optimizer": other} for name in ("cosine", "step", "plateau") for other in ("Adam", "SGD")),
@@ -102,6 +103,8 @@ CASES = [
     {"kind": "lstm", "precision": "float64", "gradient_clip": 0.1},
     {"precision": "float64", "dropout": 0.5, "gradient_clip": 0.1},
     {"precision": "bf16-mixed"},
+    {"loss": "sharpe", "dropout": 0.2, **RETURNS},
+    {"loss": "sharpe", "kind": "lstm", "dates_train": [n // 2 for n in range(75)], **RETURNS},
     {"early_stopping": 2, "rate": 0.3, "optimizer": "AdamW", "dropout": 0.2},
     {"early_stopping": 1, "rate": 1.0, "kind": "lstm"},
 ]
@@ -110,7 +113,7 @@ CASES = [
 @pytest.mark.parametrize(
     ("case", "stop_at"),
     [*((case, 7) for case in CASES), *((case, stop) for case in (CASES[0], CASES[-2]) for stop in (1, 2, 4, 9))],
-    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else str(value),
+    ids=lambda value: "-".join(map(str, value.values()))[:40] if isinstance(value, dict) else str(value),
 )
 def test_a_training_that_was_stopped_and_gone_on_with_has_the_bits_of_one_that_was_not(
     case: dict[str, Any], stop_at: int

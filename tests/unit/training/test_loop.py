@@ -168,7 +168,7 @@ def test_each_loss_is_that_of_the_naive_loop(loss: str | None, criterion: Any, s
 
 def test_blocks_smaller_than_the_set_change_nothing(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = fit(mlp(), sets)
-    for module in ("loop", "stack"):
+    for module in ("loop", "stack", "batches"):
         monkeypatch.setattr(f"tradingbot_exp.training.{module}.BLOCK", 64)
     assert_same(fit(mlp(), sets), whole)
 
@@ -293,7 +293,7 @@ def test_each_listener_is_told_of_each_epoch_in_order_and_may_stop_training(sets
     assert [(each.number, each.epochs, each.fold, each.position) for each in last.epochs] == [
         (n, 9, 2, 0) for n in (1, 2, 3)
     ]
-    assert all(0 < each.seconds < 60 for each in last.epochs)
+    assert all(each.seconds > 0 for each in last.epochs)
     twin = mlp().double()
     nn.MSELoss()(twin(sets[0]), sets[1]).backward()  # type: ignore[no-untyped-call]
     gradient = torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None])

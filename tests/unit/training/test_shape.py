@@ -42,7 +42,7 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [name for name, row in LOSSES.items() if row.gradient is not None])
 @pytest.mark.parametrize("make", STACKS.values(), ids=STACKS)
 def test_losses_and_gradients_are_autograds(make: Callable[[], nn.Module], loss: str) -> None:
     torch.manual_seed(0)

@@ -83,6 +83,34 @@ def assert_as_alone(members: list[Member], sets: Sets, rtol: float = 1e-12, **sh
     return outcomes
 
 
+# Of 75 train rows and 30 validation rows.
+RETURNS = {"returns_train": np.sin(np.arange(75)) / 50, "returns_val": np.sin(np.arange(30)) / 50}
+DATES = {"dates_train": np.cumsum(np.arange(75) % 3 < 2), "dates_val": np.arange(30) // 4}
+# The first to leave is not the last of its stack.
+LONG = [{"epochs": 6}, {"epochs": 20}, {"epochs": 12}]
+
+
+def own(forecast: Tensor, target: Tensor) -> Tensor:
+    """No mean over rows."""
+    return (forecast - target).square().mean().sqrt()
+
+
+def own_returns(forecast: Tensor, target: Tensor, returns: Tensor) -> Tensor:
+    assert returns.shape == forecast.shape
+    return (forecast - target).square().mean() - (forecast * returns).sum()
+
+
+def own_order(forecast: Tensor, target: Tensor, returns: Tensor) -> Tensor:
+    return (forecast - target).abs().mean() + (forecast * returns).diff(dim=0).square().sum()
+
+
+OWN = [
+    Loss("own", "", own),
+    Loss("own_returns", "", own_returns, takes_returns=True),
+    Loss("own_order", "", own_order, takes_returns=True, in_order=True),
+    Loss("smooth", "", "SmoothL1Loss"),
+]
+
 STACKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "learning rates and seeds": ([{"lr": lr} for lr in (0.1, 0.01, 0.001)], {}),
     "one rate": ([{}, {}, {}], {}),
@@ -108,6 +136,24 @@ STACKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "wider at the end": ([{"model": lambda: MLP(5, 2, [1]), "name": "AdamW", "decay": 0.1}] * 2, {"batch_size": 37}),
     "mae": ([{}, {"lr": 0.1}], {"loss": "mae"}),
     "bce": ([{}, {"lr": 0.1}], {"loss": "bce"}),
+    "pinball": ([{"quantile": q, **own} for q, own in zip((0.1, 0.5, 0.9), LONG, strict=True)], {"loss": "pinball"}),
+    "bce, weights": (
+        [{"pos_weight": w, **own} for w, own in zip((None, 3.0, "balanced"), LONG, strict=True)],
+        {"loss": "bce"},
+    ),
+    "sharpe": ([{"lr": 0.002 * n, **LONG[n - 1]} for n in (1, 2, 3)], {"loss": "sharpe", "batch_size": 16}),
+    "sharpe, dates": (
+        [{"lr": 0.002 * n, **LONG[n - 1]} for n in (1, 2, 3)],
+        {"loss": "sharpe", "batch_size": 16, **DATES},
+    ),
+    "sharpe, dropout": (
+        [{"model": lambda p=p: MLP(5, 1, [8, 4], dropout=p), "gradient_clip": p} for p in (0.1, 0.4)],
+        {"loss": "sharpe", "batch_size": 16, **DATES},
+    ),
+    "own": ([{"lr": 0.01 * n, **LONG[n - 1]} for n in (1, 2, 3)], {"loss": "own"}),
+    "own, returns": ([{"lr": 0.01 * n, **LONG[n - 1]} for n in (1, 2, 3)], {"loss": "own_returns"}),
+    "own, in order": ([{"lr": 0.01 * n, **LONG[n - 1]} for n in (1, 2, 3)], {"loss": "own_order", **DATES}),
+    "one of torch's": ([{"lr": 0.01 * n} for n in (1, 2, 3)], {"loss": "smooth"}),
     "one batch": ([{}, {"lr": 0.1}], {"batch_size": 200}),
     "whole batches": ([{}, {"lr": 0.1}], {"batch_size": 25}),
     "all": (
@@ -133,6 +179,9 @@ STACKS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
 def test_each_model_of_a_stack_is_its_twin_trained_alone(
     options: list[dict[str, Any]], shared: dict[str, Any], sets: Sets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shared = {**RETURNS, **shared}
+    for row in OWN:
+        monkeypatch.setitem(LOSSES, row.name, row)
     if shared.get("loss") == "bce":
         sets = (sets[0], (sets[1] > 0).double(), sets[2], (sets[3] > 0).double())
     members = [member(seed, **own) for seed, own in enumerate(options)]
@@ -143,7 +192,8 @@ def test_each_model_of_a_stack_is_its_twin_trained_alone(
     outcomes = assert_as_alone(members, sets, **shared)
     for one, other in zip(outcomes, torchs, strict=True):
         np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-10)  # type: ignore[index]
-    monkeypatch.setattr("tradingbot_exp.training.stack.BLOCK", 64)  # as if the set were much larger
+    for module in ("stack", "batches"):
+        monkeypatch.setattr(f"tradingbot_exp.training.{module}.BLOCK", 64)  # as if the set were much larger
     for one, other in zip(outcomes, train_stack(again, *sets, **{"precision": "float64", **shared}), strict=True):
         np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-12)
 
@@ -182,6 +232,17 @@ def test_it_is_the_twin_to_the_last_bit_where_layers_fill_16_bytes(name: str, pr
     for batch_size in (16, 32):
         outcomes = assert_as_alone(copy.deepcopy(members), wide, rtol=0, precision=precision, batch_size=batch_size)
         assert {outcome.stopped_by for outcome in outcomes} >= {"hook", None}
+
+
+@pytest.mark.parametrize("dates", [1, 3])
+def test_of_batches_in_time_order_it_is_the_twin_to_the_last_bit_too(dates: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    X, y = torch.randn(1037, 10, generator=rng), 0.02 * torch.randn(1037, 1, generator=rng)
+    returns = {"returns_train": y[:701], "returns_val": y[701:]}
+    when = {"dates_train": np.arange(701) // dates, "dates_val": np.arange(336) // dates}
+    members = [member(seed, 0.002, model=lambda: MLP(10, 1, [64, 32], "silu", 0.1)) for seed in range(3)]
+    shared = {**returns, **when, "loss": "sharpe", "precision": "float32"}
+    assert_as_alone(members, (X[:701], y[:701], X[701:], y[701:]), rtol=0, **shared)
 
 
 def test_windows_are_spread_out(sets: Sets) -> None:
@@ -256,14 +317,6 @@ def hooked() -> nn.Module:
 def test_what_cannot_be_stacked_is_refused(make: Callable[[], Member], sets: Sets) -> None:
     with pytest.raises(TrainingError, match="one shape"):
         train_stack([member(0), make()], *sets, precision="float64")
-
-
-def test_a_loss_without_a_gradient_in_closed_form_is_not_stacked(sets: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(LOSSES, "smooth", Loss("smooth", "", "SmoothL1Loss"))
-    with pytest.raises(TrainingError, match=r"training\.loss=smooth has no gradient in closed form"):
-        train_stack([member(0)], *sets, loss="smooth", precision="float64")
-    history, _ = alone(member(0), sets, loss="smooth")  # huber is the same where it turns at 1
-    np.testing.assert_allclose(history["val_loss"], alone(member(0), sets, loss="huber")[0]["val_loss"], rtol=1e-10)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,9 @@ by `tradingbot_exp.evaluation.leakage.repeats`.
 
 On the default data it takes 0.23 s of processor time (2026-11-30), nearly all of it the 44 points at which the bars are
 cut or changed.
+
+Of 50,000 bars and more, features are computed once on segments of the bars first, and on all bars only those that
+differ there: see `tradingbot_exp.evaluation.leakage.segments`.
 """
 
 from __future__ import annotations
@@ -21,12 +24,11 @@ import numpy as np
 
 from tradingbot_exp.config.choices import Inputs
 from tradingbot_exp.data.columns import OHLCV
-from tradingbot_exp.data.features import FEATURES, warmup_of
-from tradingbot_exp.evaluation.leakage.recompute import check_features_know_no_future, features_of_more_than_bars
+from tradingbot_exp.data.features import FEATURES
+from tradingbot_exp.evaluation.leakage.panels import bars_by_symbol, check_bars
 from tradingbot_exp.evaluation.leakage.repeats import Repeats, repeated_rows
 from tradingbot_exp.evaluation.leakage.seams import check_fold, check_gap
 from tradingbot_exp.evaluation.leakage.suspicion import Suspicion, suspicious_columns
-from tradingbot_exp.runtime.text import listed
 
 if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
@@ -111,18 +113,16 @@ def check_leaks(data: PreparedData) -> LeakReport:
 
 
 def _check(data: PreparedData) -> LeakReport:
-    computed = [name for name in data.feature_names if name in FEATURES] if data.bars is not None else []
-    given = [name for name in data.feature_names if name not in computed and (data.bars is None or name not in OHLCV)]
-    said, beside = [], []
-    if computed and data.bars is not None:
-        cut, changed = check_features_know_no_future(data, data.bars, computed)
-        said.append(
-            f"{len(computed)} features computed again on bars that end with {listed(cut)}, and on bars changed "
-            f"after {listed(changed)}: no row moved"
-        )
-        beside = features_of_more_than_bars(data, data.bars, computed)
-        if beside:
-            said.append(f"{', '.join(beside)}: of more than the bars, which nobody can cut or change; not checked")
+    has_bars = bool(data.panel.bars)
+    computed = [name for name in data.feature_names if name in FEATURES] if has_bars else []
+    given = [name for name in data.feature_names if name not in computed and (not has_bars or name not in OHLCV)]
+    said: list[str] = []
+    beside: list[str] = []
+    if computed:
+        words, beside = check_bars(data, computed)
+        said.append(words)
+    if beside:
+        said.append(f"{', '.join(beside)}: of more than the bars, which nobody can cut or change; not checked")
     check_fold(data)
     said.append("the scaler is that of the train rows alone")
     if "split" in data.card:  # arrays come cut by the user
@@ -130,17 +130,16 @@ def _check(data: PreparedData) -> LeakReport:
         said.append("no label reaches into the next block")
     if given:
         said.append(f"{', '.join(given)}: cannot be computed again, compared with the target")
-    suspicious = suspicious_columns(
-        data.raw[: data.val.stop], data.target[: data.val.stop], data.feature_names, data.horizon
-    )
+    seen = slice(0, data.val.stop)
+    raw, target = map(data.layout.take(seen).ordered, (data.raw[seen], data.target[seen]))  # one symbol after another
+    suspicious = suspicious_columns(raw, target, data.feature_names, data.horizon)
     return LeakReport("; ".join(said), suspicious, (*beside, *given), _repeated(data))
 
 
 def _repeated(data: PreparedData) -> Repeats | None:
     """Find repeated rows: of bars those of the bars, since a feature that looks back may differ in its last bits."""
-    features, outcome = data.raw, data.target[:, None]
-    if data.bars is not None:
-        features = data.bars.iloc[warmup_of(data.feature_names) :][: len(data.raw)].to_numpy(dtype=np.float64)
+    outcome, layout = data.target[:, None], data.layout
     if data.next_return is not None:
         outcome = np.column_stack([outcome, data.next_return])
-    return repeated_rows(features, outcome, data.index)
+    features = np.column_stack([bars_by_symbol(data), layout.ordered(layout.symbol)])  # each symbol by itself
+    return repeated_rows(features, layout.ordered(outcome), data.index[layout.by_symbol])

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tradingbot_exp.data.columns import OHLCV
-from tradingbot_exp.data.features import WARMUP, FittedFeature, compute_features, warmup_of
+from tradingbot_exp.data.features import FittedFeature, compute_features, warmup_of
 from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
+from tradingbot_exp.evaluation.leakage.altered import dated_later, with_another_future
+from tradingbot_exp.evaluation.leakage.points import CHANGED, CUT, MORE, Points, inside_its_periods
 from tradingbot_exp.runtime.text import day
 
 if TYPE_CHECKING:
@@ -27,20 +28,19 @@ TOLERANCE = 1e-9
 Not bit for bit, since a feature may sum its past in another order when there are more bars: that moves it by 1e-16 of
 its size, or some thousand times that. A float32 input tells 6e-8 apart, so a leak below this cannot reach a network.
 """
-_CUT, _CHANGED = "are left out", "are changed"
-_MORE = 40
-"""Further bars that the data are made to end with, where features are quickly computed.
-
-A feature that looks ahead on a share q of the bars alone, such as one day a month, is seen at each point with the
-probability q: at 44 in 90 % of cases for 5 % of the bars, at 4 in 19 %.
-"""
-_QUICK = 0.2  # seconds of processor time that the first four points may take for there to be more
-_LEFT_OUT = 7  # bars at the start
-_SEARCH = 40  # bars to go back for a row inside its day, week and month
+QUICK = 0.2  # seconds of processor time that the first four points may take for there to be more
+MEMORY = 4096
+"""Bars that a feature is given to settle on a segment, besides the warm-up."""
+LEFT_OUT = 7  # bars at the start
 
 
 def check_features_know_no_future(
-    data: PreparedData, bars: pd.DataFrame, names: Sequence[str]
+    data: PreparedData,
+    bars: pd.DataFrame,
+    names: Sequence[str],
+    settled: Collection[str] = (),
+    *,
+    quick: bool = True,
 ) -> tuple[list[str], list[str]]:
     """Compute features again on bars that are cut, and on bars whose future is changed, and see the past unmoved.
 
@@ -55,6 +55,10 @@ def check_features_know_no_future(
         What the features were computed from; row i of `data` is bar i after the features' warm-up.
     names : sequence of str
         Registered features among those of `data`.
+    settled : collection of str
+        Features that have passed on segments, and are not computed again.
+    quick : bool
+        False where others were too slow for 40 more points, on segments.
 
     Returns
     -------
@@ -66,31 +70,44 @@ def check_features_know_no_future(
     DataError
         A row moved.
     """
-    columns = [data.feature_names.index(name) for name in names]
     index = pd.DatetimeIndex(bars.index)
-    warmup = warmup_of(data.feature_names)
-    train, val = warmup + data.train.start, warmup + data.val.start
-    last_train, last_val = warmup + data.train.stop - 1, warmup + data.val.stop - 1
-    cuts = [_inside_its_periods(index, (train + last_train) // 2), _inside_its_periods(index, (val + last_val) // 2)]
-    changes = [_inside_its_periods(index, last_train), _inside_its_periods(index, last_val)]
-    whole = data.raw[: data.val.stop, columns]
+    warmup, points = warmup_of(data.feature_names), Points.of(data, bars)
+    names = [name for name in names if name not in settled]
+    whole = data.raw[: data.val.stop, [data.feature_names.index(name) for name in names]]
 
     def see(t: int, deed: str) -> None:
-        other = bars.iloc[: t + 1].copy() if deed == _CUT else _with_another_future(bars, t)
+        other = bars.iloc[: t + 1].copy() if deed == CUT else with_another_future(bars, t)
         again = _compute(other, names, data.fitted, index[t], deed)
         _see_unmoved((whole[: t + 1 - warmup], again[warmup : t + 1]), names, data.fitted, bars, t, deed)
 
-    started, more = time.process_time(), []
-    for t, deed in ((cuts[0], _CUT), (cuts[1], _CUT), (changes[0], _CHANGED), (changes[1], _CHANGED)):
+    started = time.process_time()
+    for t, deed in points.four if names else ():
         see(t, deed)
-    if time.process_time() - started < _QUICK:
-        more = [f"{_MORE} other bars"]
-        for part in range(_MORE):
-            see(_between(train, last_val, part), _CUT)
-    return [*(day(index[t]) for t in cuts), *more], [day(index[t]) for t in changes]
+    quick = quick and time.process_time() - started < QUICK
+    for t in points.more if names and quick else ():
+        see(t, CUT)
+    cut, changed = ([day(index[t]) for t, deed in points.four if deed == each] for each in (CUT, CHANGED))
+    return cut + [f"{MORE} other bars"] * quick, changed
 
 
-def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def see_cut(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> None:
+    """Compute features again on bars that end inside the validation rows, and see the past unmoved.
+
+    Raises
+    ------
+    DataError
+        A row moved.
+    """
+    index, warmup = pd.DatetimeIndex(bars.index), warmup_of(data.feature_names)
+    t = inside_its_periods(index, warmup + (data.val.start + data.val.stop - 1) // 2)
+    whole = data.raw[: t + 1 - warmup, [data.feature_names.index(name) for name in names]]
+    again = _compute(bars.iloc[: t + 1].copy(), names, data.fitted, index[t], CUT)
+    _see_unmoved((whole, again[warmup:]), names, data.fitted, bars, t, CUT)
+
+
+def features_of_more_than_bars(
+    data: PreparedData, bars: pd.DataFrame, names: Sequence[str], settled: Collection[str] = ()
+) -> list[str]:
     """Find features whose values come of something else than the bars, which nobody can cut or change.
 
     Such as a file that was read when the module was imported: what it knows of the future stays where it is. So the
@@ -104,47 +121,73 @@ def features_of_more_than_bars(data: PreparedData, bars: pd.DataFrame, names: Se
     data : PreparedData
     bars : DataFrame of shape (n, ...)
     names : sequence of str
+    settled : collection of str
+        Features that have passed on segments, and are seen on the first bars alone: on later ones they are known to go
+        neither by the date nor by the place. What is found on the first bars is seen on all.
 
     Returns
     -------
     list of str
         In the order of `names`.
     """
-    later = bars.set_axis(pd.DatetimeIndex(bars.index) + pd.DateOffset(days=364))
-    changed = _with_another_future(bars, -1)
+    sure = [name for name in names if name in settled and name not in data.fitted]
+    first = bars.iloc[: data.train.start + memory_of(data) + LEFT_OUT]
+    doubtful = {*names}.difference(sure).union(_of_more(data, first, sure, first=True))
+    return _of_more(data, bars, [name for name in names if name in doubtful])
+
+
+def _of_more(data: PreparedData, bars: pd.DataFrame, names: Sequence[str], *, first: bool = False) -> list[str]:
+    """Find features of more than the bars; the `first` alone will do for those that segments have cleared."""
+    if not names:
+        return []
+    later, changed = dated_later(bars), with_another_future(bars, -1)
     try:
         again = [compute_features(each, names, data.fitted).to_numpy() for each in (later, changed)]
     except Exception:  # one of them wants the dates that it knows, or cannot do with other prices
         if len(names) == 1:
             return list(names)
-        return [each for name in names for each in features_of_more_than_bars(data, bars, [name])]
-    warmup, rows = warmup_of(data.feature_names), slice(data.train.start, data.val.stop)
-    plain = data.raw[rows, [data.feature_names.index(name) for name in names]]
+        return [each for name in names for each in _of_more(data, bars, [name], first=first)]
+    warmup, columns = warmup_of(data.feature_names), [data.feature_names.index(name) for name in names]
+    rows = slice(data.train.start, min(data.val.stop, len(bars) - warmup))
+    plain = data.raw[rows, columns]
+    known = data.raw[data.train.start : data.val.stop]
+    size = TOLERANCE * np.array([largest(known[:, column]) for column in columns])
     dated, moved = (each[warmup:][rows] for each in again)
-    same = np.all(np.abs(plain - dated) <= TOLERANCE * np.max(np.abs(plain), axis=0), axis=0)
-    follows = same & np.any(plain != moved, axis=0)
-    learned = _learned_from_bars(data, bars, changed) if data.fitted else {}
-    by_place = _by_place(data, names, (bars, plain), (changed, moved))
+    same = np.all(np.abs(plain - dated) <= size, axis=0)
+    follows = same & np.any((dated if first else plain) != moved, axis=0)  # to the bit, of as many bars
+    learned = _learned_from_bars(data, bars, changed) if data.fitted and not first else {}
+    by_place = _by_place(data, names, size, (bars, plain), (changed, moved))
     fine = follows & ~by_place & [learned.get(name, True) for name in names]
     return [name for name, each in zip(names, fine, strict=True) if not each]
 
 
-def _by_place(data: PreparedData, names: Sequence[str], *known: tuple[pd.DataFrame, Floats]) -> NDArray[np.bool_]:
+def largest(values: Floats) -> float:
+    """Return the largest absolute value, 0 of none, without a copy of them."""
+    return float(max(values.max(initial=0.0), -values.min(initial=0.0)))
+
+
+def memory_of(data: PreparedData) -> int:
+    """Count the bars before a segment that its first value may come of."""
+    return MEMORY + warmup_of(data.feature_names)
+
+
+def _by_place(
+    data: PreparedData, names: Sequence[str], size: Floats, *known: tuple[pd.DataFrame, Floats]
+) -> NDArray[np.bool_]:
     """Tell of each feature whether its values have a part that goes by a bar's place in the file, whatever the bars.
 
     Where the first bars are left out, what goes by the place moves by as much for these bars as for others. A feature
-    with a long memory moves too, but otherwise for other bars. `known` are bars, and the features' values on the train
-    and validation rows.
+    with a long memory moves too, but otherwise for other bars. `known` are bars, and the features' values on those of
+    the train and validation rows that they have; `size` is a move of no account.
     """
-    first, rows = _LEFT_OUT + warmup_of(data.feature_names), slice(data.train.start, data.val.stop)
+    first, rows = LEFT_OUT + warmup_of(data.feature_names), slice(data.train.start, data.val.stop)
     moves = []
     for bars, values in known:
-        later = compute_features(bars.iloc[_LEFT_OUT:], names, data.fitted).to_numpy()
-        start = max(rows.start, _LEFT_OUT)
-        shifted = later[first - _LEFT_OUT - _LEFT_OUT :][start : rows.stop]
+        later = compute_features(bars.iloc[LEFT_OUT:], names, data.fitted).to_numpy()
+        start = max(rows.start, LEFT_OUT)
+        shifted = later[first - LEFT_OUT - LEFT_OUT :][start : rows.stop]
         moves.append(values[start - rows.start :] - shifted)
     own, other = moves
-    size = TOLERANCE * np.max(np.abs(known[0][1]), axis=0)
     alike = np.abs(own - other) <= size + 1e-6 * np.abs(own)
     return np.asarray((np.abs(own) > size).any(axis=0) & alike.all(axis=0))
 
@@ -167,38 +210,6 @@ def _learned_from_bars(data: PreparedData, bars: pd.DataFrame, changed: pd.DataF
     except Exception:  # it cannot do with other prices
         return dict.fromkeys(names, False)
     return dict(zip(names, map(bool, np.any(plain != again, axis=0)), strict=True))
-
-
-def _between(first: int, last: int, part: int) -> int:
-    """Return a bar of the given one of `_MORE` equal parts, at a place in it that keeps no step with any calendar."""
-    share = (part + (part + 1) * 0.6180339887498949 % 1) / _MORE  # the golden ratio
-    return first + int(share * (last - first))
-
-
-def _inside_its_periods(index: pd.DatetimeIndex, t: int) -> int:
-    """Return the last position up to `t` whose next bar is of the same day, week and month; `t` if none is near."""
-    start = max(WARMUP + 1, t - _SEARCH)
-    near = index[start : t + 2].tz_localize(None)
-    days = near.to_numpy().astype("datetime64[D]").astype(np.int64)
-    weeks, months = (days + 3) // 7, near.to_numpy().astype("datetime64[M]").astype(np.int64)  # weeks from Monday on
-    same = (weeks[1:] == weeks[:-1]) & (months[1:] == months[:-1])
-    same_day = same & (days[1:] == days[:-1])  # of bars within the day
-    found = np.flatnonzero(same_day if same_day.any() else same)
-    return start + int(found[-1]) if found.size else t
-
-
-def _with_another_future(bars: pd.DataFrame, t: int) -> pd.DataFrame:
-    """Change every bar after `t`: prices by one factor a bar, up and down, so that high stays above low."""
-    rng = np.random.default_rng(0)
-    future = bars.iloc[t + 1 :]
-    factor = np.exp(0.5 * rng.standard_normal(len(future)))
-    values = future.to_numpy(copy=True)
-    for column, name in enumerate(bars.columns):
-        own = name not in OHLCV or name == "volume"
-        values[:, column] *= np.exp(rng.standard_normal(len(future))) if own else factor
-    changed = bars.to_numpy(copy=True)
-    changed[t + 1 :] = values
-    return pd.DataFrame(changed, bars.index, bars.columns)
 
 
 def _compute(bars: pd.DataFrame, names: Sequence[str], fitted: Fitted, t: pd.Timestamp, deed: str) -> Floats:

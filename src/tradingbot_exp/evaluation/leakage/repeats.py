@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ CHANCE = 1e-6
 """Probability below which repeated rows are not put down to chance."""
 _FEWEST = 3
 _ALIKE, _FEW = 1e-3, 10.0
+_ODD = np.uint64(0x9E3779B97F4A7C15)  # 2⁶⁴ over the golden ratio
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     -------
     Repeats or None
     """
+    if _all_differ(features):
+        return None
     whole, _ = _numbered(np.column_stack([features, outcome]))
     kept = np.flatnonzero(np.concatenate([[True], whole[1:] != whole[:-1]]))
     group, sizes = _numbered(features[kept])
@@ -105,9 +108,31 @@ def repeated_rows(features: Floats, outcome: Floats, index: pd.DatetimeIndex) ->
     return Repeats(len(repeats), *(day(index[kept[row]]) for row in (at, earliest[whole[at]])))
 
 
+def _all_differ(values: Floats) -> bool:
+    """Tell whether no two rows are equal, in half the time that sorting all takes: few share their first bits."""
+    mixed = _mixed(values)
+    first_bits = (mixed >> np.uint64(64 - len(mixed).bit_length() - 2)).astype(np.intp)
+    shared = np.sort(mixed[np.bincount(first_bits)[first_bits] > 1])
+    return bool(np.all(shared[1:] != shared[:-1]))
+
+
 def _numbered(values: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Give each row the number of its kind, rows that are equal being of one, and how many there are of each."""
     plain = np.ascontiguousarray(values + 0.0)  # -0.0 is 0.0
-    keys = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
+    keys: NDArray[Any] = _mixed(values)
+    order = np.argsort(keys)
+    alike = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
+    if plain[order[alike]].tobytes() != plain[order[alike + 1]].tobytes():  # by chance, once in 10⁸ such files
+        keys = plain.view(np.dtype((np.void, plain.itemsize * plain.shape[1]))).ravel()
     _, number, counts = np.unique(keys, return_inverse=True, return_counts=True)
     return number.astype(np.intp), counts.astype(np.intp)
+
+
+def _mixed(values: Floats) -> NDArray[np.uint64]:
+    """Mix each row into one number of 64 bits, the same for equal rows: it is sorted many times as quickly as rows."""
+    mixed = np.zeros(len(values), np.uint64)
+    for column in values.T:
+        mixed ^= (column + 0.0).view(np.uint64)
+        mixed *= _ODD
+        mixed ^= mixed >> np.uint64(29)
+    return mixed

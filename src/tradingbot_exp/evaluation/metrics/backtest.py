@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
-from tradingbot_exp.evaluation.rules import changes_of
 
 
 def sharpe(returns: ArrayLike, periods_per_year: float) -> float:
@@ -93,9 +92,14 @@ def max_drawdown(returns: ArrayLike) -> float:
     (r,) = vectors(returns=returns)
     if not r.size:
         return float("nan")
-    with np.errstate(divide="ignore"):  # the logarithm of 0 is ruin
-        wealth = np.concatenate([[0.0], np.cumsum(np.log1p(np.maximum(r, -1.0)))])
+    wealth = log_wealth(r)
     return float(np.expm1(np.min(wealth - np.maximum.accumulate(wealth))))
+
+
+def log_wealth(returns: Floats) -> Floats:
+    """Return the logarithm of wealth from the starting 1.0 on, shape (n + 1,): −∞ from a return of −1 or below on."""
+    with np.errstate(divide="ignore"):
+        return np.concatenate([[0.0], np.cumsum(np.log1p(np.maximum(returns, -1.0)))])
 
 
 def cagr(returns: ArrayLike, periods_per_year: float) -> float:
@@ -147,29 +151,6 @@ def calmar(returns: ArrayLike, periods_per_year: float) -> float:
     """
     fall = -max_drawdown(returns)
     return cagr(returns, periods_per_year) / fall if fall > 0 else float("nan")
-
-
-def turnover(position: ArrayLike) -> float:
-    """Mean change of position a bar, mean(|Δ position|), starting flat.
-
-    Parameters
-    ----------
-    position : array_like, shape (n,)
-        Share of wealth held.
-
-    Returns
-    -------
-    float
-        Between 0 and 2 for positions within ±1: 2 is from long to short, or back, at each bar. ``nan`` for no
-        bars.
-
-    References
-    ----------
-    DeMiguel, Garlappi & Uppal (2009), "Optimal versus naive diversification", Review of Financial Studies 22(5), where
-    turnover is the mean sum of absolute trades; there against weights that have drifted with prices.
-    """
-    (p,) = vectors(position=position)
-    return float(np.mean(changes_of(p))) if p.size else float("nan")
 
 
 def beta(returns: ArrayLike, market: ArrayLike) -> float:

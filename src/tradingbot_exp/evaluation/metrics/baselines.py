@@ -15,6 +15,7 @@ from tradingbot_exp.config.metrics import LINEAR
 from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation, judge_rows
 from tradingbot_exp.evaluation.metrics.forecast import mse
+from tradingbot_exp.evaluation.positions import spread_of
 from tradingbot_exp.evaluation.rules import Rules
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _CHUNK_VALUES = 2**23  # of float64 inputs in memory at once: 64 MB
 _fitted: WeakKeyDictionary[PreparedData, LinearModel] = WeakKeyDictionary()
+_spreads: WeakKeyDictionary[PreparedData, float] = WeakKeyDictionary()
+_Kept = tuple[dict[str, float], dict[str, str]]
+_validated: WeakKeyDictionary[PreparedData, dict[Rules, _Kept]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,22 @@ def linear_model(data: PreparedData) -> LinearModel:
     return _fitted[data]
 
 
-def baseline_metrics(linear: Evaluation) -> tuple[dict[str, float], dict[str, str]]:
+def linear_spread(data: PreparedData) -> float:
+    """Return the `spread_of` the linear model's forecasts of the train rows, computed once as the model is."""
+    if data not in _spreads:
+        _spreads[data] = spread_of(linear_model(data).predict(data.inputs(data.train, np.float64)))
+    return _spreads[data]
+
+
+def validated_baselines(data: PreparedData, rules: Rules) -> _Kept:
+    """Return the `baseline_metrics` of the validation rows, computed once as the model is."""
+    known = _validated.setdefault(data, {})
+    if rules not in known:
+        known[rules] = baseline_metrics(judge_linear(data, data.val, rules))
+    return known[rules]
+
+
+def baseline_metrics(linear: Evaluation) -> _Kept:
     """Return what is kept of the linear model and of the train mean, from `judge_linear` of the rows.
 
     Returns
@@ -119,7 +138,8 @@ def baseline_metrics(linear: Evaluation) -> tuple[dict[str, float], dict[str, st
 
 def judge_linear(data: PreparedData, block: Block, rules: Rules) -> Evaluation:
     """Judge the linear model's forecast of the rows of `block`: see `linear_model`, `validation_metrics`."""
-    return judge_rows(data, block, linear_model(data).predict(data.inputs(block, np.float64)), rules)
+    forecast = linear_model(data).predict(data.inputs(block, np.float64))
+    return judge_rows(data, block, forecast, rules, linear_spread(data))
 
 
 def _chunks(X: NDArray[Any]) -> Iterator[Floats]:

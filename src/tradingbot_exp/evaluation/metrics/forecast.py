@@ -8,7 +8,7 @@ comes back as ``nan``, never as 0; each function says when.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats, is_constant, vectors
 
@@ -131,7 +131,7 @@ def rank_ic(actual: ArrayLike, forecast: ArrayLike) -> float:
     15(1); Grinold & Kahn (1999), see `ic`.
     """
     a, f = vectors(actual=actual, forecast=forecast)
-    return ic(_ranks(a), _ranks(f))
+    return ic(ranks(places(a)), ranks(places(f)))
 
 
 def hit_rate(actual: ArrayLike, forecast: ArrayLike, threshold: float = 0.0) -> float:
@@ -172,7 +172,12 @@ def _unit(values: Floats) -> Floats:
     return np.asarray(centred / np.linalg.norm(centred))
 
 
-def _ranks(values: Floats) -> Floats:
-    """Rank from 1 to n; equal values share the mean of the ranks that they span."""
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place], dtype=np.float64)
+def places(values: Floats) -> NDArray[np.intp]:
+    """Return the place of each value among those that differ, ascending, from 0."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def ranks(of: NDArray[np.intp]) -> Floats:
+    """Rank values from 1 to n by their `places`, or some of them; equal ones share the mean of the ranks they span."""
+    count = np.bincount(of)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[of], dtype=np.float64)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tradingbot_exp.config.metrics import TABLE
+from tradingbot_exp.config.metrics import LINEAR, TABLE
 from tradingbot_exp.evaluation._arrays import Floats, vectors
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics.evaluate import Evaluation
@@ -78,8 +78,7 @@ def metric_intervals(judged: Mapping[str, Evaluation], draws: int = DRAWS, seed:
     the bootstrap", chapter 13, for the percentile interval.
     """
     model = next(iter(judged.values())).own
-    a = model.actual
-    n = len(a)
+    a, n = model.actual, model.bars
     if n < MIN_BARS:
         return Intervals(
             {}, f"not defined, because there are {n} bars, and a bootstrap takes at least {MIN_BARS}", 0, 0
@@ -88,12 +87,12 @@ def metric_intervals(judged: Mapping[str, Evaluation], draws: int = DRAWS, seed:
     guides = [model.market] if model.market.size else []
     for prefix, evaluation in judged.items():
         for name, sample in evaluation.samples.items():
-            if name in evaluation.metrics:
+            if name in evaluation.metrics and (not prefix or name in LINEAR):
                 row = TABLE[name]
                 samples[name if row.of == "naive" else f"{prefix}{name}"] = row.function, sample
         if evaluation.returns is not None:
             guides += {id(each.returns): each.returns for each in evaluation.samples.values()}.values()
-        guides.append((a - evaluation.own.forecast) ** 2)
+        guides.append(model.layout.means((a - evaluation.own.forecast) ** 2))
     samples["train_mean_mse"] = ("mse", replace(model, forecast=np.full_like(a, model.train_mean)))
     block = min(max(float(block_lengths(np.stack(guides, axis=1)).max()), float(model.rules.horizon)), float(n))
     draws = min(draws, draws_for(n))

@@ -50,4 +50,7 @@ def target_unit(source: str, target: str, horizon: int) -> str:
         return target
     if target == "direction":
         return "probability of a rise"
-    return f"log return over {'the next bar' if horizon == 1 else f'the next {horizon} bars'}"
+    ahead = "the next bar" if horizon == 1 else f"the next {horizon} bars"
+    if target == "rank":
+        return f"rank of the return over {ahead}, −0.5 to 0.5"
+    return f"{'excess ' if target == 'excess_return' else ''}log return over {ahead}"

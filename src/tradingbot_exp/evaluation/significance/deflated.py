@@ -14,6 +14,7 @@ from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import expected_maximum
 from tradingbot_exp.evaluation.significance.sharpe import Moments, winners_moments
 from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
+from tradingbot_exp.runtime.text import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +69,7 @@ class Deflated(Statistic):
             return [f"The probability that this Sharpe ratio is above 0 is {self.psr.value:.2f}."]
         also = ""
         if self.dsr_effective.value is not None and self.effective_trials.value is not None:
-            alike = f"{self.effective_trials.value:.0f}"
-            ones = f"{alike} independent one{'s' * (alike != '1')}"
+            ones = plural(round(self.effective_trials.value), "independent one")
             also = f" ({self.dsr_effective.value:.2f} if they count as {ones})"
         return [
             f"The probability that this is more than selection bias is {self.dsr.value:.2f}{also}: the deflated Sharpe "

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from tradingbot_exp.config.metrics import OBJECTIVES, Family, better_direction, family_of
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.rules import Rules
-from tradingbot_exp.evaluation.significance.series import Before, Twice, alpha_series, forecast_series
+from tradingbot_exp.evaluation.significance.across import Across
+from tradingbot_exp.evaluation.significance.selection_bias import directions_of
+from tradingbot_exp.evaluation.significance.series import Before, Twice, alpha_series, centred, forecast_series
 
 _COVERED = 0.9  # share of the winner's bars that a trial has to have to be tested beside it
 
@@ -50,6 +52,10 @@ class StudyEvidence:
         Row of `before` that belongs to each bar; all are of one fold if None.
     before : Before or None
         What each trial knew before each fold's bars; a trial of NaN cannot be tested.
+    across : Across or None
+        Of a panel, where a bar is a date, and `actual` and `forecasts` are means over its symbols.
+    loss : str
+        What models were trained by, where that decides what `metric` judges.
     """
 
     metric: str
@@ -66,6 +72,8 @@ class StudyEvidence:
     returns: Floats | None = None
     folds: NDArray[np.intp] | None = None
     before: Before | None = None
+    across: Across | None = None
+    loss: str = ""
 
     def __post_init__(self) -> None:
         for name, matrix in (("returns", self.returns), ("forecasts", self.forecasts)):
@@ -85,7 +93,11 @@ class StudyEvidence:
     @property
     def family(self) -> Family:
         """Whether returns were searched for, or forecasts."""
-        return family_of(self.metric)
+        return family_of(self.metric, self.loss)
+
+    def directions(self, family: Family) -> int:
+        """Return those that the sampler may turn to, 0 where it does not climb: see `directions_of`."""
+        return directions_of(self.climbed, family)
 
     @property
     def backwards(self) -> bool:
@@ -140,14 +152,14 @@ class StudyEvidence:
         outcomes, values = beside[bars], matrix[np.ix_(bars, columns)]
         folds = np.zeros(bars.size, np.intp) if self.folds is None else self.folds[bars]
         before = Before(*(each[:, columns] for each in self.before))
+        across = self.across.take(bars, columns) if forecasts and self.across is not None else None
         series = (
-            forecast_series(outcomes, values, before, folds, self.rules.horizon)
+            forecast_series(outcomes, values, before, folds, across)
             if forecasts
             else alpha_series(outcomes, values, before, folds)
         )
-        return Part(
-            family, outcomes, values, folds, before, series, columns, int(np.searchsorted(columns, self.winner))
-        )
+        winner = int(np.searchsorted(columns, self.winner))
+        return Part(family, outcomes, values, folds, before, series, columns, winner, across)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +182,8 @@ class Part:
         Which trials these are.
     winner : int
         Column in `values`.
+    across : Across or None
+        Of forecasts of a panel.
     """
 
     family: Family
@@ -180,6 +194,27 @@ class Part:
     series: Twice
     columns: NDArray[np.int64]
     winner: int
+    across: Across | None = None
+
+    @property
+    def spread(self) -> Floats:
+        """The outcomes' standard deviation in the fold of each bar, shape (n,)."""
+        squares = centred(self.outcomes, self.folds) ** 2
+        if self.across is not None:  # of all symbols, not of a date's mean
+            squares = squares + self.across.squares - self.outcomes**2
+        return np.asarray(
+            np.sqrt(np.bincount(self.folds, squares) / np.maximum(np.bincount(self.folds), 1))[self.folds]
+        )
+
+    @property
+    def breadth(self) -> float:
+        """How much the winner's series spreads, in the outcomes' standard deviations; 1 of one instrument.
+
+        A mean over symbols spreads less than one product of forecast and outcome does, so that less skill is enough.
+        """
+        if self.across is None or self.is_still:
+            return 1.0
+        return float(self.winners.std() / np.sqrt(np.mean(self.spread**2)))
 
     @property
     def winners(self) -> Floats:

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 from tradingbot_exp.evaluation.metrics.objectives import Objective
 from tradingbot_exp.evaluation.significance.repetition import Repetition
 from tradingbot_exp.evaluation.significance.statistic import Number
+from tradingbot_exp.runtime.text import plural
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class PermutationTest(Repetition):
     @property
     def sentence(self) -> str:
         """See `Repetition`."""
-        count = len(self.values)
-        searches = f"{count} search{'es' * (count != 1)} on permuted targets"
+        searches = f"{plural(len(self.values), 'search', 'searches')} on permuted targets"
         return (
             f"{self.as_good or 'None'} of {searches} found as good a {self.metric} as {self.chosen:.4g} "
             f"(p = {self.p:.2g})."
@@ -55,5 +55,5 @@ class PermutationTest(Repetition):
     @property
     def row(self) -> tuple[Number, float, float | None]:
         """See `Repetition`."""
-        label = f"p-value of {len(self.values)}\u00a0replay{'s' * (len(self.values) != 1)}"
+        label = "p-value of " + plural(len(self.values), "replay").replace(" ", "\u00a0")
         return Number(label, "p", "Searches on permuted targets that found as good a value."), self.p, None

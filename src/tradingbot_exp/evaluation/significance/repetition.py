@@ -43,6 +43,16 @@ class Repetition(ABC):
         """Read what ``dataclasses.asdict`` made; `KeyError` for a field that is not there."""
         return cls(**{each.name: record[each.name] for each in fields(cls)})
 
+    @classmethod
+    def read_whole(cls, record: Any) -> Self | None:
+        """Read a record that somebody else may have written; None for one of which nothing can be said."""
+        try:
+            found = cls.read(record)
+            _ = found.sentence, found.row, found.metrics
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return None
+        return found
+
     @property
     @abstractmethod
     def sentence(self) -> str:

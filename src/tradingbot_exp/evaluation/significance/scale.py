@@ -18,7 +18,7 @@ class Scale(Statistic):
     """The winner's squared error against two rivals that know nothing, and the scale of its forecasts.
 
     `gain_on_neutral` and `gain_on_mean` are 1 less its squared error over that of the neutral forecast, and over that
-    of the mean of the dates before the fold. `scale` is the factor by which its forecasts, less their mean, come
+    of the train rows' mean target. `scale` is the factor by which its forecasts, less their mean, come
     nearest to the outcome less its mean.
     """
 
@@ -44,14 +44,16 @@ class Scale(Statistic):
             none = undefined("the winner's forecasts on the validation bars were not kept")
             return cls(none, none, none)
         y, f = part.outcomes, part.values[:, part.winner]
-        known = part.before.dates[:, part.winner]
-        level = (part.before.actual[:, part.winner] / np.maximum(known, 1.0))[part.folds]
-        error = float(np.sum((y - f) ** 2))
-        neutral, mean = (float(np.sum((y - rival) ** 2)) for rival in (evidence.rules.neutral, level))
+        level = part.before.level[part.folds, part.winner]
+        squares, products, own = y**2, y * f, f**2
+        if part.across is not None:
+            squares, products, own = (each if each.ndim == 1 else each[:, part.winner] for each in part.across)
+        error = float(np.sum(squares - 2 * products + own))
+        neutral, mean = (float(np.sum(squares - 2 * rival * y + rival**2)) for rival in (evidence.rules.neutral, level))
         scale = undefined("the winner's forecast, or the outcome, is the same on every bar")
-        moves_y, moves_f = centred(y, part.folds), centred(f, part.folds)
-        if not part.is_still and np.any(moves_y):
-            scale = Estimate(float(moves_y @ moves_f / (moves_f @ moves_f)))
+        if not part.is_still and np.any(part.spread):
+            together = centred(y, part.folds) * centred(f, part.folds) + products - y * f
+            scale = Estimate(float(together.sum() / (centred(f, part.folds) ** 2 + own - f**2).sum()))
         return cls(_gain(error, neutral), _gain(error, mean), scale)
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 from tradingbot_exp.evaluation.metrics.objectives import Objective
 from tradingbot_exp.evaluation.significance.repetition import Repetition
 from tradingbot_exp.evaluation.significance.statistic import Number
+from tradingbot_exp.runtime.text import plural
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class SeedRobustness(Repetition):
     @property
     def sentence(self) -> str:
         """See `Repetition`."""
-        others, count = f"{len(self.seeds)} other seed{'s' * (len(self.seeds) != 1)}", len(self.values)
+        others, count = plural(len(self.seeds), "other seed"), len(self.values)
         if not count:
             return f"Trained again with {others}, the winner has no finite {self.metric} at all."
         spread = "" if self.std is None else f" ± {self.std:.2g} (from {self.min:.4g} to {self.max:.4g})"
@@ -78,5 +79,5 @@ class SeedRobustness(Repetition):
         """See `Repetition`."""
         if self.mean is None:
             return None
-        label = f"{self.metric} over {len(self.values)}\u00a0other seed{'s' * (len(self.values) != 1)}"
+        label = f"{self.metric} over " + plural(len(self.values), "other seed").replace(" ", "\u00a0", 1)
         return Number(label, "value", "Mean and standard deviation."), self.mean, self.std

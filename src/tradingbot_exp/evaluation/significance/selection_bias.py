@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
+from tradingbot_exp.config.metrics import Family
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
+from tradingbot_exp.runtime.text import plural
 
 CONFIDENCE = 0.95
 LEVEL = 0.025
@@ -70,12 +72,50 @@ def noise_maximum(trials: float, bars: int, periods_per_year: float) -> tuple[Es
     return Estimate(expected_maximum(trials) * unit), Estimate(NormalDist().inv_cdf(CONFIDENCE ** (1 / trials)) * unit)
 
 
-def critical_score(trials: float) -> float:
-    """Return the normal score that the best of `trials` without skill exceeds with probability `LEVEL`; trials ≥ 1."""
-    return NormalDist().inv_cdf((1 - LEVEL) ** (1 / trials))
+def critical_score(trials: float, directions: int = 0) -> float:
+    """Return the normal score that the best of `trials` without skill exceeds with probability `LEVEL`.
+
+    Parameters
+    ----------
+    trials : float
+        At least 1.
+    directions : int
+        Where a sampler climbs, those that it may turn to; then it is at least what `climbed_p` takes to be `LEVEL`.
+    """
+    drawn = NormalDist().inv_cdf((1 - LEVEL) ** (1 / trials))
+    if not directions:
+        return drawn
+    from scipy.special import chdtri  # as late as in `superiority`
+
+    return max(drawn, math.sqrt(float(chdtri(directions, LEVEL))))
 
 
-def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:
+def directions_of(searched: int, family: Family) -> int:
+    """Return those that a sampler may turn to which climbs over as many hyper-parameters: twice as many for signs."""
+    return searched if family == "forecast" else 2 * searched
+
+
+def climbed_p(score: float, directions: int) -> float:
+    """Return the probability that the best of *all* combinations of series without skill has a normal score above this.
+
+    Its square is χ², with as many degrees of freedom as there are series, however the best was found.
+
+    Parameters
+    ----------
+    score : float
+    directions : int
+        At least 1.
+
+    References
+    ----------
+    Scheffé (1953), "A method for judging all contrasts in the analysis of variance", Biometrika 40(1/2).
+    """
+    from scipy.special import chdtrc
+
+    return float(chdtrc(directions, max(score, 0.0) ** 2))
+
+
+def needed_ratio(trials: float, bars: int, horizon: int = 1, directions: int = 0) -> Estimate:
     """Return what the best of `trials` has to show to stand out: a correlation, or a Sharpe ratio a bar.
 
     Both have the standard error 1/√(n − 1) where there is no skill, n being the bars that do not overlap.
@@ -87,6 +127,8 @@ def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:
     bars : int
     horizon : int
         Bars over which an outcome overlaps the next ones.
+    directions : int
+        See `critical_score`.
 
     Returns
     -------
@@ -101,22 +143,22 @@ def needed_ratio(trials: float, bars: int, horizon: int = 1) -> Estimate:
     free = bars / horizon - 1
     if free < 2:
         return undefined(f"there are {bars} bars with a horizon of {horizon}, which tell nothing")
-    return Estimate(critical_score(trials) / math.sqrt(free))
+    return Estimate(critical_score(trials, directions) / math.sqrt(free))
 
 
-def needed_bars(ratio: float, trials: float, horizon: int = 1) -> int:
+def needed_bars(ratio: float, trials: float, horizon: int = 1, directions: int = 0) -> int:
     """Return the bars on which this ratio of the best of `trials` would be enough: `needed_ratio` turned round.
 
     Parameters
     ----------
     ratio : float
         A correlation, or a Sharpe ratio a bar, above 0.
-    trials, horizon
+    trials, horizon, directions
         See `needed_ratio`.
     """
     if not ratio > 0:
         raise ValueError(f"ratio is {ratio}; expected a number above 0: on no number of bars is less enough.")
-    return math.ceil(horizon * ((critical_score(trials) / ratio) ** 2 + 1))
+    return math.ceil(horizon * ((critical_score(trials, directions) / ratio) ** 2 + 1))
 
 
 def rounded_bars(bars: float) -> str:
@@ -125,7 +167,17 @@ def rounded_bars(bars: float) -> str:
     return f"{math.ceil(bars / unit) * unit:,.0f}"
 
 
-def outlook(bars: int, planned: int, tried_before: int, *, horizon: int = 1, year: float | None = None) -> str:
+def outlook(
+    bars: int,
+    planned: int,
+    tried_before: int,
+    *,
+    horizon: int = 1,
+    year: float | None = None,
+    directions: int = 0,
+    symbols: int = 1,
+    together: float = 1.0,
+) -> str:
     """Say before a study what its data can bear: what the best of noise will show, and what would be needed.
 
     Parameters
@@ -141,6 +193,13 @@ def outlook(bars: int, planned: int, tried_before: int, *, horizon: int = 1, yea
     year : float, optional
         Bars in a year, for a study that searches returns: what is named then is the Sharpe ratio of alpha, a year's;
         else it is an information coefficient.
+    directions : int
+        See `critical_score`.
+    symbols : int
+        Of a panel how many; bars are then dates.
+    together : float
+        Of a panel, how much outcomes move together: the standard deviation of their mean over symbols, as a share of
+        that of all. So much does a mean over symbols spread where forecasts are alike for all of them.
 
     Returns
     -------
@@ -149,19 +208,23 @@ def outlook(bars: int, planned: int, tried_before: int, *, horizon: int = 1, yea
     """
     trials = planned + tried_before
     before = f" and {tried_before:,} tried before" if tried_before else ""
-    start = f"{bars:,} validation bars; with {planned:,} trial{'s' * (planned != 1)} planned{before}, "
-    needed = needed_ratio(trials, bars, horizon)
+    unit = "bars" if symbols == 1 else "dates"
+    of = "" if symbols == 1 else f" of {symbols:,} symbols"
+    start = f"{bars:,} validation {unit}{of}; with {plural(planned, 'trial')} planned{before}, "
+    needed = needed_ratio(trials, bars, horizon, directions)
     if needed.value is None or (year is None and needed.value >= 1):
-        return f"{start}nothing can be told: on so few bars no skill could stand out"
-    noise = needed.value / critical_score(trials) * expected_maximum(trials)
+        return f"{start}nothing can be told: on so few {unit} no skill could stand out"
+    noise = expected_maximum(trials) / math.sqrt(bars / horizon - 1)
+    best = "the best of pure noise, drawn at random," if directions else "the best of pure noise"
     if year is not None:
         return (
-            f"{start}the best of pure noise is expected to show an alpha with a Sharpe ratio of "
+            f"{start}{best} is expected to show an alpha with a Sharpe ratio of "
             f"{noise * math.sqrt(year):.1f}; about {needed.value * math.sqrt(year):.1f} would be needed"
         )
-    example = max(round(needed.value / 2, 2), 0.01)
-    bars_for_it = rounded_bars(needed_bars(example, trials, horizon))
+    shown = needed.value * together
+    example = max(round(shown / 2, 2), 0.01)
+    bars_for_it = rounded_bars(needed_bars(min(example / together, 0.99), trials, horizon, directions))
     return (
-        f"{start}the best of pure noise is expected to show an information coefficient of {noise:.2f}; about "
-        f"{needed.value:.2f} would be needed (one of {example:.2f} would take some {bars_for_it} bars)"
+        f"{start}{best} is expected to show an information coefficient of {noise * together:.2f}; about "
+        f"{shown:.2f} would be needed (one of {example:.2f} would take some {bars_for_it} {unit})"
     )

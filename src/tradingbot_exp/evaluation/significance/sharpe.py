@@ -105,9 +105,9 @@ class AlphaSharpe(Statistic):
     def of(cls, evidence: StudyEvidence) -> Self:
         """Measure the winner's alpha; see `Statistic`."""
         found, part, year = winners_moments(evidence), evidence.return_part, evidence.rules.annual
-        if part is None or evidence.return_part is None:
+        if part is None:
             return cls(*[undefined("there are no returns of the winner")] * 4)
-        needed = needed_ratio(evidence.count, len(part.values))
+        needed = needed_ratio(evidence.count, len(part.values), directions=evidence.directions("return"))
         return cls(
             Estimate(found.sharpe * math.sqrt(year)) if isinstance(found, Moments) else found,
             *noise_maximum(evidence.count, len(part.values), year),

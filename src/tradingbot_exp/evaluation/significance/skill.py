@@ -10,7 +10,6 @@ import numpy as np
 from tradingbot_exp.evaluation._arrays import Estimate, undefined
 from tradingbot_exp.evaluation.significance.evidence import Part, StudyEvidence
 from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, needed_bars, needed_ratio, rounded_bars
-from tradingbot_exp.evaluation.significance.series import centred
 from tradingbot_exp.evaluation.significance.sharpe import AlphaSharpe
 from tradingbot_exp.evaluation.significance.statistic import Number, Statistic, WordTest
 from tradingbot_exp.evaluation.significance.superiority import Superiority
@@ -47,8 +46,13 @@ class Skill(Statistic):
         part, returns = evidence.forecast_part, evidence.return_part
         ic = needed = undefined("the winner's forecasts on the validation bars were not kept")
         if part is not None:
-            ic, needed = _ic(part), needed_ratio(evidence.count, len(part.outcomes), evidence.rules.horizon)
+            ic, bars, directions = _ic(part), len(part.outcomes), evidence.directions("forecast")
+            needed = needed_ratio(evidence.count, bars, evidence.rules.horizon, directions)
+            if needed.value is not None:
+                needed = Estimate(needed.value * part.breadth)
         ratio, horizon = ic, evidence.rules.horizon
+        if part is not None and ic.value is not None:
+            ratio = Estimate(min(ic.value / part.breadth, 0.99))
         if evidence.family == "return":
             ratio, horizon = undefined("there are no returns of the winner"), 1
             if returns is not None:
@@ -58,7 +62,8 @@ class Skill(Statistic):
             return cls(ic, needed, ratio)
         if ratio.value <= 0:
             return cls(ic, needed, undefined("the winner shows nothing above 0 that could be enough on more bars"))
-        return cls(ic, needed, Estimate(float(needed_bars(ratio.value, evidence.count, horizon))))
+        bars = needed_bars(ratio.value, evidence.count, horizon, evidence.directions(evidence.family))
+        return cls(ic, needed, Estimate(float(bars)))
 
     def sentences(self, evidence: StudyEvidence, test: WordTest) -> list[str]:
         """Compare what was searched for with what would be needed."""
@@ -77,20 +82,21 @@ class Skill(Statistic):
                 return [f"{said}."]
             side, scale = "below" if is_real else "above", needed.value / shown.value
             rule = f"{side} the {rule} that would be needed if bars and trials were independent"
-            return [f"{said}, {rule}; but {_why(evidence, part, test.superiority, is_real=is_real, scale=scale)}."]
-        bars, instead = self.needed_bars.value, ""
+            return [f"{said}, {rule}; but {_why(evidence, part, test, test.superiority, scale)}."]
+        bars, instead, unit = self.needed_bars.value, "", "bars" if evidence.across is None else "dates"
         if bars is not None and bars > len(part.values):
-            instead = f", or the same on some {rounded_bars(bars)} validation bars instead of {len(part.values):,}"
+            instead = f", or the same on some {rounded_bars(bars)} validation {unit} instead of {len(part.values):,}"
         return [f"{said}; about {needed.value:.2f} would be needed{instead}."]
 
 
-def _why(evidence: StudyEvidence, part: Part, spa: Superiority, *, is_real: bool, scale: float) -> str:
+def _why(evidence: StudyEvidence, part: Part, test: WordTest, spa: Superiority, scale: float) -> str:
     """Say what the test allows for and the rule of thumb does not; `scale` is what is needed over what is shown."""
     # Beyond all that was tried, if the winner's own series is taken as the test takes it, block by block.
-    stands_alone = evidence.count * float(spa.p_alone[part.winner]) < LEVEL
-    if is_real:
+    alone = max(evidence.count * float(spa.p_alone[part.winner]), test.climb_p.value or 0.0)
+    stands_alone = alone < LEVEL
+    if test.word == "real":
         if stands_alone:
-            return "its bars offset each other, which makes their mean surer than that of independent ones"
+            return "its bars offset each other, or differ less, so that their mean is surer than of independent ones"
         return f"the {spa.rivals:,} trials that are tested share so much that they count as fewer"
     within, before = (float(each[:, part.winner].mean()) for each in part.series)
     if stands_alone:
@@ -101,8 +107,7 @@ def _why(evidence: StudyEvidence, part: Part, spa: Superiority, *, is_real: bool
 
 
 def _ic(part: Part) -> Estimate:
-    squares = np.bincount(part.folds, centred(part.outcomes, part.folds) ** 2)
-    spread = np.sqrt((squares / np.maximum(np.bincount(part.folds), 1))[part.folds])
+    spread = part.spread
     if part.is_still or not np.any(spread > 0):
         return undefined("the winner's forecast, or the outcome, is the same on every bar")
     return Estimate(float((part.winners / np.where(spread > 0, spread, 1.0)).mean()))

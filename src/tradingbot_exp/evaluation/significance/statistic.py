@@ -37,6 +37,10 @@ class WordTest(Protocol):
         """``real``, ``not shown`` or ``cannot be told``."""
 
     @property
+    def climb_p(self) -> Estimate:
+        """Scheffé's bound; not defined for a sampler that does not climb."""
+
+    @property
     def superiority(self) -> Superiority | None:
         """Its result; None if there was nothing to test."""
 

@@ -1,6 +1,7 @@
 """The verdict on a study: that its winner is real, that it is not shown, or that it cannot be told.
 
-The word rests on Hansen's test alone, of the *winner*, with all that was tried counted: see `winner`. A winner is real
+The word rests on Hansen's test alone, of the *winner*, with all that was tried counted and a sampler's climbing
+bounded: see `winner`. A winner is real
 where the p-value so corrected is below 0.025: a test of one side at the level that is customary for two. Whether its
 forecasts have the right size, and whether it beats buy and hold, are sentences of their own. The deflated Sharpe ratio,
 the probability of overfitting and the other `STATISTICS` support or contradict, and say so.
@@ -115,8 +116,8 @@ class Verdict:
             what = "forecasts move with the outcome" if forecasts else "returns hold an alpha"
             known = "the means" if forecasts else "the slope on the market"
             return f"Not shown: the winner's {what}, but not by {known} that could be known before each date."
-        # The correction for trials outside the test gives an upper bound.
-        bound = "up to " if count > part.columns.size else ""
+        # The correction for trials outside the test is an upper bound, and so is Scheffé's.
+        bound = "up to " if count > part.columns.size or self.test.is_bound else ""
         share = "almost any search" if p_value.value > 0.95 else f"{bound}{100 * p_value.value:.0f} % of searches"
         chance = f"{share} without any skill would show as good a winner"
         if p_value.value < 0.1:
@@ -151,5 +152,11 @@ def judge(evidence: StudyEvidence, *, draws: int = DRAWS, seed: int = 0) -> Verd
 
 def repetitions_of(record: Mapping[str, Any]) -> dict[str, Repetition | str]:
     """Read what ``study/verdict.json`` has of `REPETITIONS`, by name; a text says why one could not be made."""
-    parts = {name: record[name] for name in REPETITIONS if record.get(name)}
-    return {name: part.get("problem") or REPETITIONS[name].read(part) for name, part in parts.items()}
+    found: dict[str, Repetition | str] = {}
+    for name, kind in REPETITIONS.items():
+        part = record.get(name) or {}
+        if isinstance(part, dict) and "problem" in part:
+            found[name] = str(part["problem"])
+        elif part:
+            found[name] = kind.read_whole(part) or "its record is damaged"
+    return found

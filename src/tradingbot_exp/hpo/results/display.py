@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.trial_run import REFRESH_SECONDS, Progress
+from tradingbot_exp.hpo.trials import STATES
+from tradingbot_exp.hpo.watching import REFRESH_SECONDS, ProgressFile
 from tradingbot_exp.tracking.run_names import trial_name
 from tradingbot_exp.training.progress import bar_size
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 MOST_LINES = 4
 # Of all trials; how many are done stands among the counts behind it.
 BAR = "{desc} {percentage:3.0f}%|{bar:10}| {elapsed}<{remaining}{postfix}"
-_WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 class StudyDisplay:
@@ -60,8 +60,8 @@ class StudyDisplay:
 
     @property
     def is_live(self) -> bool:
-        """Whether each running trial has a line on a terminal."""
-        return bool(self._mode == "bar")
+        """Whether there is a bar on a terminal, with a line for each of the first few running trials."""
+        return self._mode == "bar"
 
     def __enter__(self) -> Self:
         """Start."""
@@ -72,11 +72,7 @@ class StudyDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End, if nobody has done so yet."""
-        self.close()
-
-    def close(self) -> None:
-        """Leave the last state on the screen; what is written next comes below it. Once is enough."""
+        """Leave the last state on the screen; what is written next comes below it."""
         self._ended.set()
         if self._watcher.is_alive():
             self._watcher.join()
@@ -103,7 +99,7 @@ class StudyDisplay:
         values = ", ".join(f"{value:.6g}" for value in trial.values or [])
         seconds = f"{trial.duration.total_seconds():.1f} s" if trial.duration else "-"
         return (
-            f"trial {trial.number}: {_WORDS[trial.state]}{f' {values}' if values else ''} in {seconds}  "
+            f"trial {trial.number}: {STATES[trial.state]}{f' {values}' if values else ''} in {seconds}  "
             f"{self._counts(done)}{self._best(done)}{self._left(done)}"
         )
 
@@ -173,7 +169,7 @@ class StudyDisplay:
 
     def _state(self, number: int) -> dict[str, Any] | None:
         """Read what a trial has written down; None if it has not begun."""
-        file = self._folder / trial_name(number) / Progress.FILE
+        file = self._folder / trial_name(number) / ProgressFile.NAME
         try:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from optuna.trial import TrialState
 
-from tradingbot_exp.hpo.results.bars import BARS_FILE, BEFORE, FORECASTS, RETURNS, Kept, load_bars
+from tradingbot_exp.hpo.results.bars import ALL, BARS_FILE, Kept, load_bars
 from tradingbot_exp.tracking.run_names import trial_name
-from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.store import Store
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def trial_matrices(
             saved = place / BARS_FILE
             log.warning("What trial %d left of its bars cannot be read from %s: %s", number, saved, error)
     matrices = {}
-    for kept in (RETURNS, FORECASTS, BEFORE):
+    for kept in ALL:
         columns = {name: bars[kept.field] for name, bars in found.items() if kept.field in bars}
         missing = [str(number) for number in wanted if str(number) not in columns]
         if missing:
@@ -78,6 +77,5 @@ def trial_matrices(
 
 def _recorded(store: Store, run_id: str, kept: Kept) -> pd.DataFrame:
     """Read the matrix that is on the study's run already; an empty one if there is none."""
-    with wrapped(f"The {kept.field}s of earlier trials cannot be read"):
-        found = store.artifact(store.run(run_id), f"{MATRIX_FOLDER}/{kept.name}", pd.read_parquet)
+    found = store.artifact(store.run(run_id), f"{MATRIX_FOLDER}/{kept.name}", pd.read_parquet)
     return pd.DataFrame() if found is None else found

@@ -20,10 +20,12 @@ from tradingbot_exp.hpo.results.bars import Kept
 from tradingbot_exp.hpo.results.matrices import MATRIX_FOLDER, trial_matrices
 from tradingbot_exp.hpo.results.table import command_of
 from tradingbot_exp.hpo.trial_run import KEPT_FOLDER
-from tradingbot_exp.hpo.trials import best_trials
+from tradingbot_exp.hpo.trials import STATES, best_or_front
 from tradingbot_exp.tracking.run_names import trial_name
-from tradingbot_exp.tracking.store.errors import wrapped
-from tradingbot_exp.tracking.writing.outbox.send import Record, send
+from tradingbot_exp.tracking.store.places import inside, require_unlinked
+from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
+from tradingbot_exp.tracking.writing.outbox.send import Record
+from tradingbot_exp.tracking.writing.outbox.unsent import unsent_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -32,13 +34,10 @@ if TYPE_CHECKING:
 
     from tradingbot_exp.hpo.study import Study, StudyResult
     from tradingbot_exp.tracking.store.store import Store
-    from tradingbot_exp.tracking.store.types import MlflowClient
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
 
-# What a trial's run calls the states of those that count.
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 # What a trial's run has once its artifacts were kept: see `EnhancedMLflowLogger.log_model`.
 _MODEL = "model"
 
@@ -77,7 +76,7 @@ def record_results(
             "best.params": json.dumps(study.space.decode(winner.params)),
         }
         if len(study.optuna.directions) == 1:
-            send(store.client, parent.run_id, Record("batch", {"metrics": _best_values(study.optuna, trials)}))
+            parent.delivery.put(Record("batch", {"metrics": _best_values(study.optuna, trials)}))
     parent.set_tags(tags)
     with tempfile.TemporaryDirectory() as scratch:
         table = Path(scratch) / "trials.csv"
@@ -90,7 +89,7 @@ def record_results(
                 file = Path(scratch) / kept.name
                 matrix.to_parquet(file)
                 parent.log_artifact(file, MATRIX_FOLDER)
-    _log_winners(study, parent, store.client, result)
+    _log_winners(study, parent, store, result)
     parent.flush()
     return matrices
 
@@ -140,14 +139,12 @@ def trial_frame(trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"duplicate_of": "Int64"}) if rows else pd.DataFrame()
 
 
-def losers(study: optuna.Study) -> set[int]:
-    """Return the numbers of the trials that are over and whose artifacts nobody wants.
+def losers(study: optuna.Study, ensemble: int = 1) -> set[int]:
+    """Return the numbers of the trials that are over and whose artifacts nobody wants: see `best_or_front`.
 
-    These are all but the best one or, of several objectives, those on the Pareto front. Of trials at one point,
-    the first has the artifacts.
+    Of trials at one point, the first has the artifacts.
     """
-    best = best_trials(study)
-    winners = {trial.number for trial in (best if len(study.directions) > 1 else best[:1])}
+    winners = {trial.number for trial in best_or_front(study, ensemble)}
     over = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
     return over - winners
 
@@ -155,21 +152,21 @@ def losers(study: optuna.Study) -> set[int]:
 def drop_staged(folder: Path, numbers: Collection[int]) -> None:
     """Remove the artifacts that trials have staged below a study's folder."""
     for number in numbers:
-        shutil.rmtree(folder / trial_name(number) / KEPT_FOLDER, ignore_errors=True)
+        shutil.rmtree(inside(folder, f"{trial_name(number)}/{KEPT_FOLDER}"), ignore_errors=True)
 
 
-def _log_winners(study: Study, parent: TrackedRun, client: MlflowClient, result: StudyResult) -> None:
-    """Move the staged artifacts of the winner, or of each of a Pareto front, into its run; the losers' go."""
+def _log_winners(study: Study, parent: TrackedRun, store: Store, result: StudyResult) -> None:
+    """Move the staged artifacts of the winner, or of each that is wanted, into its run; the losers' go."""
     if study.config.hpo.keep == "none" or not result.best:
         return
-    several = len(study.optuna.directions) > 1
-    winners = [trial for trial in result.best if "duplicate_of" not in trial.user_attrs] if several else result.best[:1]
+    wanted = best_or_front(study.optuna, study.config.hpo.ensemble)
+    winners = [trial for trial in wanted if "duplicate_of" not in trial.user_attrs]
     study.folder.mkdir(parents=True, exist_ok=True)
     # Of several processes on one study, the second finds them moved.
     with FileLock(study.folder / ".artifacts.lock"):
-        missing = [trial for trial in winners if not _log_winner(study.folder, client, trial)]
+        missing = [trial for trial in winners if not _log_winner(study.folder, store, trial)]
         if study.config.hpo.keep == "best":
-            drop_staged(study.folder, losers(study.optuna))
+            drop_staged(study.folder, losers(study.optuna, study.config.hpo.ensemble))
     parent.set_tags({"best.artifacts": "missing" if missing else "kept"})
     for trial in missing:
         log.warning(
@@ -180,14 +177,17 @@ def _log_winners(study: Study, parent: TrackedRun, client: MlflowClient, result:
         )
 
 
-def _log_winner(folder: Path, client: MlflowClient, trial: FrozenTrial) -> bool:
+def _log_winner(folder: Path, store: Store, trial: FrozenTrial) -> bool:
     """Move the staged artifacts of one trial into its run; False if neither place has them."""
     run_id = str(trial.user_attrs.get("run_id"))
-    number = trial.user_attrs.get("duplicate_of", trial.number)
-    kept = folder / trial_name(number) / KEPT_FOLDER
-    with wrapped(f"The artifacts of trial {trial.number} cannot be recorded"):
-        if (kept / _MODEL).is_dir():
-            send(client, run_id, Record("artifacts", {"file": str(kept), "folder": ""}))
-            shutil.rmtree(kept, ignore_errors=True)
-            return True
-        return _MODEL in [found.path for found in client.list_artifacts(run_id)]
+    kept = inside(folder, f"{trial_name(trial.number)}/{KEPT_FOLDER}")
+    run = store.run(run_id)
+    if not (kept / _MODEL).is_dir():
+        return store.has_model(run)
+    require_unlinked(kept)
+    delivery = Delivery.attach(store.client, run, unsent_folder(), store.uri)
+    delivery.put(Record("artifacts", {"file": str(kept), "folder": ""}))
+    delivery.settle(patiently=True)
+    delivery.forget()
+    shutil.rmtree(kept, ignore_errors=True)
+    return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
+from tradingbot_exp.hpo.trials import STATES, counting
+from tradingbot_exp.runtime.text import train_command
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -29,12 +31,11 @@ def result_table(study: Study, result: StudyResult, judged: Sequence[str] = (), 
         metric += f" ({hpo.aggregate.replace('_', ' ')} of {study.config.evaluation.folds} folds)"
     if hpo.repeats > 1:
         metric += f" (mean of {hpo.repeats} seeds)"
-    counts = [trial for trial in study.optuna.get_trials(deepcopy=False) if not trial.user_attrs.get("interrupted")]
-    complete, pruned, failed = (sum(t.state.name == name for t in counts) for name in ("COMPLETE", "PRUNED", "FAIL"))
+    counts = Counter(trial.state for trial in counting(study.optuna))
     lines = [
         "",
         f"Study {study.name}  (run {result.parent_id})",
-        f"  {complete} complete, {pruned} pruned, {failed} failed of {study.total}",
+        f"  {', '.join(f'{counts[state]} {name}' for state, name in STATES.items())} of {study.total}",
     ]
     if result.stopped_early:
         lines.append(f"  stopped early: {result.stopped_early}")
@@ -72,7 +73,7 @@ def command_of(study: Study, trial: FrozenTrial) -> str:
     own = [word for word in study.overrides if not word.lstrip("+").startswith(("hpo", "tracking.register="))]
     # The other learning rate follows by itself.
     found = [word for word in study.space.overrides(trial.params) if "training.learning_rate=" not in word]
-    return " ".join(["python -m tradingbot_exp.train", *(shlex.quote(word) for word in [*own, *found])])
+    return train_command([*own, *found])
 
 
 def _shown(value: object) -> str:

@@ -44,6 +44,12 @@ class Parameter:
         """The canonical name."""
         return self.targets[0]
 
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The values that stand for all: those of a choice, the ends of a range."""
+        drawn = self.distribution
+        return self.choices if isinstance(drawn, CategoricalDistribution) else (drawn.low, drawn.high)
+
     def suggest(self, trial: BaseTrial) -> Any:
         """Draw an encoded value."""
         drawn = self.distribution

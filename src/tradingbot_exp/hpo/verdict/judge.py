@@ -6,7 +6,7 @@ import json
 import logging
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,39 +14,40 @@ from filelock import FileLock
 
 from tradingbot_exp.config.choices import CLIMBING_SAMPLERS
 from tradingbot_exp.data.folds import fold_views
+from tradingbot_exp.data.splits import joined
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
+from tradingbot_exp.evaluation.significance.across import Across, by_own_means, outcome_means
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
 from tradingbot_exp.evaluation.significance.overfitting import Overfitting
 from tradingbot_exp.evaluation.significance.repetition import Repetition
 from tradingbot_exp.evaluation.significance.series import Before
 from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, judge, repetitions_of
 from tradingbot_exp.experiment.data import load_data
-from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, RETURNS
+from tradingbot_exp.hpo.results.bars import BEFORE, FORECASTS, MEANS, PRODUCTS, RETURNS, SQUARES
 from tradingbot_exp.hpo.results.recording import configurations
 from tradingbot_exp.hpo.trials import best_trials
 from tradingbot_exp.hpo.verdict.null_search import replay
 from tradingbot_exp.hpo.verdict.seed_robustness import train_other_seeds
+from tradingbot_exp.terminal.text import WIDTH
 from tradingbot_exp.tracking.reading.artifacts import mapping_file
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE
-from tradingbot_exp.tracking.store.errors import reason, wrapped
-from tradingbot_exp.tracking.store.store import Store
+from tradingbot_exp.tracking.store.errors import DamagedError, reason
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
 
     from tradingbot_exp.config.schema import Config
-    from tradingbot_exp.data import PreparedData
+    from tradingbot_exp.data import Block, PreparedData
     from tradingbot_exp.hpo.results.bars import Kept
     from tradingbot_exp.hpo.study import Study
+    from tradingbot_exp.tracking.store.store import Store
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
     from tradingbot_exp.tracking.writing.run import TrackedRun
 
 log = logging.getLogger(__name__)
-
-_WIDTH = 110
 
 
 class Judgement(NamedTuple):
@@ -60,6 +61,7 @@ def judge_study(
     study: Study,
     parent: TrackedRun,
     organizer: ExperimentOrganizer,
+    store: Store,
     trials: Sequence[FrozenTrial],
     *,
     matrices: Mapping[Kept, pd.DataFrame],
@@ -78,6 +80,7 @@ def judge_study(
         Its run.
     organizer : ExperimentOrganizer
         Opens the runs of replays.
+    store : Store
     trials : sequence of FrozenTrial
         Those that count, however they ended.
     matrices : mapping of Kept to DataFrame
@@ -89,7 +92,6 @@ def judge_study(
     -------
     Judgement
     """
-    store = Store(organizer.connect()[0], organizer.config.tracking.uri)
     study.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(study.folder / ".verdict.lock"):  # of several processes, the second finds it all recorded
         winner = next(iter(best_trials(study.optuna)), None)
@@ -97,12 +99,13 @@ def judge_study(
         found = _attempt(lambda: _judged(study, trials, winner, matrices, ever), "The study cannot be judged")
         if "problem" in found:
             found = _cannot_be_told(f"it could not be judged ({found['problem']})")
-        found = _on_seen_dates(found, _overlap(store, parent.run_id))
+        # Which of the study's dates were a test set before: see `tracking.reading.openings.tell_of_openings`.
+        found = _on_seen_dates(found, store.run(parent.run_id).data.tags.get("test.overlap", ""))
         _record(parent, earlier | found)
         making: dict[str, Callable[[], Repetition | None]] = {}
         if winner is not None:
             making["seeds"] = lambda: train_other_seeds(study, parent, winner, earlier.get("seeds"))
-            making["null_replays"] = lambda: replay(study, parent, organizer, winner)
+            making["null_replays"] = lambda: replay(study, parent, organizer, store, winner)
         for name, make in making.items():  # which may take long, and be interrupted
             made = _attempt(make, f"The winner cannot be {REPETITIONS[name].DEED}")
             found[name] = asdict(made) if isinstance(made, Repetition) else made
@@ -122,14 +125,22 @@ def evidence_of(
     views = fold_views(data, config.evaluation)
     names = sorted({str(name) for matrix in matrices.values() for name in matrix.columns}, key=int)
     number = str(winner.user_attrs.get("duplicate_of", winner.number))
-    returns = market = actual = forecasts = before = None
+    returns = market = actual = forecasts = before = across = None
+    rules, own = Rules.of(config, data), by_own_means(config)
+
+    def matrix_of(kept: Kept) -> np.ndarray:
+        return np.concatenate([_rows(matrices[kept], view, names) for view in views])
+
     if data.next_return is not None and not matrices[RETURNS].empty:
-        bars = [data.returns(view.val) for view in views]
-        market = buy_and_hold_returns(np.concatenate([each for each in bars if each is not None]))
-        returns = np.concatenate([_rows(matrices[RETURNS], view, names) for view in views])
-    if not matrices[FORECASTS].empty:
-        actual = np.concatenate([view.targets(view.val) for view in views])
-        forecasts = np.concatenate([_rows(matrices[FORECASTS], view, names) for view in views])
+        market = _market(data, joined([view.val for view in views]))
+        returns = matrix_of(RETURNS)
+    kept_as = MEANS if data.symbols else FORECASTS
+    if not matrices[kept_as].empty:
+        forecasts = matrix_of(kept_as)
+        means = [outcome_means(view, own=own) for view in views]
+        actual, squares = (np.concatenate(each) for each in zip(*means, strict=True))
+        if data.symbols:
+            across = Across(squares, matrix_of(PRODUCTS), matrix_of(SQUARES))
     if not matrices[BEFORE].empty:
         sums = matrices[BEFORE].reindex(columns=names)
         before = Before(*(sums.xs(name, level="sum").to_numpy(np.float64) for name in Before._fields))
@@ -141,19 +152,27 @@ def evidence_of(
         ever=ever,
         planned=config.hpo.num_trials,
         climbed=len(winner.distributions) if config.hpo.sampler in CLIMBING_SAMPLERS else 0,
-        rules=Rules.of(config, data),
+        # Less the means of their dates, forecasts that take no side are 0.
+        rules=replace(rules, neutral=0.0) if own else rules,
         actual=actual,
         forecasts=forecasts,
         market=market,
         returns=returns,
-        folds=np.repeat(np.arange(len(views)), [len(view.val) for view in views]),
+        folds=np.repeat(np.arange(len(views)), [len(view.days(view.val)) for view in views]),
         before=before,
+        across=across,
+        loss=config.training.loss,
     )
 
 
 def _rows(matrix: pd.DataFrame, view: PreparedData, names: Sequence[str]) -> np.ndarray:
     """Return the values of a fold's validated bars, shape (bars, trials); NaN for what is not there."""
-    return matrix.reindex(index=view.dates(view.val), columns=list(names)).to_numpy(dtype=np.float64)
+    return matrix.reindex(index=view.days(view.val), columns=list(names)).to_numpy(dtype=np.float64)
+
+
+def _market(data: PreparedData, rows: Block) -> np.ndarray:
+    """Return what buy and hold earns on each validated date."""
+    return buy_and_hold_returns(data.returns(rows), data.layout.take(rows.rows))  # type: ignore[arg-type]
 
 
 def _judged(
@@ -211,12 +230,6 @@ def _data_of(study: Study, winner: FrozenTrial) -> PreparedData:
     return load_data(study.trial_config(winner.params))
 
 
-def _overlap(store: Store, run_id: str) -> str:
-    """Say which of the study's dates were a test set before; see `tracking.reading.openings.tell_of_openings`."""
-    with wrapped("The tags of the study cannot be read"):
-        return str(store.client.get_run(run_id).data.tags.get("test.overlap", ""))
-
-
 def _on_seen_dates(found: dict[str, Any], seen: str) -> dict[str, Any]:
     """Say with the word that dates were a test set before."""
     if not seen:
@@ -250,16 +263,12 @@ def _attempt(make: Callable[[], object], failure: str) -> Any:
 
 def _recorded(store: Store, run_id: str) -> dict[str, Any]:
     """Read what an earlier start recorded of other seeds and replays."""
-    with wrapped("The verdict of an earlier start cannot be read"):
-        run = store.run(run_id)
-        try:
-            found = store.artifact(run, VERDICT_FILE, mapping_file) or {}
-        except ValueError as error:
-            log.warning("%s of an earlier start is damaged, and made again: %s", VERDICT_FILE, error)
-            return {}
-    wanted = {name: {each.name for each in fields(kind)} for name, kind in REPETITIONS.items()}
-    parts = {name: found.get(name) for name in wanted}
-    return {name: part for name, part in parts.items() if isinstance(part, dict) and wanted[name] <= part.keys()}
+    try:
+        found = store.artifact(store.run(run_id), VERDICT_FILE, mapping_file) or {}
+    except DamagedError as error:
+        log.warning("%s of an earlier start is damaged, and made again: %s", VERDICT_FILE, error)
+        return {}
+    return {name: found[name] for name, part in repetitions_of(found).items() if isinstance(part, Repetition)}
 
 
 def _record(parent: TrackedRun, found: Mapping[str, Any]) -> None:
@@ -284,4 +293,4 @@ def _lines(found: Mapping[str, Any]) -> list[str]:
     said = [f"Is the winner real? {found['headline']}", *found["reasons"][:2]]
     for name, part in repetitions_of(found).items():
         said.append(part.sentence if isinstance(part, Repetition) else f"{name.replace('_', ' ').capitalize()}: {part}")
-    return [line for sentence in said for line in textwrap.wrap(sentence, _WIDTH, subsequent_indent="  ")]
+    return [line for sentence in said for line in textwrap.wrap(sentence, WIDTH, subsequent_indent="  ")]

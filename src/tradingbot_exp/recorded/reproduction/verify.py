@@ -35,6 +35,7 @@ from tradingbot_exp.recorded.reproduction.place import (
 from tradingbot_exp.runtime.package import FOLDER, VERSION
 from tradingbot_exp.runtime.process import user_name
 from tradingbot_exp.runtime.text import day
+from tradingbot_exp.tracking.reading.artifacts import literal
 from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.environment import packages
@@ -55,7 +56,13 @@ _STORE = "store"
 _NOT_OF_TRAINING = ("test_", "system/")
 
 
-def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object] = lambda text: None) -> Comparison:
+def verify(
+    recipe: Recipe,
+    data: str | None = None,
+    say: Callable[[str], object] = lambda text: None,
+    *,
+    trust: bool = False,
+) -> Comparison:
     """Check data and packages, train again, and compare every metric at every step.
 
     Nothing of the user's is changed: the code is checked out into a temporary worktree, and the records go into a
@@ -68,23 +75,31 @@ def verify(recipe: Recipe, data: str | None = None, say: Callable[[str], object]
         Where the run's data file is now.
     say : callable
         Told what is being done.
+    trust : bool
+        Whether to run what the store keeps of the run's code: its uncommitted changes, and plugins.
 
     Raises
     ------
     RunError
         The run cannot be made again: its commit or its data are gone, the data have changed, it was made by another
-        program, or the code at its commit cannot be run.
+        program, the code at its commit cannot be run, or it wants trust.
     """
     recipe.require_verifiable()
     for cause in _package_check(recipe):
         say(f"{cause}")
     with tempfile.TemporaryDirectory(prefix="tradingbot-reproduce-") as name:
         scratch = Path(name).resolve()
-        with prepared_place(recipe, scratch) as place:
+        with prepared_place(recipe, scratch, trust=trust) as place:
             file, changed = data_file(recipe, data, place)
             say(f"training again {place.words}")
             _write_spec(recipe, scratch, file)
-            result = _run(scratch, place, environment_of(recipe, place))
+            environment = environment_of(recipe, place)
+            recorded = recipe.made.recorded("variables")
+            recorded = recorded if isinstance(recorded, Mapping) else {}
+            unset = [str(name) for name, text in recorded.items() if environment.get(name) != text]
+            if unset:
+                say(f"environment: variables that the run had, and that no store may set: {', '.join(unset)}")
+            result = _run(scratch, place, environment)
             _require_result(recipe, result, file)
             again = _made_again(scratch / _STORE, result["run_id"])
     ending = f"it ended as {result['failure']}" if result.get("failure") else ""
@@ -102,8 +117,8 @@ def compare(recipe: Recipe, again: RunContext) -> Comparison:
     return replace(found, causes=causes_of(recipe, again), notes=() if is_whole else (early,))
 
 
-def keep(store: Store, run_id: str, verdict: Comparison) -> None:
-    """Write the verdict into the run, as the tags ``reproduced.result``, ``reproduced.at`` and ``reproduced.by``.
+def keep(store: Store, run_id: str, comparison: Comparison) -> None:
+    """Write what came of it into the run, as the tags ``reproduced.result``, ``reproduced.at`` and ``reproduced.by``.
 
     Raises
     ------
@@ -114,7 +129,7 @@ def keep(store: Store, run_id: str, verdict: Comparison) -> None:
     from datetime import UTC, datetime
 
     tags = {
-        "reproduced.result": verdict.summary,
+        "reproduced.result": comparison.summary,
         "reproduced.at": datetime.now(UTC).isoformat(timespec="seconds"),
         "reproduced.by": f"{user_name()} on {platform.node()}, tradingbot_exp {VERSION}",
     }
@@ -166,7 +181,7 @@ def _write_spec(recipe: Recipe, scratch: Path, file: Path | None) -> None:
     is_given = any(word.startswith("model.version=") for word in recipe.overrides)
     if not is_given and _DERIVED_VERSION.fullmatch(str(tree["model"].get("version"))):
         tree["model"]["version"] = None
-    (scratch / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(tree)), encoding="utf-8")
+    (scratch / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(literal(tree))), encoding="utf-8")
     spec = {
         "fingerprint": recipe.made.fingerprint,
         "trial": recipe.made.is_trial,

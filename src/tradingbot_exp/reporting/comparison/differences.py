@@ -52,6 +52,8 @@ def difference_blocks(compared: Compared) -> list[Block]:
         f"intervals are not. Sharpe ratios are {year}. None of this makes up for runs that were chosen because they "
         "looked best."
     )
+    if reference.artifacts.predictions is not None and "symbol" in reference.artifacts.predictions:
+        how += " A bar is a date: its error is the mean over the symbols that both have, its return the portfolio's."
     columns = [
         Column("run"),
         Column("measure"),

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.plots.numbers import count, percent
 from tradingbot_exp.plots.style import ACTUAL, RULE, add_line, iso_times, new_figure, rounded, thinned
 from tradingbot_exp.reporting.backtest import wealth
 from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared, run_name, run_style, with_legend
-from tradingbot_exp.reporting.comparison.pairs import Floats, column, common
+from tradingbot_exp.reporting.comparison.pairs import by_date, column, common
 from tradingbot_exp.reporting.page.page import Block, Figure
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
@@ -49,11 +49,11 @@ class Equity:
 
 def equity(records: Sequence[TrainingRecord]) -> Equity | None:
     """Compound the returns of the runs that traded the reference's market; None if there are not two of them."""
-    tables = common(records, "returns")
+    tables = {run: by_date(table) for run, table in common(records, "returns").items()}
     if not tables:
         return None
     earned = {run: wealth(column(table, "strategy_return"))[1:] for run, table in tables.items()}
-    return Equity(tables[0].index, earned, wealth(np.expm1(column(tables[0], "next_log_return")))[1:])
+    return Equity(tables[0].index, earned, wealth(column(tables[0], "market"))[1:])
 
 
 def equity_curves(equity: Equity, names: Sequence[str]) -> go.Figure:

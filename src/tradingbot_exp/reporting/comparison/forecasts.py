@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.plots.numbers import count, ratio
 from tradingbot_exp.plots.style import FORECAST, TOP_PX, VALIDATION, new_figure, rounded
 from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared, run_name
-from tradingbot_exp.reporting.comparison.pairs import Floats, column, common
+from tradingbot_exp.reporting.comparison.pairs import column, common
 from tradingbot_exp.reporting.page.page import Block, Figure, Paragraph
 from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.records import TrainingRecord

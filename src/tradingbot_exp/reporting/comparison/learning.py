@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from tradingbot_exp.config.losses import loss_title
 from tradingbot_exp.plots.style import new_figure, plain, rounded
 from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared, run_name, run_style, with_legend
 from tradingbot_exp.reporting.page.blocks import best_epoch
@@ -24,17 +25,17 @@ def learning_blocks(compared: Compared) -> list[Block]:
     if len(lowest) < 2:
         return []
     first = records[next(iter(lowest))]
-    keys = ("training.loss", "data.target", "data.horizon")
 
     def judged(record: TrainingRecord) -> list[str | None]:
-        return [record.run.params.get(key) for key in keys]
+        params = record.run.params
+        return [loss_title(params), params.get("data.target"), params.get("data.horizon")]
 
     drawn = {run: curves[run] for run in lowest if judged(records[run]) == judged(first)}
     if len(drawn) < 2:
         return [Notice("The learning curves are of different losses or targets, and cannot share an axis.", "muted")]
     alike = all(same_bars(first, records[run]) for run in drawn)
     caution = "" if alike else "different data: compare shapes, not levels"
-    figure = learning_curves(drawn, compared.names, first.run.params.get("training.loss", "loss"), caution)
+    figure = learning_curves(drawn, compared.names, loss_title(first.run.params), caution)
     text = ", ".join(f"{LETTERS[run]} at epoch {lowest[run]}" for run in drawn)
     missing = compared.left_out(drawn, "for want of a curve of this loss")
     return [Figure(figure, f"Lowest validation loss: {text}."), *missing]

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.metrics.backtest import sharpe_ratios
 from tradingbot_exp.evaluation.significance.bootstrap import (
     FEWEST_DRAWS,
@@ -23,7 +24,7 @@ from tradingbot_exp.evaluation.significance.bootstrap import (
     paired_differences,
 )
 from tradingbot_exp.reporting.backtest import rules_of
-from tradingbot_exp.reporting.comparison.pairs import Floats, pair
+from tradingbot_exp.reporting.comparison.pairs import pair
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
 Measure = Literal["return", "sharpe", "mse"]

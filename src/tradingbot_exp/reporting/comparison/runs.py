@@ -35,7 +35,7 @@ def run_blocks(compared: Compared) -> list[Block]:
 
 def _test_cell(record: TrainingRecord) -> Cell:
     """Say how often a run's test set was opened; sealed is what nobody has seen, for no run."""
-    own, others = len(record.openings), record.others_opened
+    own, others = len(record.openings) + len(record.refits), record.others_opened
     if own:
         return Cell(f"opened {own}×", sort=own)
     if others is None:

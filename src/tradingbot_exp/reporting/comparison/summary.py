@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tradingbot_exp.config.losses import LOSS_KEYS
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import count
 from tradingbot_exp.reporting.comparison.compared import LETTERS, Compared, grouped
@@ -12,7 +13,7 @@ from tradingbot_exp.reporting.comparison.context import code_notices, only_seed_
 from tradingbot_exp.reporting.comparison.differences import NAMES, amount
 from tradingbot_exp.reporting.comparison.numbers import Difference
 from tradingbot_exp.reporting.comparison.pairs import bars_of
-from tradingbot_exp.reporting.page.metrics import RULES, MetricRow, validation_dates
+from tradingbot_exp.reporting.page.metrics import RULES, MetricRow, read_params, validation_dates
 from tradingbot_exp.reporting.page.page import Block, Notice, Paragraph, Tile, Tiles
 from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.differences import differing
@@ -196,9 +197,9 @@ def data_notices(records: Sequence[TrainingRecord]) -> list[Notice]:
     for keys, what in (
         (("data.target", "data.horizon"), "forecast different things: errors and correlations are not comparable"),
         (RULES, "were judged by different rules: returns and Sharpe ratios are not like for like"),
-        (("training.loss",), "were trained on different losses: final and best losses are not comparable"),
+        (LOSS_KEYS, "were trained on different losses: final and best losses are not comparable"),
     ):
-        rows = [row for row in differing([record.run.params for record in records]) if row.name in keys]
+        rows = [row for row in differing([read_params(record.run.params) for record in records]) if row.name in keys]
         rows = [row for row in rows if None not in row.values]
         if rows:
             notices.append(Notice(f"The runs {what} ({'; '.join(f'{r.name}: {grouped(r.values)}' for r in rows)})."))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.reporting.page.blocks import OWN_KINDS, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Facts, Notice
+from tradingbot_exp.runtime.text import own_command
 from tradingbot_exp.tracking.reading.artifacts import PATCH
 from tradingbot_exp.tracking.reading.run_context import RunContext
 
@@ -61,11 +61,11 @@ def _command_blocks(made: RunContext) -> list[Block]:
 
     recipe = Recipe(made, None)
     if made.run.kind and recipe.own_program not in (None, "unknown"):
-        return [Notice(redact(f"Made by a program of its own: {recipe.own_program}"), "muted")]
+        return [Notice(f"Made by a program of its own: {recipe.own_program}", "muted")]
     if recipe.own_program is not None or made.overrides is None:
         return [_command_block("")]
-    verify = f"python -m tradingbot_exp reproduce {made.run.run_id} --verify"
-    return [_command_block(redact(recipe.command)), Code(verify, "Or: train again and compare")]
+    verify = own_command("reproduce", made.run.run_id, "--verify")
+    return [_command_block(recipe.command), Code(verify, "Or: train again and compare")]
 
 
 def _command_block(command: str) -> Block:

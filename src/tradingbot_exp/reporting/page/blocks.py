@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from tradingbot_exp.plots.numbers import MISSING, duration, moment
 from tradingbot_exp.reporting.page.page import Cell, Notice, Tone
 from tradingbot_exp.tracking.reading.run_record import Artifacts, Curve, RunRecord
+from tradingbot_exp.tracking.store.lookup import ENSEMBLE
 from tradingbot_exp.tracking.store.places import run_page
 
-OWN_KINDS = ("training", "trial", "study")
+OWN_KINDS = ("training", "trial", "study", ENSEMBLE)
 """Of ``run.kind``: runs that record their code, data and command."""
 _STATUS: dict[str, tuple[str, Tone]] = {
     "FINISHED": ("finished", "good"),
@@ -45,8 +46,6 @@ def text_cell(text: object, missing: str = MISSING) -> Cell:
 
 def numbers_of(column: pd.Series[Any]) -> NDArray[np.float64]:
     """Read a column of a table as numbers; what is none becomes NaN."""
-    import pandas as pd
-
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tradingbot_exp.config.keys import BLOCKS, KEYS
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.plots.numbers import count, moment
 from tradingbot_exp.reporting.page.blocks import count_cell, text_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Facts, Notice, Paragraph, Table
@@ -16,6 +18,7 @@ from tradingbot_exp.tracking.reading.run_record import RunRecord
 
 # What decides a training run; all else is folded away.
 _DECIDING = [block for block in KEYS if block in BLOCKS and "." not in block and KEYS[block].decides == "result"]
+_SYMBOLS_SHOWN = 20  # beyond it they are folded away
 _PARTS = (("train", "train"), ("val", "validation"), ("test", "test"))
 
 
@@ -27,7 +30,7 @@ def configuration_blocks(made: RunContext, previous: RunRecord | None) -> list[B
     rows = [] if previous is None else changes(made, previous)
     changed = {row.name: row.values[0] for row in rows}
     groups: dict[str, dict[str, str]] = {}
-    for key, value in run.params.items():
+    for key, value in mask_secrets(run.params).items():
         block, _, name = key.partition(".")
         groups.setdefault(block if name else "general", {})[key] = value
     tables = {block: _table(block, values, changed) for block, values in groups.items()}
@@ -45,7 +48,10 @@ def changes(made: RunContext, previous: RunRecord) -> list[Row]:
     """Return what differs from the previous run, whose value comes first: data and params, see `config_rows`."""
     pair = [described(previous), described(made.run, made.fingerprint)]
     deciding, harmless = config_rows(pair, [bool(previous.kind), bool(made.run.kind)])
-    return [*deciding, *harmless]
+    return [
+        replace(row, values=tuple(mask_secrets({row.name: list(row.values)})[row.name]))
+        for row in (*deciding, *harmless)
+    ]
 
 
 def shown(value: str | None) -> str:
@@ -71,7 +77,7 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
     ahead = f", {count(horizon, 'bar')} ahead" if isinstance(horizon, int) else ""
     window = f", from the last {count(length, 'bar')}" if isinstance(length, int) and length > 1 else ""
     told = {
-        "Data": " · ".join(str(card[key]) for key in ("name", "symbol") if card.get(key)),
+        "Data": _named(card),
         "Description": card.get("description"),
         "Period": " to ".join(map(day, period)) if isinstance(period, list) and len(period) == 2 else None,
         "Bars": f"{rows:,}{usable}" if isinstance(rows, int) else None,
@@ -87,7 +93,36 @@ def data_blocks(card: Mapping[str, Any] | None, run: RunRecord) -> list[Block]:
     split = card.get("split")
     if isinstance(split, Mapping):
         blocks.append(_split_table(split))
-    return blocks
+    return [*blocks, *_symbol_blocks(card)]
+
+
+def _named(card: Mapping[str, Any]) -> str:
+    """Return what the data are called, and their symbol, or how many there are."""
+    symbols = card.get("symbols")
+    of = count(len(symbols), "symbol") if isinstance(symbols, Mapping) else card.get("symbol")
+    return " · ".join(str(each) for each in (card.get("name"), of) if each)
+
+
+def _symbol_blocks(card: Mapping[str, Any]) -> list[Block]:
+    """Lay out span, bars and gaps of each symbol of a panel, and name those left out with the reason."""
+    found, without = card.get("symbols"), card.get("left_out")
+    if not isinstance(found, Mapping) or not found:
+        return []
+    rows = []
+    for symbol, each in found.items():
+        known = each if isinstance(each, Mapping) else {}
+        ends = [text_cell(known.get(end) and day(known[end])) for end in ("start", "end")]
+        counts = [known.get(name) for name in ("bars", "usable_rows", "missing")]
+        rows.append([Cell(str(symbol)), *ends, *(count_cell(n if isinstance(n, int) else None) for n in counts)])
+    columns = [Column("symbol"), Column("first"), Column("last"), Column("bars", numeric=True)]
+    columns.append(Column("usable", numeric=True, hint="with features and a target"))
+    columns.append(Column("missing", numeric=True, hint="dates on which others have a bar"))
+    blocks: list[Block] = [Table("The bars of each symbol", columns, rows, sortable=True)]
+    if isinstance(without, Mapping) and without:
+        rows = [[Cell(str(symbol)), Cell(str(why))] for symbol, why in without.items()]
+        blocks.append(Table("Symbols left out", [Column("symbol"), Column("because")], rows))
+    told = count(len(found), "symbol") + (f", {len(without)} left out" if without else "")
+    return [Details(f"The data by symbol: {told}", blocks)] if len(found) > _SYMBOLS_SHOWN else blocks
 
 
 def _changes_blocks(previous: RunRecord | None, changed: Sequence[Row]) -> list[Block]:
@@ -121,6 +156,9 @@ def _split_table(split: Mapping[str, Any]) -> Table:
         if isinstance(part, Mapping):
             bars = part.get("rows")
             ends = [text_cell(part.get(end) and day(part[end])) for end in ("start", "end")]
-            rows.append([Cell(label), count_cell(bars if isinstance(bars, int) else None), *ends])
+            counts = [bars, part["dates"]] if "dates" in part else [bars]
+            rows.append([Cell(label), *(count_cell(n if isinstance(n, int) else None) for n in counts), *ends])
     columns = [Column("part"), Column("rows", numeric=True), Column("first"), Column("last")]
+    if any("dates" in part for part in split.values() if isinstance(part, Mapping)):
+        columns.insert(2, Column("dates", numeric=True))
     return Table("How the data are split, in time order", columns, rows)

@@ -12,6 +12,7 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.plots.html import templates
 from tradingbot_exp.reporting.page.page import Block, Cell, Details, Figure, Page, Tone
 
@@ -94,17 +95,23 @@ def _sort_text(value: float | str) -> str:
     return repr(float(value))
 
 
+def _masked(value: object) -> object:
+    """Mask secrets in a text that goes into a page, which others may have recorded; not in what is HTML already."""
+    return redact(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def _content(cell: Cell) -> Markup:
     """Write a cell's text, as a link where it leads into this page or to a website, and nowhere else."""
     if cell.href is not None and cell.href.startswith(("#", "http://", "https://")):
-        return Markup('<a href="{}" rel="noreferrer">{}</a>').format(cell.href, cell.text)
-    return escape(cell.text)
+        return Markup('<a href="{}" rel="noreferrer">{}</a>').format(cell.href, redact(cell.text))
+    return escape(redact(cell.text))
 
 
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     """Return the templates of reports, with what these call."""
     environment = templates("tradingbot_exp.reporting")
+    environment.finalize = _masked
     environment.filters |= {
         "attributes": _attributes,
         "content": _content,

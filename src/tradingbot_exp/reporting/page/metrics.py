@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tradingbot_exp.config.losses import loss_title
 from tradingbot_exp.config.metrics import TABLE, TRAIN_METRICS, Form
 from tradingbot_exp.config.metrics import Metric as Row
+from tradingbot_exp.config.positions import JUDGED_BY, POSITIONS, RULE_KEYS
 from tradingbot_exp.evaluation.metrics.target import naive_name
 from tradingbot_exp.plots.numbers import percent, ratio, significant
 from tradingbot_exp.runtime.text import day
@@ -22,8 +24,11 @@ _SCHEME = ("evaluation.scheme", "evaluation.folds")
 _TARGET = ("data.target", "data.horizon", *_SCHEME)
 _LOSS = ("training.loss", *_TARGET)
 
-RULES = ("evaluation.cost_bps", "evaluation.execution_lag", "evaluation.periods_per_year")
+RULES = (*(f"evaluation.{name}" for name in JUDGED_BY), "evaluation.periods_per_year")
 """Params that a Sharpe ratio depends on, beside the forecasts."""
+
+# How the runs were evaluated that have no such params.
+_FORMERLY = {"scheme": "chronological", "position": "sign", "borrow_bps": "0.0"}
 
 SPLIT = ("data.split.", "data.horizon")
 
@@ -114,7 +119,7 @@ def metric_rows(records: Sequence[TrainingRecord]) -> list[MetricRow]:
         name for name in names if name not in named and name not in _CURVES and not name.startswith("fold_")
     )
     wanted = [each for each in known if each[0] in names] + [(name, Metric(name), "other") for name in others]
-    decided = [_decided(record.run.params) for record in records]
+    decided = [read_params(record.run.params) for record in records]
     rows = []
     for name, metric, part in wanted:
         values = tuple(each.get(name) for each in metrics)
@@ -155,11 +160,18 @@ def _opened_span(record: TrainingRecord) -> tuple[str, str] | None:
     return (start, end) if start and end else None
 
 
-def _decided(params: Mapping[str, str]) -> dict[str, str]:
-    """Return params as they count: the plain split, which older runs do not name, reads no number of folds."""
-    scheme = params.get("evaluation.scheme", "chronological")
-    unread = {"evaluation.folds"} if scheme == "chronological" else set()
-    return {key: value for key, value in params.items() if key not in unread} | {"evaluation.scheme": scheme}
+def read_params(params: Mapping[str, str]) -> dict[str, str]:
+    """Return params as they count: what older runs do not name has its default, what nothing reads is left out.
+
+    A loss is of its own number, if it has one.
+    """
+    known = {**{f"evaluation.{name}": each for name, each in _FORMERLY.items()}, **params}
+    unread = {"evaluation.folds"} if known["evaluation.scheme"] == "chronological" else set()
+    rule = POSITIONS.get(known["evaluation.position"])
+    if rule is not None:
+        unread |= {f"evaluation.{name}" for name in RULE_KEYS if name not in rule.reads}
+    titles = {"training.loss": loss_title(params)} if "training.loss" in params else {}
+    return {key: value for key, value in known.items() if key not in unread} | titles
 
 
 def same_bars(first: TrainingRecord, second: TrainingRecord) -> bool:

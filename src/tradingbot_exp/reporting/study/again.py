@@ -12,7 +12,7 @@ from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.reporting.page.again import again_blocks
 from tradingbot_exp.reporting.page.page import Block, Code, Notice
 from tradingbot_exp.reporting.study.numbers import Study
-from tradingbot_exp.runtime.text import train_command
+from tradingbot_exp.runtime.text import split_command, train_command
 from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 
 _DERIVED = "training.learning_rate"  # follows model.learning_rate by itself
@@ -73,8 +73,8 @@ def again_command(study: Study) -> str:
     """Return the command that makes the study from its beginning; empty where it is not known."""
     record, swept = study.record, study.run.tags.get("sweep.overrides")
     if study.run.kind == "sweep":
-        sweep = "python -m tradingbot_exp.train --multirun hydra/sweeper=basic"
-        return f"{sweep} {swept}" if swept and _ours(record) else ""
+        known = swept is not None and _ours(record)
+        return train_command(["--multirun", "hydra/sweeper=basic", *split_command(swept or "")]) if known else ""
     words = _study_words(record)
     return "" if words is None or _from_arrays(record) else train_command(["--multirun", *words])
 

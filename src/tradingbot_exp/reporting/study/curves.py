@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.config.losses import LOSS_KEYS, loss_title
 from tradingbot_exp.plots.numbers import count
 from tradingbot_exp.plots.style import ACTUAL, MARK, WHISKER, evenly, new_figure, plain, rounded
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
@@ -61,8 +62,8 @@ def curves(study: Study) -> go.Figure:
     if front:
         label = "Pareto front" if study.several else f"trial {front[0].number}, the best"
         _add_curves(figure, front, label, MARK, 2.6, opacity=1)
-    loss = "each trial's own" if _is_loss_searched(study) else "loss"
-    value_axis(figure, scale, f"validation loss ({study.run.params.get('training.loss') or loss})")
+    loss = "each trial's own" if _is_loss_searched(study) else loss_title(study.run.params)
+    value_axis(figure, scale, f"validation loss ({loss})")
     longest = max(trial.curve.steps[-1] for trial in (*drawn, *front))
     figure.update_xaxes(title_text="epoch", range=[1 - 0.02 * longest, 1.01 * longest], **whole(longest, 10))
     return sized(figure, 380)
@@ -107,4 +108,4 @@ def _thinned(lines: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def _is_loss_searched(study: Study) -> bool:
-    return any(axis.key == "training.loss" for axis in study.axes)
+    return any(axis.key in LOSS_KEYS for axis in study.axes)

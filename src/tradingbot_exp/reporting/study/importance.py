@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import plotly.graph_objects as go
@@ -70,6 +71,9 @@ class Importance:
         return [name for name, share, luck in zip(self.names, self.shares, self.luck, strict=True) if share > luck]
 
 
+_found: WeakKeyDictionary[Study, dict[int, Importance]] = WeakKeyDictionary()  # the space asks as well
+
+
 def importance_of(study: Study, objective: int = 0) -> Importance:
     """Estimate importances by PED-ANOVA: how differently the best trials and all trials are spread over a parameter.
 
@@ -84,6 +88,13 @@ def importance_of(study: Study, objective: int = 0) -> Importance:
     Watanabe, Bansal & Hutter 2023, https://arxiv.org/abs/2304.10255. The shuffles give the trials' values to other
     trials, so that no parameter can matter, and keep where the search looked.
     """
+    known = _found.setdefault(study, {})
+    if objective not in known:
+        known[objective] = _estimated(study, objective)
+    return known[objective]
+
+
+def _estimated(study: Study, objective: int) -> Importance:
     trials = study.distinct
     usable = []
     for axis in study.axes:

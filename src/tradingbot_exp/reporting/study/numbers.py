@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from tradingbot_exp.config.losses import loss_title
 from tradingbot_exp.evaluation.metrics.objectives import Objective
 from tradingbot_exp.plots.numbers import count, significant
 from tradingbot_exp.reporting.page.metrics import JUDGED
@@ -21,6 +22,7 @@ from tradingbot_exp.reporting.study.axes import Axis, axes_of
 from tradingbot_exp.tracking.reading.fetch import has_values, rank_trials
 from tradingbot_exp.tracking.reading.records import StudyRecord, TrialRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
+from tradingbot_exp.tracking.run_names import FINISHED_STATES
 
 STATES = ("complete", "pruned", "failed", "interrupted", "running")
 FEW = 4
@@ -92,7 +94,7 @@ class Study:
     @property
     def reached(self) -> int:
         """How many trials count: those that are over and were not interrupted."""
-        return sum(self.counts.get(state, 0) for state in ("complete", "pruned", "failed"))
+        return sum(self.counts.get(state, 0) for state in FINISHED_STATES)
 
     @property
     def by_state(self) -> str:
@@ -148,9 +150,8 @@ def value_text(metric: str, value: float | None, digits: int = 4) -> str:
 def metric_label(metric: str, run: RunRecord) -> str:
     """Name a metric for an axis: as MLflow has it, and what it is."""
     kind = JUDGED.get(metric.removeprefix("val_")) if metric.startswith("val_") else None
-    loss = run.params.get("training.loss")
-    if metric in ("val_loss", "best_val_loss", "final_loss") and loss:
-        return f"{metric} ({loss})"
+    if metric in ("val_loss", "best_val_loss", "final_loss") and run.params.get("training.loss"):
+        return f"{metric} ({loss_title(run.params)})"
     return f"{metric} ({kind.label})" if kind is not None else metric
 
 

@@ -10,6 +10,7 @@ from tradingbot_exp.reporting.page.outline import Part, page_of
 from tradingbot_exp.reporting.page.page import Page
 from tradingbot_exp.reporting.study.again import again_section
 from tradingbot_exp.reporting.study.curves import curve_blocks
+from tradingbot_exp.reporting.study.delivered import delivered_blocks
 from tradingbot_exp.reporting.study.front import front_blocks
 from tradingbot_exp.reporting.study.history import history_blocks
 from tradingbot_exp.reporting.study.importance import importance_blocks
@@ -21,11 +22,13 @@ from tradingbot_exp.reporting.study.summary import summary_blocks
 from tradingbot_exp.reporting.study.timing import time_blocks
 from tradingbot_exp.reporting.study.trials import trial_blocks
 from tradingbot_exp.reporting.study.verdict import verdict_blocks
+from tradingbot_exp.reporting.study.winner import winner_blocks
 from tradingbot_exp.tracking.reading.records import StudyRecord
 
 SECTIONS = (
     Part("in-short", "In short", (summary_blocks,)),
-    Part("verdict", "Is the winner real?", (verdict_blocks, robustness_blocks)),
+    Part("verdict", "Is the winner real?", (verdict_blocks, robustness_blocks, delivered_blocks)),
+    Part("winner", "The winner on its validation bars", (winner_blocks,)),
     Part("history", "How the search went", (history_blocks,)),
     Part("curves", "Learning curves", (curve_blocks,)),
     Part("importance", "Which parameters matter", (importance_blocks,)),

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from scipy.special import log_ndtr
 
 from tradingbot_exp.evaluation.significance.repetition import Repetition
-from tradingbot_exp.evaluation.significance.selection_bias import critical_score, expected_maximum
+from tradingbot_exp.evaluation.significance.selection_bias import expected_maximum
 from tradingbot_exp.evaluation.significance.verdict import REPETITIONS, repetitions_of
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
@@ -28,14 +28,21 @@ def robustness_blocks(study: Study) -> list[Block]:
     verdict = study.record.verdict
     if study.run.kind == "null_study" or not study.trials or not verdict:
         return []
-    seeds, replays = verdict.get("seeds") or {}, verdict.get("null_replays") or {}
     blocks: list[Block] = []
+    made: dict[str, Mapping[str, Any]] = {}
     for name, part in repetitions_of(verdict).items():
         if isinstance(part, Repetition):
+            made[name] = verdict[name]
             blocks.append(Paragraph(true_minus(part.sentence)))
         else:
             blocks.append(Notice(f"The winner could not be {REPETITIONS[name].DEED}: {part}"))
-    return [*blocks, *_noise(verdict), *_halves(verdict), *_seeds(seeds), *_replays(replays)]
+    return [
+        *blocks,
+        *_noise(verdict),
+        *_halves(verdict),
+        *_seeds(made.get("seeds", {})),
+        *_replays(made.get("null_replays", {})),
+    ]
 
 
 def _noise(verdict: Mapping[str, Any]) -> list[Block]:
@@ -48,7 +55,8 @@ def _noise(verdict: Mapping[str, Any]) -> list[Block]:
     name, digits = ("Information coefficient", 3) if forecasts else ("Sharpe ratio of alpha (a year)", 2)
     text = f"{name.partition(' (')[0]} of the winner, {ratio(value, digits)}, among those of the best "
     text += f"of {count(verdict['count'], 'noise trial')}."
-    return [Figure(noise(value, year / math.sqrt(free), verdict["count"], name=name), text)]
+    needed = numbers_in(verdict).get("needed_ic" if forecasts else "needed_sharpe")
+    return [Figure(noise(value, year / math.sqrt(free), verdict["count"], needed, name=name), text)]
 
 
 def _halves(verdict: Mapping[str, Any]) -> list[Block]:
@@ -74,7 +82,7 @@ def _replays(found: Mapping[str, Any]) -> list[Block]:
     return [Figure(replays(found), text)]
 
 
-def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
+def noise(value: float, unit: float, trials: int, needed: float | None, *, name: str) -> go.Figure:
     """Draw how the best of as many noise trials is distributed, and where the winner stands.
 
     The best of N has the density N·φ(x)·Φ(x)^(N−1), on the scale of the standard error.
@@ -86,6 +94,8 @@ def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
     unit : float
         Standard error of what noise shows.
     trials : int
+    needed : float or None
+        What would be needed, if that is known.
     name : str
         What is drawn: ``Sharpe ratio of alpha (a year)``.
     """
@@ -109,8 +119,9 @@ def noise(value: float, unit: float, trials: int, *, name: str) -> go.Figure:
     )
     ends = (0.0, float(density.max()))
     _mark(figure, expected, ends, "its mean", {"color": style.WHISKER, "width": 1.8, "dash": "dot"})
-    needed = {"color": style.VALIDATION, "width": 1.8, "dash": "dash"}
-    _mark(figure, critical_score(trials) * unit, ends, "what would be needed", needed)
+    if needed is not None:
+        look = {"color": style.VALIDATION, "width": 1.8, "dash": "dash"}
+        _mark(figure, needed, ends, "what would be needed", look)
     _mark(figure, value, ends, "the winner", _WINNER)
     _room(figure, [*x[[0, -1]], value])
     figure.update_xaxes(title_text=name, zeroline=True)

@@ -13,7 +13,7 @@ from tradingbot_exp.reporting.study.again import continue_blocks, winner_blocks
 from tradingbot_exp.reporting.study.axes import tick_text
 from tradingbot_exp.reporting.study.numbers import Study, value_text
 from tradingbot_exp.reporting.study.verdict import headline_of, word_tile
-from tradingbot_exp.runtime.text import at_most, listed
+from tradingbot_exp.runtime.text import at_most, listed, own_command
 from tradingbot_exp.tracking.reading.records import TrialRecord
 
 _MOST_ERRORS = 3
@@ -41,7 +41,7 @@ def summary_blocks(study: Study) -> list[Block]:
             *((axis.key, Cell(axis.text(winner.params[axis.key]))) for axis in study.axes if axis.key in winner.params),
         ]
         blocks += [Facts(facts), *winner_blocks(study)]
-        blocks.append(Code(f"python -m tradingbot_exp report training {winner.run_id}", "To report on its run"))
+        blocks.append(Code(own_command("report", "training", winner.run_id), "To report on its run"))
     return [*blocks, *continue_blocks(study)]
 
 

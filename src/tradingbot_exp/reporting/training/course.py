@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from tradingbot_exp.config.losses import loss_title
 from tradingbot_exp.plots.numbers import count, percent, significant
 from tradingbot_exp.plots.training_history import learning_rate, training_history
 from tradingbot_exp.reporting.page.blocks import best_epoch, count_cell, number_cell
 from tradingbot_exp.reporting.page.page import Block, Cell, Facts, Figure, Notice
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 
 
@@ -40,7 +41,7 @@ def course_blocks(trained: Trained) -> list[Block]:
     facts = Facts(_facts(run, course))
     if not any(math.isfinite(value) for value in (*course.train.values, *course.val.values)):
         return [facts, Notice("No epoch has a finite loss, so there are no curves to draw.")]
-    fig = training_history(course.train.points, course.val.points, course.best, run.params.get("training.loss", "loss"))
+    fig = training_history(course.train.points, course.val.points, course.best, loss_title(run.params))
     fig.update_layout(height=440)
     blocks: list[Block] = [facts, Figure(fig, _words(course))]
     rates = course.rates

@@ -11,7 +11,7 @@ from tradingbot_exp.plots.feature_distributions import histogram_figure, histogr
 from tradingbot_exp.plots.feature_importance import feature_importance
 from tradingbot_exp.reporting.page.blocks import numbers_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 from tradingbot_exp.runtime.text import at_most
 
 

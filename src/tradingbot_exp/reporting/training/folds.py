@@ -10,7 +10,7 @@ from tradingbot_exp.plots.numbers import MISSING
 from tradingbot_exp.reporting.page.blocks import count_cell, number_cell, text_cell
 from tradingbot_exp.reporting.page.metrics import JUDGED, TRAINING
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Paragraph, Table
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 from tradingbot_exp.runtime.text import day
 
 _LOGGED = re.compile(r"fold_(\d+)_(.+)")

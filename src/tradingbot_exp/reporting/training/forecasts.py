@@ -11,16 +11,18 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike, NDArray
 
+from tradingbot_exp.config.choices import is_in_returns
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.metrics.target import target_unit
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import percent
 from tradingbot_exp.plots.prediction_distribution import prediction_distribution
 from tradingbot_exp.plots.prediction_vs_actual import prediction_vs_actual
 from tradingbot_exp.plots.style import left_out
-from tradingbot_exp.reporting.backtest import Floats, window_of
+from tradingbot_exp.reporting.backtest import window_of
 from tradingbot_exp.reporting.page.blocks import numbers_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 GROUPS = 10
 _Z = 1.96  # standard errors on either side of a 95 % interval of a normal distribution
@@ -43,18 +45,24 @@ def forecast_blocks(trained: Trained) -> list[Block]:
     unit = target_unit(source, target, rules.horizon)
     dates = table["date"] if "date" in table else np.arange(len(table))
     actual, forecast = (numbers_of(table[name]) for name in ("actual", "forecast"))
-    returns = source != "table" and target == "return"
+    symbols, days = None, None
+    if "symbol" in table:
+        symbols, days = table["symbol"], pd.factorize(dates)[0]
+    returns = is_in_returns(source, target)
     drawn = {
-        "Forecast and actual over time, and against each other.": prediction_vs_actual(dates, actual, forecast, unit),
+        "Forecast and actual over time, and against each other.": prediction_vs_actual(
+            dates, actual, forecast, unit, symbols
+        ),
         "How actual values and forecasts are spread, on one scale.": prediction_distribution(actual, forecast, unit),
     }
     for figure in drawn.values():
         figure.update_layout(height=440)
-    drawn["The correlation over a rolling window, with the band that luck alone fills."] = rolling_ic_figure(
-        rolling_ic(dates, actual, forecast, rules.horizon, rules.periods)
-    )
+    if symbols is None:  # of a panel the IC is drawn by date
+        drawn["The correlation over a rolling window, with the band that luck alone fills."] = rolling_ic_figure(
+            rolling_ic(dates, actual, forecast, rules.horizon, rules.periods)
+        )
     drawn["The mean actual value after the lowest to the highest tenth of forecasts."] = decile_figure(
-        deciles(actual, forecast, rules.horizon),
+        deciles(actual, forecast, rules.horizon, days),
         "basis points" if returns else unit,
         _BASIS_POINTS if returns else 1.0,
     )
@@ -87,7 +95,7 @@ class Deciles:
     # Means, in the target's unit.
     forecast: Floats
     actual: Floats
-    error: Floats  # of the mean actual: std (ddof 1) / √(bars / horizon), since targets of a longer horizon overlap
+    error: Floats  # of the mean actual: see `_standard_error`
     bars: NDArray[np.int64]
     left_out: int
 
@@ -121,12 +129,16 @@ def rolling_ic(
     return RollingIC(when, values, window, luck_of(window, horizon), lost)
 
 
-def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles | None:
+def deciles(
+    actual: ArrayLike, forecast: ArrayLike, horizon: int = 1, days: NDArray[np.intp] | None = None
+) -> Deciles | None:
     """Group bars by forecast; fewer than ten groups where bars are few, None where forecasts cannot be told apart.
 
-    Equal forecasts stay in one group, with which groups may differ in size.
+    Equal forecasts stay in one group, with which groups may differ in size. Of a panel `days` says of which date each
+    bar is.
     """
     a, f, keep = _pairs(actual, forecast)
+    days = np.arange(len(a)) if days is None else days[keep]
     groups = min(GROUPS, len(a) // _LEAST)
     if groups < 2:
         return None
@@ -135,10 +147,7 @@ def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles
     parts = [place == group for group in np.unique(place)]
     if len(parts) < 2:
         return None
-    error = [
-        a[part].std(ddof=1) / math.sqrt(max(part.sum() / horizon, 1.0)) if part.sum() > 1 else math.nan
-        for part in parts
-    ]
+    error = [_standard_error(a[part], days[part], horizon) for part in parts]
     return Deciles(
         forecast=np.array([f[part].mean() for part in parts]),
         actual=np.array([a[part].mean() for part in parts]),
@@ -148,9 +157,26 @@ def deciles(actual: ArrayLike, forecast: ArrayLike, horizon: int = 1) -> Deciles
     )
 
 
+def _standard_error(values: Floats, days: NDArray[np.intp], horizon: int) -> float:
+    """Return the standard error of a mean whose values of one date move together; NaN for a single date.
+
+    Of one value a date it is std (ddof 1) / √(n / horizon), since targets of a longer horizon overlap.
+
+    References
+    ----------
+    Petersen (2009), "Estimating standard errors in finance panel data sets", Review of Financial Studies 22(1): errors
+    clustered by time.
+    """
+    moves = np.bincount(np.unique(days, return_inverse=True)[1], values - values.mean())
+    n = len(moves)
+    if n < 2:
+        return math.nan
+    return float(np.sqrt(n / (n - 1) * np.sum(moves**2) * min(horizon, n)) / len(values))
+
+
 def rolling_ic_figure(found: RollingIC) -> go.Figure:
     """Draw the rolling correlation with the band in which luck alone keeps it."""
-    title = "Does the forecast keep its skill?"
+    title = "Rolling IC: does the forecast keep its skill?"
     there = found.values[np.isfinite(found.values)]
     if not there.size:
         return style.nothing_to_draw(
@@ -180,7 +206,7 @@ def decile_figure(found: Deciles | None, unit: str, scale: float = 1.0) -> go.Fi
     scale : float
         What turns the target's unit into that.
     """
-    title = "What came after low and high forecasts"
+    title = "Forecast deciles: what came after low and high forecasts"
     if found is None:
         return style.nothing_to_draw(title, "too few bars, or the same forecast for all of them")
     rising = percent(float(np.mean(np.diff(found.actual) > 0)), 0)

@@ -15,16 +15,19 @@ import numpy as np
 from tradingbot_exp.config.metrics import OWN_METRICS, TABLE
 from tradingbot_exp.evaluation.metrics import backtest
 from tradingbot_exp.evaluation.metrics import forecast as scores
+from tradingbot_exp.evaluation.portfolio import changes_of, shares, weights_by_date
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.numbers import count, percent, ratio, significant
 from tradingbot_exp.reporting.page.blocks import number_cell, numbers_of
 from tradingbot_exp.reporting.page.metrics import JUDGED
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Details, Notice, Paragraph, Table, Tile, Tiles, Tone
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 from tradingbot_exp.reporting.training.forecasts import luck_of
-from tradingbot_exp.reporting.training.trained import Trained
 from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 
+_SURE = 1.96
+"""t-value that luck alone exceeds, up or down, in 5 of 100 cases."""
 RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 
 
@@ -32,7 +35,7 @@ RIVALS = ("naive", "train mean", "linear model", "buy and hold")
 class Headline:
     """The few numbers by which a run stands or falls; NaN for those that are not there."""
 
-    bars: int  # of validation; 0 if unknown
+    bars: int  # of validation, of a panel its dates; 0 if unknown
     # Mean squared errors: of the model, the forecast that takes no side, and the linear model.
     mse: float
     zero: float
@@ -51,6 +54,10 @@ class Headline:
     naive: str = "the zero forecast"  # what `zero` is the error of
     mean: float = math.nan  # the error of the train mean
     linear_sharpe: float = math.nan
+    symbols: int = 1
+    # Of a panel the mean over dates of the IC across symbols, and its t-value.
+    across: float = math.nan
+    across_t: float = math.nan
 
     @property
     def gain(self) -> float:
@@ -90,6 +97,8 @@ def headline_of(trained: Trained) -> Headline:
     """Pick the headline out of a run's metrics and its backtest."""
     test, rules, table = trained.backtest, trained.rules, trained.record.artifacts.predictions
     bars = len(table) if table is not None else _card_bars(trained.record)
+    if trained.panel is not None:
+        bars = len(trained.panel.layout.starts)
 
     def metric(name: str) -> float:
         return trained.run.metrics.get(f"val_{name}", math.nan)
@@ -111,12 +120,16 @@ def headline_of(trained: Trained) -> Headline:
         naive=f"the {rules.naive}",
         mean=metric("train_mean_mse"),
         linear_sharpe=metric("linear_sharpe"),
+        symbols=1 if trained.panel is None else len(trained.panel.layout.names),
+        across=metric("cs_ic"),
+        across_t=metric("cs_ic_t"),
     )
 
 
 def tiles_of(head: Headline) -> Tiles:
     """Show the headline in tiles."""
     tiles = []
+    tone: Tone
     if math.isfinite(head.gain):
         side = "lower" if head.gain > 0 else "higher"
         size = "the same" if _level(head.gain) else f"{percent(abs(head.gain))} {side}"
@@ -125,11 +138,15 @@ def tiles_of(head: Headline) -> Tiles:
     if math.isfinite(head.ic):
         context = f"luck alone: within ±\u00a0{ratio(head.luck, 3)} (95\u00a0%)" if math.isfinite(head.luck) else ""
         tiles.append(Tile("IC", ratio(head.ic, 3, signed=True), context, _tone(head.ic, head.luck)))
+    if math.isfinite(head.across):
+        context = f"mean over dates · t\u00a0{ratio(head.across_t)}, luck alone: within ±\u00a0{_SURE} (95\u00a0%)"
+        tone = "good" if head.across_t > _SURE else "bad" if head.across < 0 else "plain"
+        tiles.append(Tile("Cross-sectional IC", ratio(head.across, 3, signed=True), context, tone))
     if math.isfinite(head.sharpe):
         parts = [f"buy and hold\u00a0{ratio(head.hold)}"]
         if math.isfinite(head.low) and math.isfinite(head.high):
             parts.insert(0, f"{ratio(head.low, 1)} to {ratio(head.high, 1)} (95\u00a0%)")
-        tone: Tone = _tone(head.sharpe - head.hold, 0.0) if head.sharpe > 0 else "bad"
+        tone = _tone(head.sharpe - head.hold, 0.0) if head.sharpe > 0 else "bad"
         tiles.append(Tile(f"Net Sharpe ratio {head.per}", ratio(head.sharpe, signed=True), " · ".join(parts), tone))
     if math.isfinite(head.break_even):
         value = f"{ratio(head.break_even, 1)}\u00a0bps" if head.break_even > 0 else "none"
@@ -177,8 +194,12 @@ def reading_of(head: Headline) -> str:
         verdict = "It beats its naive rivals here; whether that lasts, only bars that nobody has looked at can say."
     elif not any(for_it):
         verdict = "Nothing here speaks for an edge."
-    where = f"On {count(head.bars, 'validation bar')}, " if head.bars else "On the validation bars, "
-    return f"{where}{'; '.join(said)}. {verdict}"
+    where = "the validation bars"
+    if head.bars:
+        where = count(head.bars, "validation bar")
+    if head.symbols > 1:
+        where = f"{count(head.bars, 'validation date')} of {count(head.symbols, 'symbol')}"
+    return f"On {where}, {'; '.join(said)}. {verdict}"
 
 
 def rivals_of(trained: Trained) -> dict[str, dict[str, float]]:
@@ -211,7 +232,8 @@ def rivals_of(trained: Trained) -> dict[str, dict[str, float]]:
         hold["sortino"] = backtest.sortino(test.market, test.rules.annual)
         hold["calmar"] = backtest.calmar(test.market, test.rules.annual)
         hold["max_drawdown"] = backtest.max_drawdown(test.market)
-        hold["turnover"] = backtest.turnover(np.ones(len(test.market)))
+        equal = shares(np.ones(len(test.layout)), test.layout, invested=False)  # changes where symbols come and go
+        hold["turnover"] = float(changes_of(weights_by_date(equal, test.layout)).mean())
     return found
 
 
@@ -221,6 +243,8 @@ def _metrics_table(metrics: Mapping[str, float], rivals: Mapping[str, Mapping[st
     for name in OWN_METRICS:
         kind = JUDGED[name]
         values = [metrics.get(f"val_{name}"), *(rivals[rival].get(name) for rival in RIVALS)]
+        if TABLE[name].panel and values[0] is None:
+            continue
         there = [value for value in values if value is not None and math.isfinite(value)]
         best = ""  # as it is shown: of numbers that look the same, none is better
         unskilled = TABLE[name].skill and max(there, default=0.0) <= 0  # the best of several without any gets no star

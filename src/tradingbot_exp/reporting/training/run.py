@@ -7,7 +7,7 @@ from tradingbot_exp.reporting.page.blocks import problem_notices, run_link
 from tradingbot_exp.reporting.page.configuration import configuration_blocks, data_blocks
 from tradingbot_exp.reporting.page.ending import ending_blocks
 from tradingbot_exp.reporting.page.page import Block, Cell, Facts, Notice, Paragraph
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 
 def run_blocks(trained: Trained) -> list[Block]:
@@ -21,6 +21,9 @@ def run_blocks(trained: Trained) -> list[Block]:
         blocks.append(Paragraph(note))
     name, version = run.tags.get("model.name", "not recorded"), run.tags.get("model.version")
     model = f"{name}, version {version}" if version else name
+    networks = run.params.get("training.ensemble", "1")
+    if networks != "1":
+        model += f"; the mean of {networks} networks of it, with seeds of their own"
     facts = [("Model", Cell(model)), ("Code", code_cell(record)), ("Run id", Cell(run.run_id))]
     if run.parent_id:
         facts.append(("Study", Cell(run.parent_id, href=run_link(run, run.parent_id))))

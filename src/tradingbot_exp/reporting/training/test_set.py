@@ -8,10 +8,12 @@ from tradingbot_exp.plots.numbers import moment
 from tradingbot_exp.reporting.page.blocks import OWN_KINDS, number_cell
 from tradingbot_exp.reporting.page.metrics import Metric, judged
 from tradingbot_exp.reporting.page.page import Block, Cell, Code, Column, Notice, Paragraph, Table
-from tradingbot_exp.reporting.training.trained import Trained
-from tradingbot_exp.runtime.text import at_most, times
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
+from tradingbot_exp.runtime.text import at_most, own_command, times
+from tradingbot_exp.tracking.reading.openings import how_often
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
+from tradingbot_exp.tracking.store.lookup import TEST_RUN
 
 
 def test_set_blocks(trained: Trained) -> list[Block]:
@@ -19,21 +21,21 @@ def test_set_blocks(trained: Trained) -> list[Block]:
     record, run = trained.record, trained.run
     openings, others = record.openings, record.others_opened
     evaluated = run.tags.get("evaluated.run_id")
-    if evaluated or run.kind == "test_evaluation":
+    if evaluated or run.kind == TEST_RUN:
         evaluated = evaluated or "an unknown one"
         return [Paragraph(f"This run is itself an opening of the test set, for the run {evaluated}.")]
     if run.kind not in OWN_KINDS:
         return [Notice("Whether the numbers of this run have seen test bars is not on record.", "muted")]
     blocks = _seen_before(record)
     if not openings:
-        text = "Not opened for this run. "
+        text = "Not evaluated for this run. " if record.refits else "Not opened for this run. "
         if others is None:
             text += "Its data or its dates are not on record: whether the same bars were opened for others is unknown. "
         elif not blocks:
             text = "Sealed, never opened: no number of this report has seen a test bar, as far as this store knows. "
         if run.status != "FINISHED" or record.artifacts.predictions is None:  # no model that could be asked
             return [*blocks, Paragraph(text.strip())]
-        command = f"python -m tradingbot_exp evaluate {run.run_id}"
+        command = own_command("evaluate", run.run_id)
         return [*blocks, Paragraph(text + "Opening it is counted."), Code(command, "To open it")]
     blocks.append(Paragraph(f"Opened {times(len(openings))}."))
     if len(openings) > 1:
@@ -58,10 +60,14 @@ def _table(run: RunRecord, openings: Sequence[RunRecord]) -> Table:
 def _seen_before(record: TrainingRecord) -> list[Block]:
     """Say what was seen already: test bars for other runs, and bars of train and validation as a test set."""
     blocks: list[Block] = []
-    others, overlap = record.others_opened, record.tag("test.overlap")
+    refits, others, overlap = record.refits, record.others_opened, record.tag("test.overlap")
+    if refits:
+        first, last = min(each.start for each in refits)[:10], max(each.end for each in refits)[:10]
+        text = f"A refit of this run has learned from its test set, {first} to {last}, first on {refits[0].at[:16]} by "
+        blocks.append(Notice(f"{text}{refits[0].by}. This counts as an opening of these dates."))
     if others:
         runs = list(dict.fromkeys(each.evaluated for each in others))
-        text = f"Bars of this test set were opened {times(len(others))} for other runs ({at_most(runs, 3)}), "
+        text = f"Bars of this test set were {how_often(others)} for other runs ({at_most(runs, 3)}), "
         text += f"last on {others[-1].at[:16]} by {others[-1].by}. "
         blocks.append(Notice(text + "What was decided after it, this run included, is not out of sample there."))
     if overlap:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,14 @@ ENVIRONMENT = "environment/environment.json"
 OVERRIDES = "config/overrides.yaml"
 PATCH = "code/uncommitted.patch"
 PREDICTIONS = "evaluation/validation_returns.csv"
+TEST_RETURNS = "evaluation/test_returns.csv"
 REQUIREMENTS = "environment/requirements.txt"
+# What studies and runs always have, once they have results; the trials of a study share what it has.
+OF_STUDIES = ("card", "environment", "overrides", "histograms")
+OF_RUNS = (*OF_STUDIES, "predictions", "importance")
+
+# A reference to another key, as OmegaConf has it, and none with a resolver.
+_REFERENCE = re.compile(r"(?<!\\)\$\{[\w.\[\]-]*\}")
 
 
 def read_artifacts(
@@ -49,6 +57,11 @@ def read_artifacts(
         if names is None or name in names
     }
     return Artifacts(**found, problems=tuple(problems))
+
+
+def not_found(artifacts: Artifacts, names: Collection[str]) -> list[str]:
+    """Return the paths of those artifacts that were not read, of the attributes `names` of `Artifacts`."""
+    return [_FILES[name][0] for name in names if getattr(artifacts, name) is None]
 
 
 def read_or_note(store: Store, path: str, parse: Callable[[Path], Any], problems: list[str], *runs: Run | None) -> Any:
@@ -91,6 +104,28 @@ def yaml_file(file: Path) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.to_container(OmegaConf.load(file))
+
+
+def unresolved(file: Path) -> Any:
+    """Parse a YAML file as a configuration in which every resolver, such as ``${oc.env:NAME}``, is text.
+
+    What refers to another key, ``${model.dropout}``, does so: nothing but the file is read for it.
+    """
+    from omegaconf import OmegaConf
+
+    return OmegaConf.create(literal(yaml_file(file)))
+
+
+def literal(tree: Any) -> Any:
+    """Return plain values in which OmegaConf resolves nothing but references to other keys."""
+    if isinstance(tree, dict):
+        return {key: literal(value) for key, value in tree.items()}
+    if isinstance(tree, list):
+        return [literal(value) for value in tree]
+    if not isinstance(tree, str) or "${" not in _REFERENCE.sub("", tree):
+        return tree
+    # A backslash takes the meaning from what is after it, so those that are there are doubled.
+    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", tree)
 
 
 def _checked(found: Any, kind: type[dict[Any, Any]] | type[list[Any]], what: str = "it") -> Any:
@@ -142,10 +177,12 @@ def _csv(file: Path) -> Any:
 
 
 def predictions_file(file: Path) -> Any:
-    """Parse ``evaluation/validation_returns.csv``; times with a zone become UTC."""
+    """Parse ``evaluation/validation_returns.csv``; times with a zone become UTC, and symbols stay text, such as NA."""
     import pandas as pd
 
     table = pd.read_csv(file)
+    if "symbol" in table:
+        table["symbol"] = pd.read_csv(file, usecols=["symbol"], dtype=str, keep_default_na=False)["symbol"]
     if "date" in table and not pd.api.types.is_numeric_dtype(table["date"]):
         table["date"] = pd.to_datetime(
             table["date"], utc=bool(table["date"].astype(str).str.contains(r"[+-]\d\d:\d\d$").any())

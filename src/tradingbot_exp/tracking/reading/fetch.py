@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from tradingbot_exp.runtime.collector import uncollected
 from tradingbot_exp.tracking.reading.artifacts import (
     OVERRIDES,
+    TEST_RETURNS,
     mapping_file,
+    predictions_file,
     read_artifacts,
     read_or_note,
     space_file,
@@ -23,12 +25,16 @@ from tradingbot_exp.tracking.reading.curves import as_number, read_curves
 from tradingbot_exp.tracking.reading.records import VERDICT_FILE, StudyRecord, TrainingRecord, TrialRecord
 from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
+from tradingbot_exp.tracking.run_names import INTERRUPTED
+from tradingbot_exp.tracking.store.kinds import DELIVERED
+from tradingbot_exp.tracking.store.lookup import ENSEMBLE, TEST_RUN
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
     from tradingbot_exp.tracking.store.store import Store
 
+SPACE = "study/search_space.json"
 LOSSES = ("train_loss", "val_loss", "learning_rate")
 # What says how a run was made; results and figures do not.
 _CONTEXT = ("card", "environment", "overrides", "patch", "requirements")
@@ -36,17 +42,23 @@ _CONTEXT = ("card", "environment", "overrides", "patch", "requirements")
 
 def training_record(store: Store, run: Run) -> TrainingRecord:
     """Read all that a report about one run needs."""
-    from tradingbot_exp.tracking.reading.openings import others_opened
+    from tradingbot_exp.tracking.reading.openings import opening_runs, others_opened, own_refits
 
     record, parent = run_record(store, run, LOSSES), read_parent(store, run)
     artifacts, experiments = read_artifacts(store, run, parent), [record.experiment_id]
     query = f"tags.`run.kind` = 'training' and attributes.start_time < {run.info.start_time}"
     before = store.search(query, experiments, newest_first=True, most=1) if record.kind == "training" else ()
+    looked = opening_runs(store, store.experiments(deleted=True), record.run_id)
+    opened = [each for each in looked if each.data.tags.get("run.kind") == TEST_RUN]
+    problems: list[str] = []
+    test_returns = read_or_note(store, TEST_RETURNS, predictions_file, problems, *opened[:1])
     return TrainingRecord(
         run=record,
-        artifacts=artifacts,
+        artifacts=replace(artifacts, problems=(*artifacts.problems, *problems)),
         previous=next((run_record(store, each, experiment=record.experiment) for each in before), None),
-        openings=tuple(_openings(store, record)),
+        openings=tuple(run_record(store, each, experiment=record.experiment) for each in opened),
+        test_returns=test_returns,
+        refits=own_refits(looked),
         others_opened=others_opened(store, record, artifacts.card),
         parent=None if parent is None else run_record(store, parent, experiment=record.experiment),
     )
@@ -59,13 +71,16 @@ def study_record(store: Store, run: Run) -> StudyRecord:
     The parent of a plain sweep says neither what was searched nor for what: there the params that differ among its
     children are the trials' params, and the children say which metric counts.
     """
+    from tradingbot_exp.tracking.reading.openings import opening_runs
+
     parent = run_record(store, run)
     problems: list[str] = []
-    space = read_or_note(store, "study/search_space.json", space_file, problems, run) or {}
+    space = read_or_note(store, SPACE, space_file, problems, run) or {}
     verdict = read_or_note(store, VERDICT_FILE, mapping_file, problems, run)
     artifacts = read_artifacts(store, run)
     artifacts = replace(artifacts, problems=(*problems, *artifacts.problems))
-    children = list(store.search(f"tags.`mlflow.parentRunId` = '{parent.run_id}'", [parent.experiment_id]))
+    found = store.search(f"tags.`mlflow.parentRunId` = '{parent.run_id}'", [parent.experiment_id])
+    children = [child for child in found if child.data.tags.get("run.kind") != ENSEMBLE]
     saying = next((child.data.params for child in children if "hpo.metric" in child.data.params), parent.params)
     metrics, directions = searched_for(parent.params if "hpo.metric" in parent.params else saying)
     keys = list(space) or _varying([child.data.params for child in children])
@@ -86,15 +101,23 @@ def study_record(store: Store, run: Run) -> StudyRecord:
         best,
         winner_overrides=read_or_note(store, OVERRIDES, words_file, [], own),
         verdict=verdict,
-        openings=() if own is None else tuple(_openings(store, run_record(store, own, experiment=parent.experiment))),
+        winner=_winner(store, own, parent),
+        openings=tuple(
+            run_record(store, each, experiment=parent.experiment)
+            for own_id in ([] if own is None else [str(own.info.run_id), *parent.tags.get(DELIVERED, "").split()])
+            for each in opening_runs(store, store.experiments(deleted=True), own_id)
+        ),
     )
 
 
-def _openings(store: Store, run: RunRecord) -> Iterator[RunRecord]:
-    """Yield the test-set evaluations of a run, deleted ones too: what was seen was seen."""
-    query = f"tags.`run.kind` = 'test_evaluation' and tags.`evaluated.run_id` = '{run.run_id}'"
-    for found in store.search(query, [run.experiment_id], deleted=True):
-        yield run_record(store, found, experiment=run.experiment)
+def _winner(store: Store, own: Run | None, parent: RunRecord) -> TrainingRecord | None:
+    """Read what a report says of the best trial's forecasts."""
+    if own is None:
+        return None
+    artifacts = read_artifacts(store, own, names=("predictions",))
+    if artifacts.predictions is None:
+        return None
+    return TrainingRecord(run=run_record(store, own, experiment=parent.experiment), artifacts=artifacts)
 
 
 def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: Curve) -> TrialRecord:
@@ -102,7 +125,7 @@ def trial_record(run: Run, keys: Iterable[str], metrics: Sequence[str], curve: C
     tags, params = run.data.tags, run.data.params
     state = tags.get("trial.state", "")
     if not state:  # of a plain sweep, or of something else
-        state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": "interrupted"}.get(run.info.status, "running")
+        state = {"FINISHED": "complete", "FAILED": "failed", "KILLED": INTERRUPTED}.get(run.info.status, "running")
     values = _values(tags.get("trial.values", ""))
     if not values and state == "complete" and all(name in run.data.metrics for name in metrics):
         values = tuple(as_number(run.data.metrics[name]) for name in metrics)

@@ -17,6 +17,8 @@ from tradingbot_exp.tracking.reading.differences import Row, config_rows, descri
 from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, searched_for, trial_record
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 from tradingbot_exp.tracking.run_names import FINISHED_STATES
+from tradingbot_exp.tracking.store.kinds import JUDGEMENTS, STUDIES
+from tradingbot_exp.tracking.store.lookup import ENSEMBLE, REFIT
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -140,7 +142,7 @@ def experiment_history(store: Store, experiment: str) -> ExperimentHistory:
         kind, parent = run.data.tags.get("run.kind", ""), run.data.tags.get("mlflow.parentRunId", "")
         if kind == "trial" and parent in children:
             children[parent].append(run)
-        elif kind not in {"study", "sweep", "null_study", "test_evaluation"}:
+        elif kind not in (*STUDIES, *JUDGEMENTS, REFIT, ENSEMBLE):
             record = run_record(store, run, experiment=experiment)
             if record.params:
                 label = {"training": "single", "trial": "sweep"}.get(kind, "other")

@@ -10,6 +10,7 @@ from tradingbot_exp.runtime.text import plural
 from tradingbot_exp.tracking.reading.ledger import on_record, runs_on_market
 from tradingbot_exp.tracking.reading.markets import MarketDates, Markets, of_market, recorded_returns
 from tradingbot_exp.tracking.store.kinds import TRIES
+from tradingbot_exp.tracking.store.lookup import REFIT
 from tradingbot_exp.tracking.writing.predictions import PREDICTED, Predicted, predictions_of
 
 if TYPE_CHECKING:
@@ -64,17 +65,18 @@ def looks_at(store: Store, asked: MarketDates) -> tuple[Look, ...]:
     TrackingError
         The store cannot be read.
     """
-    parents = list(on_record(store))
-    used = list(store.search(f"tags.`{PREDICTED}` = 'true'", deleted=True))
+    where = store.experiments(deleted=True)
+    parents = list(on_record(store, where))
+    used = list(store.search(f"tags.`{PREDICTED}` = 'true'", where, deleted=True))
     markets = of_market(store, parents, asked, ALWAYS if used else None)
     names = {str(run.info.run_id): str(run.info.run_name) for run in parents}
     found: dict[str, Look] = {}
-    for run in runs_on_market(store, markets):
+    for run in runs_on_market(store, markets, where):
         tags, run_id = run.data.tags, str(run.info.run_id)
         span = tags.get("data.train_start", ""), tags.get("data.known_end") or tags.get("data.val_end", "")
         parent = tags.get("mlflow.parentRunId")
         study = parent if tags.get("run.kind") == "trial" else None
-        if tags.get("run.kind") not in TRIES or not overlap(span, asked.dates):
+        if tags.get("run.kind") not in (*TRIES, REFIT) or not overlap(span, asked.dates):
             continue
         key = study if study in names else run_id  # a sweep is no study
         known = found.get(key, Look(key, names.get(key, str(run.info.run_name)), *span))

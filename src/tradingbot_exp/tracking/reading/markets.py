@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.identity import Span, is_file, is_same_market, overlap
+from tradingbot_exp.data.identity import Returns, Span, is_file, is_same_market, overlap
 from tradingbot_exp.errors import TrackingError
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class MarketDates:
         First and last, as `tradingbot_exp.data.identity.stamp` writes them.
     fingerprint : str
         Of its own data; empty if they have none.
-    returns : Series or None
+    returns : Series, DataFrame or None
         The market's, by date: see `tradingbot_exp.data.identity.market_returns`. Nothing is compared without them.
     """
 
     instrument: str
     dates: Span
     fingerprint: str = ""
-    returns: pd.Series[float] | None = None
+    returns: Returns | None = None
 
 
 @dataclass
@@ -92,7 +92,8 @@ def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span
         tags = run.data.tags
         known = tags.get("data.fingerprint", "")
         if returns is not None and known and known not in found.same | found.other:
-            learned = tags.get("data.train_start") or tags.get("data.val_start", ""), tags.get("data.val_end", "")
+            end = tags.get("data.val_end") or tags.get("data.known_end", "")  # a refit has no validation
+            learned = tags.get("data.train_start") or tags.get("data.val_start", ""), end
             theirs = recorded_returns(store, run) if overlap(learned, dates) else None
             same = None if theirs is None else is_same_market(returns, theirs)
             if same is not None:
@@ -102,21 +103,23 @@ def of_market(store: Store, runs: Iterable[Run], asked: MarketDates, dates: Span
     return found
 
 
-def recorded_returns(store: Store, run: Run, path: str = FILE) -> pd.Series[float] | None:
+def recorded_returns(store: Store, run: Run, path: str = FILE) -> Returns | None:
     """Read the returns of its market that a run recorded; None if there are none, or, with a warning, damaged ones."""
     try:
-        found: pd.Series[float] | None = store.artifact(run, path, _read)
+        found: Returns | None = store.artifact(run, path, _read)
     except TrackingError as error:
         log.warning("The market of the run %s is known by name alone, since %s", run.info.run_id, error)
         return None
     return found
 
 
-def _read(file: Path) -> pd.Series[float]:
-    frame = pd.read_parquet(file)
-    returns = frame[frame.columns[0]].astype("float64")
-    if not isinstance(returns.index, pd.DatetimeIndex):
+def _read(file: Path) -> Returns:
+    frame = pd.read_parquet(file).astype("float64")
+    if not isinstance(frame.index, pd.DatetimeIndex):
         raise ValueError("it has no dates")
-    if not np.isfinite(returns).all():
+    frame = frame.set_axis(frame.index.as_unit("ns"))
+    returns = frame[frame.columns[0]] if frame.shape[1] == 1 else frame
+    gaps = frame.shape[1] > 1  # of a panel's symbols
+    if not (np.isfinite(frame) | (frame.isna() & gaps)).all(axis=None):
         raise ValueError("it holds values that are no finite numbers")
-    return returns.set_axis(returns.index.as_unit("ns"))
+    return returns

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.finalize import flatten
-from tradingbot_exp.config.keys import facts_of
+from tradingbot_exp.config.keys import BLOCKS, facts_of
 from tradingbot_exp.data.card import GIVEN_ARRAYS
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.runtime.text import train_command
+from tradingbot_exp.runtime.text import own_command, split_command, train_command
 from tradingbot_exp.tracking.reading.differences import canonical
 from tradingbot_exp.tracking.reading.fetch import read_context
 from tradingbot_exp.tracking.reading.recorded_run import RecordedRun
 from tradingbot_exp.tracking.reading.run_context import OUR_PROGRAMS, RunContext
 from tradingbot_exp.tracking.run_names import OWN_LOOP, SAMPLER_TAG
 from tradingbot_exp.tracking.store.errors import DamagedError
+from tradingbot_exp.tracking.store.lookup import ENSEMBLE, REFIT
+from tradingbot_exp.tracking.store.moved import present_path
 from tradingbot_exp.tracking.writing.params_tags_metrics import MAX_PARAM_LENGTH, NO_VALUE
 
 if TYPE_CHECKING:
@@ -38,10 +41,13 @@ class Recipe:
         The run with what it was made of, and every metric at every step.
     tree : dict or None
         The whole configuration, nested; of a trial, with its own values. None if it was not recorded.
+    problem : str
+        Why there is no `tree`, in a sentence.
     """
 
     made: RunContext
     tree: dict[str, Any] | None
+    problem: str = ""
 
     @cached_property
     def overrides(self) -> tuple[str, ...]:
@@ -57,24 +63,24 @@ class Recipe:
 
     def tree_of_its_code(self) -> dict[str, Any]:
         """Return a copy of `tree` without keys that are newer than the run: its code would refuse them."""
-        tree: dict[str, Any] = json.loads(json.dumps(self.tree))
-        recorded = {".".join(key.split(".")[:2]) for key in self.made.run.params}
-        for block, keys in tree.items():
-            if isinstance(keys, dict) and any(key.startswith(f"{block}.") for key in recorded):
-                tree[block] = {name: value for name, value in keys.items() if f"{block}.{name}" in recorded}
-        return tree
+        return _known_to(self.made.run.params, json.loads(json.dumps(self.tree)))
 
     @property
     def command(self) -> str:
         """The command that makes the run again, in a checkout of its code; or what is known of the program."""
         if self.own_program is not None:
-            return f"{self.own_program} (a program of its own)"
-        if self.made.run.kind == "study":
+            return f"{shlex.join(self.own_program.split())} (a program of its own)"
+        tags = self.made.run.tags
+        if self.made.run.kind == REFIT:
+            given = ("--through", tags.get("refit.through")), ("--data", self.data_path)
+            words = [word for key, value in given if value is not None for word in (key, value)]
+            return own_command("refit", tags.get("refit.run_id", "RUN"), *words)
+        if self.made.run.kind in ("study", ENSEMBLE):  # which the study makes
             words = self.made.recorded("arguments") or ["--multirun", *self.overrides]
             return train_command(words)
-        swept = self.made.run.tags.get("sweep.overrides")
+        swept = tags.get("sweep.overrides")
         if swept is not None:
-            return f"python -m tradingbot_exp.train --multirun hydra/sweeper=basic {swept}"
+            return train_command(["--multirun", "hydra/sweeper=basic", *split_command(swept)])
         return train_command(self.overrides)
 
     @property
@@ -91,13 +97,22 @@ class Recipe:
     def data_path(self) -> str | None:
         """The data file, as it was given; None for data that come with the package."""
         found = (self.tree or {}).get("data", {}).get("path")
-        return None if found is None else str(found)
+        return None if found is None else self._present(str(found))
 
     @property
     def launch_dir(self) -> Path | None:
-        """Where the run was started."""
+        """Where the run was started; if the folder was moved with its store, where it is now."""
         found = self.made.recorded("launch_dir")
-        return None if found is None else Path(found)
+        return None if found is None else Path(self._present(found))
+
+    @property
+    def root(self) -> Path | None:
+        """The repository that the run was started in; if it was moved with its store, where it is now."""
+        found = self.made.recorded("git", "root")
+        return None if found is None else Path(self._present(str(found)))
+
+    def _present(self, path: str) -> str:
+        return present_path(path, self.made.run.params, self.made.run.store)
 
     def require_verifiable(self) -> None:
         """Refuse a run that cannot be trained again from what is recorded.
@@ -116,7 +131,7 @@ class Recipe:
                 f"`{self.own_program}` again, and compare the two with `diff`."
             )
         if self.tree is None:
-            raise RunError(f"{named} has no config/config.yaml, or none that can be read: it cannot be made again.")
+            raise RunError(f"{named} cannot be made again without its configuration. {self.problem}")
         if not any(len(curve) for curve in run.curves.values()):
             raise RunError(f"{named} ({run.status}) has no metric: there is nothing to compare with.")
         repeats = str(self.tree.get("hpo", {}).get("repeats", 1))
@@ -127,7 +142,7 @@ class Recipe:
             )
 
 
-def read_recipe(store: Store, run: Run) -> Recipe:
+def read_recipe(store: Store, run: Run, *, trust: bool = False) -> Recipe:
     """Read what it takes to make a run again.
 
     Raises
@@ -137,21 +152,34 @@ def read_recipe(store: Store, run: Run) -> Recipe:
     """
     made = read_context(store, run, list(run.data.metrics))
     try:
-        return Recipe(made, _tree(RecordedRun(made.run, store, run).config))
+        return Recipe(made, _tree(RecordedRun(made.run, store, run, trust).config))
     except DamagedError as error:
         problems = (*made.artifacts.problems, str(error))
-        return Recipe(replace(made, artifacts=replace(made.artifacts, problems=problems)), None)
-    except RunError:
-        return Recipe(made, None)
+        return Recipe(replace(made, artifacts=replace(made.artifacts, problems=problems)), None, str(error))
+    except RunError as error:
+        return Recipe(made, None, str(error))
 
 
-def _tree(config: Any) -> dict[str, Any] | None:
-    """Return the whole configuration as plain values."""
+def _tree(config: Any) -> dict[str, Any]:
+    """Return the whole configuration as plain values; a list, as another program may have logged, is refused."""
     from omegaconf import OmegaConf
 
-    tree = config if OmegaConf.is_config(config) else OmegaConf.structured(config)
-    found: Any = OmegaConf.to_container(tree, resolve=True)
-    return found if isinstance(found, dict) else None
+    found: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else asdict(config)
+    if not isinstance(found, dict):
+        raise RunError("Its config/config.yaml is a list, not keys with values.")
+    return found
+
+
+def _known_to(params: Mapping[str, str], tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Keep the keys that a run has as params, of each block of which it has any."""
+    found = dict(tree)
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if key in BLOCKS and isinstance(value, Mapping) and any(each.startswith(f"{key}.") for each in params):
+            found[name] = _known_to(params, value, f"{key}.")
+        elif prefix and not any(each == key or each.startswith(f"{key}.") for each in params):
+            del found[name]
+    return found
 
 
 def altered_keys(made: RunContext, tree: Mapping[str, Any]) -> list[str]:

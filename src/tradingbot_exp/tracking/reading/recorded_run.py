@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import html
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import pandas as pd
 
+from tradingbot_exp.config.modules import load_recorded_plugins
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.tracking.reading.artifacts import CARD, PREDICTIONS, mapping_file, predictions_file
+from tradingbot_exp.runtime.text import own_command
+from tradingbot_exp.tracking.reading.artifacts import (
+    CARD,
+    PREDICTIONS,
+    literal,
+    mapping_file,
+    predictions_file,
+    unresolved,
+)
 from tradingbot_exp.tracking.reading.fetch import LOSSES, run_record
+from tradingbot_exp.tracking.reading.model import read_model
 from tradingbot_exp.tracking.store.kinds import Use, require
 from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.store import open_store
 from tradingbot_exp.tracking.writing.params_tags_metrics import NO_VALUE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from mlflow.entities import Run
     from mlflow.pyfunc import PyFuncModel
@@ -46,11 +59,14 @@ class RecordedRun:
     ----------
     record : RunRecord
         What MLflow says about the run.
+    trust : bool
+        Whether what the store says may be run: loaders of models, pickles, plugins, resolvers of the configuration.
     """
 
     record: RunRecord
     _store: Store
     _run: Run
+    trust: bool = False
 
     @property
     def run_id(self) -> str:
@@ -86,7 +102,8 @@ class RecordedRun:
     def config(self) -> Any:
         """The configuration, by attribute: ``run.config.model.hidden_layers[0]``.
 
-        A `Config`; of a run that another program logged, whatever it logged, as a DictConfig.
+        A `Config`; of a run that another program logged, whatever it logged, as a DictConfig. What was recorded as
+        ``${oc.env:NAME}``, or of another resolver, stays that text unless the run is trusted.
         """
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
@@ -104,12 +121,12 @@ class RecordedRun:
         from omegaconf import OmegaConf
 
         if self.record.parent_id is None or "study.name" not in self.record.tags:
-            return self._artifact("config/config.yaml", OmegaConf.load)
+            return self._artifact("config/config.yaml", OmegaConf.load if self.trust else unresolved)
         parent = self._relative(find_run(self._store, self.record.parent_id))
         tree = parent._config_tree()
         for key, text in self.record.params.items():
             if text != parent.params.get(key):
-                OmegaConf.update(tree, key, _parsed(text, OmegaConf.select(tree, key)), force_add=True)
+                OmegaConf.update(tree, key, _parsed(text, OmegaConf.select(tree, key), self.trust), force_add=True)
         return tree
 
     @cached_property
@@ -149,6 +166,13 @@ class RecordedRun:
             raise RunError(f"The run {self.run_id} ({self.name}, {self.status}) has no best trial.")
         return self._relative(find_run(self._store, best))
 
+    @classmethod
+    def found(cls, run: str, tracking_uri: str | Path | None, use: Use, *, trust: bool) -> Self:
+        """Find the run that may be put to a use: see `find_run`, `open_store` and `require`."""
+        store = open_store(tracking_uri)
+        meant = require(store, find_run(store, run), use)
+        return cls(run_record(store, meant, LOSSES), store, meant, trust)
+
     def required_for(self, use: Use) -> Self:
         """Return the run that may be put to a use: this one, or the best trial of a study; see `require`."""
         found = require(self._store, self._run, use)
@@ -156,7 +180,7 @@ class RecordedRun:
 
     def _relative(self, found: Run) -> Self:
         """Load a run of the same store."""
-        return type(self)(run_record(self._store, found, LOSSES), self._store, found)
+        return type(self)(run_record(self._store, found, LOSSES), self._store, found, self.trust)
 
     @property
     def has_model(self) -> bool:
@@ -176,13 +200,23 @@ class RecordedRun:
         Raises
         ------
         RunError
-            The run keeps none.
+            The run keeps none; or one of another kind than this package's, and is not trusted.
         TrackingError
             It cannot be read.
         """
         if not self.has_model:
             raise self._missing("model")
-        return self._store.model(self._run)
+        return read_model(self._store, self._run, trust=self.trust)
+
+    def load_plugins(self, modules: Sequence[str]) -> None:
+        """Import the plugins of the run's configuration, if it is trusted, or see that they are imported.
+
+        Raises
+        ------
+        ConfigError, RunError
+            See `tradingbot_exp.config.plugins.load_recorded_plugins`.
+        """
+        load_recorded_plugins(modules, f"the run {self.run_id} ({self.name})", trust=self.trust)
 
     def _artifact(self, path: str, parse: Any) -> Any:
         found = self._store.artifact(self._run, path, parse)
@@ -199,7 +233,7 @@ class RecordedRun:
         elif self.record.parent_id is not None:
             hint = (
                 " hpo.keep=best keeps that of the best trial, for which the study's id stands; hpo.keep=all keeps all. "
-                f"`python -m tradingbot_exp reproduce {self.run_id[:12]}` gives the command that trains it by itself."
+                f"`{own_command('reproduce', self.run_id[:12])}` gives the command that trains it by itself."
             )
         elif self.status == "FINISHED":
             hint = " Record it with EnhancedMLflowLogger.log_model; `python -m tradingbot_exp.train` does by itself."
@@ -227,14 +261,19 @@ class RecordedRun:
         return f"<table>{cells}</table>"
 
 
-def _parsed(text: str, before: Any) -> Any:
+def _parsed(text: str, before: Any, trust: bool) -> Any:
     """Read a param's text as the value of a key that has the value `before` in the study."""
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     if text == NO_VALUE:
         return None
-    # A text may look like a number: a version, such as 21e4.
-    return text if isinstance(before, str) else OmegaConf.create(f"value: {text}").value
+    parsed: Any = {"value": text}  # it may look like a number: a version, such as 21e4
+    if not isinstance(before, str):
+        with suppress(YAMLError, OmegaConfBaseException):  # cut short, or another program's: it stays text
+            parsed = OmegaConf.to_container(OmegaConf.create(f"value: {text}"))
+    return parsed["value"] if trust else literal(parsed["value"])
 
 
 def _by_interest(metrics: Mapping[str, float]) -> list[str]:

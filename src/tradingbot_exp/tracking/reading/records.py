@@ -14,6 +14,8 @@ from tradingbot_exp.tracking.reading.run_context import RunContext
 from tradingbot_exp.tracking.reading.run_record import Curve, RunRecord
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tradingbot_exp.tracking.reading.openings import Opening
 
 VERDICT_FILE = "study/verdict.json"
@@ -32,14 +34,20 @@ class TrainingRecord(RunContext):
         The training run of the same experiment that started last before this one.
     openings : tuple of RunRecord
         Runs of kind ``test_evaluation`` that opened the test set for this run, oldest first.
+    refits : tuple of Opening
+        Refits of this run that learned from its test set, oldest first.
     others_opened : tuple of Opening, or None
         Openings for other runs that share bars with this run's test set, oldest first; None if the data or the dates
         of this run are not recorded, so that it cannot be told.
+    test_returns : DataFrame or None
+        ``evaluation/test_returns.csv`` of the first opening: the test bars, as `artifacts.predictions` has validation.
     """
 
     previous: RunRecord | None = None
     openings: tuple[RunRecord, ...] = ()
+    refits: tuple[Opening, ...] = ()
     others_opened: tuple[Opening, ...] | None = ()
+    test_returns: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -96,12 +104,14 @@ class StudyRecord(RunContext):
     best : tuple of TrialRecord
         The best complete trial with finite values first, then by value; of several metrics, the Pareto front by the
         first of them.
+    winner : TrainingRecord or None
+        The best trial's own run, with its forecasts; None where it has no artifacts.
     winner_overrides : tuple of str or None
         ``config/overrides.yaml`` of the best trial's own run, as the job of a plain sweep has it.
     verdict : mapping or None
         ``study/verdict.json``: word, headline, reasons and numbers, see `tradingbot_exp.hpo.verdict.judge`.
     openings : tuple of RunRecord
-        Runs of kind ``test_evaluation`` that opened the test set for the best trial, oldest first.
+        Runs of kind ``test_evaluation`` that opened the test set for the best trial, or for the ensemble.
     """
 
     metrics: tuple[str, ...]
@@ -109,6 +119,7 @@ class StudyRecord(RunContext):
     space: Mapping[str, Any]
     trials: tuple[TrialRecord, ...]
     best: tuple[TrialRecord, ...]
+    winner: TrainingRecord | None = None
     winner_overrides: tuple[str, ...] | None = None
     verdict: Mapping[str, Any] | None = None
     openings: tuple[RunRecord, ...] = ()

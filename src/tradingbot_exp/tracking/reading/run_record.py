@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+TRAIN_SPREAD = "forecast.train_std"
+"""Tag: the standard deviation of the forecasts that the model of each fold makes of its train rows."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """A metric over its steps, in their order.
@@ -80,6 +84,11 @@ class RunRecord:
     def parent_id(self) -> str | None:
         """The parent run's id, if there is one."""
         return self.tags.get("mlflow.parentRunId")
+
+    @property
+    def train_spread(self) -> tuple[float, ...]:
+        """Of each fold the standard deviation of its model's forecasts of the train rows; empty if not on record."""
+        return tuple(float(each) for each in self.tags.get(TRAIN_SPREAD, "").split(",") if each)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import logging
 import re
+import shlex
 import socket
 import sqlite3
 from contextlib import closing
@@ -20,8 +21,9 @@ from mlflow import MlflowClient
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.tracking.store.errors import quiet, wrapped
+from tradingbot_exp.tracking.store.moved import follow_moves
 from tradingbot_exp.tracking.store.patience import Client, outage_of, own_request
-from tradingbot_exp.tracking.store.places import check_space, sqlite_path
+from tradingbot_exp.tracking.store.places import check_space, require_own_server, require_sound_journal, sqlite_path
 
 # File systems of one machine: on those of a network, hosts cannot share what SQLite writes ahead.
 _LOCAL_DISKS = ("apfs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "hfs", "ntfs", "overlay", "tmpfs", "xfs", "zfs")
@@ -55,6 +57,7 @@ def open_client(uri: str, patience: float | None = None) -> MlflowClient:
                 _create_sqlite(path)
             try:
                 client = MlflowClient(tracking_uri=uri)
+                follow_moves(client._tracking_client.store, uri)
                 client.search_experiments(max_results=1)
             except Exception as error:
                 _refuse_other_schema(uri, str(error))
@@ -66,9 +69,10 @@ def _refuse_other_schema(uri: str, text: str) -> None:
     """Say what to do about a database of another MLflow, which the installed one does not open."""
     found = re.search(r"database schema \(found version (\w+), but expected (\w+)\)", text)
     if found is not None:
+        upgrade = shlex.join(["mlflow", "db", "upgrade", redact(uri)])
         raise TrackingError(
             f"The tracking store {redact(uri)} has the schema {found[1]}, and the installed MLflow expects {found[2]}. "
-            f"If an older MLflow made it, copy the database, then run: mlflow db upgrade '{redact(uri)}'. If a newer "
+            f"If an older MLflow made it, copy the database, then run: {upgrade}. If a newer "
             "one did, install that one."
         )
 
@@ -81,7 +85,7 @@ def open_experiment(client: MlflowClient, uri: str, name: str) -> str:
     Raises
     ------
     TrackingError
-        The experiment was deleted, or the store does not answer.
+        The experiment was deleted, or keeps artifacts on another server, or the store does not answer.
     """
     path = sqlite_path(uri)
     with wrapped(f"The experiment '{name}' cannot be opened in {redact(uri)}"):
@@ -100,6 +104,7 @@ def open_experiment(client: MlflowClient, uri: str, name: str) -> str:
             f"The experiment '{name}' was deleted. Restore it with "
             f"`mlflow experiments restore --experiment-id {found.experiment_id}`, or set experiment.name to another."
         )
+    require_own_server(uri, str(found.artifact_location))
     return str(found.experiment_id)
 
 
@@ -113,6 +118,7 @@ def _check_sqlite(path: Path, uri: str) -> None:
         raise TrackingError(f"tracking.uri={uri}: {path} is a directory, not a database file. {advice}")
     if not path.is_file():
         check_space(parent)
+    require_sound_journal(path)
     try:
         with sqlite3.connect(path, timeout=30) as database:
             database.execute("BEGIN IMMEDIATE")

@@ -20,7 +20,7 @@ _SIGNS = {
 }
 
 
-class DamagedError(TrackingError, ValueError):
+class DamagedError(TrackingError):
     """An artifact is there, and holds something else than it should.
 
     Attributes

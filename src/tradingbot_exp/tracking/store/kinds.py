@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tradingbot_exp.errors import RunError
-from tradingbot_exp.tracking.store.lookup import find_run
+from tradingbot_exp.tracking.store.lookup import BACKTEST_RUN, ENSEMBLE, REFIT, TEST_RUN, find_run
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 TRIES = ("training", "trial")
 """Kinds of runs that train one configuration."""
+DELIVERED = "delivered.run_id"
+"""Tag of a study: the run of its ensemble."""
+MEMBERS = "ensemble.members"
+"""Tag of both: the numbers of the trials that are averaged, best first, the winner with how many other seeds."""
+JUDGEMENTS = (TEST_RUN, BACKTEST_RUN)
+"""Kinds of runs that judge the forecasts of another run."""
+STUDIES = ("study", "sweep", "null_study")
+"""Kinds of runs that have such runs as their children."""
 
 # The values of the tag ``run.kind``, in words; a run of another program has none.
 _NAMES = {
@@ -25,14 +33,19 @@ _NAMES = {
     "study": "a study",
     "sweep": "a plain sweep",
     "null_study": "a null study",
-    "test_evaluation": "a test-set evaluation",
+    TEST_RUN: "a test-set evaluation",
+    BACKTEST_RUN: "a backtest",
+    REFIT: "a refit",
+    ENSEMBLE: "an ensemble of trials",
 }
 # Which other run may have been meant, by kind: a tag, and what its value is.
 _RELATIVES = {
     "trial": ("mlflow.parentRunId", "The study that it belongs to is"),
     "study": ("best.run_id", "Its best trial is"),
     "sweep": ("best.run_id", "Its best trial is"),
-    "test_evaluation": ("evaluated.run_id", "It evaluated the run"),
+    ENSEMBLE: ("mlflow.parentRunId", "The study that it belongs to is"),
+    REFIT: ("refit.run_id", "It is a refit of the run"),
+    **dict.fromkeys(JUDGEMENTS, ("evaluated.run_id", "It evaluated the run")),
 }
 
 
@@ -47,7 +60,7 @@ class Use:
     right : str
         These, in words.
     takes_best : bool
-        Whether a study stands for its best trial.
+        Whether a study stands for its best trial, or for its ensemble if it has one.
     is_over : bool
         Whether the run has to be over.
     key : str
@@ -64,12 +77,13 @@ class Use:
     hints: Mapping[str, str] = field(default_factory=dict)
 
 
-_STUDIES = ("study", "sweep", "null_study")
 _WITH_MODEL = "a training run, a trial or a study"
 _AGAIN = "Give its own command again, with --multirun and without training.resume"
 
-EVALUATE = Use(TRIES, _WITH_MODEL, takes_best=True, is_over=True)
-PREDICT = Use(TRIES, _WITH_MODEL, takes_best=True)
+EVALUATE = Use((*TRIES, ENSEMBLE), _WITH_MODEL, takes_best=True, is_over=True)
+BACKTEST = Use((*TRIES, ENSEMBLE), _WITH_MODEL, takes_best=True, is_over=True)
+PREDICT = Use((*TRIES, ENSEMBLE, REFIT), f"{_WITH_MODEL}, or a refit", takes_best=True)
+TRAIN_ON_ALL = Use(TRIES, _WITH_MODEL, takes_best=True, is_over=True)
 VERIFY = Use((*TRIES, ""), _WITH_MODEL, takes_best=True, is_over=True)
 RESUME = Use(
     ("training",),
@@ -82,11 +96,11 @@ RESUME = Use(
     },
 )
 REPORT_TRAINING = Use(
-    (*TRIES, "test_evaluation", ""),
+    (*TRIES, ENSEMBLE, TEST_RUN, ""),
     "a training run",
-    hints=dict.fromkeys(_STUDIES, "`report hpo {id}` reports on it."),
+    hints=dict.fromkeys(STUDIES, "`report hpo {id}` reports on it."),
 )
-REPORT_STUDY = Use(_STUDIES, "a study", hints=dict.fromkeys(("training", ""), "`report training {id}` reports on it."))
+REPORT_STUDY = Use(STUDIES, "a study", hints=dict.fromkeys(("training", ""), "`report training {id}` reports on it."))
 
 
 def kind_in_words(kind: str) -> str:
@@ -95,7 +109,7 @@ def kind_in_words(kind: str) -> str:
 
 
 def require(store: Store, run: Run, use: Use) -> Run:
-    """Return the run that may be put to a use: the run itself, or the best trial of a study that stands for it.
+    """Return the run that may be put to a use: the run itself, or the ensemble or best trial of a study.
 
     Raises
     ------
@@ -107,6 +121,8 @@ def require(store: Store, run: Run, use: Use) -> Run:
     named = f"{f'{use.key}: the' if use.key else 'The'} run {run_id} ({info.run_name})"
     tag, relation = _RELATIVES.get(kind, ("", ""))
     relative = tags.get(tag)
+    if use.takes_best and ENSEMBLE in use.kinds and tags.get(DELIVERED):
+        relative = tags[DELIVERED]
     if use.takes_best and kind in ("study", "sweep") and relative:
         return find_run(store, relative)
     if use.takes_best and kind == "study":

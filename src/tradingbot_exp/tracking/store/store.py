@@ -17,7 +17,13 @@ from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrackingError, near
 from tradingbot_exp.tracking.store.errors import DamagedError, quiet, reason, wrapped
-from tradingbot_exp.tracking.store.places import inside, local_artifacts, sqlite_path
+from tradingbot_exp.tracking.store.places import (
+    inside,
+    local_artifacts,
+    require_inside,
+    require_own_server,
+    sqlite_path,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,6 +142,7 @@ class Store:
     def names(self, run: Run, folder: str = "") -> set[str]:
         """Return the paths of the artifacts in one folder of a run's."""
         with wrapped(f"The artifacts of the run {run.info.run_id} cannot be listed"):
+            require_own_server(self.uri, run.info.artifact_uri)
             return {str(each.path) for each in self.client.list_artifacts(run.info.run_id, folder or None)}
 
     def artifact(self, run: Run, path: str, parse: Callable[[Path], Any]) -> Any:
@@ -148,7 +155,8 @@ class Store:
         TrackingError
             It cannot be read, or `path` leads out of the run's artifacts.
         """
-        what, artifacts = f"{path} of the run {run.info.run_id}", local_artifacts(run.info.artifact_uri)
+        what = f"{path} of the run {run.info.run_id}"
+        artifacts = local_artifacts(run.info.artifact_uri, run.info.run_id)
         place = tempfile.TemporaryDirectory() if artifacts is None else nullcontext(str(artifacts))
         with wrapped(f"{what} cannot be read"), place as folder:
             file = inside(Path(folder), path)
@@ -163,6 +171,20 @@ class Store:
             except Exception as error:
                 raise DamagedError(f"{what} is damaged: {reason(error)}", reason(error)) from error
 
+    def log_artifact(self, run_id: str, file: Path, folder: str) -> None:
+        """Put a file among the artifacts of a run that is over.
+
+        Raises
+        ------
+        TrackingError
+            A link leads out of them, or MLflow does not take it.
+        """
+        with wrapped(f"{file.name} cannot be put among the artifacts of the run {run_id}"):
+            artifact_uri = self.run(run_id).info.artifact_uri
+            require_own_server(self.uri, artifact_uri)
+            require_inside(artifact_uri, run_id, folder, file)
+            self.client.log_artifact(run_id, str(file), folder)
+
     def annotate(self, run_id: str, tags: Mapping[str, str], metrics: Mapping[str, float] | None = None) -> None:
         """Write tags, and metrics of the whole run, into a run that is over."""
         from mlflow.entities import Metric, RunTag
@@ -172,15 +194,24 @@ class Store:
         with wrapped(f"The run {run_id} in {self.shown} cannot be written to"):
             self.client.log_batch(run_id, points, tags=[RunTag(*tag) for tag in tags.items()], synchronous=True)
 
+    def reopen(self, run: Run, stale: Collection[str]) -> None:
+        """Let a run that has ended go on, without those of its tags that this makes untrue."""
+        run_id = run.info.run_id
+        with wrapped(f"The run {run_id} in {self.shown} cannot be opened again"):
+            self.client.update_run(run_id, status="RUNNING")
+            for name in set(stale) & set(run.data.tags):
+                self.client.delete_tag(run_id, name)
+
     def has_model(self, run: Run) -> bool:
-        """Tell whether a run has a model; one that lies elsewhere than its artifacts, MLflow lists all the same."""
-        return _model_folder(run) is not None or "model" in self.names(run)
+        """Tell whether a run has a model, among its artifacts or logged by MLflow 3, which keeps models beside runs."""
+        return _model_folder(run) is not None or "model/MLmodel" in self.names(run, "model")
 
     def model(self, run: Run) -> PyFuncModel:
-        """Load the model of a run that has one."""
+        """Load the model of a run that has one, by whatever loader it names itself: only of a run that is trusted."""
         import mlflow
 
         with wrapped(f"The model of the run {run.info.run_name} cannot be loaded"), quiet("mlflow"):
+            require_own_server(self.uri, run.info.artifact_uri)
             # What is downloaded stays: a model may import its own code later.
             folder = _model_folder(run) or self.client.download_artifacts(run.info.run_id, "model")
             return cast("PyFuncModel", mlflow.pyfunc.load_model(str(folder)))
@@ -188,7 +219,7 @@ class Store:
 
 def _model_folder(run: Run) -> Path | None:
     """Return the folder of a run's model, where it is among artifacts of this machine."""
-    artifacts = local_artifacts(run.info.artifact_uri)
+    artifacts = local_artifacts(run.info.artifact_uri, run.info.run_id)
     there = artifacts is not None and inside(artifacts, "model/MLmodel").is_file()
     return artifacts / "model" if artifacts is not None and there else None
 
@@ -204,9 +235,14 @@ def _paged(ask: Callable[..., Any], **query: Any) -> Iterator[Any]:
             return
 
 
+GIVEN_URI: list[str | None] = []
+"""`MLFLOW_TRACKING_URI` as it was given, while a run is MLflow's active one: MLflow sets it to that run's store."""
+
+
 def default_uri() -> str:
     """Return the store that a command means when none is named: `MLFLOW_TRACKING_URI`, else ``mlflow.db`` here."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
+    given = GIVEN_URI[0] if GIVEN_URI else os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{launch_dir() / TRACKING_DATABASE}"
 
 
 def open_store(uri: str | Path | None = None) -> Store:

@@ -68,8 +68,11 @@ def scaler_record(scaler: Any, names: Sequence[str]) -> dict[str, Any]:
     -------
     dict
         `kind`, `parameters`, `feature_names`, and `mean` and `scale` such that the scaler computes
-        (x − mean) / scale; both None for one that is not of this form, such as a quantile transformer.
+        (x − mean) / scale; both None for one that is not of this form, such as a quantile transformer. Of a panel's
+        own scaler, what it is by symbol.
     """
+    if hasattr(scaler, "record"):
+        return {**scaler.record, "feature_names": list(names)}
     width = int(getattr(scaler, "n_features_in_", len(names)))
     probes = scaler.transform(np.array([[0.0] * width, [1.0] * width, [2.0] * width]))
     zero, one, two = (np.asarray(row, dtype=np.float64) for row in probes)

@@ -12,20 +12,20 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from tradingbot_exp.config.paths import TRACKING_DATABASE, launch_dir
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import RunError, TrackingError, TrainingError
 from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.runtime.text import train_command
-from tradingbot_exp.tracking.store.errors import reason, wrapped
-from tradingbot_exp.tracking.store.places import local_artifacts
+from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.places import inside, is_same_store, local_artifacts
+from tradingbot_exp.tracking.store.store import default_uri
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -52,17 +52,19 @@ class CheckpointFile:
         In MLflow.
     current : str, optional
         The file that the run has already, as `FILE_TAG` names it.
+    plugins : sequence of str
+        Modules that the command which goes on with the run has to name.
     """
 
-    def __init__(self, run: TrackedRun, current: str | None = None) -> None:
-        self._run, self._current = run, current
-        self._folder = local_folder(run.delivery.artifact_uri)
+    def __init__(self, run: TrackedRun, current: str | None = None, plugins: Sequence[str] = ()) -> None:
+        self._run, self._current, self._plugins = run, current, plugins
+        self._folder = checkpoint_folder(run.delivery.artifact_uri, run.run_id)
         self._was_read = False
         if current is not None:
             self._announce()
 
     def write(self, content: dict[str, Any]) -> bool:
-        """Replace the checkpoint; give whether that went well. If not, the old one stays, and a warning says why.
+        """Replace the checkpoint; return whether that went well. If not, the old one stays, and a warning says why.
 
         Raises
         ------
@@ -106,7 +108,7 @@ class CheckpointFile:
             log.warning("The checkpoint of the run %s could not be removed: %s", self._run.name, reason(error))
 
     def _announce(self) -> None:
-        _commands[self._run.run_id] = resume_command(self._run.run_id, self._run.uri)
+        _commands[self._run.run_id] = resume_command(self._run.run_id, self._run.uri, self._plugins)
 
     def _upload(self, data: bytes) -> str:
         name = next(each for each in _REMOTE if f"{FOLDER}/{each}" != self._current)
@@ -117,33 +119,43 @@ class CheckpointFile:
         return f"{FOLDER}/{name}"
 
 
-def local_folder(artifact_uri: str) -> Path | None:
-    """Return the folder of a run's checkpoint; None if a server or a bucket has its artifacts."""
-    artifacts = local_artifacts(artifact_uri)
-    return None if artifacts is None else artifacts / FOLDER
+def checkpoint_folder(artifact_uri: str, run_id: str) -> Path | None:
+    """Return the folder of a run's checkpoint; None if a server or a bucket has its artifacts.
+
+    Raises
+    ------
+    TrackingError
+        It, or what is written in it, is a link that leads out of the artifacts.
+    """
+    artifacts = local_artifacts(artifact_uri, run_id)
+    if artifacts is None:
+        return None
+    for name in (_LOCAL, f"{_LOCAL}.new", f"{_LOCAL}.lock"):
+        inside(artifacts, f"{FOLDER}/{name}")
+    return artifacts / FOLDER
 
 
 def has_checkpoint(run: Run) -> bool:
     """Tell whether a run has a checkpoint."""
-    name, folder = run.data.tags.get(FILE_TAG), local_folder(run.info.artifact_uri)
+    name, folder = run.data.tags.get(FILE_TAG), checkpoint_folder(run.info.artifact_uri, run.info.run_id)
     return name is not None and (folder is None or (folder.parent / name).is_file())
 
 
 @contextmanager
 def alone_with(run: Run) -> Iterator[None]:
     """Keep other processes of this machine from opening the same run again, for the length of a ``with`` block."""
-    folder = local_folder(run.info.artifact_uri)
+    folder = checkpoint_folder(run.info.artifact_uri, run.info.run_id)
     if folder is None:
         yield
         return
-    with FileLock(folder / "last.pt.lock"):
+    with FileLock(folder / f"{_LOCAL}.lock"):
         yield
 
 
 def set_traceback_aside(run: Run) -> None:
     """Rename the traceback of a run that failed and is resumed, where the artifacts are on this machine."""
-    folder = local_folder(run.info.artifact_uri)
-    file = None if folder is None else folder.parent / "error" / "traceback.txt"
+    folder = checkpoint_folder(run.info.artifact_uri, run.info.run_id)
+    file = None if folder is None else inside(folder.parent, "error/traceback.txt")
     if file is not None and file.is_file():
         file.rename(file.with_name(f"traceback-{len(list(file.parent.iterdir()))}.txt"))
 
@@ -159,11 +171,10 @@ def read_checkpoint(store: Store, run: Run) -> dict[str, Any]:
         The artifacts cannot be read.
     """
     name = run.data.tags[FILE_TAG]
-    with wrapped(f"The checkpoint {name} of the run {run.info.run_id} cannot be read"):
-        data = store.artifact(run, name, Path.read_bytes)
+    data = store.artifact(run, name, Path.read_bytes)
     what = f"The checkpoint {name} of the run {run.info.run_id} ({run.info.run_name})"
     advice = "Restore it from a copy, or train again without training.resume."
-    if not isinstance(data, bytes):
+    if data is None:
         raise RunError(f"{what} is not there any more. {advice}")
     try:
         return decode(data)
@@ -204,10 +215,10 @@ def decode(data: bytes) -> dict[str, Any]:
     return found
 
 
-def resume_command(run_id: str, uri: str) -> str:
-    """Return the command that goes on with a run, from here."""
-    words = [f"training.resume={run_id[:12]}"]
-    if uri not in (f"sqlite:///{launch_dir() / TRACKING_DATABASE}", os.environ.get("MLFLOW_TRACKING_URI")):
+def resume_command(run_id: str, uri: str, plugins: Sequence[str] = ()) -> str:
+    """Return the command that goes on with a run, from here; the plugins of a run are named by whoever trusts it."""
+    words = [f"training.resume={run_id[:12]}", *([f"plugins=[{','.join(plugins)}]"] if plugins else [])]
+    if not is_same_store(uri, default_uri()):
         words.append(f"tracking.uri={redact(uri)}")
     return train_command(words)
 

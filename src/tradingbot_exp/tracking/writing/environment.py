@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
+from collections.abc import Callable
 from hashlib import sha256
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.redaction import redact_command, redact_mapping
+from tradingbot_exp.config.redaction import mask_secrets, read_environment
 from tradingbot_exp.runtime.package import FOLDER, VERSION, code_sha256
 from tradingbot_exp.tracking.writing.provenance import read_provenance
 
+log = logging.getLogger(__name__)
 # Environment variables that change numbers or speed; others stay private.
 VARIABLES = ("CUDA_", "CUBLAS_", "OMP_", "MKL_", "OPENBLAS_", "TORCH_", "PYTORCH_", "PYTHONHASHSEED")
 
 
 def packages() -> dict[str, str]:
     """Return the version of every installed distribution, sorted by name."""
-    found = {item.name: item.version for item in metadata.distributions() if item.name}
-    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+    found = _described("the packages", lambda: {item.name: item.version for item in metadata.distributions()})
+    return dict(sorted(((name, found[name]) for name in found if name), key=lambda pair: pair[0].lower()))
 
 
 def requirements() -> str:
@@ -38,8 +41,6 @@ def parse_requirements(text: str) -> dict[str, str]:
 
 def environment() -> dict[str, Any]:
     """Describe machine, operating system, Python, hardware and relevant environment variables."""
-    import psutil
-
     variables = {name: value for name, value in sorted(os.environ.items()) if name.startswith(VARIABLES)}
     return {
         "python": {"version": platform.python_version(), "implementation": platform.python_implementation()},
@@ -49,19 +50,34 @@ def environment() -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "host": platform.node(),
-        "command": redact_command(" ".join(sys.argv)),
+        "command": " ".join(mask_secrets(sys.argv)),
         # Word by word, for whoever wants to give the command again, and from where.
-        "arguments": [redact_command(word) for word in sys.argv[1:]],
+        "arguments": mask_secrets(sys.argv)[1:],
         "launch_dir": str(launch_dir()),
-        "hardware": {
-            "cpu": _cpu_model(),
-            "cores_physical": psutil.cpu_count(logical=False),
-            "cores_logical": psutil.cpu_count(),
-            "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
-            "gpus": _gpus(),
-        },
-        "torch": _torch(),
-        "variables": redact_mapping(variables),
+        "hardware": _described("the hardware", _hardware),
+        "torch": _described("torch", _torch) or None,
+        "variables": mask_secrets(variables),
+    }
+
+
+def _described(what: str, describe: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    """Describe something; what goes wrong in it is a side matter, which is told and ends no run."""
+    try:
+        return describe() or {}
+    except Exception as error:
+        log.warning("What is recorded of %s is not complete (%s: %s).", what, type(error).__name__, error)
+        return {}
+
+
+def _hardware() -> dict[str, Any]:
+    import psutil
+
+    return {
+        "cpu": _cpu_model(),
+        "cores_physical": psutil.cpu_count(logical=False),
+        "cores_logical": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 1024**3, 1),
+        "gpus": _gpus(),
     }
 
 
@@ -75,7 +91,8 @@ class Described(NamedTuple):
 
 def describe_environment() -> Described:
     """Describe what a run is made with: `environment`, this package's source, and the git state around it."""
-    details = environment()
+    read_environment()
+    details = _described("the environment", environment)
     # The package's own source, which is in no repository where it is installed.
     details["code"] = {"version": VERSION, "sha256": code_sha256()}
     found = read_provenance(launch_dir(), FOLDER)

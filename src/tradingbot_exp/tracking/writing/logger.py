@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.config.finalize import flatten
+from tradingbot_exp.config.redaction import mask_secrets
 from tradingbot_exp.data.scaler import save_scaler
 from tradingbot_exp.models.summary import model_summary, row_shape_of
 from tradingbot_exp.tracking.saved_model import save
@@ -59,7 +60,7 @@ class EnhancedMLflowLogger(RunTarget):
         plain, run = as_recorded(config), self.run
         run.log_params(dict(flatten(plain)))
         run.log_text(OmegaConf.to_yaml(OmegaConf.create(plain)), "config/config.yaml")
-        run.log_text(OmegaConf.to_yaml(OmegaConf.create(list(overrides))), "config/overrides.yaml")
+        run.log_text(OmegaConf.to_yaml(OmegaConf.create(mask_secrets(overrides))), "config/overrides.yaml")
 
     def log_environment_details(self) -> None:
         """Log machine, packages and git state: ``environment/…``, tags, and ``code/uncommitted.patch``."""
@@ -150,6 +151,7 @@ class EnhancedMLflowLogger(RunTarget):
         run.log_text(_json({**(card or {}), "statistics": parts}), "data/data_card.json")
         if scaler is not None:
             run.log_text(_json(scaler_record(scaler, names)), "data/scaler.json")
+        if scaler is not None and not hasattr(scaler, "record"):  # of a panel, which scikit-learn does not have
             with _scratch_file("scaler.skops") as file:
                 save_scaler(scaler, file)
                 run.log_artifact(file, "data")
@@ -184,7 +186,7 @@ class EnhancedMLflowLogger(RunTarget):
         when = np.arange(len(a)) if dates is None else dates
         table = pd.DataFrame({"date": when, "actual": a, "forecast": f, **(columns or {})})
         self.run.log_text(table.to_csv(index=False, float_format="%.17g"), "evaluation/validation_returns.csv")
-        self._log_plots("forecasts", when, a, f, unit)
+        self._log_plots("forecasts", when, a, f, unit, (columns or {}).get("symbol"))
 
     def log_feature_importance(self, importance: Importance | Mapping[str, float]) -> None:
         """Log how much each feature matters: a figure, and ``evaluation/feature_importance.csv``.
@@ -209,7 +211,7 @@ class EnhancedMLflowLogger(RunTarget):
         *,
         feature_names: Sequence[str] | None = None,
         scaler: Any = None,
-        example: NDArray[np.float64] | None = None,
+        example: NDArray[np.float64] | pd.DataFrame | None = None,
         **settings: Any,
     ) -> None:
         """Log the model as ``runs:/<id>/model``, ready for `mlflow.pyfunc.load_model`.
@@ -222,7 +224,7 @@ class EnhancedMLflowLogger(RunTarget):
             Columns that the loaded model asks for.
         scaler : scikit-learn scaler, optional
             Applied to what the loaded model is given, which then are unscaled features.
-        example : ndarray of shape (rows, F), optional
+        example : ndarray of shape (rows, F), or DataFrame, optional
             Rows for MLflow's input example.
         **settings
             See `tradingbot_exp.tracking.saved_model.save`.

@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.redaction import as_written, redact
 from tradingbot_exp.errors import ConfigError, TrackingError
 from tradingbot_exp.runtime.process import identity, signature
 from tradingbot_exp.tracking.run_names import (
@@ -27,7 +27,7 @@ from tradingbot_exp.tracking.store.registry import check_registry
 from tradingbot_exp.tracking.writing.active import enter, leave, mlflow_active
 from tradingbot_exp.tracking.writing.batch import current_batch
 from tradingbot_exp.tracking.writing.checkpoints import alone_with, set_traceback_aside
-from tradingbot_exp.tracking.writing.origin import Organized, origin_tags
+from tradingbot_exp.tracking.writing.origin import Organized, origin_tags, user_tags
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import now_ms
 from tradingbot_exp.tracking.writing.outbox.unsent import send_left_behind, unsent_folder
@@ -77,7 +77,7 @@ class ExperimentOrganizer:
         return f"ExperimentOrganizer(experiment={self.config.experiment.name!r}, uri={uri!r})"
 
     def connect(self) -> tuple[MlflowClient, str]:
-        """Reach the store, send what earlier processes left for it, and give its client and the experiment's id; once.
+        """Reach the store, send what earlier processes left for it, once; return its client and the experiment's id.
 
         Raises
         ------
@@ -90,7 +90,7 @@ class ExperimentOrganizer:
             check_store_space(uri)
             client = open_client(uri, getattr(tracking, "patience", PATIENCE))
             check_registry(client, getattr(tracking, "register", None), tracking.on_error)
-            self._opened = client, open_experiment(client, uri, self.config.experiment.name)
+            self._opened = client, open_experiment(client, uri, redact(self.config.experiment.name))
             send_left_behind(client)
         return self._opened
 
@@ -120,17 +120,17 @@ class ExperimentOrganizer:
         """
         if resume_point is not None:
             return self._go_on_with(resume_point)
-        name = run_name or self.config.experiment.run_name or self._compose_name()
+        name = redact(run_name or self.config.experiment.run_name or self._compose_name())
         creation = {
             "name": name,
-            "experiment": self.config.experiment.name,
+            "experiment": redact(self.config.experiment.name),
             "start_time": now_ms(),
             "uri": self.config.tracking.uri,
             "tags": tag_texts(
                 {
                     **origin_tags(),
-                    **dict(self.config.experiment.tags),
-                    "mlflow.note.content": self.config.experiment.description,
+                    **user_tags(self.config.experiment),
+                    "mlflow.note.content": as_written("experiment.description", self.config.experiment.description),
                     "mlflow.parentRunId": parent,
                     "run.kind": kind,
                     **{key.replace("__", "."): value for key, value in tags.items()},
@@ -161,17 +161,16 @@ class ExperimentOrganizer:
         client, _ = self.connect()
         uri, run_id = self.config.tracking.uri, resume_point.run_id
         with wrapped(f"The run {run_id} cannot be opened again"), alone_with(client.get_run(run_id)):
-            delivery = Delivery.attach(client, run_id, unsent_folder(), uri)
-            found = delivery.found
-            owner = {} if found is None else found.data.tags
-            if found is None or found.info.status == "FINISHED" or owner != resume_point.tags:
+            found = client.get_run(run_id)
+            if found.info.status == "FINISHED" or found.data.tags != resume_point.tags:
                 raise TrackingError(
                     f"The run {resume_point.name} ({run_id}) was taken up by another process meanwhile."
                 )
+            delivery = Delivery.attach(client, found, unsent_folder(), uri)
             run = TrackedRun(delivery, resume_point.name, resume_point=resume_point)
             run.set_tags({**signature(), **resume_point.new_tags()})
             client.update_run(run_id, status="RUNNING")
-            if "error" in owner:
+            if "error" in found.data.tags:
                 client.delete_tag(run_id, "error")
                 set_traceback_aside(found)
         enter(run)
@@ -187,14 +186,14 @@ class ExperimentOrganizer:
         """
         client, _ = self.connect()
         uri, name = self.config.tracking.uri, trial_name(number)
-        batch = current_batch()
-        fetched = None if batch is None else batch.fetched.get(run_id)
-        run = TrackedRun(Delivery.attach(client, run_id, unsent_folder(), uri, fetched), name, parent)
-        found, own = run.delivery.found, identity()
-        if found is not None and not own.items() <= found.data.tags.items():
+        batch, own = current_batch(), identity()
+        found = (None if batch is None else batch.fetched.get(run_id)) or client.get_run(run_id)
+        run = TrackedRun(Delivery.attach(client, found, unsent_folder(), uri), name, parent)
+        if not own.items() <= found.data.tags.items():
             run.set_tags(own)
             found = client.get_run(run_id)
-        if found is None or found.info.status != "RUNNING":
+        if found.info.status != "RUNNING":
+            run.delivery.forget()  # or this process would hold its records for as long as it lives
             raise TrackingError(f"The run {name} ({run_id}) was given up before its job could start.")
         if batch is None:
             run.start_heartbeat()
@@ -274,7 +273,7 @@ class ExperimentOrganizer:
         def close(error: BaseException | None) -> None:
             pruned = is_trial and is_pruning(error)
             if is_trial:
-                run.flush(result_tags("pruned" if pruned else state_of(error)))
+                run.set_tags(result_tags("pruned" if pruned else state_of(error)))
             self.close_run(run, None if pruned else error)
 
         try:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, Protocol
 
+from tradingbot_exp.config.redaction import as_written
 from tradingbot_exp.runtime.process import identity, user_name
 
 
@@ -31,6 +32,11 @@ class Organized(Protocol):
     @property
     def tracking(self) -> _Place:
         """The store."""
+
+
+def user_tags(experiment: _Names) -> dict[str, Any]:
+    """Return the tags that a configuration gives its runs; what came from an environment variable is kept as that."""
+    return {name: as_written(f"experiment.tags.{name}", value) for name, value in experiment.tags.items()}
 
 
 def origin_tags() -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tradingbot_exp.config.redaction import redact
+from tradingbot_exp.config.redaction import as_written, mask_secrets
 from tradingbot_exp.errors import TrackingError
 
 MAX_PARAM_LENGTH = 6000
@@ -18,14 +18,20 @@ _NAME = re.compile(r"[\w.\- /:]{1,250}")
 
 def param_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Turn values into params: text, credentials masked, at most 6,000 characters, under keys that MLflow takes."""
-    return {
-        re.sub(r"[^\w.\- /:]", "_", key): _cut(redact(_text(value)), MAX_PARAM_LENGTH) for key, value in values.items()
-    }
+    written = {key: as_written(key, value) for key, value in values.items()}
+    return {re.sub(r"[^\w.\- /:]", "_", key): _cut(text, MAX_PARAM_LENGTH) for key, text in _masked(written).items()}
 
 
 def tag_texts(values: Mapping[str, Any]) -> dict[str, str]:
     """Turn values into tags: text, credentials masked, at most 8,000 characters."""
-    return {name: _cut(redact(_text(value)), MAX_TAG_LENGTH) for name, value in values.items() if value is not None}
+    given = {name: value for name, value in values.items() if value is not None}
+    return {name: _cut(text, MAX_TAG_LENGTH) for name, text in _masked(given).items()}
+
+
+def _masked(values: Mapping[str, Any]) -> dict[str, str]:
+    plain = bool | int | float | None
+    texts = {name: value if isinstance(value, plain) else str(value) for name, value in values.items()}
+    return {name: _text(value) for name, value in mask_secrets(texts).items()}
 
 
 def _text(value: Any) -> str:

@@ -16,13 +16,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.data.identity import Span, joined, write_returns
-from tradingbot_exp.errors import TrackingError
-from tradingbot_exp.tracking.store.errors import reason, wrapped
+import numpy as np
+import pandas as pd
+
+from tradingbot_exp.data.identity import Returns, Span, joined, write_returns
+from tradingbot_exp.tracking.store.errors import wrapped
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tradingbot_exp.tracking.store.store import Store
 
 PREDICTED = "predicted"
@@ -66,9 +66,7 @@ def _moment(text: object) -> str:
     return str(text)
 
 
-def note_prediction(
-    store: Store, run_id: str, instrument: str, dates: Span, returns: pd.Series[float] | None = None
-) -> None:
+def note_prediction(store: Store, run_id: str, instrument: str, dates: Span, returns: Returns | None = None) -> None:
     """Keep that a run's model forecast bars of a market, joined to what is kept of it.
 
     Parameters
@@ -86,16 +84,18 @@ def note_prediction(
     """
     client, key, path = store.client, OWN, ""
     if returns is not None and len(returns):
-        key = hashlib.sha256(f"{instrument} {returns.index[0]} {returns.iloc[0]:.6g}".encode()).hexdigest()[:12]
+        first = float(returns.to_numpy(dtype=np.float64).ravel()[0])
+        key = hashlib.sha256(f"{instrument} {returns.index[0]} {first:.6g}".encode()).hexdigest()[:12]
         path = f"{PREDICTED}/{key}.parquet"
     name = f"{PREDICTED}.{key}"
     with wrapped(f"The forecasts cannot be kept on record in the run {run_id}"):
         if path and returns is not None:
             with tempfile.TemporaryDirectory() as scratch:
                 file = Path(scratch) / f"{key}.parquet"
-                write_returns(returns.rename("return"), file)
-                client.log_artifact(run_id, str(file), PREDICTED)
-        wanted, refused = Predicted(instrument, (dates,), path), Exception("others write it at once")
+                write_returns(returns.rename("return") if isinstance(returns, pd.Series) else returns, file)
+                store.log_artifact(run_id, file, PREDICTED)
+        wanted = Predicted(instrument, (dates,), path)
+        refused: Exception = TimeoutError(f"other processes write its tag {name} at the same time")
         for _ in range(_TRIES):  # two may write at once: whoever finds less than was meant, writes again
             tags = store.run(run_id).data.tags
             known = next(predictions_of({name: tags.get(name, "")}), wanted)
@@ -109,4 +109,4 @@ def note_prediction(
                 client.set_tag(run_id, PREDICTED, "true")
             except Exception as error:  # MLflow refuses one of two who make a tag at once
                 refused = error
-        raise TrackingError(f"the tag {name} cannot be written ({reason(refused)})") from refused
+        raise refused

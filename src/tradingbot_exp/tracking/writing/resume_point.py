@@ -51,9 +51,11 @@ class ResumePoint:
         """How far the run is, in words."""
         losses = self.states[-1]["training"]["history"]["val_loss"]
         said = f"epoch {len(losses)} of {self.config.training.epochs}"
-        if self.config.evaluation.scheme != "chronological":
-            said += f", fold {len(self.states)} of {self.config.evaluation.folds}"
-        return said
+        folds = 1 if self.config.evaluation.scheme == "chronological" else self.config.evaluation.folds
+        networks, before = self.config.training.ensemble, len(self.states) - 1
+        if folds > 1:
+            said += f", fold {before % folds + 1} of {folds}"
+        return said if networks == 1 else f"{said}, network {before // folds + 1} of {networks}"
 
     def has(self, name: str, step: int, value: float) -> bool:
         """Tell whether the run has a metric point already; of a loss that is another one now, say so."""

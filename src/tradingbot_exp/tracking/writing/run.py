@@ -97,7 +97,7 @@ class TrackedRun:
     def artifact_place(self) -> str:
         """Where the artifacts are: a path if they are on this machine, else a URI."""
         place = self.delivery.artifact_uri or str(self.info.artifact_uri)
-        folder = local_artifacts(place)
+        folder = local_artifacts(place, self.run_id)
         return redact(place) if folder is None else str(folder)
 
     def __repr__(self) -> str:
@@ -183,20 +183,18 @@ class TrackedRun:
         self._put("input", dataset=dict(dataset), context=context)
 
     def start_heartbeat(self) -> None:
-        """Return signs of life until the run ends, for those who look from another host."""
+        """Send signs of life until the run ends, for those who look from another host."""
         if self.delivery.client is not None:
             RECORDER.beat(self.delivery.client, [self.run_id])
 
-    def flush(self, tags: Mapping[str, Any] | None = None) -> None:
-        """Write `tags`, and wait until MLflow has all: not in an outage, nor in a batch of runs, which waits itself.
+    def flush(self) -> None:
+        """Wait until MLflow has all: not in an outage, nor in a batch of runs, which waits itself.
 
         Raises
         ------
         TrackingError
             MLflow refuses something, and training has not started.
         """
-        if tags:
-            self.delivery.put(Record("batch", {"tags": tag_texts(tags)}))
         if not self.is_batched:
             self.delivery.settle()
             if not self._buffered:

@@ -58,6 +58,6 @@ class RunTarget:
     def _attach(self, run_id: str) -> TrackedRun:
         if run_id not in self._attached:
             client = mlflow.MlflowClient()
-            delivery = Delivery.attach(client, run_id, unsent_folder(), mlflow.get_tracking_uri())
+            delivery = Delivery.attach(client, client.get_run(run_id), unsent_folder(), mlflow.get_tracking_uri())
             self._attached[run_id] = TrackedRun(delivery, run_id, buffered=False)
         return self._attached[run_id]

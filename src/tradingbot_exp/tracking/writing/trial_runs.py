@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.errors import TrainingError
-from tradingbot_exp.runtime.process import is_alive, signature
-from tradingbot_exp.tracking.run_names import result_tags, trial_name
+from tradingbot_exp.runtime.process import is_alive, owner_of, signature
+from tradingbot_exp.tracking.run_names import ENDED, INTERRUPTED, result_tags, trial_name
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.recorder import RECORDER
@@ -22,10 +22,6 @@ from tradingbot_exp.tracking.writing.run import TrackedRun
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-
-ENDED = ("FINISHED", "FAILED", "KILLED")
-# A result that is in the run: the job wrote the tag after all its metrics.
-KNOWN = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ class TrialRuns:
         self._study, self._tags = study, dict(tags)
 
     def create(self, number: int) -> str:
-        """Open the run of a trial and give its id."""
+        """Open the run of a trial, and return its id."""
         tags = tag_texts(
             {
                 **self._tags,
@@ -93,7 +89,7 @@ class TrialRuns:
 
     @contextmanager
     def beating(self, run_ids: Sequence[str]) -> Iterator[None]:
-        """Return a sign of life for runs whose jobs wait for their turn, for the length of a ``with`` block.
+        """Send signs of life of runs whose jobs wait for their turn, for the length of a ``with`` block.
 
         A job beats for itself once it has started; until then another host would take its process for dead.
         """
@@ -120,7 +116,8 @@ class TrialRuns:
         """Close a run as KILLED, unless it has ended by itself."""
         run = self._open_run(run_id)
         if run is not None:
-            self._end(run, "KILLED", {"trial.state": "interrupted"})
+            is_trial = run.data.tags.get("run.kind") == "trial"
+            self._end(run, "KILLED", {"trial.state": INTERRUPTED} if is_trial else {})
 
     def fail(self, run_id: str, error: BaseException) -> None:
         """Close a run as FAILED with its error, unless its job has: one that could not start leaves it open."""
@@ -143,7 +140,8 @@ class TrialRuns:
         batch: Mapping[str, Any] | None = None,
     ) -> None:
         """Write into a run that has no process, and close it."""
-        delivery = Delivery.attach(self._client, run.info.run_id, unsent_folder(), self._client.tracking_uri, run)
+        delivery = Delivery.attach(self._client, run, unsent_folder(), self._client.tracking_uri)
+        delivery.training_started()  # how a trial ended is kept where it cannot be sent
         delivery.put(Record("batch", {**(batch or {}), "tags": tag_texts(tags or {})}))
         TrackedRun(delivery, run.info.run_name).end(status, error)
 
@@ -166,16 +164,16 @@ class TrialRuns:
             child = _child(run)
             if child.run_id in at_work or is_alive(child.owner):
                 continue
-            state, values = (results or {}).get(child.run_id, ("interrupted", None))
+            state, values = (results or {}).get(child.run_id, (INTERRUPTED, None))
             if state == "failed":
                 self.fail(child.run_id, TrainingError("its process ended before it could say why"))
-            elif state == "interrupted":
+            elif state == INTERRUPTED:
                 self.kill(child.run_id)
             else:
                 self._end(run, "FINISHED", result_tags(state, values))
 
     def copy_result(self, run_id: str, source_id: str, source_number: int, values: Sequence[float]) -> None:
-        """Return a trial at a known point the result of the earlier one, and close it."""
+        """Give a trial at a known point the result of the earlier one, and close it."""
         with wrapped(f"The result of trial {source_number} cannot be copied"):
             source = self._client.get_run(source_id)
             points = [
@@ -192,5 +190,4 @@ class TrialRuns:
 def _child(run: Run) -> Child:
     tags = run.data.tags
     values = json.loads(tags["trial.values"]) if "trial.values" in tags else None
-    owner = {name: value for name, value in tags.items() if name.startswith("process.")}
-    return Child(run.info.run_id, run.info.status, tags.get("trial.state", ""), values, owner)
+    return Child(run.info.run_id, run.info.status, tags.get("trial.state", ""), values, owner_of(tags))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,14 +14,16 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from tradingbot_exp.config.schema import DEFAULT_FEATURES, DataConfig, SyntheticConfig
+from tradingbot_exp.config.choices import DEFAULT_FEATURES
+from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.features import FEATURES, feature
 from tradingbot_exp.data.sources import load_bars
 from tradingbot_exp.data.synthetic import synthetic_bars
 from tradingbot_exp.errors import DataError
+from tradingbot_exp.evaluation.leakage.altered import dated_later
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
-from tradingbot_exp.evaluation.leakage.recompute import _inside_its_periods
+from tradingbot_exp.evaluation.leakage.points import inside_its_periods
 from tradingbot_exp.evaluation.leakage.repeats import repeated_rows
 from tradingbot_exp.evaluation.leakage.suspicion import suspicious_columns
 
@@ -32,15 +34,6 @@ SMALL = DataConfig(name="synthetic", source="synthetic", synthetic=SyntheticConf
 @pytest.fixture(scope="module")
 def ibm() -> PreparedData:
     return prepare_data(DataConfig())
-
-
-@pytest.fixture
-def own_features() -> Iterator[None]:
-    """Forget what a test registers."""
-    before = dict(FEATURES)
-    yield
-    FEATURES.clear()
-    FEATURES.update(before)
 
 
 def with_feature(function: Callable[[pd.DataFrame], Series], config: DataConfig = SMALL) -> PreparedData:
@@ -87,7 +80,6 @@ LEAKS: dict[str, Callable[[pd.DataFrame], Series]] = {
 }
 
 
-@pytest.mark.usefixtures("own_features")
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_feature_that_knows_its_future_is_refused_by_name_with_its_first_bar(leak: str) -> None:
     data = with_feature(LEAKS[leak])
@@ -96,7 +88,6 @@ def test_a_feature_that_knows_its_future_is_refused_by_name_with_its_first_bar(l
     assert "ret_1" not in str(caught.value)
 
 
-@pytest.mark.usefixtures("own_features")
 @pytest.mark.parametrize("day", [4, 15, 28])
 def test_a_feature_that_looks_ahead_on_one_day_a_month_alone_is_refused(day: int) -> None:
     def monthly(bars: pd.DataFrame) -> Series:
@@ -108,7 +99,6 @@ def test_a_feature_that_looks_ahead_on_one_day_a_month_alone_is_refused(day: int
         check_leaks(data)
 
 
-@pytest.mark.usefixtures("own_features")
 def test_a_slow_feature_is_not_computed_more_than_a_few_times() -> None:
     computed = []
 
@@ -133,11 +123,10 @@ def test_each_point_lies_inside_its_week_and_month_and_of_intraday_bars_its_day(
             assert after.isocalendar()[:2] == point.isocalendar()[:2] and after.month == point.month
     hourly = pd.date_range("2024-01-01", periods=300, freq="4h", tz="America/New_York")
     for t in range(100, 130):
-        point = _inside_its_periods(hourly, t)
+        point = inside_its_periods(hourly, t)
         assert t - 2 <= point <= t and hourly[point].date() == hourly[point + 1].date()
 
 
-@pytest.mark.usefixtures("own_features")
 def test_the_first_bar_is_the_earliest_whose_value_needs_a_later_bar() -> None:
     data = with_feature(lambda bars: bars["close"].rolling(5, center=True).mean().bfill().ffill())
     with pytest.raises(DataError) as caught:
@@ -148,7 +137,6 @@ def test_the_first_bar_is_the_earliest_whose_value_needs_a_later_bar() -> None:
     assert "2 move" in text
 
 
-@pytest.mark.usefixtures("own_features")
 def test_honest_features_of_a_user_pass_whatever_their_memory() -> None:
     honest: dict[str, Callable[[pd.DataFrame], Series]] = {
         "ewm": lambda bars: bars["close"].ewm(alpha=0.01).mean(),
@@ -164,7 +152,6 @@ def test_honest_features_of_a_user_pass_whatever_their_memory() -> None:
     check_leaks(prepare_data(replace(SMALL, features=list(honest))))
 
 
-@pytest.mark.usefixtures("own_features")
 def test_a_feature_that_is_random_or_cannot_do_with_fewer_bars_says_so() -> None:
     data = with_feature(lambda bars: pd.Series(np.random.default_rng().normal(size=len(bars)), bars.index))
     with pytest.raises(DataError, match="the feature mine is another one each time that it is computed"):
@@ -188,7 +175,7 @@ def test_a_scaler_that_has_seen_more_than_the_train_rows_is_refused(ibm: Prepare
 
 def test_a_label_that_reaches_into_the_next_block_is_refused(ibm: PreparedData) -> None:
     with pytest.raises(DataError, match=r"label of the train row 2009-04-20 .* overlaps the val rows.*: 1 row"):
-        check_leaks(replace(ibm, horizon=2))
+        check_leaks(replace(ibm, panel=replace(ibm.panel, known=ibm.panel.known + 1)))
     with pytest.raises(DataError, match=r"label of the val row 2011-03-23 .* overlaps the test rows.*: 1 row"):
         check_leaks(replace(ibm, val=replace(ibm.val, stop=ibm.test.start)))
 
@@ -234,7 +221,7 @@ def test_columns_of_a_table_that_are_too_good_to_be_true_are_said_and_others_not
     assert [record.args for record in caplog.records] == [(each,) for each in report.suspicious]
     assert "today, noise, label, order, late: cannot be computed again" in report.words
     assert report.tags()["leakage.suspicious"].startswith("label (1.00), order (")  # type: ignore[union-attr]
-    assert "The column late looks too good to be true: its correlation with the target 3 row(s) later" in caplog.text
+    assert "The column late looks too good to be true: its correlation with the target 3 rows later" in caplog.text
 
 
 def test_a_persistent_target_excuses_what_its_own_past_tells_as_well() -> None:
@@ -246,6 +233,17 @@ def test_a_persistent_target_excuses_what_its_own_past_tells_as_well() -> None:
     assert suspicious_columns(past[:, None], target, ["past"], 1) == ()
     (found,) = suspicious_columns((target + 0.1 * rng.normal(size=2999))[:, None], target, ["itself"], 1)
     assert found.correlation > 0.99 > found.known > 0.9
+
+
+@pytest.mark.parametrize(("horizon", "ahead"), [(1, 0), (1, 3), (30, 5)])
+def test_of_a_long_series_a_column_that_tells_by_its_order_is_found_on_evenly_spread_rows(
+    horizon: int, ahead: int
+) -> None:
+    target = np.random.default_rng(3).normal(size=70_000)
+    column = np.exp(8 * np.roll(target, -ahead))
+    (found,) = suspicious_columns(np.column_stack([column, target[::-1]]), target, ["order", "other"], horizon)
+    assert (found.name, found.ahead, found.rows) == ("order", ahead, 20_000)
+    assert found.correlation == pytest.approx(1.0, abs=1e-4) and abs(found.known) < 0.03
 
 
 def test_few_rows_and_constant_columns_raise_no_alarm() -> None:
@@ -268,7 +266,6 @@ def test_a_column_of_a_users_bars_is_compared_and_not_taken_for_a_feature(tmp_pa
     assert report.unchecked == ("hint",) and report.inputs == "leaks"
 
 
-@pytest.mark.usefixtures("own_features")
 def test_a_feature_of_something_else_than_the_bars_is_not_checked_and_one_of_the_weekday_is() -> None:
     bars = load_bars(SMALL).frame
     tomorrow = np.log(bars["close"]).diff().shift(-1).fillna(0.0)  # as if read from a file, when it was imported
@@ -359,3 +356,15 @@ def test_repeated_rows_are_told_from_what_chance_and_few_values_make(name: str, 
     # A row that equals the one before is not counted.
     expected = 1000 - len(set(picked)) - int(np.sum(picked[1:] == picked[:-1])) if rows else 0
     assert (0 if found is None else found.rows) == expected and abs(rows - expected) < 20
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"])
+def test_bars_of_another_year_have_the_same_weekday_and_hour_where_the_clock_goes_back_as_well(
+    zone: str | None,
+) -> None:
+    index = pd.date_range("2021-01-01", "2023-12-31", freq="h", tz=zone)
+    bars = pd.DataFrame({"close": np.arange(len(index), dtype=float)}, index=index)
+    later = pd.DatetimeIndex(dated_later(bars).index)
+    assert len(later) == len(index) and later.tz == index.tz
+    moved = (later.day_of_week != index.day_of_week) | (later.hour != index.hour)
+    assert moved.sum() <= 3  # hours that the later year leaves out

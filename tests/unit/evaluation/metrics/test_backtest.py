@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics.backtest import (
     alpha,
     beta,
@@ -18,7 +19,6 @@ from tradingbot_exp.evaluation.metrics.backtest import (
     max_drawdown,
     sharpe,
     sortino,
-    turnover,
 )
 from tradingbot_exp.evaluation.rules import Rules, buy_and_hold_returns
 
@@ -26,17 +26,22 @@ forecasts = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1))
 returns = arrays(np.float64, st.integers(2, 30), elements=st.integers(-90, 90).map(lambda x: x / 100))
 
 
+def held(rules, forecast):
+    """Return the positions of forecasts of one instrument."""
+    return rules.positions(forecast, Layout.of_one(len(forecast))).tolist()
+
+
 def test_position_is_the_sign_of_the_forecast_one_bar_later():
-    assert Rules().positions([0.3, -0.1, 0.0, 2.0]).tolist() == [0, 1, -1, 0]
-    assert Rules().positions([0.3, -0.1, 0.0, 2.0], lag=0).tolist() == [1, -1, 0, 1]
-    assert Rules(lag=0, neutral=0.5).positions([0.7, 0.5, 0.2]).tolist() == [1, 0, -1]
+    assert held(Rules(), [0.3, -0.1, 0.0, 2.0]) == [0, 1, -1, 0]
+    assert held(Rules(lag=0), [0.3, -0.1, 0.0, 2.0]) == [1, -1, 0, 1]
+    assert held(Rules(lag=0, neutral=0.5), [0.7, 0.5, 0.2]) == [1, 0, -1]
 
 
 def test_position_of_a_longer_horizon_is_the_mean_of_the_last_signs_starting_flat():
-    assert Rules(2, 0).positions([1, 1, -1, -1, -1]).tolist() == [0.5, 1, 0, -1, -1]
-    assert Rules(2, 2).positions([1, 1, -1, -1, -1]).tolist() == [0, 0, 0.5, 1, 0]
-    assert Rules(4, 0).positions([1, 1]).tolist() == [0.25, 0.5]
-    assert Rules(lag=5).positions([1, 1]).tolist() == [0, 0]
+    assert held(Rules(2, 0), [1, 1, -1, -1, -1]) == [0.5, 1, 0, -1, -1]
+    assert held(Rules(2, 2), [1, 1, -1, -1, -1]) == [0, 0, 0.5, 1, 0]
+    assert held(Rules(4, 0), [1, 1]) == [0.25, 0.5]
+    assert held(Rules(lag=5), [1, 1]) == [0, 0]
 
 
 @given(forecasts, st.integers(1, 6), st.integers(0, 4), st.data())
@@ -45,26 +50,28 @@ def test_position_does_not_see_the_future(forecast, horizon, lag, data):
     changed = forecast.copy()
     changed[max(now - lag + 1, 0) :] *= -3
     rules = Rules(horizon, lag)
-    before = rules.positions(forecast)
-    assert rules.positions(changed)[: now + 1].tolist() == before[: now + 1].tolist()
+    before = held(rules, forecast)
+    assert held(rules, changed)[: now + 1] == before[: now + 1]
     assert len(before) == len(forecast)
     assert np.all(np.abs(before) <= 1)
 
 
 def test_strategy_pays_for_each_change_of_position_and_first_of_all_to_enter():
     log_returns = np.log([1.10, 1.02, 0.96, 1.05])
-    net = Rules(cost_bps=100).net_returns([1, 1, -1, 0], log_returns)
-    assert net == pytest.approx([0.10 - 0.01, 0.02, 0.04 - 0.02, -0.01])
-    assert turnover([1, 1, -1, 0]) == (1 + 0 + 2 + 1) / 4
-    assert buy_and_hold_returns(log_returns) == pytest.approx([0.10, 0.02, -0.04, 0.05])
+    earned = Rules(cost_bps=100).earned([1, 1, -1, 0], log_returns, Layout.of_one(4))
+    assert earned.net == pytest.approx([0.10 - 0.01, 0.02, 0.04 - 0.02, -0.01])
+    assert earned.changes.tolist() == [1, 0, 2, 1] and earned.gross[0] == pytest.approx(0.10)
+    assert buy_and_hold_returns(log_returns, Layout.of_one(4)) == pytest.approx([0.10, 0.02, -0.04, 0.05])
 
 
 @given(forecasts, st.floats(0, 100))
 def test_costs_only_take_and_a_free_long_position_is_buy_and_hold(market, cost):
     free, paid = Rules(cost_bps=0), Rules(cost_bps=cost)
-    held = free.positions(market[::-1])
-    assert np.all(paid.net_returns(held, market) <= free.net_returns(held, market))
-    assert free.net_returns(np.ones_like(market), market).tolist() == buy_and_hold_returns(market).tolist()
+    layout = Layout.of_one(len(market))
+    signs = free.positions(market[::-1], layout)
+    assert np.all(paid.earned(signs, market, layout).net <= free.earned(signs, market, layout).net)
+    always = free.earned(np.ones_like(market), market, layout)
+    assert always.net.tolist() == buy_and_hold_returns(market, layout).tolist()
 
 
 def test_ratios_match_values_worked_by_hand():
@@ -166,8 +173,7 @@ def test_what_is_not_defined_is_nan_and_warns_of_nothing():
     assert math.isnan(max_drawdown([]))
     assert math.isnan(cagr([], 252)) and math.isnan(calmar([], 252))
     assert math.isnan(calmar([0.1, 0.0, 0.2], 252))
-    assert math.isnan(turnover([]))
-    assert Rules().positions([]).tolist() == []
+    assert held(Rules(), []) == []
 
 
 @pytest.mark.parametrize(
@@ -175,17 +181,16 @@ def test_what_is_not_defined_is_nan_and_warns_of_nothing():
     [
         (lambda: Rules(horizon=0), "horizon is 0"),
         (lambda: Rules(lag=-1), "lag is -1"),
-        (lambda: Rules().positions([math.nan]), "forecast holds 1"),
-        (lambda: Rules().net_returns([1.0], [math.nan]), "next_return holds 1"),
-        (lambda: Rules().net_returns([1.0], [0.1, 0.2]), "next_return has 2 bars and position has 1"),
+        (lambda: held(Rules(), [math.nan]), "forecast holds 1"),
+        (lambda: Rules().earned([1.0], [math.nan], Layout.of_one(1)), "next_return holds 1"),
+        (lambda: Rules().earned([1.0], [0.1, 0.2], Layout.of_one(1)), "next_return has 2 bars and weight has 1"),
         (lambda: Rules(cost_bps=-5), "cost_bps is -5"),
         (lambda: sharpe([0.1, 0.2], 0), "periods_per_year is 0"),
         (lambda: cagr([0.1, 0.2], -1), "periods_per_year is -1"),
         (lambda: calmar([0.1, math.nan], 252), "returns holds 1"),
         (lambda: sortino([0.1, math.nan], 252), "returns holds 1"),
         (lambda: max_drawdown([math.inf]), "returns holds 1"),
-        (lambda: turnover([math.nan]), "position holds 1"),
-        (lambda: buy_and_hold_returns([math.nan]), "next_return holds 1"),
+        (lambda: buy_and_hold_returns([math.nan], Layout.of_one(1)), "next_return holds 1"),
     ],
 )
 def test_impossible_input_is_refused_by_name(call, message):

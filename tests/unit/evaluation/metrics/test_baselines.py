@@ -10,7 +10,13 @@ from tradingbot_exp.config.metrics import BASELINES, LINEAR
 from tradingbot_exp.config.schema import DataConfig
 from tradingbot_exp.data import prepare_data
 from tradingbot_exp.evaluation.metrics import baselines
-from tradingbot_exp.evaluation.metrics.baselines import baseline_metrics, fit_linear, judge_linear, linear_model
+from tradingbot_exp.evaluation.metrics.baselines import (
+    baseline_metrics,
+    fit_linear,
+    judge_linear,
+    linear_model,
+    validated_baselines,
+)
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
 
@@ -66,7 +72,8 @@ def test_the_metrics_are_those_of_scikit_learns_forecast_judged_like_a_model(len
     train, val = (data.inputs(block, np.float64).reshape(len(block), -1) for block in (data.train, data.val))
     forecast = LinearRegression().fit(train, data.targets(data.train)).predict(val)
     actual, level = data.targets(data.val), data.targets(data.train).mean()
-    judged = validation_metrics(actual, forecast, data.returns(data.val), level, RULES).metrics
+    layout = data.layout.take(data.val.rows)
+    judged = validation_metrics(actual, forecast, data.returns(data.val), level, RULES, layout=layout).metrics
     metrics, undefined = baseline_metrics(judge_linear(data, data.val, RULES))
     assert undefined == {}
     assert set(metrics) == set(BASELINES)
@@ -79,6 +86,13 @@ def test_without_returns_the_sharpe_ratio_says_why_it_is_missing(data):
     metrics, undefined = baseline_metrics(judge_linear(replace(data, next_return=None), data.val, RULES))
     assert set(metrics) == set(BASELINES) - {"linear_sharpe"}
     assert "no one-bar returns were given" in undefined["linear_sharpe"]
+
+
+def test_of_validation_rows_they_are_computed_once_for_the_same_rules(data):
+    for rules in (RULES, replace(RULES, cost_bps=99.0)):
+        found = validated_baselines(data, rules)
+        assert found == baseline_metrics(judge_linear(data, data.val, rules))
+        assert validated_baselines(data, replace(rules)) is found
 
 
 def test_the_fit_knows_nothing_of_later_rows(data):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics.backtest import alpha, sharpe
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.metrics.forecast import ic
@@ -26,7 +27,8 @@ RULES = Rules(periods=252.0)
 def found(
     actual: np.ndarray, forecast: np.ndarray, returns: np.ndarray | None = None, horizon: int = 1, draws: int = 1000
 ) -> Intervals:
-    judged = validation_metrics(actual, forecast, returns, 0.1, replace(RULES, horizon=horizon))
+    rules, layout = replace(RULES, horizon=horizon), Layout.of_one(len(actual))
+    judged = validation_metrics(actual, forecast, returns, 0.1, rules, layout=layout)
     return metric_intervals({"": judged, "rival_": judged}, draws=draws)
 
 
@@ -44,7 +46,7 @@ def test_of_independent_bars_they_are_those_of_the_normal_theory() -> None:
 def test_each_is_the_percentile_of_the_metric_on_resampled_bars_whose_positions_are_kept() -> None:
     rng = np.random.default_rng(1)
     actual, forecast = 0.01 * rng.normal(size=(2, 400))
-    judged = validation_metrics(actual, forecast, actual, 0.1, RULES)
+    judged = validation_metrics(actual, forecast, actual, 0.1, RULES, layout=Layout.of_one(len(actual)))
     intervals = found(actual, forecast, actual, draws=500)
     assert judged.returns is not None
     index = stationary_indices(400, intervals.block, 500, np.random.default_rng(0))
@@ -85,7 +87,7 @@ def test_what_is_not_defined_has_none_and_few_bars_say_why() -> None:
 def test_long_series_are_drawn_less_often() -> None:
     rng = np.random.default_rng(4)
     actual, forecast = rng.normal(size=(2, 30_000))
-    judged = validation_metrics(actual, forecast, None, 0.0, RULES)
+    judged = validation_metrics(actual, forecast, None, 0.0, RULES, layout=Layout.of_one(len(actual)))
     alone = replace(judged, samples={"mse": judged.samples["mse"]})
     assert metric_intervals({"": alone}).draws == 666
 

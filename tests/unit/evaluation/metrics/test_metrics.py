@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tradingbot_exp.config.metrics import BACKTEST_METRICS, METRICS
+from tradingbot_exp.config.metrics import BACKTEST_METRICS, METRICS, TABLE
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
 
@@ -14,19 +15,31 @@ ERRORS = {"mse", "mae", "r2", "ic", "rank_ic", "hit_rate", "zero_mse"}
 LAGGED = {"sharpe_lag0", "sharpe_lag1", "cagr_lag0", "cagr_lag1"}
 MARKET = {"buy_hold_sharpe", "buy_hold_cagr"}
 NAMES = ERRORS | LAGGED | MARKET | {"sharpe", "sortino", "max_drawdown", "turnover", "cagr", "calmar", "alpha", "beta"}
+ALONE = [name for name in METRICS if not TABLE[name].panel]  # of one instrument
 RULES = Rules(cost_bps=10.0, periods=252.0)
 ACTUAL = np.log([1.01, 0.98, 1.03, 0.99, 1.02])
 FORECAST = np.array([0.01, -0.02, 0.01, 0.02, -0.01])
 
 
 def evaluate(actual=ACTUAL, forecast=FORECAST, next_return=ACTUAL, train_mean=0.001, **options):
-    return validation_metrics(actual, forecast, next_return, train_mean, replace(RULES, **options))
+    layout = Layout.of_one(len(actual))
+    return validation_metrics(actual, forecast, next_return, train_mean, replace(RULES, **options), layout=layout)
 
 
 def test_every_metric_is_there_under_its_contracted_name():
     found = evaluate()
-    assert set(found.metrics) == set(METRICS) == NAMES
+    assert set(found.metrics) == set(ALONE) == NAMES
     assert found.undefined == {}
+
+
+def test_those_that_are_wanted_are_the_same_by_themselves():
+    wanted = ("mse", "sharpe", "calmar")
+    layout = Layout.of_one(len(ACTUAL))
+    found, whole = (
+        validation_metrics(ACTUAL, -ACTUAL, ACTUAL, 0.0, RULES, layout=layout, names=names)
+        for names in (wanted, METRICS)
+    )
+    assert found.metrics | found.undefined == {name: (whole.metrics | whole.undefined)[name] for name in wanted}
 
 
 def test_strategy_holds_yesterdays_sign_after_costs():
@@ -128,7 +141,7 @@ def test_direction_targets_are_judged_around_one_half():
         ),
         (
             {"actual": [], "forecast": [], "next_return": []},
-            dict.fromkeys(METRICS, "there are no bars"),
+            dict.fromkeys(ALONE, "there are no bars"),
         ),
     ],
     ids=[

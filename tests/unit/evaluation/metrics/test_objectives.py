@@ -115,6 +115,13 @@ def test_the_loss_is_not_searched_for_by_its_own_value(metric: Any) -> None:
         check_space(config_for(metric=metric, direction=direction), LOSSES)
 
 
+@pytest.mark.parametrize(("key", "values"), [("training.quantile", [0.1, 0.9]), ("training.pos_weight", [1, 2])])
+def test_a_number_of_the_losss_own_is_not_searched_for_by_the_loss(key: str, values: list[float]) -> None:
+    with pytest.raises(ConfigError, match=rf"{key} cannot be searched with hpo.metric=val_loss"):
+        check_space(config_for(metric="val_loss"), SearchSpace.parse({key: values}))
+    check_space(config_for(metric="val_mse"), SearchSpace.parse({key: values}))
+
+
 def test_the_loss_is_searched_by_a_metric_that_all_share_but_not_pruned() -> None:
     check_space(config_for(metric="val_mse"), LOSSES)
     check_space(config_for(), SearchSpace.parse({"batch_size": [16, 32]}))
@@ -126,8 +133,24 @@ def test_the_loss_is_searched_by_a_metric_that_all_share_but_not_pruned() -> Non
 def test_a_metric_of_returns_is_refused_for_data_that_have_none(metric: str) -> None:
     config = config_for(metric=["val_loss", metric], direction=["minimize", "maximize"])
     data = prepare_data(DataConfig(name="synthetic", source="synthetic"))
-    check_metrics(config, data)
+    check_metrics(config, LOSSES, data)
     without = replace(data, next_return=None)
     with pytest.raises(ConfigError, match=f"hpo.metric={metric} needs one-bar returns, and the data synthetic have"):
-        check_metrics(config, without)
-    check_metrics(config_for(**PARETO), without)
+        check_metrics(config, LOSSES, without)
+    check_metrics(config_for(**PARETO), LOSSES, without)
+
+
+@pytest.mark.parametrize(("base", "searched", "fits"), [("mse", ["mae", "sharpe"], False), ("sharpe", ["mae"], True)])
+def test_a_loss_that_is_searched_is_refused_for_data_without_returns(
+    base: str, searched: list[str], fits: bool
+) -> None:
+    config, space = config_for(metric="val_mse"), SearchSpace.parse({"training.loss": searched})
+    config.training.loss = base
+    data = prepare_data(DataConfig(name="synthetic", source="synthetic"))
+    check_metrics(config, space, data)
+    without = replace(data, next_return=None)
+    if fits:
+        check_metrics(config, space, without)
+    else:
+        with pytest.raises(ConfigError, match=r"param_space.training.loss: training.loss=sharpe needs one-bar returns"):
+            check_metrics(config, space, without)

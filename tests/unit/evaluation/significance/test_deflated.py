@@ -141,7 +141,7 @@ def test_what_is_not_defined_says_why(found, reason):
 def test_returns_that_have_no_sharpe_ratio_say_why_and_nan_is_refused():
     assert moments(np.full(50, 0.01)) == "the return is the same on every bar"
     assert moments([0.1, 0.2]) == "there are 2 returns, and it takes at least 3"
-    with pytest.raises(ValueError, match=r"returns holds 1 value\(s\) that are NaN"):
+    with pytest.raises(ValueError, match=r"returns holds 1 value of NaN or infinity, the first at position 1"):
         moments([0.1, math.nan, 0.2])
     with pytest.raises(ValueError, match="trials is 0"):
         expected_maximum(0)

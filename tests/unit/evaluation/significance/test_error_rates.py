@@ -15,6 +15,8 @@ WORST = [
     "against the last 250 bars",
     "with the last 250 bars, Sharpe 3 since",
     "constant, Sharpe 3 since validation",
+    "against the level of prices, 5 purged blocks",
+    "a rare outcome, forecast not to come",
 ]
 
 
@@ -27,9 +29,9 @@ def called(kind: str, studies: int, rules: tuple[str, ...] = OURS) -> dict[str, 
 @in_ci
 @pytest.mark.parametrize("kind", WORST)
 def test_where_there_is_nothing_hardly_anything_is_called_real(kind):
-    studies = 60  # the same each time; of 2.5 %, 6 or more would be seen once in two hundred times
+    studies = 120  # the same each time; of 2.5 %, 8 or more would be seen once in a hundred times
     found = called(kind, studies)
-    assert all(share <= 5 / studies for share in found.values()), found
+    assert all(share <= 7 / studies for share in found.values()), found
     assert "constant" not in kind or found == dict.fromkeys(OURS, 0)
 
 

@@ -103,6 +103,7 @@ def test_the_outlook_is_one_line_with_what_noise_shows_and_what_is_needed():
     )
     assert outlook(2_000, 1, 0).startswith("2,000 validation bars; with 1 trial planned, the best of pure noise is")
     assert outlook(484, 24, 0, horizon=5) != outlook(484, 24, 0)
+    assert "about 0.17 would be needed" in outlook(484, 48, 0, directions=6)  # a sampler that climbs over six keys
     for line in (outlook(2, 10, 0), outlook(2, 10, 0, year=252), outlook(20, 10, 0, horizon=5)):
         assert "nothing can be told" in line
 

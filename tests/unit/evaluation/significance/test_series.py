@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from tradingbot_exp.evaluation.significance.series import Before, alpha_series, forecast_series, sums_before
+from tradingbot_exp.evaluation.significance.series import (
+    Before,
+    alpha_series,
+    forecast_series,
+    spread_apart,
+    sums_before,
+)
 
 TRAIN, BARS, TRIALS = 90, 40, 3
 
@@ -26,18 +32,17 @@ def before(*folds):
     return Before(*np.stack(folds).transpose(1, 0, 2))
 
 
-@pytest.mark.parametrize("horizon", [1, 5])
-def test_forecasts_are_centred_by_the_validation_dates_and_by_the_dates_before_each(horizon):
+def test_forecasts_are_centred_by_the_validation_dates_and_by_what_was_known_before_each():
     outcome, trials = made()
     y, f = outcome[TRAIN:], trials[TRAIN:]
-    found = forecast_series(y, f, before(known(outcome, trials)), horizon=horizon)
+    found = forecast_series(y, f, before(known(outcome, trials)))
     for trial in range(TRIALS):
         own = f[:, trial]
         np.testing.assert_allclose(found.within[:, trial], (y - y.mean()) * (own - own.mean()) / own.std())
         for bar in range(BARS):
-            past = slice(0, TRAIN + max(bar + 1 - horizon, 0))
-            level, middle = outcome[past].mean(), trials[past, trial].mean()
-            assert found.before[bar, trial] == pytest.approx((y[bar] - level) * (own[bar] - middle) / own.std())
+            level, middle = outcome[:TRAIN].mean(), trials[: TRAIN + bar, trial].mean()
+            expected = (y[bar] - level) * (own[bar] - middle) / trials[:TRAIN, trial].std()
+            assert found.before[bar, trial] == pytest.approx(expected)
 
 
 def test_the_mean_of_the_series_is_the_covariance_over_the_forecasts_spread():
@@ -108,17 +113,18 @@ def test_a_forecast_that_is_constant_in_one_fold_is_tested_in_the_other():
     assert not found.within[:20, 0].any() and found.within[20:, 0].all()
 
 
-def test_without_any_date_before_the_first_bars_of_a_fold_have_nothing_to_be_held_against():
+@pytest.mark.parametrize("make", [forecast_series, alpha_series])
+def test_with_fewer_than_sixty_dates_before_a_bar_has_nothing_to_be_held_against(make):
     outcome, trials = made(6)
-    found = forecast_series(outcome[TRAIN:], trials[TRAIN:], before(0 * known(outcome, trials)), horizon=3)
-    assert not found.before[:3].any() and found.before[3:].all()
+    found = make(outcome[TRAIN:], trials[TRAIN:], before(known(outcome, trials, slice(0, 45))))
+    assert not found.before[:15].any() and found.before[15:].all() and found.within.all()
 
 
-def test_sums_are_of_the_rows_given_and_need_no_returns():
-    sums = sums_before([1.0, 2.0, 4.0], [0.5, 0.25, 0.0])
-    np.testing.assert_array_equal(sums, [3, 7, 0.75, 0, 0, 0, 0])
-    with_returns = sums_before([1.0, 2.0], [0.5, 0.25], [0.1, -0.2], [0.3, 0.1])
-    np.testing.assert_allclose(with_returns[3:], [-0.1, 0.05, 0.4, 0.01])
+def test_what_was_known_is_of_the_rows_before_and_the_level_of_all_train_rows():
+    known = sums_before([1.0, 2.0, 6.0], [0.5, 0.25, 0.0], early=[True, True, False])
+    np.testing.assert_allclose(known, [3, np.std([0.5, 0.25, 0.0]), 2, 0.75, 0, 0, 0, 0, 0])
+    with_returns = sums_before([1.0, 2.0, 6.0], [0.5, 0.25, 0.0], [0.1, -0.2, 9], [0.3, 0.1, 9], [True, True, False])
+    np.testing.assert_allclose(with_returns[4:], [-0.1, 0.05, 0.4, 0.01, 0])
 
 
 @pytest.mark.parametrize("values", [np.zeros(40), np.zeros((39, 3)), np.full((40, 3), np.nan)])
@@ -129,3 +135,32 @@ def test_what_is_no_matrix_of_trials_is_refused(values):
         forecast_series(outcome[TRAIN:], values, past)
     with pytest.raises(ValueError, match=r"returns has the shape .*; expected finite numbers"):
         alpha_series(outcome[TRAIN:], values, past)
+
+
+def test_the_spread_apart_is_the_root_of_the_product_of_local_variances():
+    outcome, trials = made(4)
+    trials[:, 2] = 1.0  # constant: adds nothing
+    y, f, folds = outcome[:100], trials[:100], np.repeat([0, 1], [70, 30])
+    expected = np.zeros(TRIALS)
+    for rows in (slice(0, 70), slice(70, 100)):
+        a, b = np.square(y[rows] - y[rows].mean()), np.square(f[rows] - f[rows].mean(axis=0))
+        for bar in range(len(a)):
+            near = slice(max(bar - 30, 0), bar + 31)
+            share = b[near].mean(axis=0)[:2] / b.mean(axis=0)[:2]
+            expected[:2] += a[near].mean() * share / 100
+    np.testing.assert_allclose(spread_apart(y, f, folds), np.sqrt(expected))
+
+
+def test_what_hardly_ever_meets_spreads_far_less_than_apart_and_what_is_independent_as_much():
+    rng = np.random.default_rng(5)
+    rare = (rng.random(1_000) < 0.05).astype(float)
+    low = np.where(rare == 0, rng.random(1_000) < 0.05, 0.0)  # never forecast low where the event came
+    volatility = np.exp(np.cumsum(rng.normal(0, 0.05, 1_000)))
+    y = np.stack([rare, rng.standard_normal(1_000), volatility * rng.standard_normal(1_000)])
+    f = np.stack([-low, rng.standard_normal(1_000), volatility * rng.standard_normal(1_000)])
+    shares = []
+    for outcome, forecast in zip(y, f, strict=True):
+        past = before(known(np.tile(outcome, 2)[:90], forecast[:90, None]))
+        within = forecast_series(outcome, forecast[:, None], past).within
+        shares.append(float(within.std() / spread_apart(outcome, forecast[:, None])[0]))
+    assert shares[0] < 0.35 and shares[1:] == pytest.approx([1, 1], abs=0.12)

@@ -19,7 +19,7 @@ def evidence(metric="val_ic", **given):
     forecasts = 0.5 * actual[:, None] + rng.standard_normal((BARS, TRIALS)) + FOLDS[:, None]
     market = 0.001 + 0.01 * rng.standard_normal(BARS)
     returns = 0.6 * market[:, None] + 0.002 + 0.004 * rng.standard_normal((BARS, TRIALS))
-    before = Before(*(np.full((2, TRIALS), value) for value in (100.0, 30.0, 5.0, 0.1, 0.01, 0.2, 0.006)))
+    before = Before(*(np.full((2, TRIALS), value) for value in (0.3, 1.0, 100.0, 5.0, 0.1, 0.01, 0.2, 0.006, 0.0)))
     known = {"actual": actual, "forecasts": forecasts, "market": market, "returns": returns, "folds": FOLDS}
     known["rules"] = Rules(periods=252)
     return StudyEvidence(

@@ -99,6 +99,17 @@ def test_few_bars_and_overlap_make_it_more_careful_and_many_bars_do_not():
     assert scores[0] == pytest.approx(scores[1], rel=0.005, abs=0.005)
 
 
+def test_a_lowered_score_is_its_share_and_the_resamples_stay_as_they_are():
+    d = gains(best=0.004)
+    plain = superiority(d, draws=500, small_sample=False)
+    share = np.where(np.arange(d.shape[1]) == plain.best, 0.5, 1.0)
+    found = superiority(d, draws=500, small_sample=False, lowered=share)
+    assert superiority(d, draws=500, small_sample=False, lowered=0.5).statistic == pytest.approx(plain.statistic / 2)
+    assert found.p_each[plain.best] > plain.p_each[plain.best] and found.p_alone[plain.best] > plain.p_alone[plain.best]
+    others = np.arange(d.shape[1]) != plain.best
+    np.testing.assert_array_equal(found.p_each[others], plain.p_each[others])
+
+
 def test_rivals_that_do_as_the_benchmark_are_not_superior_and_do_no_harm():
     d = gains(rivals=6)
     some = np.column_stack([d[:, :2], np.zeros((len(d), 2)), d[:, 2:]])

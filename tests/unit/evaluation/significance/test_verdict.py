@@ -16,7 +16,7 @@ from tradingbot_exp.evaluation.metrics.objectives import doubtful_directions
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.evaluation.significance import verdict as significance
 from tradingbot_exp.evaluation.significance.evidence import StudyEvidence
-from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, rounded_bars
+from tradingbot_exp.evaluation.significance.selection_bias import LEVEL, critical_score, rounded_bars
 from tradingbot_exp.evaluation.significance.series import Before, alpha_series, sums_before
 from tradingbot_exp.evaluation.significance.statistic import Number, Statistic
 from tradingbot_exp.evaluation.significance.superiority import superiority
@@ -91,6 +91,24 @@ def test_a_winner_that_a_climbing_sampler_reaches_by_chance_is_not_shown_and_ski
     alone = earned.test.superiority.p_alone[WINNER]
     assert earned.numbers["climb_p"].value == pytest.approx(chi2.sf(norm.isf(alone) ** 2, 20))
     assert judge(study(0.45)).numbers["climb_p"].value is None
+    # What is needed is what the bound asks for, where that is more than the number of trials does.
+    drawn, climbing = (judge(forecast_study(0.25, climbed=d)).numbers for d in (0, 20))
+    assert climbing["needed_ic"].value / drawn["needed_ic"].value == pytest.approx(
+        math.sqrt(chi2.isf(0.025, 20)) / critical_score(TRIALS)
+    )
+    assert climbing["needed_bars"].value > drawn["needed_bars"].value
+    bound = judge(forecast_study(0.25, climbed=10))
+    assert bound.test.spa_p.value < 0.025 < bound.test.climb_p.value and bound.word == "not shown"
+    assert "up to" in bound.headline and "correction for all" not in bound.reasons[0]
+
+
+def test_of_a_winner_that_shows_nothing_no_bound_is_said():
+    still, against = forecast_study(climbed=2), forecast_study(climbed=2)
+    still.forecasts[:, WINNER] = 0.01
+    against.forecasts[:, WINNER] = -against.actual
+    for evidence in (still, against):
+        verdict = judge(evidence, draws=200)
+        assert verdict.test.verdict_p.value == 1 and "Scheffé" not in " ".join(verdict.reasons)
 
 
 def test_skill_is_real_and_luck_is_not_shown_whatever_was_searched():
@@ -214,8 +232,8 @@ def alike(skill):
 def known_late():
     """A study whose forecasts move with the outcome, but not by the means of the dates before each date."""
     evidence = forecast_study(0.4)
-    actual, forecast = evidence.before.actual + 2_000.0, evidence.before.forecast - 2_000.0
-    return replace(evidence, before=evidence.before._replace(actual=actual, forecast=forecast))
+    level, forecast = evidence.before.level + 10.0, evidence.before.forecast - 2_000.0
+    return replace(evidence, before=evidence.before._replace(level=level, forecast=forecast))
 
 
 @pytest.mark.parametrize(

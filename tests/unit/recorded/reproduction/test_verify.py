@@ -30,6 +30,8 @@ from tradingbot_exp.tracking.reading.run_record import Curve
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import open_store
 
+QUICK = ["training=smoke", "training.progress=off", "tracking.report=false"]
+
 
 def write_bars(path: Path, rows: int = 400) -> None:
     bars = load_bars(DataConfig(name="synthetic", source="synthetic")).frame.iloc[:rows]
@@ -44,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Iter
     write_bars(folder / "bars.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        loaded = train(["data=csv", "data.path=bars.csv", "training=smoke", "training.progress=off"])
+        loaded = train(["data=csv", "data.path=bars.csv", *QUICK])
         uri = f"sqlite:///{folder / 'mlflow.db'}"
         yield SimpleNamespace(folder=folder, uri=uri, run=loaded, client=MlflowClient(uri))
 
@@ -69,7 +71,9 @@ def test_a_run_is_made_again_and_is_identical_and_says_so_in_the_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)  # not where the run was started
     before = {run.info.run_id for run in made.client.search_runs(["0", "1"])}
-    assert run(["reproduce", made.run.run_id, "--verify", "--tracking-uri", made.uri]) == 0, capsys.readouterr()
+    assert run(["reproduce", made.run.run_id, "--verify", "--trust", "--tracking-uri", made.uri]) == 0, (
+        capsys.readouterr()
+    )
     said = capsys.readouterr()
     assert said.out.startswith("identical: ") and "at every step" in said.out
     tags = made.client.get_run(made.run.run_id).data.tags
@@ -83,9 +87,7 @@ def test_the_recipe_names_commit_overrides_data_packages_and_the_command(
 ) -> None:
     assert run(["reproduce", made.run.run_id, "--tracking-uri", made.uri, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["command"] == (
-        "python -m tradingbot_exp.train data=csv data.path=bars.csv training=smoke training.progress=off"
-    )
+    assert found["command"] == (f"python -m tradingbot_exp.train data=csv data.path=bars.csv {' '.join(QUICK)}")
     assert found["commit"] == made.run.tags.get("mlflow.source.git.commit")
     assert found["data"]["fingerprint"] == made.run.tags["data.fingerprint"]
     assert found["packages"]["torch"] and found["launch_dir"] == str(made.folder)
@@ -137,7 +139,7 @@ def test_data_that_are_gone_are_named_with_the_places_looked_at(made: Any, tmp_p
         with pytest.raises(
             RunError, match=r"data: the file bars.csv of the run .* is not there any more .*--data FILE"
         ):
-            verify(recipe(made))
+            verify(recipe(made), trust=True)
         assert data_file(recipe(made), str(moved), Place(tmp_path, tmp_path, (), "")) == (moved, "")
     finally:
         moved.rename(bars)
@@ -188,6 +190,7 @@ def test_one_changed_bar_is_found_before_anything_is_trained(
         "reproduce",
         made.run.run_id,
         "--verify",
+        "--trust",
         "--tracking-uri",
         made.uri,
         "--data",
@@ -204,7 +207,7 @@ def test_a_commit_that_is_gone_is_an_error_and_changes_nothing(made: Any, capsys
     commit = tags.get("mlflow.source.git.commit")
     made.client.set_tag(made.run.run_id, "mlflow.source.git.commit", "d" * 40)
     try:
-        assert run(["reproduce", made.run.run_id, "--verify", "--tracking-uri", made.uri]) == 1
+        assert run(["reproduce", made.run.run_id, "--verify", "--trust", "--tracking-uri", made.uri]) == 1
         assert f"the commit {'d' * 40} of the run is gone" in capsys.readouterr().err
     finally:
         if commit is None:
@@ -218,10 +221,10 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     theirs = made.client.create_run(number, tags={"mlflow.source.name": "their.py"}).info.run_id
     made.client.set_terminated(theirs)
     with pytest.raises(RunError, match=r"was made by a program of its own.*Run `their.py` again"):
-        verify(recipe(made, theirs))
+        verify(recipe(made, theirs), trust=True)
     made.client.set_tag(theirs, "config.sha256", "0")
-    with pytest.raises(RunError, match=r"has no config/config.yaml"):
-        verify(recipe(made, theirs))
+    with pytest.raises(RunError, match=rf"its configuration. The run {theirs} .* has no artifact config/config.yaml"):
+        verify(recipe(made, theirs), trust=True)
     assert recipe(made, theirs).command == "python -m tradingbot_exp.train"
     made.client.set_tag(theirs, "run.kind", "study")
     made.client.set_tag(theirs, "study.sampler", "own loop")
@@ -231,12 +234,20 @@ def test_runs_that_cannot_be_made_again_say_why(made: Any) -> None:
     made.client.log_text(theirs, "{", "config/config.yaml")
     (problem,) = recipe(made, theirs).made.artifacts.problems
     assert problem.startswith(f"config/config.yaml of the run {theirs} is damaged: ")
+    with pytest.raises(RunError, match=rf"its configuration. config/config.yaml of the run {theirs} is damaged"):
+        verify(recipe(made, theirs))
+    tags = {"run.kind": "trial", "study.name": "s", "config.sha256": "0", "mlflow.parentRunId": theirs}
+    trial = made.client.create_run(number, tags=tags).info.run_id
+    made.client.delete_run(theirs)
+    with pytest.raises(RunError, match=rf"its configuration. The run {theirs} .* was deleted. Restore it with"):
+        verify(recipe(made, trial))
+    made.client.restore_run(theirs)
     made.client.log_text(theirs, "seed: 1\n", "config/config.yaml")
     with pytest.raises(RunError, match="has no metric"):
-        verify(recipe(made, theirs))
+        verify(recipe(made, theirs), trust=True)
     made.client.log_batch(theirs, [Metric("val_loss", 1.0, 1, 1)])
     with pytest.raises(RunError, match=r"made outside git, with tradingbot_exp unknown, and .* is installed"):
-        verify(recipe(made, theirs))
+        verify(recipe(made, theirs), trust=True)
 
 
 def test_a_trial_of_a_stack_is_held_to_its_bound(made: Any) -> None:
@@ -258,7 +269,7 @@ def test_a_run_that_was_killed_outside_git_is_compared_as_far_as_it_went_with_th
         made.client.delete_tag(run_id, tag)
     made.client.set_terminated(run_id, "KILLED")
     try:
-        verdict = verify(recipe(made))
+        verdict = verify(recipe(made), trust=True)
     finally:
         made.client.set_terminated(run_id, "FINISHED")
         if commit is not None:

@@ -7,15 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics import backtest
+from tradingbot_exp.evaluation.metrics.evaluate import bar_columns, validation_metrics
+from tradingbot_exp.evaluation.positions import Sizing
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.reporting.backtest import backtest_of, rules_of, wealth, window_of
-from tradingbot_exp.reporting.training.costs import cost_curve, costs
-from tradingbot_exp.reporting.training.equity import drawdown, equity, rolling, rolling_sharpe
+from tradingbot_exp.reporting.tear_sheet.costs import cost_curve, costs
+from tradingbot_exp.reporting.tear_sheet.equity import drawdown, equity, rolling, rolling_sharpe
+from tradingbot_exp.reporting.tear_sheet.months import monthly_returns, months
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.years import year_blocks
 from tradingbot_exp.reporting.training.forecasts import decile_figure, deciles, rolling_ic, rolling_ic_figure
-from tradingbot_exp.reporting.training.months import monthly_returns, months
-from tradingbot_exp.reporting.training.trained import Trained
-from tradingbot_exp.reporting.training.years import year_blocks
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import Artifacts
 
@@ -45,11 +48,12 @@ def subtitle(fig):
 
 
 def test_returns_are_those_of_the_evaluation(predictions, earned):
-    position = RULES.positions(predictions["forecast"])
-    np.testing.assert_array_equal(earned.position, position)
-    np.testing.assert_array_equal(earned.net, RULES.net_returns(position, predictions["actual"]))
-    free = replace(RULES, cost_bps=0.0)
-    np.testing.assert_array_equal(earned.gross, free.net_returns(position, predictions["actual"]))
+    layout = Layout.of_one(len(predictions))
+    position = RULES.positions(predictions["forecast"], layout)
+    expected = RULES.earned(position, predictions["actual"], layout)
+    np.testing.assert_array_equal(earned.weights[:, 0], position)
+    np.testing.assert_array_equal(earned.net, expected.net)
+    np.testing.assert_array_equal(earned.gross, position * np.expm1(predictions["actual"]))
     assert earned.sharpe(earned.net) == backtest.sharpe(earned.net, 252.0)
     held = backtest_of(predictions.assign(position=1.0), Rules(cost_bps=0.0))  # on record: it counts before forecasts
     np.testing.assert_array_equal(held.net, np.expm1(predictions["actual"]))
@@ -57,6 +61,40 @@ def test_returns_are_those_of_the_evaluation(predictions, earned):
     left = backtest_of(predictions, RULES)
     assert (len(left.net), left.left_out) == (298, 2)
     assert "2 bars left out" in subtitle(equity(left))
+
+
+def test_positions_and_borrowing_are_those_on_record_whatever_the_rule(predictions):
+    rules = replace(RULES, borrow_bps=200.0, sizing=Sizing("proportional"))
+    layout = Layout.of_one(len(predictions))
+    position = rules.held(rules.wanted(predictions["forecast"], layout, spread=0.01), layout)
+    found = backtest_of(predictions.assign(position=position), rules)
+    np.testing.assert_array_equal(found.net, rules.earned(position, predictions["actual"], layout).net)
+    np.testing.assert_array_equal(found.gross, position * np.expm1(predictions["actual"]))  # before borrowing, too
+    assert found.turnover == pytest.approx(np.abs(np.diff(position, prepend=0.0)).mean())
+    assert np.mean(found.gross - found.borrowed - found.break_even * 1e-4 * found.changes) == pytest.approx(
+        0, abs=1e-15
+    )
+
+
+def test_a_panel_has_the_returns_and_trades_of_each_date(predictions):
+    symbol, date = np.tile(["A", "B"], 150), np.repeat(np.arange(150), 2)
+    rows = np.flatnonzero(
+        ~((symbol == "B") & ((date < 20) | (date == 60) | (date > 120)))
+    )  # late, with a gap, and early
+    table = predictions.iloc[rows].assign(
+        symbol=symbol[rows], date=pd.bdate_range("2020-01-01", periods=150)[date[rows]]
+    )
+    ahead = np.where((symbol[rows] == "B") & (date[rows] == 59), 2, 1)
+    layout = Layout(date[rows], np.where(symbol[rows] == "A", 0, 1), ahead, ("A", "B"))
+    rules = Rules(periods=252.0, borrow_bps=100.0)
+    log_returns = table["next_log_return"].to_numpy()
+    judged = validation_metrics(log_returns, table["forecast"], log_returns, 0.0, rules, layout=layout)
+    found = backtest_of(table.assign(**bar_columns(judged, log_returns)).sample(frac=1.0, random_state=0), rules)
+    np.testing.assert_allclose(found.net, judged.returns, rtol=1e-12)
+    np.testing.assert_allclose(found.changes, judged.own.changes, rtol=1e-12)
+    np.testing.assert_allclose(found.market, judged.own.market, rtol=1e-12)
+    assert len(found.times) == 151 and found.turnover == pytest.approx(judged.metrics["turnover"])
+    assert backtest_of(table.assign(weight="none", strategy_return=0.0, buy_hold_return=0.0), rules) is None
 
 
 def test_the_last_return_ends_one_usual_distance_after_the_last_bar(earned):
@@ -113,11 +151,11 @@ def test_months_compound_to_years_and_to_the_whole(earned):
     assert monthly_returns(pd.RangeIndex(3), np.zeros(2)) is None
 
 
-def test_nothing_is_left_at_the_break_even_cost(earned):
+def test_nothing_is_left_at_the_break_even_cost(predictions, earned):
     curve = cost_curve(earned)
-    held = RULES.net_returns(earned.position, np.log1p(earned.market))
-    assert curve.at_charged == pytest.approx(backtest.sharpe(held, 252.0))
-    paid = np.abs(np.diff(earned.position, prepend=0.0)) * 1e-4
+    held = RULES.earned(earned.weights[:, 0], np.log1p(earned.market), earned.layout)
+    assert curve.at_charged == pytest.approx(backtest.sharpe(held.net, 252.0))
+    paid = np.abs(np.diff(earned.weights[:, 0], prepend=0.0)) * 1e-4
     assert np.mean(earned.gross - curve.break_even * paid) == pytest.approx(0, abs=1e-15)
     assert curve.sharpe[0] == pytest.approx(earned.sharpe(earned.gross))
     assert curve.bps[0] == 0
@@ -169,6 +207,8 @@ def test_rules_come_from_the_run_and_auto_from_tag_then_dates(make_run, predicti
     assert rules_of(make_run(params=params, tags={"periods_per_year": "98280"}), predictions).periods == 98280.0
     assert rules_of(make_run(params={"evaluation.periods_per_year": "12"}), predictions).periods == 12.0
     assert rules_of(make_run(params={"evaluation.cost_bps": "words"})) == Rules()
+    impossible = {"evaluation.cost_bps": "-5", "evaluation.execution_lag": "-1"}
+    assert rules_of(make_run(params=impossible)) == Rules(lag=0, cost_bps=0.0)
 
 
 def test_equity_figure_ends_where_wealth_does_and_its_axes_are_shared(earned):

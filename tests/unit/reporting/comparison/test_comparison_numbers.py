@@ -15,6 +15,7 @@ from tradingbot_exp.reporting.comparison.forecasts import correlations
 from tradingbot_exp.reporting.comparison.numbers import differences, draws_of, holm, in_unit
 from tradingbot_exp.reporting.comparison.pairs import pair
 from tradingbot_exp.reporting.comparison.report import comparison_page
+from tradingbot_exp.reporting.comparison.summary import data_notices
 from tradingbot_exp.reporting.page.metrics import best, metric_rows
 from tradingbot_exp.reporting.page.page import Table
 
@@ -229,9 +230,39 @@ def test_metrics_are_comparable_only_under_the_same_rules_of_their_own():
     rows = rows_of(made("a", forecasts()), other_loss)
     assert rows["final_loss"].comparable == (True, False)
     assert rows["val_mse"].comparable == (True, True)
+    low, high, same = (
+        made("b", forecasts(), {"training.loss": "pinball", "training.quantile": q}, metrics={"final_loss": 1.0})
+        for q in ("0.1", "0.9", "0.1")
+    )
+    assert rows_of(low, high, same)["final_loss"].comparable == (True, False, True)
+    unread = made("b", forecasts(), {"training.quantile": "0.5"}, metrics={"final_loss": 1.0})
+    assert rows_of(made("a", forecasts()), unread)["final_loss"].comparable == (True, True)
     other_data = made("b", forecasts(), tags={"data.fingerprint": "another"})
     rows = rows_of(made("a", forecasts()), other_data, made("c", forecasts().iloc[10:]))
     assert all(row.comparable == (True, False, False) and row.best == () for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        # Runs of before say nothing of positions.
+        ({}, {"position": "sign", "borrow_bps": "0.0", "threshold": "auto"}, True),
+        ({}, {"position": "long_only"}, False),
+        ({}, {"borrow_bps": "50"}, False),
+        ({"position": "sign", "max_position": "1.0"}, {"position": "sign", "max_position": "2.0"}, True),
+        ({"position": "vol_target", "max_position": "1.0"}, {"position": "vol_target", "max_position": "2.0"}, False),
+        ({"position": "of a plugin", "quantile": "0.1"}, {"position": "of a plugin", "quantile": "0.2"}, False),
+    ],
+)
+def test_returns_compare_under_one_position_rule_with_the_numbers_that_it_reads(first, second, same):
+    metrics = {"val_mse": 1.0, "val_sharpe": 1.0}
+    runs = [
+        made(name, forecasts(), {f"evaluation.{key}": text for key, text in params.items()}, metrics=metrics)
+        for name, params in (("a", first), ("b", second))
+    ]
+    rows = rows_of(*runs)
+    assert rows["val_sharpe"].comparable == (True, same) and rows["val_mse"].comparable == (True, True)
+    assert any("judged by different rules" in str(each) for each in data_notices(runs)) is not same
 
 
 def test_a_trial_without_forecasts_is_comparable_where_data_are_split_alike():

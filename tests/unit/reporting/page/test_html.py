@@ -108,9 +108,18 @@ def test_every_text_of_a_report_is_escaped(figure):
     ]
     made = Page(HOSTILE, HOSTILE, [(HOSTILE, every)], [Section("a", HOSTILE, blocks)], HOSTILE)
     text = page_html(made)
-    assert "<script>alert" not in text and "<b>" not in text and "<!--" not in text
+    assert "<script>alert" not in text and "<b>" not in text and text.count("<!--") == 1  # the mark
     assert text.count("&lt;script&gt;alert(1)") >= 25
     assert text.count("</script>") == 4  # of the figure, the page, and plotly.js in two
+
+
+def test_no_text_of_a_report_holds_a_secret_that_somebody_recorded(figure):
+    said = "see api_token=abcd1234efgh"
+    blocks = [Paragraph(said), Notice(said), Tiles([Tile(said, said, said)]), Code(said, said), Figure(figure, said)]
+    cell = Cell(said)
+    table = Table(said, [Column(said, hint=said)], [[cell]], sortable=True, filterable=True)
+    made = Page(said, said, [(said, cell)], [Section("a", said, [*blocks, Facts([(said, cell)]), table])], said)
+    assert "abcd1234efgh" not in page_html(made)
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,12 @@ def test_the_neighbourhood_is_told_in_words(values, said):
     assert said in neighbour_words(found, 1.0)
 
 
+@pytest.mark.parametrize(("trials", "few"), [(9, True), (40, False)])
+def test_nothing_is_concluded_of_a_neighbourhood_that_is_most_of_the_trials_without_saying_so(trials, few):
+    found = neighbours_of(study_of(study(random_trials(trials))))
+    assert ("Of so few trials the nearest are not near" in neighbour_words(found, 1.0)) is few
+
+
 def test_a_study_of_choices_without_order_counts_those_that_differ():
     space = {"model.activation": {"choices": ["relu", "tanh", "gelu"]}, "model.seed": {"choices": ["a", "b"]}}
     names = [("relu", "a"), ("relu", "b"), ("tanh", "a"), ("gelu", "b"), ("tanh", "b")]

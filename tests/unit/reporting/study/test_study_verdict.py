@@ -11,6 +11,7 @@ from report_pages import tiles_of
 
 from tests.study_records import NUMBERS, PARAMS, TAGS, VERDICT, random_trials, study
 from tradingbot_exp.evaluation.significance.selection_bias import needed_ratio, noise_maximum
+from tradingbot_exp.evaluation.significance.verdict import repetitions_of
 from tradingbot_exp.reporting.page.page import Cell, Details, Figure, Notice, Paragraph, Table, Tiles
 from tradingbot_exp.reporting.study.numbers import study_of
 from tradingbot_exp.reporting.study.robustness import logits, noise, replays, robustness_blocks
@@ -91,7 +92,13 @@ def test_four_figures_and_fewer_where_there_is_less_to_draw():
 
 
 def test_the_noise_is_a_density_with_the_mean_that_the_verdict_names():
-    figure = noise(1.9, math.sqrt(252 / 483), 40, name="Sharpe ratio of alpha (a year)")
+    figure = noise(
+        1.9,
+        math.sqrt(252 / 483),
+        40,
+        math.sqrt(252) * needed_ratio(40, 484).value,
+        name="Sharpe ratio of alpha (a year)",
+    )
     x, y = (np.array(axis) for axis in (figure.data[0].x, figure.data[0].y))
     assert np.trapezoid(y, x) == pytest.approx(1, abs=0.01)
     mean = np.trapezoid(x * y, x)
@@ -145,6 +152,14 @@ def test_a_study_without_a_verdict_says_so_in_one_muted_sentence(fields, said):
 
 def test_what_failed_is_named():
     problem = {"problem": "DataError: gone"}
+    odd = dict.fromkeys(VERDICT["seeds"], "x")
+    for seeds in ({"values": [1.0]}, odd, dict.fromkeys(odd), "words", 7, [1]):
+        assert repetitions_of({"seeds": seeds}) == {"seeds": "its record is damaged"}
+    damaged = section(VERDICT | {"seeds": {"values": [1.0]}, "null_replays": "words"})
+    assert [block.text for block in damaged if isinstance(block, Notice)] == [
+        "The winner could not be trained again with other seeds: its record is damaged",
+        "The winner could not be compared with searches on permuted targets: its record is damaged",
+    ]
     blocks = section(VERDICT | {"seeds": problem, "null_replays": problem})
     assert [notice.text for notice in of(blocks, Notice)] == [
         "The winner could not be trained again with other seeds: DataError: gone",

@@ -7,8 +7,8 @@ from comparison_records import forecasts, made, with_artifacts
 from report_pages import rows_of, said, table_of, texts_of
 
 from tradingbot_exp.reporting.page.metrics import metric_rows
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 from tradingbot_exp.reporting.training.report import training_page
-from tradingbot_exp.reporting.training.trained import Trained
 
 SCHEME = {"evaluation.scheme": "walk_forward", "evaluation.folds": "3"}
 CARD = {

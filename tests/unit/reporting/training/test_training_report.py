@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from report_pages import blocks, facts_of, rows_of, said, table_of, titles
 
+from tradingbot_exp.data.panel import Layout
 from tradingbot_exp.evaluation.metrics.evaluate import validation_metrics
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.plots.feature_distributions import feature_histograms, histograms_record
@@ -29,12 +30,12 @@ FIGURES = [
     "Training history",
     "Forecast against actual",
     "Distribution of actuals and forecasts",
-    "Does the forecast keep its skill?",
-    "What came after low and high forecasts",
-    "What 1 became",
-    "Did it earn all along?",
+    "Rolling IC: does the forecast keep its skill?",
+    "Forecast deciles: what came after low and high forecasts",
+    "Equity curve: what 1 became",
+    "Rolling Sharpe ratio: did it earn all along?",
     "Net return by month",
-    "How much cost can it bear?",
+    "Transaction costs: how much can it bear?",
     "Feature importance",
     "Feature distributions",
 ]
@@ -45,7 +46,8 @@ def record(make_run):
     """A finished run on 300 bars whose metrics are those of its forecasts."""
     rng = np.random.default_rng(0)
     actual, forecast = rng.normal(0, 0.01, 300), rng.normal(0, 0.002, 300)
-    judged = validation_metrics(actual, forecast, actual, 0.0, Rules(periods=252.0))
+    rules, layout = Rules(periods=252.0), Layout.of_one(len(actual))
+    judged = validation_metrics(actual, forecast, actual, 0.0, rules, layout=layout)
     linear = {"linear_mse": 9.9e-5, "linear_ic": 0.05, "linear_sharpe": 0.4, "train_mean_mse": 1.01e-4}
     metrics = {f"val_{name}": value for name, value in (judged.metrics | linear).items()}
     predictions = pd.DataFrame(
@@ -80,11 +82,11 @@ def changed(record, **run):
 def test_a_finished_run_answers_every_question_in_order(record):
     page = training_page(record)
     assert [section.title for section in page.sections] == [
-        "What was run",
-        "How it went",
-        "How good it is",
-        "Why",
-        "How to get it again",
+        "Run: what was run",
+        "Training: how it went",
+        "Validation: how good it is",
+        "Features: why it forecasts as it does",
+        "Reproduction: how to get it again",
         "Test set",
     ]
     assert titles(page) == FIGURES
@@ -237,7 +239,7 @@ def test_odd_predictions_make_a_report_too(record, predictions):
     if "actual" in predictions:
         bare = predictions.drop(columns="next_log_return")
         page = training_page(replace(record, artifacts=replace(record.artifacts, predictions=bare)))
-        assert "no backtest" in said(page) and "What 1 became" not in titles(page)
+        assert "no backtest" in said(page) and "Equity curve: what 1 became" not in titles(page)
         assert "Forecast against actual" in titles(page)
 
 
@@ -332,12 +334,13 @@ def test_of_a_real_run_the_report_s_numbers_are_those_in_mlflow(default_run):
         metrics[f"val_{name}"] for name in ("mse", "zero_mse", "train_mean_mse", "linear_mse")
     ]
     drawn = {block.figure.layout.title.text: block.figure for block in blocks(page, Figure)}
-    (fall,) = [trace for trace in drawn["What 1 became"].data if trace.name == "net, fall"]
+    (fall,) = [trace for trace in drawn["Equity curve: what 1 became"].data if trace.name == "net, fall"]
     assert min(fall.y) == pytest.approx(100 * metrics["val_max_drawdown"], rel=1e-3)
-    (charged,) = [trace for trace in drawn["How much cost can it bear?"].data if trace.name == "as charged"]
+    costs = drawn["Transaction costs: how much can it bear?"].data
+    (charged,) = [trace for trace in costs if trace.name == "as charged"]
     assert charged.x == (5.0,)
     assert charged.y[0] == pytest.approx(metrics["val_sharpe"], rel=1e-4)
-    (hold,) = [trace for trace in drawn["How much cost can it bear?"].data if trace.name == "buy and hold"]
+    (hold,) = [trace for trace in costs if trace.name == "buy and hold"]
     assert hold.y[0] == pytest.approx(metrics["val_buy_hold_sharpe"], rel=1e-4)
     assert f"correlation {metrics['val_ic']:.3f}" in drawn["Forecast against actual"].layout.title.subtitle.text
     assert rows["R² against the train mean"][0].sort == metrics["val_r2"]
@@ -421,7 +424,7 @@ def test_impossible_params_and_returns_are_no_failure(record, params, returns):
         changed(record, params={**record.run.params, **params, "training.early_stopping": "2"}),
         artifacts=replace(record.artifacts, predictions=table, card={"split": {"val": {"rows": INF}}}),
     )
-    assert "What 1 became" in titles(training_page(odd))
+    assert "Equity curve: what 1 became" in titles(training_page(odd))
 
 
 def test_an_error_that_is_the_rival_s_is_neither_more_nor_less():

@@ -19,7 +19,7 @@ from tradingbot_exp import ConfigurationManager, ExperimentOrganizer, run_hpo_st
 from tradingbot_exp.cli.main import run
 from tradingbot_exp.config.schema import Config
 
-SMALL = ["data=synthetic", "training=smoke", "training.progress=off", "experiment.name=kept"]
+SMALL = ["data=synthetic", "training=smoke", "training.progress=off", "tracking.report=false", "experiment.name=kept"]
 LR = "model.learning_rate"
 
 
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, store_template: Path) -> Iter
         config = Config()
         config.experiment.name = "kept"
         config.model.learning_rate = config.training.learning_rate = 0.001
-        config.training.epochs, config.hpo.num_trials = 2, 2
+        config.training.epochs, config.hpo.num_trials, config.hpo.reseeds = 2, 2, 0
         config.hpo.param_space = {"batch_size": [16, 32]}
         config.tracking.uri = uri
         study = run_hpo_study(config, *arrays(), ExperimentOrganizer(config))

@@ -16,14 +16,14 @@ from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import DataConfig, SyntheticConfig
 from tradingbot_exp.data import PreparedData, prepare_data
 from tradingbot_exp.data.folds import fold_views
-from tradingbot_exp.data.identity import instrument, is_same_market, market_returns, overlap, stamp
+from tradingbot_exp.data.identity import instrument, is_file, is_same_market, market_returns, overlap, stamp
 from tradingbot_exp.data.sources import load_bars
-from tradingbot_exp.data.synthetic import synthetic_bars
+from tradingbot_exp.data.synthetic import synthetic_bars, synthetic_panel
 from tradingbot_exp.errors import TrackingError
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.experiment.recording import identifying_tags
-from tradingbot_exp.hpo.verdict.expectations import bearing_line
-from tradingbot_exp.tracking.reading.ledger import read_ledger
+from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
+from tradingbot_exp.tracking.reading.ledger import pair_tags, read_ledger
 from tradingbot_exp.tracking.reading.looks import looks_at
 from tradingbot_exp.tracking.reading.markets import MarketDates
 from tradingbot_exp.tracking.reading.openings import overlapping_openings
@@ -81,6 +81,45 @@ def test_single_runs_and_all_trials_count_once_for_each_configuration(client: Ml
     everything = read_ledger(store, MarketDates("IBM", (EARLIER[0], DATES[1])))
     assert everything.before == counted | {"own", "years before"}
     assert read_ledger(store, MarketDates("AAPL", DATES)).total == 0
+
+
+def test_pairs_of_a_backtest_count_where_returns_are_judged_and_nowhere_else(client: MlflowClient) -> None:
+    study, null = add(client, "study", "base"), add(client, "null_study", "base")
+    add(client, "trial", "own", mlflow__parentRunId=study)
+    add(client, "training", "a")
+    tried = [f"{number:064x}" for number in range(120)]
+    several = {name.replace(".", "__"): text for name, text in pair_tags(["a", *tried]).items()}
+    assert len(several) == 3 and max(map(len, several.values())) < 4000
+    add(client, "backtest", None, **several)
+    client.delete_run(add(client, "backtest", None, backtest__tried__1="a of-deleted"))
+    add(client, "backtest", None, backtest__tried__1="own own-pair", evaluated__study_id=study)
+    add(client, "backtest", None, backtest__tried__1="null", evaluated__study_id=null)
+    add(client, "backtest", None, backtest__tried__1="msft", data__instrument="MSFT")
+    add(client, "backtest", None, backtest__tried__1="before", data__val_start=EARLIER[0], data__val_end=EARLIER[1])
+    store, asked = Store(client, "here"), MarketDates("IBM", DATES)
+    forecasts = read_ledger(store, asked, study)
+    assert (forecasts.before, forecasts.own) == ({"a"}, {"own"})
+    returns = read_ledger(store, asked, study, with_backtests=True)
+    assert (returns.before, returns.own) == ({"a", "of-deleted", *tried}, {"own", "own-pair"})
+
+
+@pytest.mark.parametrize(("metric", "counted"), [("val_sharpe", 3), ("val_loss", 1), ("val_ic", 1)])
+def test_a_study_that_searches_for_returns_is_told_of_backtests(
+    client: MlflowClient, metric: str, counted: int
+) -> None:
+    add(client, "training", "a")
+    add(client, "backtest", None, backtest__tried__1="a b c")
+    config = compose_config([f"hpo.metric={metric}", "hpo.direction=maximize"])
+    assert ledger_of(config, Store(client, "here"), "a study").total == counted
+
+
+def test_a_backtest_of_a_trial_with_other_features_is_of_the_market_of_its_study(client: MlflowClient) -> None:
+    named = {"data__instrument": "file copy.csv", "data__train_start": EARLIER[0]}
+    study = add(client, "study", "base", data__fingerprint="same", **named)
+    other = {"data__fingerprint": "of other features", "evaluated__study_id": study}
+    add(client, "backtest", None, backtest__tried__1="pair", **other, **named)
+    asked = MarketDates("IBM", DATES, "same", pd.Series(dtype="float64", index=pd.DatetimeIndex([])))
+    assert read_ledger(Store(client, "here"), asked, with_backtests=True).before == {"pair"}
 
 
 def test_the_same_bars_under_another_name_are_known_by_their_fingerprint(client: MlflowClient) -> None:
@@ -156,6 +195,15 @@ def test_a_try_is_a_configuration_wherever_its_bars_come_from(tmp_path: Path) ->
     load_bars(DataConfig(name="synthetic", source="synthetic")).frame.to_csv(tmp_path / "copy.csv")
     copied = tags("data=csv", f"data.path={tmp_path / 'copy.csv'}")
     assert first["config.tried"] == copied["config.tried"]
+    several = "data.synthetic.bars=200", "data.synthetic.symbols=3"
+    panels = [tags(*several), tags(*several[:1], "data.synthetic.symbols=4")]
+    frames = synthetic_panel(SyntheticConfig(bars=200, symbols=3))
+    (tmp_path / "bars").mkdir()
+    for symbol, frame in frames.items():
+        frame.to_csv(tmp_path / "bars" / f"{symbol}.csv")
+    files = tags("data=csv", f"data.path={tmp_path / 'bars'}")
+    assert len({each["config.tried"] for each in (first, *panels)}) == 3
+    assert panels[0]["config.tried"] == files["config.tried"]
     assert first["config.sha256"] != copied["config.sha256"]
     assert (first["data.instrument"], first["data.val_start"]) == (
         "SYNTHETIC signal=0.3 seed=0",
@@ -191,6 +239,13 @@ def test_the_instrument_is_what_is_traded_whatever_file_or_length_it_comes_in(tm
     assert named(name="acme", **file) == "ACME"
     bars.assign(symbol="acme").to_csv(tmp_path / "it's mine.csv")
     assert named(name="csv", **file) == "ACME"
+    (tmp_path / "bars").mkdir()
+    for symbol in ("c", "a", "b", "d", "e", "f"):
+        bars.to_csv(tmp_path / "bars" / f"{symbol}.csv")
+    panel = {"source": "csv", "path": str(tmp_path / "bars")}
+    assert named(**panel, symbols=["c", "a"]) == "A+C"
+    # Other panels may be called so, and returns tell them apart.
+    assert is_file(several := named(**panel)) and several == "panel of 6 symbols a to f" and not is_file("A+C")
 
 
 def test_dates_compare_as_text_in_utc() -> None:
@@ -264,6 +319,28 @@ def test_a_copy_a_bar_more_a_later_start_and_rounded_prices_are_one_market_and_o
     damaged = artifact_folder(store.get_run(runs["later.csv"].run_id)) / "data" / "market_returns.parquet"
     damaged.write_bytes(b"PAR1")
     assert total(data, dates) == 3
+
+
+@in_ci
+def test_a_panel_is_of_the_market_of_each_of_its_symbols(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)
+    quick = [*QUICK, "data.features=[ret_1,clv]"]
+    panel, single = train([*quick, "data=tech"]), train([*quick, "data=ibm"])
+    train([*quick, "data=tech"])
+    train([*quick, "data=synthetic", "data.synthetic.bars=3000"])
+    dates = panel.tags["data.val_start"], panel.tags["data.val_end"]
+    assert single.tags["data.val_start"] == dates[0]
+    loaded = {name: load_data(compose_config([f"data={name}"])) for name in ("tech", "ibm", "msft")}
+    # The same configuration on IBM alone is another try than on four symbols.
+    assert {name: total(each, dates) for name, each in loaded.items()} == {"tech": 2, "ibm": 2, "msft": 1}
+    assert total(load_data(compose_config(["data=synthetic", "data.synthetic.bars=3000"])), dates) == 1
+    elsewhere = ("2010-06-01T00:00:00", "2012-06-01T00:00:00")
+    assert total(loaded["ibm"], elsewhere) == 0
+    assert panel.evaluate().number == 1
+    asked = MarketDates("IBM", (dates[1], stamp(loaded["ibm"].index[-1])), "else", market_returns(loaded["ibm"]))
+    store = Store(MlflowClient(f"sqlite:///{workdir / 'mlflow.db'}"), "here")
+    assert [each.evaluated for each in overlapping_openings(store, asked)] == [panel.run_id]
+    assert single.evaluate().number == 2
 
 
 def test_two_series_are_of_one_market_by_sixty_shared_dates_that_hardly_differ() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 from mlflow import MlflowClient
@@ -25,6 +26,11 @@ from tradingbot_exp.reporting.training.report import training_page
 from tradingbot_exp.tracking.reading.artifacts import PATCH, read_artifacts
 from tradingbot_exp.tracking.reading.curves import read_curves
 from tradingbot_exp.tracking.reading.fetch import rank_trials, run_record, study_record, training_record
+from tradingbot_exp.tracking.reading.health import examine
+from tradingbot_exp.tracking.reading.ledger import read_ledger
+from tradingbot_exp.tracking.reading.looks import looks_at
+from tradingbot_exp.tracking.reading.markets import MarketDates
+from tradingbot_exp.tracking.reading.openings import overlapping_openings
 from tradingbot_exp.tracking.store.lookup import find_run
 from tradingbot_exp.tracking.store.store import Store, open_store
 
@@ -67,7 +73,7 @@ def experiment(store: Store, workdir: Path) -> str:
 def test_a_run_is_found_by_id_prefix_and_latest(store: Store, experiment: str) -> None:
     old = make_run(store.client, experiment, "training", start=1000)
     new = make_run(store.client, experiment, "training", start=2000)
-    for kind in ("trial", "null_study", "test_evaluation"):
+    for kind in ("trial", "null_study", "test_evaluation", "backtest"):
         make_run(store.client, experiment, kind, start=3000)
     foreign = make_run(store.client, experiment, "", start=500)
     assert find_run(store, old).info.run_id == old
@@ -80,7 +86,9 @@ def test_a_run_is_found_by_id_prefix_and_latest(store: Store, experiment: str) -
         find_run(store, new[:12])
 
 
-def test_what_is_no_run_is_named_with_what_would_be_right(store: Store, experiment: str) -> None:
+def test_what_is_no_run_is_named_with_what_would_be_right(
+    store: Store, experiment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for text, kinds, said in (
         ("latest", ["study"], "There is no study in"),
         ("latest", ["training", ""], "There is no training run in"),
@@ -89,8 +97,7 @@ def test_what_is_no_run_is_named_with_what_would_be_right(store: Store, experime
     ):
         with pytest.raises(RunError, match=said):
             find_run(store, text, kinds)  # type: ignore[arg-type]
-    first = make_run(store.client, experiment, "training", start=1000)
-    for _ in range(40):  # of 41 ids, two begin alike
+    for _ in range(41):  # two of their ids begin alike
         make_run(store.client, experiment, "training", start=1000)
     with pytest.raises(RunError, match="There is no run 'zzz' in"):
         find_run(store, "zzz")
@@ -98,8 +105,20 @@ def test_what_is_no_run_is_named_with_what_would_be_right(store: Store, experime
     letter = next(letter for letter in "0123456789abcdef" if sum(each.startswith(letter) for each in ids) > 1)
     with pytest.raises(RunError, match=f"'{letter}' is the beginning of .* run ids"):
         find_run(store, letter)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "nowhere")
     with pytest.raises(RunError, match=r"no experiment 'nowhere' in .*; there are: Default, here"):
-        find_run(store, first, experiment="nowhere")
+        find_run(store, "latest")
+
+
+@pytest.mark.parametrize("question", [read_ledger, looks_at, overlapping_openings, lambda store, _: examine(store)])
+def test_a_question_that_takes_several_searches_asks_for_the_experiments_once(
+    store: Store, experiment: str, question: Callable[[Store, MarketDates], object]
+) -> None:
+    make_run(store.client, experiment, "test_evaluation", opened__start="2020-01-01", opened__end="2020-12-31")
+    ask = store.client.search_experiments
+    with mock.patch.object(store.client, "search_experiments", wraps=ask) as asked:
+        question(store, MarketDates("IBM", ("2020-01-01", "2020-12-31")))
+    assert asked.call_count == 1
 
 
 def test_a_directory_means_the_database_in_it_or_beside_it(

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
+import mlflow
 import psutil
 import pytest
 from mlflow.entities import Run
@@ -16,7 +17,9 @@ from support import artifact_folder, make_run
 from tradingbot_exp.errors import RunError, TrackingError
 from tradingbot_exp.tracking.store import kinds
 from tradingbot_exp.tracking.store.client import open_client
+from tradingbot_exp.tracking.store.errors import DamagedError
 from tradingbot_exp.tracking.store.kinds import Use, require
+from tradingbot_exp.tracking.store.places import is_same_store
 from tradingbot_exp.tracking.store.store import Store, open_store
 
 
@@ -47,7 +50,7 @@ def make(store: Store, kind: str, status: str = "FINISHED", **tags: str) -> Run:
     return store.run(make_run(store.client, "1", kind, status, mlflow__runName=f"a-{kind}", **tags))
 
 
-MODEL = ", not a training run, a trial or a study."
+MODEL = ", not a training run, a trial or a study"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,8 @@ MODEL = ", not a training run, a trial or a study."
     [
         *((use, kind, "") for use in ("EVALUATE", "PREDICT", "VERIFY") for kind in ("training", "trial", "study")),
         *((use, "test_evaluation", f"is a test-set evaluation{MODEL}") for use in ("EVALUATE", "PREDICT", "VERIFY")),
+        *((use, "backtest", f"is a backtest{MODEL}") for use in ("EVALUATE", "PREDICT", "BACKTEST")),
+        *(("BACKTEST", kind, "") for kind in ("training", "trial", "study")),
         *((use, "", f"is a run of another program{MODEL}") for use in ("EVALUATE", "PREDICT")),
         *((use, "null_study", f"is a null study{MODEL}") for use in ("EVALUATE", "PREDICT", "VERIFY")),
         ("RESUME", "training", ""),
@@ -113,11 +118,38 @@ def test_a_path_of_an_artifact_never_leads_out_of_its_run(store: Store, tmp_path
             store.artifact(far, "../../etc/passwd", Path.read_text)  # type: ignore[arg-type]
 
 
+def test_a_model_that_mlflow_keeps_beside_the_run_is_the_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store.uri)
+    with mlflow.start_run(experiment_id="1") as logged:
+        mlflow.pyfunc.log_model(name="model", python_model=lambda rows: rows, pip_requirements=[])
+    with mlflow.start_run(experiment_id="1") as other:
+        mlflow.log_text("no model", "model/notes.txt")
+    run, bare = (store.run(each.info.run_id) for each in (logged, other))
+    assert store.has_model(run) and store.model(run).predict([1.0]) == [1.0]
+    assert not store.has_model(bare)
+
+
 def test_an_artifact_that_cannot_be_parsed_is_damaged_and_one_that_cannot_be_read_is_not(store: Store) -> None:
     run = make(store, "training")
     store.client.log_text(run.info.run_id, "x", "a.txt")
-    with pytest.raises(TrackingError, match=rf"a.txt of the run {run.info.run_id} is damaged: invalid literal"):
+    with pytest.raises(DamagedError, match=rf"a.txt of the run {run.info.run_id} is damaged: invalid literal"):
         store.artifact(run, "a.txt", lambda file: int(file.read_text()))
     with pytest.raises(TrackingError, match=r"a.txt of the run .* cannot be read: .*No such file") as caught:
         store.artifact(run, "a.txt", lambda file: file.with_name("b.txt").read_text())
-    assert not isinstance(caught.value, ValueError)
+    assert not isinstance(caught.value, DamagedError)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("http://h:5000/", "http://h:5000", True),
+        ("postgresql://me:pw@h/db", "postgresql://me@h/db", True),
+        ("postgresql://h/db", "postgresql://me:p@w@h/db", True),
+        ("sqlite:///a.db", "sqlite:///./a.db", True),
+        ("http://h:5000", "http://h:5001", False),
+        ("postgresql://h/db", "postgresql://h/other", False),
+        ("sqlite:///a.db", "http://h:5000", False),
+    ],
+)
+def test_addresses_of_one_store_are_told(first: str, second: str, same: bool) -> None:
+    assert is_same_store(first, second) is is_same_store(second, first) is same

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
+import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from mlflow import MlflowClient
 from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 from support import artifact_folder, give_up
 
+from tradingbot_exp import ExperimentOrganizer
 from tradingbot_exp.cli import main as cli
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.run_names import result_tags
 from tradingbot_exp.tracking.store import patience
@@ -26,11 +34,20 @@ from tradingbot_exp.tracking.store.client import open_client
 from tradingbot_exp.tracking.store.errors import wrapped
 from tradingbot_exp.tracking.store.patience import Client, Outage, own_request
 from tradingbot_exp.tracking.writing.batch import current_batch, run_batch
-from tradingbot_exp.tracking.writing.outbox import journal
+from tradingbot_exp.tracking.writing.outbox import journal, recorder
 from tradingbot_exp.tracking.writing.outbox.delivery import Delivery
 from tradingbot_exp.tracking.writing.outbox.send import Record, send
-from tradingbot_exp.tracking.writing.outbox.unsent import must_fail, send_left_behind, send_unsent, unsent_runs
+from tradingbot_exp.tracking.writing.outbox.unsent import (
+    closes_run,
+    must_fail,
+    send_left_behind,
+    send_unsent,
+    unsent_folder,
+    unsent_runs,
+    waiting_run_id,
+)
 from tradingbot_exp.tracking.writing.run import TrackedRun
+from tradingbot_exp.tracking.writing.trial_runs import TrialRuns
 
 DEAD = {**identity(), "process.pid": "999999999"}
 
@@ -58,10 +75,9 @@ def offline(uri: str) -> TrackedRun:
     return TrackedRun(Delivery.create(connect, creation, Path(".tradingbot/unsent").resolve(), "offline"), "r")
 
 
-def attached(client: MlflowClient, run_id: str | None = None) -> TrackedRun:
-    run_id = run_id or client.create_run("0", 1, {"k": "v"}, "r").info.run_id
-    folder = Path(".tradingbot/unsent").resolve()
-    return TrackedRun(Delivery.attach(client, run_id, folder, client.tracking_uri), "run")
+def attached(client: MlflowClient) -> TrackedRun:
+    run = client.create_run("0", 1, {"k": "v"}, "r")
+    return TrackedRun(Delivery.attach(client, run, unsent_folder(), client.tracking_uri), "run")
 
 
 def send_all(uri: str) -> None:
@@ -70,12 +86,12 @@ def send_all(uri: str) -> None:
         send_unsent(folder, client)
 
 
-def killed(run_id: str, uri: str, *records: dict[str, object], cut: str = "", owner: dict[str, str] = DEAD) -> Path:
+def killed(run_id: str, uri: str, *records: dict[str, object], cut: str = "", **header: str) -> Path:
     """The journal of a process that is gone."""
     folder = Path(".tradingbot/unsent").resolve() / f"{run_id}-1"
     folder.mkdir(parents=True)
-    header = {"run_id": run_id, "uri": uri, "on_error": "raise", "owner": owner}
-    (folder / "run.json").write_text(json.dumps(header))
+    whole = {"run_id": run_id, "uri": uri, "on_error": "raise", "owner": DEAD, **header}
+    (folder / "run.json").write_text(json.dumps(whole))
     (folder / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records) + cut)
     return folder
 
@@ -197,6 +213,68 @@ def test_a_journal_that_is_damaged_or_another_users_is_named_and_nothing_of_it_i
     assert cli.run(["doctor", "--fix"]) == 1
 
 
+@pytest.mark.parametrize("spoil", [_bytes("run.json", b"[]"), _bytes("sent", b"all"), _given_away, shutil.rmtree])
+def test_a_journal_that_cannot_be_read_or_is_sent_meanwhile_stands_for_no_run(
+    uri: str, spoil: Callable[[Path], object]
+) -> None:
+    folder = killed("0" * 32, uri, batch(1), END, failure="the disk is full")
+    assert (waiting_run_id(folder), closes_run(folder), must_fail(folder)) == ("0" * 32, True, True)
+    spoil(folder)
+    assert (waiting_run_id(folder), closes_run(folder), must_fail(folder)) == (None, False, False)
+
+
+def note(name: str, folder: str = "notes") -> dict[str, object]:
+    return {"kind": "artifact", "file": f"files/0/{name}", "folder": folder}
+
+
+def test_an_artifact_that_is_gone_from_a_journal_is_named_and_the_rest_sent(
+    uri: str, client: MlflowClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a power cut forgot what was acknowledged: the artifact was removed, having been sent."""
+    run_id = client.create_run("0").info.run_id
+    folder = killed(run_id, uri, batch(1), note("hello.txt"), batch(2), END)
+    send_left_behind(client)
+    assert steps(client, run_id) == [1, 2] and client.get_run(run_id).info.status == "FINISHED"
+    assert journals() == [] and f"{folder / 'files/0/hello.txt'} is gone" in caplog.text
+
+
+def test_what_was_acknowledged_is_replaced_as_a_whole_and_not_written_over(uri: str, client: MlflowClient) -> None:
+    run_id = client.create_run("0").info.run_id
+    folder = killed(run_id, uri, note("hello.txt"), {"kind": "delete"})
+    for name in ("files/0/hello.txt", "sent"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("0")
+    os.link(folder / "sent", "before")
+    with pytest.raises(TrackingError, match="is damaged"):
+        send_unsent(folder, client)
+    first = (folder / "records.jsonl").read_bytes().index(b"\n") + 1
+    assert (Path("before").read_text(), (folder / "sent").read_text()) == ("0", str(first))
+    assert not (folder / "files/0").exists()
+
+
+def test_a_sender_goes_on_where_another_one_stopped_before_it(uri: str, client: MlflowClient) -> None:
+    run_id = client.create_run("0").info.run_id
+    folder = killed(run_id, uri, batch(1), batch(2))
+    late = journal.Journal.read(folder)
+    _bytes("sent", str((folder / "records.jsonl").read_bytes().index(b"\n") + 1).encode())(folder)
+    assert late.try_lock() and [record.content["metrics"][0][3] for record, _ in late.records()] == [2]
+    late.release()
+    shutil.rmtree(folder)
+    with pytest.raises(FileNotFoundError):
+        late.try_lock()
+    assert not folder.exists()
+
+
+def test_an_open_journal_holds_one_file_descriptor(client: MlflowClient) -> None:
+    run = attached(client)
+    with run_batch() as batch:
+        batch.add(run)
+        run.log_batch({"lr": 0.1}, {})
+        held = [each.path for each in psutil.Process().open_files()]
+        assert sum(path.startswith(str(run.delivery.unsent_folder)) for path in held) == 1
+        run.end("FINISHED")
+
+
 def test_a_trial_that_its_study_has_given_up_gets_what_it_had_done_and_stays_closed(
     uri: str, client: MlflowClient
 ) -> None:
@@ -263,7 +341,7 @@ def test_the_runs_of_a_batch_wait_for_nothing_until_its_end(uri: str, client: Ml
             run.log_batch({"lr": 0.1}, {"engine": "stacked"})
             for epoch in (1, 2):
                 run.log_metrics({"val_loss": 1.0}, epoch)
-            run.flush({"trial.state": "complete"})
+            run.set_tags({"trial.state": "complete"})
         lone.set_tags({"a": 1})
         assert len(journals()) == 4 and client.get_run(lone.run_id).data.tags["a"] == "1"
         for run in runs:
@@ -280,13 +358,15 @@ class Away:
 
     def __init__(self, client: MlflowClient) -> None:
         self._client, self.is_away, self.loses_answers = client, False, 0
+        self.leaves_in = -1  # requests after which it goes away; below 0, it stays
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._client, name)
 
         def request(*arguments: Any, **named: Any) -> Any:
-            if self.is_away:
+            if self.is_away or self.leaves_in == 0:
                 raise requests.ConnectionError("refused")
+            self.leaves_in -= 1
             answer = found(*arguments, **named)
             if self.loses_answers:
                 self.loses_answers -= 1
@@ -313,9 +393,7 @@ def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pyte
     run.delivery.training_started()
     away.is_away = True
     for epoch in range(1, 4):
-        began = time.monotonic()
         run.log_metrics({"val_loss": 1.0}, epoch)
-        assert time.monotonic() - began < 0.5
     run.set_tags({"a": 1})  # waits until it is clear that this will last
     run.log_text("hello", "notes/hello.txt")
     threading.Timer(2, lambda: setattr(away, "is_away", False)).start()
@@ -325,7 +403,7 @@ def test_an_outage_is_waited_out_while_training_goes_on(away: Away, caplog: pyte
     assert steps(client, run.run_id) == [1, 2, 3] and found.info.status == "FINISHED" and found.data.tags["a"] == "1"
     assert (artifact_folder(found) / "notes" / "hello.txt").is_file()
     assert journals() == [other.delivery.unsent_folder]
-    said = [record.message for record in caplog.records]
+    said = [record.message for record in caplog.records if "store.moved" not in record.name]
     assert len(said) == 2 and "tracking.patience" in said[0] and "answers again" in said[1]
 
 
@@ -349,6 +427,41 @@ def test_what_waits_when_patience_ends_is_kept_and_sent_by_the_next_start(
     send_left_behind(open_client(uri))
     assert [MlflowClient(uri).get_run(run.run_id).info.status for run in runs] == ["FINISHED"] * 2
     assert steps(client, runs[0].run_id) == [1] and journals() == []
+
+
+def soon(holds: Callable[[], bool]) -> bool:
+    """Wait for at most 20 seconds until something holds."""
+    until = time.monotonic() + 20
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+    return holds()
+
+
+def test_the_closing_of_a_trial_is_kept_when_patience_ends_and_sent_by_the_next_start(away: Away, uri: str) -> None:
+    trial_runs = TrialRuns(patient(away, 1.5), "0", "0" * 32, "s", {})
+    run_id = trial_runs.create(0)
+    away.leaves_in = 1  # once it has said that the run is open
+    trial_runs.fail(run_id, ValueError("no such layer"))
+    assert soon(lambda: bool(unsent_runs(Path.cwd())))
+    (waiting,) = unsent_runs(Path.cwd())
+    assert closes_run(waiting) and must_fail(waiting)
+    away.leaves_in = -1
+    send_left_behind(open_client(uri))
+    found = MlflowClient(uri).get_run(run_id)
+    assert (found.info.status, found.data.tags["trial.state"]) == ("FAILED", "failed") and journals() == []
+
+
+def test_signs_of_life_go_on_for_other_runs_where_one_takes_none(
+    client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HEARTBEAT_SECONDS", "FLUSH_SECONDS"):
+        monkeypatch.setattr(recorder, name, 0.01)
+    deleted, alive = (client.create_run("0").info.run_id for _ in range(2))
+    client.delete_run(deleted)  # a deleted run takes no more tags
+    own = recorder.Recorder()
+    own.beat(client, [deleted, alive])
+    assert soon(lambda: "process.heartbeat" in client.get_run(alive).data.tags)
+    own.stop_beating([deleted, alive])
 
 
 def test_what_a_process_reads_is_what_it_has_written_also_after_an_outage(away: Away) -> None:
@@ -378,3 +491,61 @@ def test_mlflows_own_requests_are_made_as_ever(uri: str, client: MlflowClient, m
         assert retries() < usual == pool.submit(retries).result()
         monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
         assert retries() == 5
+
+
+def test_a_worker_that_comes_too_late_for_a_run_leaves_no_record_that_it_would_hold(
+    client: MlflowClient, uri: str
+) -> None:
+    run_id = client.create_run("0").info.run_id
+    client.set_terminated(run_id, "KILLED")
+    tracking = SimpleNamespace(uri=uri, on_error="raise", patience=1.0)
+    experiment = SimpleNamespace(name="Default", run_name=None, description=None, tags={})
+    organizer = ExperimentOrganizer(SimpleNamespace(experiment=experiment, tracking=tracking))
+    with pytest.raises(TrackingError, match="was given up before its job could start"):
+        organizer.take_over(run_id, 1, "parent")
+    assert journals() == [] and client.get_run(run_id).info.status == "KILLED"
+
+
+@pytest.mark.parametrize("installed", [True, False], ids=["command", "notebook"])
+def test_a_second_interruption_ends_the_waiting_for_a_store_and_the_records_stay(
+    client: MlflowClient, uri: str, installed: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = attached(client)
+
+    def close() -> None:
+        try:
+            run.delivery.put(Record("end", {"status": "KILLED", "time": 2000}))
+            with contextlib.nullcontext() if installed else interrupt.signals_held():
+                run.delivery.settle(patiently=True)
+        finally:
+            with interrupt.signals_held():  # as a run is closed
+                run.delivery.settle(patiently=True)
+
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in both]
+    lock = sqlite3.connect("mlflow.db", check_same_thread=False)
+    lock.execute("BEGIN EXCLUSIVE")
+    presses = [threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)) for seconds in (0.3, 1.6)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    if installed:
+        interrupt.install()
+    try:
+        for press in presses:
+            press.start()
+        with pytest.raises(KeyboardInterrupt):
+            close()
+        assert run.delivery.failure == "it was not waited for any longer" and "doctor --fix" in caplog.text
+        assert interrupt.is_urgent() is installed
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a press that is still to come would end all tests
+        lock.rollback()
+        lock.close()
+        for press in presses:
+            press.join()
+        for number, handler in zip(both, before, strict=True):
+            signal.signal(number, handler)
+        interrupt._received.clear()
+        interrupt._again.clear()
+    with contextlib.suppress(FileNotFoundError):  # the recorder may send them at this moment
+        send_all(uri)
+    assert client.get_run(run.run_id).info.status == "KILLED" and journals() == []

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.store.errors import reason
 from tradingbot_exp.tracking.store.patience import Client, Outage
+from tradingbot_exp.tracking.store.places import require_inside
 from tradingbot_exp.tracking.writing.outbox.journal import Journal
 from tradingbot_exp.tracking.writing.outbox.recorder import RECORDER
 from tradingbot_exp.tracking.writing.outbox.send import Record
-from tradingbot_exp.tracking.writing.outbox.unsent import ID_TAG, SEND_COMMAND
+from tradingbot_exp.tracking.writing.outbox.unsent import ID_TAG, send_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +54,7 @@ class Delivery:
         The run's id in MLflow, or ``unsent-…`` while MLflow does not know the run.
     experiment_id, artifact_uri : str
     found : Run or None
-        The run as it was when it was attached to.
+        The run as it was before, if somebody else created it.
     failure : str or None
         Why nothing more is sent.
     outage : Outage
@@ -70,7 +72,8 @@ class Delivery:
         self.outage = Outage(redact(uri))
         self.has_ended = False
         self._journal = Journal(folder)
-        self._journal.header |= {"run_id": None, "uri": redact(uri), "on_error": on_error, "owner": identity()}
+        place = {"uri": redact(uri), "folder": str(folder.absolute())}
+        self._journal.header |= {"run_id": None, **place, "on_error": on_error, "owner": identity()}
         self._on_error, self._started = on_error, False
         self._refusal: Exception | None = None
         self._writing = threading.RLock()
@@ -98,13 +101,14 @@ class Delivery:
         return self
 
     @classmethod
-    def attach(cls, client: MlflowClient, run_id: str, unsent: Path, uri: str, found: Run | None = None) -> Delivery:
-        """Deliver to a run that somebody else created, and that may have been fetched; failures are raised."""
-        self = cls(uri, unsent / f"{run_id[:12]}-{uuid.uuid4().hex[:8]}", "raise")
+    def attach(cls, client: MlflowClient, run: Run, unsent: Path, uri: str) -> Delivery:
+        """Deliver to a run that somebody else created; failures are raised."""
+        info = run.info
+        self = cls(uri, unsent / f"{info.run_id[:12]}-{uuid.uuid4().hex[:8]}", "raise")
         self._use(client)
-        self.run_id = self._journal.header["run_id"] = run_id
-        self.found = client.get_run(run_id) if found is None else found
-        self.experiment_id, self.artifact_uri = self.found.info.experiment_id, self.found.info.artifact_uri
+        self.found = run
+        self.run_id = self._journal.header["run_id"] = info.run_id
+        self.experiment_id, self.artifact_uri = info.experiment_id, info.artifact_uri
         return self
 
     def _use(self, client: MlflowClient) -> None:
@@ -166,19 +170,21 @@ class Delivery:
         """
         self._refusal = None  # of an earlier try
         RECORDER.wait([self], patiently)
+        if self.is_waiting and interrupt.is_urgent():
+            self._keep_from_now_on(TrackingError("it was not waited for any longer"))
         refusal, self._refusal = self._refusal, None
         if refusal is not None:
             raise self._error(refusal) from refusal
 
     def send_what_waits(self) -> bool:
-        """Send, in the recorder's thread; give False if it is to be tried again, the store being away."""
+        """Send, in the recorder's thread; return False if it is to be tried again, the store being away."""
         if self.client is None or not self.is_waiting:
             return True
         began, is_told = time.monotonic(), self.outage.gave_up is not None
         try:
             if self.outage.gave_up is not None:
                 raise self.outage.gave_up
-            self._journal.send(getattr(self.client, "raw", self.client), self.run_id)
+            self._journal.send(getattr(self.client, "raw", self.client), self.run_id, self._admitted)
         except Exception as error:
             if not is_told and self.outage.lasts(error, began):
                 return False
@@ -195,6 +201,12 @@ class Delivery:
             if self.has_ended:
                 self.forget()
         return True
+
+    def _admitted(self, record: Record) -> Record:
+        """Refuse to write through links, which may be there in a run that somebody else created."""
+        if self.found is not None and "file" in record.content:
+            require_inside(self.artifact_uri, self.run_id, record.content["folder"], Path(record.content["file"]))
+        return record
 
     def forget(self) -> None:
         """Remove the journal, if MLflow has all of it."""
@@ -226,5 +238,5 @@ class Delivery:
                 "Send them later with: %s",
                 why,
                 self._journal.folder,
-                SEND_COMMAND,
+                send_command(self.uri),
             )

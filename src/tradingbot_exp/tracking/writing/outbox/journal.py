@@ -7,17 +7,19 @@ it MLflow has, ``files/`` the artifacts. The process at work holds a lock, which
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.tracking.store.places import inside, require_unlinked
 from tradingbot_exp.tracking.writing.outbox.send import Record, is_record, merged, send
 
 if TYPE_CHECKING:
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 
     from mlflow import MlflowClient
 
+log = logging.getLogger(__name__)
+
 HEADER = "run.json"
+_RECORDS, _SENT, _FILES, _LOCK = "records.jsonl", "sent", "files", "in-use.lock"
 
 
 class Journal:
@@ -39,14 +44,13 @@ class Journal:
     Attributes
     ----------
     header : dict
-        `run_id` (None while MLflow does not know the run), `uri` (without credentials), `on_error`, what a run is
-        created with, and `failure` once nothing more is sent.
+        `run_id` (None while MLflow does not know the run), `uri` (without credentials), `folder` (the journal's own,
+        as it was then), `on_error`, what a run is created with, and `failure` once nothing more is sent.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.header = folder, dict[str, Any]()
-        self._lock = FileLock(folder / "in-use.lock", thread_local=False)
-        self._file: BinaryIO | None = None
+        self._lock = FileLock(folder / _LOCK, thread_local=False)
         self.written = self.sent = 0
 
     @classmethod
@@ -60,23 +64,32 @@ class Journal:
         TrackingError
             The folder is another user's, or holds something else.
         """
-        self, file = cls(folder), folder / HEADER
+        self = cls(folder)
+        self._load()
+        return self
+
+    def _load(self) -> None:
+        folder, file = self.folder, self.folder / HEADER
+        for name in ("", HEADER, _RECORDS, _SENT, _FILES, _LOCK, f"{HEADER}.new", f"{_SENT}.new"):
+            if (folder / name).is_symlink():  # it would be read, locked or written through
+                raise TrackingError(f"{folder / name} is a link, which is not followed: nothing in it is sent.")
         try:
             if hasattr(os, "geteuid") and {folder.stat().st_uid, file.stat().st_uid} != {os.geteuid()}:
                 raise TrackingError(f"{folder} is another user's: its records are not sent.")
             self.header = json.loads(file.read_text(encoding="utf-8"))
-            texts = [self.header["uri"], self.header["on_error"]]
-            if not all(isinstance(each, str) for each in [*texts, self.header["run_id"] or ""]):
+            texts = [self.header["uri"], self.header["on_error"], self.header.get("folder", "")]
+            if self.header["run_id"] is not None:  # else MLflow does not know the run yet
+                texts.append(self.header["run_id"])
+            if not all(isinstance(each, str) for each in texts):
                 raise ValueError("it names no run and no store")
-            sent = folder / "sent"
+            sent = folder / _SENT
             self.sent = int(sent.read_text() or 0) if sent.exists() else 0
         except FileNotFoundError:
             raise
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise TrackingError(f"{file} cannot be read, and nothing in its folder is sent: {error!r}") from error
-        records = folder / "records.jsonl"
+        records = folder / _RECORDS
         self.written = records.stat().st_size if records.exists() else 0
-        return self
 
     @property
     def is_waiting(self) -> bool:
@@ -84,31 +97,49 @@ class Journal:
         return self.written > self.sent
 
     def try_lock(self) -> bool:
-        """Keep other processes from sending; give whether none is at work here."""
+        """Keep other processes from sending, and read anew what they have done; False if one is at work here.
+
+        Raises
+        ------
+        FileNotFoundError, TrackingError
+            See `read`.
+        """
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             return False
+        try:
+            self._load()
+        except BaseException:
+            self._lock.release()
+            if not (self.folder / HEADER).exists():  # it was sent and removed, and the lock made its folder anew
+                with suppress(OSError):
+                    (self.folder / _LOCK).unlink(missing_ok=True)
+                    self.folder.rmdir()
+            raise
         return True
 
     def release(self) -> None:
         """Let other processes send what is left."""
-        if self._file is not None:
-            if self.is_waiting:  # for longer, perhaps
-                os.fsync(self._file.fileno())
-            self._file.close()
-            self._file = None
+        records = self.folder / _RECORDS
+        if self.is_waiting and records.exists():  # for longer, perhaps
+            with records.open("rb") as stream:
+                os.fsync(stream.fileno())
         self._lock.release()
 
     def write_header(self, **changes: Any) -> None:
-        """Write who the records are of, so that at any moment the old header or the new one is there."""
+        """Write who the records are of."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._lock.is_locked:
             self._lock.acquire()
         self.header |= changes
-        fresh = self.folder / f"{HEADER}.new"
-        fresh.write_text(json.dumps(self.header), encoding="utf-8")
-        fresh.replace(self.folder / HEADER)
+        self._replace(HEADER, json.dumps(self.header))
+
+    def _replace(self, name: str, text: str) -> None:
+        """Write a file so that at any moment the old one or the new one is there, and whole."""
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.folder / name)
 
     def append(self, record: Record) -> None:
         """Write a record; a file or folder that it names is copied.
@@ -119,20 +150,19 @@ class Journal:
             The disk is full, for example; then the journal is as it was.
         """
         content = dict(record.content)
-        if self._file is None:
-            if not (self.folder / HEADER).exists():
-                self.write_header()
-            self._file = (self.folder / "records.jsonl").open("ab", buffering=0)
+        if not (self.folder / HEADER).exists():
+            self.write_header()
         if "file" in content:
             content["file"] = self._keep(Path(content["file"]))
         line = json.dumps({"kind": record.kind, **content}, separators=(",", ":")).encode() + b"\n"
-        if self._file.write(line) != len(line):
-            self._file.truncate(self.written)
-            raise OSError(f"{self._file.name} takes no more")
+        with (self.folder / _RECORDS).open("ab", buffering=0) as stream:  # of a batch, many journals are open at once
+            if stream.write(line) != len(line):
+                stream.truncate(self.written)
+                raise OSError(f"{stream.name} takes no more")
         self.written += len(line)
 
     def _keep(self, source: Path) -> str:
-        kept = Path("files") / uuid.uuid4().hex[:8] / source.name
+        kept = Path(_FILES) / uuid.uuid4().hex[:8] / source.name
         target = self.folder / kept
         target.parent.mkdir(parents=True)
         if source.is_dir():
@@ -142,7 +172,7 @@ class Journal:
         return str(kept)
 
     def records(self) -> Iterator[tuple[Record, int]]:
-        """Return the records that MLflow lacks, each with the position behind it.
+        """Yield the records that MLflow lacks, each with the position behind it.
 
         A line that was cut off in writing is no record, and nothing comes after it.
 
@@ -151,7 +181,7 @@ class Journal:
         TrackingError
             A line is something else.
         """
-        file = self.folder / "records.jsonl"
+        file = self.folder / _RECORDS
         if not file.exists():
             return
         with file.open("rb") as stream:
@@ -169,37 +199,41 @@ class Journal:
             if not is_record(kind, content):
                 raise ValueError(f"{kind!r} is not a kind of record, or has not what it needs")
             if "file" in content:
-                kept = (self.folder / content["file"]).resolve()
-                if not kept.is_relative_to((self.folder / "files").resolve()):
-                    raise ValueError(f"{content['file']} lies outside")
-                content["file"] = str(kept)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+                kept = inside(self.folder / _FILES, str(Path(content["file"]).relative_to(_FILES)))
+                require_unlinked(kept)
+                inside(Path("/artifacts"), content["folder"])
+                content["file"] = str(kept.resolve())
+        except (ValueError, KeyError, TypeError, AttributeError, TrackingError) as error:
             raise TrackingError(
-                f"{self.folder / 'records.jsonl'} is damaged, or was not written by tradingbot_exp: what ends at byte "
+                f"{self.folder / _RECORDS} is damaged, or was not written by tradingbot_exp: what ends at byte "
                 f"{position} is not a record ({error}). It is not sent."
             ) from error
         return Record(kind, content)
 
     def send(self, client: MlflowClient, run_id: str, admit: Callable[[Record], Record | None] | None = None) -> int:
-        """Send what MLflow lacks, in order; give the number of records, batches that follow each other counted as one.
+        """Send what MLflow lacks, in order; return the number of records, where batches that follow each other are one.
+
+        An artifact is removed once it is sent; one that is gone is left out.
 
         Parameters
         ----------
         client : MlflowClient
         run_id : str
         admit : callable, optional
-            Gives what is to be sent of a record, if anything.
+            Returns what is to be sent of a record, if anything.
         """
         number = 0
         for record, position in merged(self.records()):
-            admitted = record if admit is None else admit(record)
-            if admitted is not None:
+            admitted, file = record if admit is None else admit(record), record.content.get("file")
+            if file is not None and not Path(file).exists():
+                log.warning("%s is gone: it was sent before, or somebody removed it. The rest is sent.", file)
+            elif admitted is not None:
                 send(client, run_id, admitted)
             self.sent, number = position, number + 1
             with suppress(OSError):  # a record that is sent again does no harm
-                (self.folder / "sent").write_text(str(position))
-            if "file" in record.content:
-                shutil.rmtree(Path(record.content["file"]).parent, ignore_errors=True)
+                self._replace(_SENT, str(position))
+            if file is not None:
+                shutil.rmtree(Path(file).parent, ignore_errors=True)
         return number
 
     def remove(self) -> None:

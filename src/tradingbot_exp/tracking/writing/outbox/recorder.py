@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
-from tradingbot_exp.tracking.store.patience import PAUSE, Outage, own_request
+from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.tracking.store.patience import PAUSE, Outage, is_outage, own_request
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,21 +60,26 @@ class Recorder:
         return all(each is delivery or each.has_ended for each in self._open)
 
     def beat(self, client: MlflowClient, run_ids: Iterable[str]) -> None:
-        """Return a sign of life for runs, for those who look from another host: the tag ``process.heartbeat``."""
+        """Send signs of life of runs from now on, for those on other hosts: the tag ``process.heartbeat``."""
         with self._changed:
             self._start()
             self._beating |= dict.fromkeys(run_ids, (getattr(client, "raw", client), time.monotonic()))
 
     def stop_beating(self, run_ids: Iterable[str]) -> None:
-        """Return no more signs of life for runs."""
+        """Send no more signs of life of runs."""
         with self._changed:
             for run_id in run_ids:
                 self._beating.pop(run_id, None)
 
     def wait(self, deliveries: Iterable[_Delivery], patiently: bool = False) -> None:
-        """Send at once, and wait until MLflow has all of some runs or refuses it; in an outage only if `patiently`."""
+        """Send at once, and wait until MLflow has all of some runs or refuses it; in an outage only if `patiently`.
+
+        A second Ctrl-C ends the waiting.
+        """
         with self._changed:
             while any(each.is_waiting and (patiently or not each.outage.is_on) for each in deliveries):
+                if interrupt.is_urgent():
+                    return
                 self._start()
                 self._wanted = True
                 self._changed.notify_all()
@@ -109,16 +115,20 @@ class Recorder:
                     time.sleep(PAUSE)
 
     def _beat(self) -> None:
-        """Return the signs of life that are due."""
+        """Send the signs of life that are due; what fails is tried again soon."""
+        away: list[MlflowClient] = []
         for run_id, (client, last) in list(self._beating.items()):
-            if time.monotonic() - last > HEARTBEAT_SECONDS:
-                try:
-                    client.set_tag(run_id, "process.heartbeat", f"{time.time():.0f}")
-                except Exception:  # the next one comes soon
-                    return
-                with self._changed:
-                    if run_id in self._beating:
-                        self._beating[run_id] = client, time.monotonic()
+            if client in away or time.monotonic() - last <= HEARTBEAT_SECONDS:
+                continue
+            try:
+                client.set_tag(run_id, "process.heartbeat", f"{time.time():.0f}")
+            except Exception as error:
+                if is_outage(error):  # its other runs would only be as long about it
+                    away.append(client)
+                continue
+            with self._changed:
+                if run_id in self._beating:
+                    self._beating[run_id] = client, time.monotonic()
 
 
 RECORDER = Recorder()

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.tracking.run_names import ENDED
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -37,7 +39,7 @@ def is_record(kind: object, content: dict[str, Any]) -> bool:
         return isinstance(content["file"], str) and isinstance(content["folder"], str)
     if kind == "input":
         return isinstance(content["dataset"], dict) and isinstance(content["context"], str)
-    return kind == "end" and content["status"] in ("FINISHED", "FAILED", "KILLED") and isinstance(content["time"], int)
+    return kind == "end" and content["status"] in ENDED and isinstance(content["time"], int)
 
 
 def merged(records: Iterable[tuple[Record, int]]) -> Iterator[tuple[Record, int]]:

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.paths import launch_dir
-from tradingbot_exp.config.redaction import MASK, redact
+from tradingbot_exp.config.redaction import redact
 from tradingbot_exp.errors import TrackingError
+from tradingbot_exp.runtime.text import own_command, plural
+from tradingbot_exp.tracking.run_names import INTERRUPTED
 from tradingbot_exp.tracking.store.client import open_experiment
 from tradingbot_exp.tracking.store.errors import reason
+from tradingbot_exp.tracking.store.places import is_same_store, require_inside, sqlite_path
+from tradingbot_exp.tracking.store.store import default_uri
 from tradingbot_exp.tracking.writing.outbox.journal import HEADER, Journal
 from tradingbot_exp.tracking.writing.outbox.send import Record
 
@@ -25,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FOLDER = Path(".tradingbot") / "unsent"
-SEND_COMMAND = "python -m tradingbot_exp doctor --fix"
 ID_TAG = "tradingbot.local_id"
 
 
@@ -78,26 +81,58 @@ def _is_left(folder: Path) -> bool:
 
 
 def waiting_run_id(folder: Path) -> str | None:
-    """Return the run that records in `folder` are of; None if MLflow does not know it yet."""
-    found: str | None = Journal.read(folder).header["run_id"]
-    return found
+    """Return the run that records in `folder` are of; None if MLflow does not know it yet, or they cannot be read."""
+    with suppress(TrackingError, FileNotFoundError):
+        found: str | None = Journal.read(folder).header["run_id"]
+        return found
+    return None
 
 
 def closes_run(folder: Path) -> bool:
-    """Tell whether the records in `folder` say how their run ended."""
-    return any(record.kind == "end" for record, _ in Journal.read(folder).records())
+    """Tell whether the records in `folder` say how their run ended; records that cannot be read do not."""
+    with suppress(TrackingError, FileNotFoundError):
+        return any(record.kind == "end" for record, _ in Journal.read(folder).records())
+    return False
 
 
 def must_fail(folder: Path) -> bool:
-    """Tell whether records waiting in `folder` make the command's exit status an error."""
+    """Tell whether records waiting in `folder` make the exit status an error; those that cannot be read do not."""
+    with suppress(TrackingError, FileNotFoundError):
+        header = Journal.read(folder).header
+        return header["on_error"] == "raise" and "failure" in header
+    return False
+
+
+def stored_uri(folder: Path) -> str:
+    """Return the address of the store that records in `folder` were meant for, passwords masked.
+
+    An SQLite store may have been moved with the launch directory: then it is where that is now.
+
+    Raises
+    ------
+    FileNotFoundError, TrackingError
+        The records are sent, and removed; or they are another user's, or damaged.
+    """
     header = Journal.read(folder).header
-    return header["on_error"] == "raise" and "failure" in header
+    uri = str(header["uri"])
+    path = sqlite_path(uri)
+    if path is None:
+        return uri
+    before = _launched_from(Path(header["folder"])) if "folder" in header else path.parent
+    moved = _launched_from(folder) / path.relative_to(before) if path.is_relative_to(before) else path
+    is_meant = moved.is_file() and ("folder" in header or not path.is_file())
+    return uri.replace(str(path), str(moved)) if is_meant else uri
 
 
-def stored_uri(folder: Path) -> str | None:
-    """Return the address of the store that records in `folder` belong to; None if a password in it was masked."""
-    uri = str(Journal.read(folder).header["uri"])
-    return None if MASK in uri else uri
+def send_command(uri: str) -> str:
+    """Return the command that sends what waits here for a store, which is named if it is not the one meant without."""
+    named = () if is_same_store(uri, default_uri()) else ("--tracking-uri", redact(uri))
+    return own_command("doctor", "--fix", *named)
+
+
+def _launched_from(folder: Path) -> Path:
+    """Return the directory that the command with a journal was started from."""
+    return folder.absolute().parents[len(_FOLDER.parts)]
 
 
 def send_unsent(folder: Path, client: MlflowClient) -> tuple[str, int]:
@@ -117,12 +152,12 @@ def send_unsent(folder: Path, client: MlflowClient) -> tuple[str, int]:
 
     Raises
     ------
-    InUseError, TrackingError
-        A living process is at work on them; or they are another user's, or damaged.
+    InUseError, FileNotFoundError, TrackingError
+        A living process is at work on them; or they are sent, and removed; or they are another user's, or damaged.
     """
     journal = Journal.read(folder)
     if not journal.try_lock():
-        raise InUseError("their run is still going on; send them when it has ended")
+        raise InUseError(f"The records in {folder} are of a run that is still going on. Send them when it has ended.")
     try:
         if journal.header["run_id"] is None:
             journal.write_header(run_id=_created(journal.header, client))
@@ -145,10 +180,12 @@ def _created(header: Mapping[str, Any], client: MlflowClient) -> str:
 
 def _admitted(run: Run, owner: Mapping[str, str], record: Record) -> Record | None:
     """Return what of a record still holds for a run, that others may have seen to since its process died."""
+    if "file" in record.content:
+        require_inside(run.info.artifact_uri, run.info.run_id, record.content["folder"], Path(record.content["file"]))
     tags = run.data.tags
     if "resumed.count" in tags and not owner.items() <= tags.items():
         return None  # it was resumed, from its checkpoint
-    if tags.get("trial.state") != "interrupted":
+    if tags.get("trial.state") != INTERRUPTED:
         return record
     # Its study has closed it and tried its point again: it gets what it had done, and stays closed.
     if record.kind == "batch":
@@ -162,12 +199,13 @@ def send_left_behind(client: MlflowClient) -> None:
     sent = 0
     for folder in unsent_runs(launch_dir()):
         try:
-            if Journal.read(folder).header["uri"] == redact(client.tracking_uri):
+            if is_same_store(stored_uri(folder), client.tracking_uri):
                 send_unsent(folder, client)
                 sent += 1
-        except (InUseError, FileNotFoundError):  # another process was faster
+        except InUseError:  # another process was faster
             continue
         except Exception as error:  # one run's records are no reason not to start another
-            log.warning("Records in %s, which an earlier process left, cannot be sent: %s", folder, reason(error))
+            if (folder / HEADER).exists():  # else another process has sent them meanwhile
+                log.warning("Records in %s, which an earlier process left, cannot be sent: %s", folder, reason(error))
     if sent:
-        log.info("Records of %d run(s) that an earlier process left on this disk are in MLflow now.", sent)
+        log.info("Records of %s that an earlier process left on this disk are in MLflow now.", plural(sent, "run"))

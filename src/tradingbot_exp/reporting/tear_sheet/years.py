@@ -12,14 +12,14 @@ from tradingbot_exp.evaluation.metrics.forecast import ic
 from tradingbot_exp.plots.numbers import percent, ratio
 from tradingbot_exp.reporting.page.blocks import count_cell, number_cell, numbers_of
 from tradingbot_exp.reporting.page.page import Block, Cell, Column, Table
-from tradingbot_exp.reporting.training.months import monthly_returns
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.months import monthly_returns
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 _FEWEST = 20  # bars below which a ratio of a year says nothing
 
 
 def year_blocks(trained: Trained) -> list[Block]:
-    """Lay out bars, IC, and of the net returns Sharpe ratio, alpha, beta and growth, a row a calendar year.
+    """Lay out bars (of a panel dates), IC, and of the net returns Sharpe ratio, alpha, beta and growth, a row a year.
 
     There is nothing without dates, or for bars of a single year; ratios are given from 20 bars on.
     """
@@ -50,6 +50,14 @@ def year_blocks(trained: Trained) -> list[Block]:
         ]
         rows.append([Cell(str(year), sort=float(year)), count_cell(bars), *row])
     per = test.rules.per
-    names = ("bars", "IC", f"Sharpe ratio {per}", f"alpha {per}", "beta", "return", "buy and hold")
+    names = (
+        "bars" if trained.panel is None else "dates",
+        "IC",
+        f"Sharpe ratio {per}",
+        f"alpha {per}",
+        "beta",
+        "return",
+        "buy and hold",
+    )
     columns = [Column("year"), *(Column(name, numeric=True) for name in names)]
     return [Table("Year by year, after costs", columns, rows)]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.plots.numbers import MISSING, count, percent
 from tradingbot_exp.plots.style import FORECAST, VALIDATION, new_figure, nothing_to_draw, rounded
-from tradingbot_exp.reporting.backtest import Backtest, Floats
+from tradingbot_exp.reporting.backtest import Backtest
 from tradingbot_exp.reporting.page.page import Block, Figure
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 MAX_YEARS = 40
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

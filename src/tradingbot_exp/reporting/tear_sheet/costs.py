@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import plotly.graph_objects as go
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import ratio, significant
-from tradingbot_exp.reporting.backtest import Backtest, Floats
+from tradingbot_exp.reporting.backtest import Backtest
 from tradingbot_exp.reporting.page.page import Block, Figure
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 COST_POINTS, LEAST_COST_REACH, MOST_COST_REACH = 61, 10.0, 200.0
 
@@ -46,14 +47,14 @@ def cost_curve(test: Backtest) -> CostCurve:
     beyond = 1.3 * break_even if math.isfinite(break_even) else 0.0
     reach = max(2.0 * charged, min(beyond, MOST_COST_REACH), LEAST_COST_REACH)
     bps = np.linspace(0.0, reach, COST_POINTS)
-    paid = np.abs(np.diff(test.position, prepend=0.0)) * 1e-4
-    sharpe = np.array([test.sharpe(test.gross - cost * paid) for cost in bps])
+    paid = test.changes * 1e-4
+    sharpe = np.array([test.sharpe(test.gross - test.borrowed - cost * paid) for cost in bps])
     return CostCurve(bps, sharpe, charged, test.sharpe(test.net), test.sharpe(test.market), break_even)
 
 
 def costs(curve: CostCurve, per: str) -> go.Figure:
     """Draw the net Sharpe ratio against the cost of a change of position, with the cost that leaves nothing."""
-    title = "How much cost can it bear?"
+    title = "Transaction costs: how much can it bear?"
     if not np.isfinite(curve.sharpe).any():
         return style.nothing_to_draw(title, "the strategy never takes a position")
     fig = style.new_figure(title, _sentence(curve))

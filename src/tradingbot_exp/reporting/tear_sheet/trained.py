@@ -9,6 +9,7 @@ import pandas as pd
 
 from tradingbot_exp.evaluation.rules import Rules
 from tradingbot_exp.reporting.backtest import Backtest, backtest_of, rules_of
+from tradingbot_exp.reporting.tear_sheet.panel import PanelForecasts, panel_forecasts
 from tradingbot_exp.tracking.reading.records import TrainingRecord
 from tradingbot_exp.tracking.reading.run_record import RunRecord
 
@@ -44,6 +45,11 @@ class Trained:
         """Its validation bars with `actual` and `forecast`; None where it has none on record."""
         table = self.record.artifacts.predictions
         return None if table is None or not {"actual", "forecast"} <= set(table) else table
+
+    @cached_property
+    def panel(self) -> PanelForecasts | None:
+        """The forecasts of several symbols by date; None of one instrument."""
+        return None if self.forecasts is None else panel_forecasts(self.forecasts)
 
     @cached_property
     def backtest(self) -> Backtest | None:

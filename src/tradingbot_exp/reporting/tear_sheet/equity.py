@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.metrics.backtest import max_drawdown
 from tradingbot_exp.plots import style
 from tradingbot_exp.plots.numbers import percent, significant
-from tradingbot_exp.reporting.backtest import Backtest, Floats, wealth, window_of
+from tradingbot_exp.reporting.backtest import Backtest, time_title, wealth, window_of
 from tradingbot_exp.reporting.page.page import Block, Figure, Notice
-from tradingbot_exp.reporting.training.trained import Trained
+from tradingbot_exp.reporting.tear_sheet.trained import Trained
 
 
 def equity_blocks(trained: Trained) -> list[Block]:
@@ -50,7 +51,8 @@ def equity(test: Backtest) -> go.Figure:
     notes = [f"{name} {significant(float(path[-1]))}" for name, path in paths.items()]
     notes.append(f"deepest fall {percent(max_drawdown(test.net))}")
     narrow = {"height": 620, "yaxis.nticks": 5}
-    fig = style.new_figure("What 1 became", " · ".join(notes) + style.left_out(test.left_out, "bars"), narrow=narrow)
+    lost = style.left_out(test.left_out, "rows" if test.layout.is_panel else "bars")
+    fig = style.new_figure("Equity curve: what 1 became", " · ".join(notes) + lost, narrow=narrow)
     kept = style.thinned(len(test.net) + 1, style.MAX_BARS, *(int(np.argmin(fall)) for fall in falls.values()))
     closes = style.iso_times(test.times)
     times = [closes[i] for i in kept]
@@ -68,7 +70,7 @@ def equity(test: Backtest) -> go.Figure:
     fig.update_layout(
         height=560,
         hovermode="x unified",
-        xaxis={"title": {"text": test.time_title}, "anchor": "y2"},
+        xaxis={"title": {"text": time_title(test.times)}, "anchor": "y2"},
         yaxis={"domain": [0.38, 1], "title": {"text": "wealth, from 1"}, "tickformat": "~g"},
         yaxis2={"domain": [0, 0.3], "title": {"text": "fall from peak (%)"}, "anchor": "x", "nticks": 4},
     )
@@ -77,7 +79,7 @@ def equity(test: Backtest) -> go.Figure:
 
 def rolling(test: Backtest) -> go.Figure:
     """Draw the Sharpe ratio of the last half year, or less, at each bar."""
-    title = "Did it earn all along?"
+    title = "Rolling Sharpe ratio: did it earn all along?"
     window = window_of(len(test.net), test.rules.periods)
     if not window:
         return style.nothing_to_draw(title, f"{len(test.net)} bars are too few for a rolling window")
@@ -99,6 +101,6 @@ def rolling(test: Backtest) -> go.Figure:
     if np.isfinite(luck):
         style.add_luck(fig, luck)
     fig.update_layout(height=360, hovermode="x unified")
-    fig.update_xaxes(title_text=test.time_title)
+    fig.update_xaxes(title_text=time_title(test.times))
     fig.update_yaxes(title_text=f"Sharpe ratio ({test.rules.per})")
     return fig
