@@ -111,7 +111,9 @@ def ours(file: Path, trials: int) -> float:
     """Train, and return when the epochs were over; or search with so many trials."""
     from tradingbot_exp import train
     from tradingbot_exp.experiment import steps
+    from tradingbot_exp.runtime.collector import collect_seldom
 
+    collect_seldom()  # as the command does
     plain, over = steps.fit, [math.nan]
 
     def fit(jobs: Any) -> Any:

@@ -236,7 +236,8 @@ def _digest(source: Loaded, layout: Layout, names: tuple[str, ...]) -> str:
     contents = {symbol: content_of(source.parts[symbol], names) for symbol in layout.names}
     if not layout.is_panel:
         return fingerprint(contents[layout.names[0]])
-    return fingerprint(pd.concat([content.assign(symbol=symbol) for symbol, content in contents.items()]))
+    symbols = np.repeat(np.array([*contents], dtype=object), [len(content) for content in contents.values()])
+    return fingerprint(pd.concat(contents.values()).assign(symbol=symbols))
 
 
 def _in_words(symbols: tuple[str, ...]) -> str:

@@ -244,5 +244,6 @@ def _wilder(values: FloatArray, period: int) -> FloatArray:
     """
     seeded = values.copy()
     seeded[:period] = np.nan
-    seeded[period : period + 1] = pd.Series(values[1 : period + 1]).mean()
+    if len(values) > period:
+        seeded[period] = values[1 : period + 1].mean()
     return pd.Series(seeded).ewm(alpha=1 / period, adjust=False).mean().to_numpy()

@@ -82,7 +82,7 @@ class Layout:
     @cached_property
     def by_symbol(self) -> Integers:
         """The rows in order of symbol, and of each symbol in order of date, shape (n,)."""
-        return np.argsort(self.symbol, kind="stable")
+        return np.argsort(self.symbol.astype(np.min_scalar_type(len(self.names))), kind="stable")  # speed: by digits
 
     @cached_property
     def _ends(self) -> Integers:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tradingbot_exp.config.choices import is_across
+from tradingbot_exp.data.cells import FloatArray
 from tradingbot_exp.data.features import FittedFeature
 from tradingbot_exp.data.fitted import fit_features, is_fitted
 from tradingbot_exp.data.panel import Integers, Layout, across_rank
@@ -98,9 +99,8 @@ def panel_rows(source: Loaded, names: tuple[str, ...], config: DataConfig) -> Pa
             if learned:
                 fitted[symbol] = learned
             rows.append(make_rows(given, part.usable, names, config, learned))
-    panel, order = _panel(source, parts, calendar, config)
-    panel = replace(panel, fitted=fitted)
-    together = _together(rows, order, panel.layout, config)
+    panel = replace(_panel(source, parts, calendar, config), fitted=fitted)
+    together = _together(rows, panel.layout, calendar, config)
     if is_across(config.source, config.target):  # of all symbols of a date, whichever is known last
         panel = _known_together(panel)
     blocks = Split(*(panel.in_rows(block) for block in split))
@@ -161,10 +161,8 @@ def union(indices: Sequence[pd.DatetimeIndex]) -> pd.DatetimeIndex:
     return dates if zone is None else dates.tz_localize("UTC").tz_convert(zone)
 
 
-def _panel(
-    source: Loaded, parts: dict[str, _Part], calendar: pd.DatetimeIndex, config: DataConfig
-) -> tuple[Panel, Integers]:
-    """Return whose rows there are, and the places that they have one symbol after another."""
+def _panel(source: Loaded, parts: dict[str, _Part], calendar: pd.DatetimeIndex, config: DataConfig) -> Panel:
+    """Return whose rows there are."""
     bars = {symbol: given.frame for symbol in parts if isinstance(given := source.parts[symbol], Bars)}
     times = [np.concatenate(each) for each in zip(*_times(source, parts, config), strict=True)]
     symbol, names = np.repeat(np.arange(len(parts)), [len(part.dates) for part in parts.values()]), tuple(parts)
@@ -173,7 +171,7 @@ def _panel(
     layout = Layout.of_one(len(date), names[0], is_panel=source.is_panel)
     if len(names) > 1:
         layout = Layout(date, symbol[order], np.maximum(following - date, 1), names, source.is_panel)
-    return Panel(layout, calendar, known, config.horizon, config.sequence_length, bars), order
+    return Panel(layout, calendar, known, config.horizon, config.sequence_length, bars)
 
 
 def _times(source: Loaded, parts: dict[str, _Part], config: DataConfig) -> Iterator[tuple[Integers, ...]]:
@@ -184,17 +182,26 @@ def _times(source: Loaded, parts: dict[str, _Part], config: DataConfig) -> Itera
         yield tuple(stamps[np.minimum(ends + ahead, len(stamps) - 1)] for ahead in (0, config.horizon, 1))
 
 
-def _together(parts: Sequence[Rows], order: Integers, layout: Layout, config: DataConfig) -> Rows:
+def _together(parts: Sequence[Rows], layout: Layout, calendar: pd.DatetimeIndex, config: DataConfig) -> Rows:
     rows = parts[0]  # memory: those of one symbol are in order, and need no copy
     if len(parts) > 1:
-        features = pd.concat([each.features for each in parts]).iloc[order]
-        target = np.concatenate([each.target for each in parts])[order]
+        values = _in_order([each.features.to_numpy() for each in parts], layout)
+        features = pd.DataFrame(values, calendar[layout.date], rows.features.columns, copy=False)
         returns = [each.next_return for each in parts if each.next_return is not None]
-        rows = Rows(features, target, np.concatenate(returns)[order] if returns else None)
+        target = _in_order([each.target for each in parts], layout)
+        rows = Rows(features, target, _in_order(returns, layout) if returns else None)
     if not is_across(config.source, config.target):
         return rows
     own = rows.target - layout.means(rows.target)[layout.days]
     return replace(rows, target=across_rank(rows.target, layout) if config.target == "rank" else own)
+
+
+def _in_order(parts: Sequence[FloatArray], layout: Layout) -> FloatArray:
+    """Bring the rows of each symbol into the order of all; memory: without a copy of all beside it."""
+    rows = np.empty((len(layout), *parts[0].shape[1:]))
+    for code, own in enumerate(parts):
+        rows[layout.rows_of(code)] = own
+    return rows
 
 
 def _known_together(panel: Panel) -> Panel:

@@ -86,4 +86,5 @@ def content_of(source: Source, names: tuple[str, ...]) -> pd.DataFrame:
     if isinstance(source, Table):
         return source.frame
     own: list[Any] = [name for name in names if name not in FEATURES and name not in OHLCV]
-    return source.frame[[*(name for name in OHLCV if name in source.frame), *own]]
+    wanted = [*(name for name in OHLCV if name in source.frame), *own]
+    return source.frame if wanted == [*source.frame] else source.frame[wanted]

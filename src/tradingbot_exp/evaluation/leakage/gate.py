@@ -25,8 +25,8 @@ import numpy as np
 from tradingbot_exp.config.choices import Inputs
 from tradingbot_exp.data.columns import OHLCV
 from tradingbot_exp.data.features import FEATURES
-from tradingbot_exp.evaluation.leakage.panels import bars_by_symbol, check_bars
-from tradingbot_exp.evaluation.leakage.repeats import Repeats, repeated_rows
+from tradingbot_exp.evaluation.leakage.panels import check_bars, columns_by_symbol
+from tradingbot_exp.evaluation.leakage.repeats import Repeats, all_differ, repeated_rows
 from tradingbot_exp.evaluation.leakage.seams import check_fold, check_gap
 from tradingbot_exp.evaluation.leakage.suspicion import Suspicion, suspicious_columns
 
@@ -130,16 +130,16 @@ def _check(data: PreparedData) -> LeakReport:
         said.append("no label reaches into the next block")
     if given:
         said.append(f"{', '.join(given)}: cannot be computed again, compared with the target")
-    seen = slice(0, data.val.stop)
-    raw, target = map(data.layout.take(seen).ordered, (data.raw[seen], data.target[seen]))  # one symbol after another
-    suspicious = suspicious_columns(raw, target, data.feature_names, data.horizon)
+    order = data.layout.take(slice(0, data.val.stop)).by_symbol
+    suspicious = suspicious_columns(data.raw, data.target, data.feature_names, data.horizon, order)
     return LeakReport("; ".join(said), suspicious, (*beside, *given), _repeated(data))
 
 
 def _repeated(data: PreparedData) -> Repeats | None:
-    """Find repeated rows: of bars those of the bars, since a feature that looks back may differ in its last bits."""
+    if all_differ(columns_by_symbol(data)):
+        return None
     outcome, layout = data.target[:, None], data.layout
     if data.next_return is not None:
         outcome = np.column_stack([outcome, data.next_return])
-    features = np.column_stack([bars_by_symbol(data), layout.ordered(layout.symbol)])  # each symbol by itself
+    features = np.column_stack([*columns_by_symbol(data)])
     return repeated_rows(features, layout.ordered(outcome), data.index[layout.by_symbol])

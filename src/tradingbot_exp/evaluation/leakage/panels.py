@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from tradingbot_exp.data.features import warmup_of
 from tradingbot_exp.data.panel import Layout
@@ -97,11 +96,22 @@ def of_symbol(data: PreparedData, code: int) -> PreparedData:
     )
 
 
-def bars_by_symbol(data: PreparedData) -> Floats:
-    """Return the bars of all rows, one symbol after another, shape (n, columns); without bars the features."""
+def columns_by_symbol(data: PreparedData) -> Iterator[Floats]:
+    """Return each column of the bars, or each feature without bars, one symbol after another, and the symbols' numbers.
+
+    Each of shape (n,); what a symbol lacks is 0, as is NaN. Of bars, since a feature that looks back may differ in its
+    last bits where the bars are the same.
+    """
     layout, bars = data.layout, data.panel.bars
+    symbol = layout.ordered(layout.symbol)
     if not bars:
-        return layout.ordered(data.raw)
-    warmup, rows = warmup_of(data.feature_names), np.bincount(layout.symbol)
-    frames = [bars[name].iloc[warmup : warmup + count] for name, count in zip(layout.names, rows, strict=True)]
-    return pd.concat(frames).fillna(0.0).to_numpy(dtype=np.float64)
+        yield from map(layout.ordered, data.raw.T)
+    warmup, rows = warmup_of(data.feature_names), np.bincount(symbol)
+    for column in dict.fromkeys(column for frame in bars.values() for column in frame.columns):
+        parts = [
+            bars[name][column].to_numpy()[warmup : warmup + count] if column in bars[name] else np.zeros(count)
+            for name, count in zip(layout.names, rows, strict=True)
+        ]
+        values = np.concatenate(parts)
+        yield np.where(np.isnan(values), 0.0, values)
+    yield symbol.astype(np.float64)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.runtime.text import plural
@@ -63,7 +64,9 @@ class Suspicion:
         )
 
 
-def suspicious_columns(features: Floats, target: Floats, names: Sequence[str], horizon: int) -> tuple[Suspicion, ...]:
+def suspicious_columns(
+    features: Floats, target: Floats, names: Sequence[str], horizon: int, order: NDArray[np.intp]
+) -> tuple[Suspicion, ...]:
     """Find the columns whose correlation with the target no honest feature reaches.
 
     A column is suspicious if its correlation with the target, of its own row or of one of the next `ROWS_AHEAD`,
@@ -74,21 +77,23 @@ def suspicious_columns(features: Floats, target: Floats, names: Sequence[str], h
     ----------
     features : ndarray, shape (n, F)
     target : ndarray, shape (n,)
-        Train and validation rows, in time order, finite.
+        Finite.
     names : sequence of str, length F
     horizon : int
         Rows after its own at which a target is known.
+    order : ndarray of int
+        The train and validation rows, in time order; of several symbols, of one after another.
 
     Returns
     -------
     tuple of Suspicion
         In the order of the columns; none for fewer than 30 rows, or for correlations that chance explains.
     """
-    n = len(target) - max(ROWS_AHEAD, horizon)
+    n = len(order) - max(ROWS_AHEAD, horizon)
     if n < _FEWEST:
         return ()
     rows = np.linspace(0, n - 1, min(n, _ROWS)).astype(np.int64)
-    x, y = features.T[:, rows].T, target  # columns that lie side by side
+    x, y = features.T[:, order[rows]].T, target[order]  # columns that lie side by side
     compared = np.zeros(len(y), bool)
     compared[rows[:, None] + [*range(ROWS_AHEAD + 1), horizon]] = True
     x_ranks, y_ranks = np.stack([_ranks(column) for column in x.T]).T, np.zeros(len(y))

@@ -155,7 +155,11 @@ class EnhancedMLflowLogger(RunTarget):
             with _scratch_file("scaler.skops") as file:
                 save_scaler(scaler, file)
                 run.log_artifact(file, "data")
-        histograms = feature_histograms(names, *in_train_deviations(first, second))
+        histograms = [
+            histogram
+            for i, name in enumerate(names)  # memory: one column at a time
+            for histogram in feature_histograms([name], *in_train_deviations(first[:, [i]], second[:, [i]]))
+        ]
         run.log_text(_json(histograms_record(histograms)), "data/feature_histograms.json")
         self._log_plots("features", histograms)
 

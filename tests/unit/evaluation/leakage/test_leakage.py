@@ -230,8 +230,10 @@ def test_a_persistent_target_excuses_what_its_own_past_tells_as_well() -> None:
     for t in range(1, 3000):
         level[t] = 0.97 * level[t - 1] + rng.normal()
     target, past = level[1:], level[:-1] + 0.1 * rng.normal(size=2999)
-    assert suspicious_columns(past[:, None], target, ["past"], 1) == ()
-    (found,) = suspicious_columns((target + 0.1 * rng.normal(size=2999))[:, None], target, ["itself"], 1)
+    assert suspicious_columns(past[:, None], target, ["past"], 1, np.arange(2999)) == ()
+    (found,) = suspicious_columns(
+        (target + 0.1 * rng.normal(size=2999))[:, None], target, ["itself"], 1, np.arange(2999)
+    )
     assert found.correlation > 0.99 > found.known > 0.9
 
 
@@ -241,7 +243,9 @@ def test_of_a_long_series_a_column_that_tells_by_its_order_is_found_on_evenly_sp
 ) -> None:
     target = np.random.default_rng(3).normal(size=70_000)
     column = np.exp(8 * np.roll(target, -ahead))
-    (found,) = suspicious_columns(np.column_stack([column, target[::-1]]), target, ["order", "other"], horizon)
+    (found,) = suspicious_columns(
+        np.column_stack([column, target[::-1]]), target, ["order", "other"], horizon, np.arange(70_000)
+    )
     assert (found.name, found.ahead, found.rows) == ("order", ahead, 20_000)
     assert found.correlation == pytest.approx(1.0, abs=1e-4) and abs(found.known) < 0.03
 
@@ -249,10 +253,10 @@ def test_of_a_long_series_a_column_that_tells_by_its_order_is_found_on_evenly_sp
 def test_few_rows_and_constant_columns_raise_no_alarm() -> None:
     rng = np.random.default_rng(2)
     target = rng.normal(size=34)
-    assert suspicious_columns(target[:, None], target, ["label"], 1) == ()
+    assert suspicious_columns(target[:, None], target, ["label"], 1, np.arange(34)) == ()
     target = rng.normal(size=100)
-    assert suspicious_columns(np.full((100, 1), 0.1), target, ["constant"], 1) == ()
-    assert suspicious_columns(target[:, None], np.full(100, 0.1), ["y"], 1) == ()
+    assert suspicious_columns(np.full((100, 1), 0.1), target, ["constant"], 1, np.arange(100)) == ()
+    assert suspicious_columns(target[:, None], np.full(100, 0.1), ["y"], 1, np.arange(100)) == ()
 
 
 def test_a_column_of_a_users_bars_is_compared_and_not_taken_for_a_feature(tmp_path: Path) -> None:
