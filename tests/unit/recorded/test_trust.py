@@ -330,6 +330,16 @@ def test_a_store_sets_no_variable_of_a_process_but_those_on_a_list(tmp_path: Pat
     )
 
 
+def test_a_variable_off_the_list_stays_where_it_is_here_as_it_was_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENBLAS_L2_SIZE", "512")
+    place = Place(tmp_path, tmp_path, (), "")
+    for then, there in (("512", True), ("1024", False)):
+        found = environment_of(made({"variables": {"OPENBLAS_L2_SIZE": then}}), place)
+        assert ("OPENBLAS_L2_SIZE" in found) == there
+
+
 @pytest.mark.parametrize("commit", ["--upload-pack=touch executed", "HEAD", "a" * 39, f"{'a' * 40}^{{commit}}", "-h"])
 def test_what_is_no_hash_is_never_given_to_git_as_a_commit(tmp_path: Path, commit: str) -> None:
     with (

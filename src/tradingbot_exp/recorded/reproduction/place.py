@@ -136,7 +136,9 @@ def environment_of(recipe: Recipe, place: Place) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if not name.startswith(_STEERING)}
     recorded = recipe.made.recorded("variables")
     if isinstance(recorded, Mapping):
-        kept = {name: text for name, text in kept.items() if not name.startswith(VARIABLES)}
+        others = {name: text for name, text in kept.items() if name.startswith(VARIABLES)}
+        # What is as it was here is the user's own, whatever it sets.
+        kept = {name: text for name, text in kept.items() if name not in others or recorded.get(name) == text}
         told = {str(name): str(text) for name, text in recorded.items() if name in _SETTABLE}
         kept |= {name: text for name, text in told.items() if _PLAIN_VALUE.fullmatch(text)}
     # A relative entry starts from where this process is.
