@@ -74,9 +74,10 @@ bench: $(PEERS) ## Measure studies and runs against Optuna, the plain sweeper, R
 bench-quick: $(PEERS) ## The same with 12 trials and one round (three minutes)
 	@$(BIN)/python scripts/bench --quick $(ARGS)
 
-bench-parts: $(STAMP) ## Measure the reading of files, a panel, the training loop, tracking, a trial's cost and reports, each by itself
+bench-parts: $(STAMP) ## Measure the reading of files, a panel, networks at once, the training loop, tracking, a trial's cost and reports, each by itself
 	@$(BIN)/python scripts/bench_files.py
 	@$(BIN)/python scripts/bench_panel.py
+	@$(BIN)/python scripts/bench_networks.py
 	@$(BIN)/python scripts/bench_training.py
 	@$(BIN)/python scripts/bench_tracking.py
 	@$(BIN)/python scripts/bench_study.py

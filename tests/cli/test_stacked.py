@@ -14,10 +14,12 @@ from mlflow.entities import Run
 from support import Finished, artifact_folder, in_ci, start, train
 
 from tradingbot_exp.config.compose import compose_config
+from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.experiment.fitting import Fitting, fit_all
 from tradingbot_exp.experiment.job import Job, build
 from tradingbot_exp.experiment.stacks import stacks_of
 from tradingbot_exp.hpo.storage import open_storage
+from tradingbot_exp.training.state import Epoch
 
 JOURNALS = ".tradingbot/unsent/*/records.jsonl"
 STACKED = ["--multirun", "hydra/launcher=stacked", "data=synthetic", "training.progress=off"]
@@ -140,7 +142,7 @@ def test_only_what_cannot_be_stacked_is_told_and_not_what_is_left_over(caplog: p
     pair = [job(quick, f"seed={seed}") for seed in (1, 2)]
     for others, text in (
         (["training.batch_size=64"], ""),
-        (["model=lstm"], "1 of 3 models trained one by one: model=lstm is not a plain stack of linear layers."),
+        (["training.optimizer=RMSprop"], "1 of 3 models trained one by one: training.optimizer=RMSprop is none of"),
         ([f"training.batch_size={size}" for size in (64, 128, 256)], "no other has its shape, batch size (256)"),
     ):
         caplog.clear()
@@ -154,7 +156,7 @@ def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> Non
         job("seed=1"),
         job("training.batch_size=64"),
         job("model.learning_rate=0.1", "training.weight_decay=0.1", "training.epochs=3"),
-        job("model=lstm"),
+        job("model=lstm", "model.hidden_layers=[512]"),
         job("training.optimizer=RMSprop"),
         job("training.precision=bf16-mixed"),
         job("model.hidden_layers=[8]"),
@@ -163,8 +165,35 @@ def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> Non
     assert stacks == [[0, 2]]
     assert alone == {
         1: "no other has its shape, batch size (64) and kind of training",
-        3: "model=lstm is not a plain stack of linear layers",
+        3: "of model=lstm, batches of 32 rows are so much work that models at once would take as long",
         4: "training.optimizer=RMSprop is none of Adam, AdamW, SGD",
         5: "training.precision=bf16-mixed is not stacked",
         6: "no other has its shape, batch size (32) and kind of training",
     }
+
+
+def test_folds_of_several_jobs_are_trained_at_once_and_each_is_what_it_is_alone() -> None:
+    words = ["evaluation.scheme=walk_forward", "evaluation.folds=3", "training.precision=float64", "training.epochs=3"]
+    own = (["model.dropout=0.1"], ["model.dropout=0.2", "model.learning_rate=0.003"], ["model.dropout=0.3"])
+    # One diverges, and one is over after its second fold.
+    others = ["training.optimizer=SGD", "model.learning_rate=10"]
+    jobs = [job(*words, *each, f"seed={seed}") for seed, each in enumerate(own)]
+    told: list[int] = []
+
+    class Counting:
+        def on_epoch(self, epoch: Epoch) -> None:
+            if epoch.position == 2:
+                told.append(epoch.fold)
+
+    fittings = [Fitting(jobs[0]), Fitting(jobs[1]), Fitting(jobs[2], [Counting()], is_over=lambda: told[-1:] == [2])]
+    found = fit_all(fittings)
+    assert [len(histories) for histories in found] == [3, 3, 2]  # type: ignore[arg-type]
+    assert told == [1] * 3 + [2] * 3
+    assert jobs[0].run.tags["stack.width"] == 3  # type: ignore[attr-defined]
+    for seed, (each, histories) in enumerate(zip(own, found, strict=True)):
+        (alone,) = fit_all([Fitting(job(*words, *each, f"seed={seed}"))])
+        for one, other in zip(histories, alone, strict=False):  # type: ignore[arg-type]
+            np.testing.assert_allclose(one["val_loss"], other["val_loss"], rtol=1e-12)
+    ended = fit_all([Fitting(job(*words, *others)), Fitting(job(*words, *others[:1]))])
+    assert isinstance(ended[0], DivergedError) and " of 3: Training diverged: " in str(ended[0])
+    assert len(ended[1]) == 3  # type: ignore[arg-type]

@@ -123,8 +123,12 @@ def _check_model(config: Config) -> None:
         raise ConfigError(f"model.options={model.options} is for a model of your own: {model.name} takes none.")
     if model.name == "linear" and model.hidden_layers:
         raise wrong("model.hidden_layers", "[] with model=linear (model=mlp has layers)", model.hidden_layers)
-    if model.name == "lstm" and not model.hidden_layers:
-        raise wrong("model.hidden_layers", "the sizes of at least one layer with model=lstm", model.hidden_layers)
+    if model.name in choices.SEQUENCE_MODELS and not model.hidden_layers:
+        sizes = f"the sizes of at least one layer with model={model.name}"
+        raise wrong("model.hidden_layers", sizes, model.hidden_layers)
+    if model.name == "transformer" and (len({*model.hidden_layers}) > 1 or model.hidden_layers[0] % choices.HEADS):
+        one = f"one width for each layer with model=transformer, the same for all and a multiple of {choices.HEADS}"
+        raise wrong("model.hidden_layers", one, model.hidden_layers)
 
 
 def _check_training(config: Config) -> None:
@@ -178,7 +182,7 @@ def _check_against_data(config: Config) -> None:
     if model.input_dim is not None:
         if model.name not in choices.MODEL_KINDS:
             return  # whether it takes windows or flat rows is known when it is built
-        steps = 1 if model.name == "lstm" else config.data.sequence_length
+        steps = 1 if model.name in choices.SEQUENCE_MODELS else config.data.sequence_length
         derived = len(config.data.features) * steps
         if model.input_dim != derived:
             bars = "" if steps == 1 else f" x {steps} bars (data.sequence_length)"

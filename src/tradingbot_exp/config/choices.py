@@ -72,6 +72,10 @@ MODEL_KINDS = tuple(
     )
 )
 """The models of this package: a file ``foo.py`` in the folder ``models`` is the model ``foo``."""
+SEQUENCE_MODELS = ("gru", "lstm", "tcn", "transformer")
+"""Those that take the bars of a window one by one, and have a layer at the least."""
+HEADS = 4
+"""Of the transformer: its width is a multiple of them."""
 _registered: set[str] = set()  # names of users' own models, see `add_model`
 
 BUNDLED_PANELS = {"tech": ("aapl", "fb", "goog", "ibm", "msft")}

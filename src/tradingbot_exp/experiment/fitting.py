@@ -60,8 +60,7 @@ def fit_all(fittings: Sequence[Fitting]) -> list[list[History] | Exception]:
             ended = _fit_stack([fittings[position] for position in stack])
         except Exception as error:  # something that they share, such as the data
             ended = [error] * len(stack)
-        for position, found in zip(stack, ended, strict=True):
-            outcomes[position] = found if isinstance(found, Exception) else [found]
+        outcomes.update(zip(stack, ended, strict=True))
     if any(fitting.recorded for fitting in fittings):
         _say(alone, len(fittings))
     for position in alone:
@@ -102,10 +101,8 @@ def _say(alone: dict[int, str], total: int) -> None:
         log.log(level, "%d of %d models trained one by one: %s.", count, total, reason)
 
 
-def _fit_stack(fittings: Sequence[Fitting]) -> list[History | Exception]:
-    from tradingbot_exp.training.stacked import train_stack
-    from tradingbot_exp.training.state import Member
-
+def _fit_stack(fittings: Sequence[Fitting]) -> list[list[History] | Exception]:
+    """Train jobs as one stack, of several folds one after another; see `fit_all`."""
     for fitting in fittings:
         run = fitting.job.run
         if fitting.recorded:
@@ -113,14 +110,35 @@ def _fit_stack(fittings: Sequence[Fitting]) -> list[History | Exception]:
             places = [str(place) for place, other in enumerate(fittings) if other.job.run is run]
             run.set_tags({"engine": "stacked", "stack.width": len(fittings), "stack.position": ",".join(places)})
             run.delivery.training_started()
-    shared, asked = _shared(fittings[0].job), fittings[0].job.config.training
+    histories: list[list[History]] = [[] for _ in fittings]
+    failed: dict[int, Exception] = {}
+    going = list(range(len(fittings)))
+    for number in range(1, len(fittings[0].job.folds) + 1):
+        _announce(fittings[0].job, number)
+        for position, found in zip(going, _fit_stacked_fold([fittings[each] for each in going], number), strict=True):
+            if isinstance(found, Exception):
+                failed[position] = _in_fold(found, fittings[position].job, number, histories[position])
+            else:
+                histories[position].append(found)
+        going = [each for each in going if each not in failed and not fittings[each].is_over()]
+        if not going:
+            break
+    return [failed.get(position, histories[position]) for position in range(len(fittings))]
+
+
+def _fit_stacked_fold(fittings: Sequence[Fitting], number: int) -> list[History | Exception]:
+    from tradingbot_exp.training.stacked import train_stack
+    from tradingbot_exp.training.state import Member
+
+    folds = [fitting.job.folds[number - 1] for fitting in fittings]
+    asked = folds[0].config.training
     with make_progress(asked.progress, asked.epochs) as progress:
-        shown = [[progress] if fitting is fittings[0] else [] for fitting in fittings]
+        shown = [[progress], *[[]] * (len(folds) - 1)]
         members = [
-            Member(**_own(fitting.job, [*first, *fitting.listeners]))
-            for fitting, first in zip(fittings, shown, strict=True)
+            Member(**_own(fold, [*first, *fitting.listeners]))
+            for fold, fitting, first in zip(folds, fittings, shown, strict=True)
         ]
-        return train_stack(members, **shared, before_epoch=lambda _: interrupt.check())
+        return train_stack(members, **_shared(folds[0]), fold=number, before_epoch=lambda _: interrupt.check())
 
 
 def fit_folds(
@@ -144,20 +162,32 @@ def fit_folds(
         Names the fold, if there are several; its history is the mean over the folds so far.
     """
     histories: list[History] = []
-    several = len(job.folds) > 1
-    for number, fold in enumerate(job.folds, 1):
-        if several and fold.config.training.progress != "off":
-            log.info("fold %d of %d: %s", number, len(job.folds), _in_words(fold.data))
+    for number in range(1, len(job.folds) + 1):
+        _announce(job, number)
         try:
             histories.append(_fit_fold(job, number, listeners))
         except DivergedError as error:
-            if not several:
-                raise
-            mean = mean_history([*histories, error.history])
-            raise DivergedError(f"In fold {number} of {len(job.folds)}: {error}", error.epoch, mean) from error
+            raise _in_fold(error, job, number, histories) from error
         if is_over():
             break
     return histories
+
+
+def _announce(job: Job, number: int) -> None:
+    """Say which fold of several is trained now."""
+    fold = job.folds[number - 1]
+    if len(job.folds) > 1 and fold.config.training.progress != "off":
+        log.info("fold %d of %d: %s", number, len(job.folds), _in_words(fold.data))
+
+
+def _in_fold(error: Exception, job: Job, number: int, before: Sequence[History]) -> Exception:
+    """Let the error of a diverging model name its fold, where there are several, and hold the mean of all so far."""
+    if not isinstance(error, DivergedError) or len(job.folds) == 1:
+        return error
+    mean = mean_history([*before, error.history])
+    found = DivergedError(f"In fold {number} of {len(job.folds)}: {error}", error.epoch, mean)
+    found.__cause__ = error
+    return found
 
 
 def fit_model(job: Job, logger: MetricLogger, *listeners: Listener) -> History:

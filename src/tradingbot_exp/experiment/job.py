@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from tradingbot_exp.config.choices import SEQUENCE_MODELS
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.data.folds import fold_views
@@ -112,8 +113,8 @@ def job_of(config: Config, views: Sequence[PreparedData], run: TrackedRun) -> Jo
     from tradingbot_exp.models._ensemble import members_of
 
     data = views[-1]
-    if config.model.name == "lstm" and data.sequence_length == 1:
-        _warn_once("model=lstm sees one bar at a time. data.sequence_length=20 gives it 20 bars to remember.")
+    if config.model.name in SEQUENCE_MODELS and data.sequence_length == 1:
+        _warn_once(f"model={config.model.name} sees one bar at a time. data.sequence_length=20 gives it 20 bars.")
     models = [_model(config, data) for _ in views]
     logger = EnhancedMLflowLogger(run)
     last = Job(config, data, models[-1], run, logger)

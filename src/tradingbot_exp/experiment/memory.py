@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.choices import MODEL_KINDS
+from tradingbot_exp.config.choices import HEADS, MODEL_KINDS, SEQUENCE_MODELS
 from tradingbot_exp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _PASS = 4096
 # Of each weight there are itself, its gradient, two moments of an optimizer, and the best epoch's.
 _COPIES = 5
+# Of a recurrent layer.
+_GATES = {"lstm": 4, "gru": 3}
 # What a small job takes is not worth a look at the machine.
 _SMALL = 256 * 1024**2
 # Of both kinds of control groups: the files of a limit and of what is used, and what begins the names of statistics.
@@ -73,17 +75,29 @@ def bytes_needed(config: Config, features: int, rows: int, copied: int = 0) -> i
         windows = max(size * (rows + copied) * folds, 8 * rows) * length * features
     if model.name not in MODEL_KINDS:
         return windows
-    recurrent = model.name == "lstm"
-    first = features if recurrent else features * length
-    widths = [first, *model.hidden_layers, model.output_dim]
-    if recurrent:  # four gates, of what comes in and of what was before, with two biases each
-        weights = sum(4 * after * (before + after + 2) for before, after in pairwise(widths[:-1]))
-        weights += (widths[-2] + 1) * widths[-1]
-    else:
-        weights = sum((before + 1) * after for before, after in pairwise(widths))
+    steps = length if model.name in SEQUENCE_MODELS else 1
+    widths = [features * length // steps, *model.hidden_layers, model.output_dim]
+    weights = _weights(model.name, widths)
     at_once = max(2 * min(config.training.batch_size, rows), min(_PASS, rows))
-    passed = at_once * (first + max(widths) * (length if recurrent else 1))
+    wide = max(widths)
+    if model.name == "transformer":  # queries, keys, values and the feed-forward part, and each bar's look at each
+        wide = 7 * wide + HEADS * length
+    passed = at_once * steps * (widths[0] + wide)
     return size * (weights * _COPIES * folds * config.training.ensemble + passed) + windows
+
+
+def _weights(name: str, widths: list[int]) -> int:
+    """Count the parameters of a model, given the values of a bar, of each layer and of an output."""
+    layers, head = list(pairwise(widths[:-1])), (widths[-2] + 1) * widths[-1]
+    if name in _GATES:  # of what comes in and of what was before, with two biases each
+        return head + sum(_GATES[name] * after * (before + after + 2) for before, after in layers)
+    if name == "tcn":  # two convolutions of three bars, and where the width changes one of a bar
+        both = sum((3 * before + 1 + 3 * after + 1) * after for before, after in layers)
+        return head + both + sum((before + 1) * after for before, after in layers if before != after)
+    if name == "transformer":  # twelve matrices a layer, and the inputs'
+        width = widths[1]
+        return head + (widths[0] + 3) * width + (12 * width + 13) * width * len(layers)
+    return head + sum((before + 1) * after for before, after in layers)
 
 
 def free_memory() -> int:

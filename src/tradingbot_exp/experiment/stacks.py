@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tradingbot_exp.config.registries import EPOCH_HOOKS
-from tradingbot_exp.experiment.job import Job
+from tradingbot_exp.experiment.job import Job, row_shape
 
 # How the reason of a job begins that could be stacked, had it a like.
 NO_OTHER = "no other has its shape"
@@ -40,19 +40,14 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
 def why_alone(job: Job) -> str:
     """Return what keeps a job from being stacked with any other; empty if nothing does."""
     from tradingbot_exp.training.device import resolve_device
+    from tradingbot_exp.training.networks.plan import plan_of
     from tradingbot_exp.training.rules import STACKED_OPTIMIZERS
-    from tradingbot_exp.training.shape import read_layers
 
     config, training = job.config, job.config.training
     device = resolve_device(training.device).type
     reasons = (
-        (
-            job.earlier,
-            f"the {len(job.folds)} folds of evaluation.scheme={config.evaluation.scheme} are trained in turn",
-        ),
         (job.checkpointer, "checkpoints (training.checkpoint_every) are kept of one model at a time"),
         (EPOCH_HOOKS, "hooks of plugins are asked after each epoch of one model"),
-        (read_layers(job.model) is None, f"model={config.model.name} is not a plain stack of linear layers"),
         (
             training.optimizer not in STACKED_OPTIMIZERS,
             f"training.optimizer={training.optimizer} is none of {', '.join(STACKED_OPTIMIZERS)}",
@@ -60,14 +55,21 @@ def why_alone(job: Job) -> str:
         (training.precision == "bf16-mixed", "training.precision=bf16-mixed is not stacked"),
         (device != "cpu", f"stacks are trained on the CPU, and training.device is {device} here"),
     )
-    return next((reason for holds, reason in reasons if holds), "")
+    if reason := next((reason for holds, reason in reasons if holds), ""):
+        return reason
+    plan = plan_of(job.model, row_shape(job))
+    if isinstance(plan, str):
+        return f"model={config.model.name} cannot be stacked: {plan}"
+    reason = plan.why_not_worth_it(min(training.batch_size, len(job.data.train)))
+    return f"of model={config.model.name}, {reason}" if reason else ""
 
 
 def _key(job: Job) -> tuple[Any, ...]:
     """Return what jobs of one stack share."""
-    from tradingbot_exp.training.shape import read_layers, sizes_of
+    from tradingbot_exp.training.networks.plan import Plan, plan_of
 
-    training = job.config.training
-    shape = sizes_of(read_layers(job.model) or [])
+    training, plan = job.config.training, plan_of(job.model, row_shape(job))
+    shape = plan.key if isinstance(plan, Plan) else ()
+    data = tuple(id(fold.data) for fold in job.folds)
     rule = (training.optimizer, training.momentum)
-    return (id(job.data), shape, training.batch_size, training.loss, training.precision, rule)
+    return (data, shape, training.batch_size, training.loss, training.precision, rule)

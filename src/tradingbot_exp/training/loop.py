@@ -31,9 +31,9 @@ from tradingbot_exp.training.inputs import (
 )
 from tradingbot_exp.training.listeners import Curves, Hook, MetricLogger
 from tradingbot_exp.training.losses import loss_name, make_objective, number_of
+from tradingbot_exp.training.networks.plan import Plan, alone_of
 from tradingbot_exp.training.objective import Criterion, MeanLoss, Objective, Single
 from tradingbot_exp.training.rng import SeededRng
-from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
 from tradingbot_exp.training.state import Listener, Member, Snapshot, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
@@ -182,8 +182,9 @@ def train_model(  # noqa: PLR0917 - the guide passes these by position
             model.train()
             # Hooks and frozen layers may come and go between epochs, so this is chosen anew.
             stacked = ours if criterion is None else _named(criterion, data)
-            if forward is model and stacked is not None and shape_of(model, optimizer) is not None:
-                losses = _train_stacked(member, data, batch_size, stacked)
+            plan = alone_of(model, optimizer) if forward is model and stacked is not None else None
+            if plan is not None and stacked is not None:
+                losses = _train_stacked(member, plan, data, batch_size, stacked)
             else:
                 losses = _train_epoch(member, data, batch_size, forward, by)
             model.eval()
@@ -202,9 +203,9 @@ def _named(criterion: Criterion, data: Data) -> Objective | None:
     return None if name is None else make_objective(name, [None], data)
 
 
-def _train_stacked(member: Member, data: Data, batch_size: int, objective: Objective) -> Losses:
+def _train_stacked(member: Member, plan: Plan, data: Data, batch_size: int, objective: Objective) -> Losses:
     """Go once over the set as a stack of one, the fastest way."""
-    stack = Stack([member], objective, batch_size)
+    stack = Stack([member], [plan], objective, batch_size)
     (train_loss,) = stack.epoch(data, draw_order(data).unsqueeze(0), [None])
     (val_loss,) = stack.validate(data)
     stack.write_back(0)

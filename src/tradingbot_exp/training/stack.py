@@ -20,16 +20,14 @@ from torch import Tensor
 
 from tradingbot_exp.training.batches import blocks_of, split
 from tradingbot_exp.training.inputs import BLOCK, Data
+from tradingbot_exp.training.networks.network import Generators, Network
+from tradingbot_exp.training.networks.plan import Plan
 from tradingbot_exp.training.objective import Objective
-from tradingbot_exp.training.products import Work, backward, forward
 from tradingbot_exp.training.rules import Flat, Rule, read_rule
-from tradingbot_exp.training.shape import Activation, parameters_of, read_layers
 from tradingbot_exp.training.state import Member
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
-Step = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
-"""x (K, size, in), y and out (K, size, outputs), and for `Objective.step` which rows they are, and how many count."""
 
 
 class Stack:
@@ -40,18 +38,19 @@ class Stack:
     members : sequence of K Member
         Their models in training mode, all of one `Shape`; they stay as they are until `write_back`. Optimizers give
         state, learning rate and weight decay, the latter two anew each epoch; `write_back` fills their state.
+    plans : sequence of K Plan
+        Of their models.
     objective : Objective
         Of these K models.
     batch_size : int
     """
 
-    def __init__(self, members: Sequence[Member], objective: Objective, batch_size: int) -> None:
-        self._members = list(members)
-        self._layers = [read_layers(member.model) or [] for member in members]
+    def __init__(self, members: Sequence[Member], plans: Sequence[Plan], objective: Objective, batch_size: int) -> None:
+        self._members, self._plans = list(members), list(plans)
         self.objective, self._batch_size = objective, batch_size
         self._norms: Tensor | None = None
-        parameters = [parameters_of(layers) for layers in self._layers]
-        self._turned = [p.ndim > 1 and p.shape[0] > p.shape[1] for p in parameters[0]]
+        parameters = [plan.parameters for plan in plans]
+        self._turned = [plans[0].kind.is_turned(p) for p in parameters[0]]
         # As they lie in the buffers.
         self._sizes = [_turn(p.detach(), turned).shape for p, turned in zip(parameters[0], self._turned, strict=True)]
         self.rule, self._steps = read_rule(members[0].optimizer, parameters[0]) or (Rule(), 0)
@@ -63,7 +62,7 @@ class Stack:
         self._arrange(theta, slots)
 
     def __len__(self) -> int:
-        return len(self._layers)
+        return len(self._members)
 
     @property
     def norms(self) -> list[float | None]:
@@ -72,7 +71,7 @@ class Stack:
         return [norm if own.gradient_clip else None for norm, own in zip(norms, self._members, strict=True)]
 
     @torch.no_grad()
-    def epoch(self, data: Data, orders: Tensor, generators: Sequence[torch.Generator | None]) -> list[float]:
+    def epoch(self, data: Data, orders: Tensor, generators: Generators) -> list[float]:
         """Go once over the set.
 
         Parameters
@@ -93,98 +92,46 @@ class Stack:
         losses = torch.cat([self._block(data, *block, generators) for block in blocks])
         return [float(total) / len(data.X) for total in losses.t().contiguous().sum(1)]
 
-    def _block(
-        self, data: Data, block: Tensor, counts: Tensor | None, generators: Sequence[torch.Generator | None]
-    ) -> Tensor:
+    def _block(self, data: Data, block: Tensor, counts: Tensor | None, generators: Generators) -> Tensor:
         """Train on some batches, see `blocks_of`; give each one's sum of losses over its samples, (batches, K)."""
         models, index = len(self), block.reshape(-1)
         size = block.shape[1] // models
-        X = data.X.index_select(0, index).view(len(block), models, size, -1)
+        X = data.X.index_select(0, index).view(len(block), models, size, *data.X.shape[1:])
         y = data.y.index_select(0, index).view(len(block), models, size, -1)
-        out = torch.empty((len(block), models, size, self._views[-1][0].shape[1]), dtype=self._flat.theta.dtype)
-        rows, work, losses = block.view(len(block), models, size), self._work(size), []
+        out = torch.empty((len(block), models, size, self._plans[0].outputs), dtype=self._flat.theta.dtype)
+        steps, losses = block.view(len(block), models, size), []
         filled = [None] * len(block) if counts is None else counts
-        for step in zip(X.unbind(), y.unbind(), out.unbind(), rows.unbind(), filled, strict=True):
-            losses.append(self._gradients(step, work, generators))
+        parts = (each.unbind() for each in (X, y, out, steps))
+        for x, target, own, rows, count in zip(*parts, filled, strict=True):
+            self._network.forward(x, own, count, generators)
+            slope, loss = self.objective.step(own, target, rows, count)
+            self._network.backward(slope)
+            losses.append(loss)
             if self._limits is not None:
                 self._clip(self._limits)
             self._steps += 1
             self.rule.step(self._flat, self._rates, self._decays, self._steps)
         return self.objective.losses_of(out, y, losses).double() * (size if counts is None else counts)
 
-    def _gradients(self, step: Step, work: Work, generators: Sequence[torch.Generator | None]) -> Any:
-        """Compute a step's outputs and gradients, and return the losses of a loss of whole batches, shape (K,)."""
-        x, y, out, rows, counts = step
-        last = len(self._acts) - 1
-        h, inputs, values = x, [], []
-        for number, act in enumerate(self._acts):
-            weight, bias, _, _ = self._views[number]
-            z = out if number == last else work.z[number]
-            forward(h, weight, bias, z)
-            inputs.append(h)
-            a = z if act is None else act.forward(z) if act.forward_ is None else act.forward_(z)
-            values.append((z, a))
-            noise, passed = work.noise[number], work.passed[number]
-            h = (
-                a
-                if noise is None or passed is None
-                else torch.mul(a, self._draw(number, noise, counts, generators), out=passed)
-            )
-        if h is not out:
-            out.copy_(h)
-        d, losses = self.objective.step(out, y, rows, counts)  # dL/dh, (K, size, outputs)
-        for number in range(last, -1, -1):
-            act, noise, (z, a) = self._acts[number], work.noise[number], values[number]
-            weight, _, weight_grad, bias_grad = self._views[number]
-            if noise is not None:
-                d = d.mul_(noise)
-            if act is not None:
-                d = act.backward(d, z, a) if act.backward_ is None else act.backward_(d, z, a)
-            if weight_grad.is_contiguous():
-                torch.bmm(d.transpose(1, 2), inputs[number], out=weight_grad)
-            else:
-                torch.bmm(inputs[number].transpose(1, 2), d, out=weight_grad.transpose(1, 2))
-            if bias_grad is not None:
-                torch.sum(d, 1, out=bias_grad)
-            if number:
-                d = backward(d, weight, work.d[number - 1])
-        return losses
-
-    def _draw(
-        self, number: int, noise: Tensor, counts: Tensor | None, generators: Sequence[torch.Generator | None]
-    ) -> Tensor:
-        """Draw what a dropout layer lets through, for each model as torch would for it alone."""
-        whole = [None] * len(self) if counts is None else counts.tolist()
-        for own, keep, rows, generator in zip(noise.unbind(), self._keeps[number], whole, generators, strict=True):
-            if keep < 1:
-                (own if rows is None else own[:rows]).bernoulli_(keep, generator=generator).div_(keep)
-        return noise
-
     def _clip(self, limits: Tensor) -> None:
         """Scale each model's gradient as `torch.nn.utils.clip_grad_norm_` does; a limit of infinity changes nothing."""
-        grads = [grad for _, _, *both in self._views for grad in both if grad is not None]
-        norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in grads], 1)
+        norms = torch.stack([torch.linalg.vector_norm(grad.flatten(1), dim=1) for grad in self._grads], 1)
         self._norms = torch.linalg.vector_norm(norms, dim=1)
         scale = (limits / (self._norms + 1e-6)).clamp_(max=1.0)
         scale.masked_fill_(limits == math.inf, 1.0)  # a norm may be infinite, too
-        for grad in grads:
+        for grad in self._grads:
             grad.mul_(scale.view(-1, *[1] * (grad.ndim - 1)))
 
     @torch.no_grad()
     def validate(self, data: Data) -> list[float]:
         """Return each model's loss over the validation set, without dropout."""
-        return self.objective.validate(self._outputs(data.X_val), data.y_val.flatten(1))
+        return self.objective.validate(self._outputs(data.X_val), data.y_val.reshape(len(data.y_val), -1))
 
     def _outputs(self, X: Tensor) -> Iterator[Tensor]:
         """Compute the outputs without dropout, some rows at a time: (K, rows, outputs)."""
-        widest = max(*(weight.shape[1] for weight, *_ in self._views), X[0].numel())
+        widest = max(self._plans[0].widest, X[0].numel())
         for block in split(X, max(1, min(ROWS, BLOCK // widest))):
-            h = block.flatten(1).expand(len(self), -1, -1)
-            for act, (weight, bias, _, _) in zip(self._acts, self._views, strict=True):
-                h = forward(h, weight, bias)
-                if act is not None:
-                    h = act.forward(h) if act.forward_ is None else act.forward_(h)
-            yield h
+            yield self._network.evaluate(block)
 
     def weights(self, position: int) -> list[Tensor]:
         """Copy the parameters of one model, in their order."""
@@ -193,7 +140,7 @@ class Stack:
     @torch.no_grad()
     def write_back(self, position: int) -> None:
         """Put parameters, last gradients and the optimizer's state of one model into it and its optimizer."""
-        parameters = parameters_of(self._layers[position])
+        parameters = self._plans[position].parameters
         buffers = [self._flat.theta, self._flat.grad, *self._flat.slots]
         columns = [self._upright(buffer) for buffer in buffers]
         state = self._members[position].optimizer.state
@@ -212,7 +159,7 @@ class Stack:
     def keep(self, positions: Sequence[int]) -> None:
         """Go on with some of the models, in the order given."""
         old, kept = len(self), torch.tensor(positions)
-        self._layers = [self._layers[position] for position in positions]
+        self._plans = [self._plans[position] for position in positions]
         self._members = [self._members[position] for position in positions]
         self.objective.keep(positions)
         theta, *slots = (
@@ -224,22 +171,14 @@ class Stack:
     def _arrange(self, theta: Tensor, slots: list[Tensor]) -> None:
         """Lay views over the flat buffers, and memory for the work out."""
         self._flat = Flat(theta, torch.zeros_like(theta), slots, torch.empty_like(theta))
-        thetas, grads = (iter(self._upright(buffer)) for buffer in self._flat[:2])
-        first = self._layers[0]
-        # A layer's weight (K, out, in), bias (K, 1, out), and their gradients (K, out, in) and (K, out).
-        self._views: list[tuple[Tensor, Tensor | None, Tensor, Tensor | None]] = []
-        for layer in first:
-            weight, weight_grad = next(thetas), next(grads)
-            bias, bias_grad = (None, None) if layer.bias is None else (next(thetas).unsqueeze(1), next(grads))
-            self._views.append((weight, bias, weight_grad, bias_grad))
-        self._acts: list[Activation | None] = [layer.act for layer in first]
-        self._keeps = [[layers[number].keep for layers in self._layers] for number in range(len(first))]
+        thetas, self._grads = (self._upright(buffer) for buffer in self._flat[:2])
+        models = [member.model for member in self._members]
+        self._network: Network = self._plans[0].kind(models, thetas, self._grads)
         limits = [float(own.gradient_clip or math.inf) for own in self._members]
         self._limits = None if min(limits) == math.inf else torch.tensor(limits, dtype=self._flat.theta.dtype)
         self._rates = self._flat.theta  # set before the first step
         self._decays: Tensor | None = None
         self._set_at: list[tuple[float, float]] = []
-        self._memory: dict[int, Work] = {}
 
     def _flatten(self, tensors: Sequence[Sequence[Any]]) -> Tensor:
         """Lay the models' tensors, K lists of P, into one flat buffer: all models' first tensors, then their second."""
@@ -267,14 +206,6 @@ class Stack:
     def _spread(self, values: list[float]) -> Tensor:
         column = torch.tensor(values, dtype=self._flat.theta.dtype).unsqueeze(1)
         return torch.cat([column.expand(-1, size.numel()).reshape(-1) for size in self._sizes])
-
-    def _work(self, size: int) -> Work:
-        """Return memory for batches of `size` rows."""
-        if size not in self._memory:
-            widths = [weight.shape[1] for weight, *_ in self._views]
-            drops = [min(keeps) < 1 for keeps in self._keeps]
-            self._memory[size] = Work.of((len(self), size), widths, drops, self._flat.theta.dtype)
-        return self._memory[size]
 
 
 def _turn(tensor: Tensor, turned: bool) -> Tensor:

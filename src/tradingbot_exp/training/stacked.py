@@ -22,8 +22,8 @@ from tradingbot_exp.training.device import resolve_precision
 from tradingbot_exp.training.history import History
 from tradingbot_exp.training.inputs import Data, check_targets, match_targets, prepare_data, with_market
 from tradingbot_exp.training.losses import make_objective, number_of
+from tradingbot_exp.training.networks.plan import Plan, plan_of, shape_of
 from tradingbot_exp.training.rng import SeededRng
-from tradingbot_exp.training.shape import shape_of
 from tradingbot_exp.training.stack import Stack
 from tradingbot_exp.training.state import Member, TrainingState
 from tradingbot_exp.training.threads import Threads, sharing, size_of
@@ -45,9 +45,10 @@ def train_stack(
     returns_val: Any = None,
     dates_train: Any = None,
     dates_val: Any = None,
+    fold: int = 1,
     before_epoch: Callable[[Sequence[int]], object] | None = None,
 ) -> list[History | Exception]:
-    """Train models of one `tradingbot_exp.training.shape.Shape` at once, on the CPU.
+    """Train models of one `tradingbot_exp.training.networks.plan.Shape` at once, on the CPU.
 
     Parameters
     ----------
@@ -55,6 +56,8 @@ def train_stack(
         Trained in place and left in evaluation mode.
     X_train, y_train, X_val, y_val, batch_size, loss, precision, returns_train, returns_val, dates_train, dates_val
         See `train_model`; all members share them.
+    fold : int
+        What listeners are told of it.
     before_epoch : callable (positions), optional
         Called before each epoch with the positions of the members still in training.
 
@@ -67,7 +70,7 @@ def train_stack(
     Raises
     ------
     TrainingError
-        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.shape.shape_of`.
+        The data do not fit, or the models cannot be stacked: see `tradingbot_exp.training.networks.plan`.
     KeyboardInterrupt
         From a listener, or from a signal once the parts' epoch is over; training ends for all, and models that were
         still in training keep the weights they had.
@@ -77,17 +80,18 @@ def train_stack(
     for member in members:
         check_member(member, batch_size)
         member.model.to(CPU, dtype).train()
-    shapes = {shape_of(member.model, member.optimizer) for member in members}
-    if len(shapes) != 1 or None in shapes:
-        raise TrainingError("Models of one stack have to be plain stacks of Linear layers of one shape.")
     with SeededRng(0, CPU):
         data = match_targets(members[0].model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU))
     check_targets(data, row)
     data = with_market(data, row, (returns_train, returns_val), (dates_train, dates_val))
     data = in_order(data, row, batch_size)
+    plans = _plans_of(members, data)
     threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
-    parts = [_Part(members, range(start, end), data, loss, batch_size) for start, end in pairwise(cuts)]
+    parts = [
+        _Part(members, plans, range(start, end), data=data, loss=loss, batch_size=batch_size, fold=fold)
+        for start, end in pairwise(cuts)
+    ]
     with ThreadPoolExecutor(threads.parts) as pool:
         while going := [part for part in parts if part.at_work]:
             if before_epoch is not None:
@@ -101,6 +105,18 @@ def train_stack(
     return [part.outcomes[position] for part in parts for position in part.positions]
 
 
+def _plans_of(members: Sequence[Member], data: Data) -> list[Plan]:
+    """Return how each member is trained, if all can be in one stack."""
+    plans = [plan_of(member.model, data.X.shape[1:]) for member in members]
+    shapes = {shape_of(member.model, member.optimizer, data.X.shape[1:]) for member in members}
+    found = [plan for plan in plans if isinstance(plan, Plan)]
+    if len(found) < len(plans):
+        raise TrainingError(f"A model cannot be stacked: {next(plan for plan in plans if isinstance(plan, str))}.")
+    if len(shapes) != 1 or None in shapes:
+        raise TrainingError("Models of one stack have to be of one shape, and to have one kind of plain optimizer.")
+    return found
+
+
 class _Part:
     """Members that are one stack, and each one's training state; `train` is for a thread of its own.
 
@@ -108,7 +124,15 @@ class _Part:
     """
 
     def __init__(
-        self, members: Sequence[Member], positions: Sequence[int], data: Data, loss: str, batch_size: int
+        self,
+        members: Sequence[Member],
+        plans: Sequence[Plan],
+        positions: Sequence[int],
+        *,
+        data: Data,
+        loss: str,
+        batch_size: int,
+        fold: int,
     ) -> None:
         self._members, self.positions, self._data = members, positions, data
         self.outcomes: dict[int, History | Exception] = {}
@@ -116,7 +140,8 @@ class _Part:
         self.at_work = list(positions)
         own = [members[position] for position in positions]
         numbers = [number_of(loss, member.quantile, member.pos_weight, data.y) for member in own]
-        self._stack = Stack(own, make_objective(loss, numbers, data), batch_size)
+        ours = [plans[position] for position in positions]
+        self._stack = Stack(own, ours, make_objective(loss, numbers, data), batch_size)
         seeds = [int(torch.randint(1 << 31, ())) if member.seed is None else member.seed for member in own]
         self._generators = {
             position: torch.Generator().manual_seed(seed) for position, seed in zip(positions, seeds, strict=True)
@@ -126,6 +151,7 @@ class _Part:
                 member,
                 weights=lambda position=position: self._weights(position),  # type: ignore[misc]
                 position=position,
+                fold=fold,
             )
             for position, member in zip(positions, own, strict=True)
         }
@@ -166,5 +192,6 @@ class _Part:
 
     def _weights(self, position: int) -> dict[str, Tensor]:
         values = self._stack.weights(self.at_work.index(position))
-        names = [name for name, _ in self._members[position].model.named_parameters()]
-        return dict(zip(names, values, strict=True))
+        model = self._members[position].model
+        names = [name for name, _ in model.named_parameters()]
+        return {**model.state_dict(), **dict(zip(names, values, strict=True))}

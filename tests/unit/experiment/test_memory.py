@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tradingbot_exp.config.choices import SEQUENCE_MODELS
 from tradingbot_exp.config.compose import compose_config
 from tradingbot_exp.config.schema import Config
 from tradingbot_exp.errors import ConfigError
@@ -25,14 +26,19 @@ def config() -> Config:
 
 @pytest.mark.parametrize(
     ("name", "layers", "length"),
-    [("linear", [], 1), ("mlp", [64, 32], 1), ("mlp", [200], 20), ("lstm", [16], 8), ("lstm", [300, 100], 5)],
+    [
+        *(("linear", [], 1), ("mlp", [64, 32], 1), ("mlp", [200], 20), ("lstm", [16], 8), ("lstm", [300, 100], 5)),
+        *(("gru", [32, 16], 8), ("tcn", [32, 32, 16], 8), ("transformer", [32, 32], 8)),
+    ],
 )
 def test_the_weights_are_those_that_torch_makes(config: Config, name: str, layers: list[int], length: int) -> None:
     model = replace(config.model, name=name, hidden_layers=layers)
     weights = sum(each.numel() for each in build_model(model, 10, length).parameters())
     config = replace(config, model=model, data=replace(config.data, sequence_length=length))
-    first = 10 if name == "lstm" else 10 * length
-    passed = first + max([first, *layers, 1]) * (length if name == "lstm" else 1)
+    steps = length if name in SEQUENCE_MODELS else 1
+    first = 10 * length // steps
+    widest = 7 * layers[0] + 4 * length if name == "transformer" else max([first, *layers, 1])
+    passed = steps * (first + widest)
     assert bytes_needed(config, 10, 1000) == 4 * (5 * weights + 1000 * passed)
 
 

@@ -38,9 +38,16 @@ RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 1, "6 kinds of networks and batches"),
         ([], {**RATE, "batch_size": [16, 32, 64], "optimizer": ["Adam", "SGD"]}, 12, ""),
         ([], {**RATE, "model.options.x": {"low": 0.0, "high": 1.0}}, 1, "any number of kinds"),
-        (["model=lstm"], RATE, 1, "model=lstm is not a plain stack of linear layers"),
+        (["model=lstm", "data.sequence_length=20"], RATE, 8, ""),
+        (["model=gru"], {**RATE, "hidden_layers": [[8], [16], [8, 8]]}, 8, ""),
+        (["model=tcn", "data.sequence_length=20"], RATE, 8, ""),
+        (["model=transformer", "data.sequence_length=20"], RATE, 8, ""),
+        (
+            ["model=lstm", "data.sequence_length=20", "model.hidden_layers=[128]"],
+            *(RATE, 1, "of model=lstm, batches of 32 rows are so much work that models at once would take as long"),
+        ),
         (["training.optimizer=RMSprop"], RATE, 1, "training.optimizer=RMSprop is none of Adam, AdamW, SGD"),
-        (["evaluation.scheme=walk_forward"], RATE, 1, "the 5 folds"),
+        (["evaluation.scheme=walk_forward"], RATE, 8, ""),
     ],
 )
 def test_a_batch_is_asked_for_only_where_it_is_trained_as_a_stack(

@@ -18,11 +18,11 @@ from tradingbot_exp.models import ACTIVATIONS, build_model, model_names, registe
 
 
 def make(name: str = "mlp", **changes: object) -> ModelConfig:
-    defaults = {"hidden_layers": [] if name == "linear" else [8, 4]}
+    defaults = {"hidden_layers": {"linear": [], "transformer": [8, 8]}.get(name, [8, 4])}
     return ModelConfig(name=name, **{**defaults, **changes})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["mlp", "lstm", "linear"])
+@pytest.mark.parametrize("name", choices.MODEL_KINDS)
 @pytest.mark.parametrize("output_dim", [1, 3])
 @pytest.mark.parametrize("length", [1, 5])
 def test_every_model_maps_windows_to_n_outputs(name: str, output_dim: int, length: int) -> None:
@@ -33,8 +33,8 @@ def test_every_model_maps_windows_to_n_outputs(name: str, output_dim: int, lengt
         assert torch.equal(model(x), model(x[:, 0]))
 
 
-def test_lstm_reads_every_bar_and_the_mlp_every_value() -> None:
-    for name in ("lstm", "mlp"):
+def test_every_value_of_every_bar_is_read() -> None:
+    for name in choices.MODEL_KINDS:
         model = build_model(make(name, activation="tanh"), n_features=2, sequence_length=4)
         x = torch.randn(1, 4, 2, requires_grad=True)
         model(x).sum().backward()
@@ -42,7 +42,9 @@ def test_lstm_reads_every_bar_and_the_mlp_every_value() -> None:
         assert (x.grad != 0).all(), name
 
 
-@pytest.mark.parametrize(("name", "right"), [("mlp", 30), ("linear", 30), ("lstm", 6)])
+@pytest.mark.parametrize(
+    ("name", "right"), [("mlp", 30), ("linear", 30), *((name, 6) for name in choices.SEQUENCE_MODELS)]
+)
 def test_a_wrong_input_dim_is_refused_with_the_right_one(name: str, right: int) -> None:
     build_model(make(name, input_dim=right), n_features=6, sequence_length=5)
     with pytest.raises(ConfigError, match=rf"^model\.input_dim: 7 given, but {name} takes {right} here"):
@@ -61,13 +63,19 @@ def test_each_activation_is_in_the_network(activation: str) -> None:
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (make("mpl"), "model.name must be one of linear, lstm, mlp; got 'mpl'. Did you mean 'mlp'?"),
+        (
+            make("mpl"),
+            "model.name must be one of gru, linear, lstm, mlp, tcn, transformer; got 'mpl'. Did you mean 'mlp'?",
+        ),
         (make("names"), "model.name must be .*; got 'names'"),
         (make(activation="rleu"), "model.activation must be .*; got 'rleu'.*Did you mean 'relu'"),
         (make(hidden_layers=[8, 0]), r"model.hidden_layers must be a list of .* 1 or more units each; got \[8, 0\]"),
         (make(output_dim=0), "model.output_dim must be 1 or more; got 0"),
         (make(dropout=1.0), "model.dropout must be from 0 to below 1; got 1.0"),
-        (make("lstm", hidden_layers=[]), "an lstm needs a layer"),
+        (make("lstm", hidden_layers=[]), "a recurrent model needs a layer"),
+        (make("tcn", hidden_layers=[]), "a tcn needs a block"),
+        (make("transformer", hidden_layers=[8, 4]), r"the same and a multiple of 4, e.g. \[32, 32\]; got \[8, 4\]"),
+        (make("transformer", hidden_layers=[6]), r"a multiple of 4, .*; got \[6\]"),
         (make("linear", hidden_layers=[8]), r"model.hidden_layers: \[8\] given, but a linear model has none"),
         (make("linear", dropout=0.1), "model.dropout: 0.1 given, but a linear model"),
     ],
@@ -117,7 +125,7 @@ def test_adding_a_model_is_adding_a_file(tmp_path: Path) -> None:
             print(error)
     """
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    assert "('empty', 'linear', 'lstm', 'mlp', 'ridge')" in out
+    assert "('empty', 'gru', 'linear', 'lstm', 'mlp', 'ridge', 'tcn', 'transformer')" in out
     assert "LinearModel(" in out
     assert 'registers no model of its own name: add @register("empty")' in out
 

@@ -17,7 +17,7 @@ from tradingbot_exp.errors import DivergedError
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
-from tradingbot_exp.training.shape import shape_of
+from tradingbot_exp.training.networks.plan import alone_of
 from tradingbot_exp.training.stacked import train_stack
 from tradingbot_exp.training.state import Epoch, Member
 
@@ -117,7 +117,7 @@ def test_equals_the_naive_loop_given_the_same_order(case: dict[str, Any], way: s
     if way == "autograd":
         ours.register_forward_hook(lambda *_: None)
     by = make_optimizer(case["name"], ours.parameters(), case["lr"], case["weight_decay"])
-    assert (shape_of(ours, by) is None) == (way == "autograd" or case["name"] == "RMSprop")
+    assert (alone_of(ours, by) is None) == (way == "autograd" or case["name"] == "RMSprop")
     optimizer = getattr(torch.optim, case["name"])(
         theirs.parameters(), lr=case["lr"], weight_decay=case["weight_decay"]
     )

@@ -16,7 +16,7 @@ from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import make_optimizer, train_model
 from tradingbot_exp.training.losses import loss_name
-from tradingbot_exp.training.shape import read_layers
+from tradingbot_exp.training.networks.layers import read_layers
 
 TANH = nn.Tanh()
 STACKS: dict[str, Callable[[], nn.Module]] = {

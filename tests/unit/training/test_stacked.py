@@ -19,7 +19,7 @@ from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.models.mlp import MLP
 from tradingbot_exp.training import History, make_optimizer, train_model
 from tradingbot_exp.training.listeners import Hook
-from tradingbot_exp.training.shape import shape_of
+from tradingbot_exp.training.networks.plan import alone_of
 from tradingbot_exp.training.stacked import train_stack
 from tradingbot_exp.training.state import Member
 
@@ -315,7 +315,7 @@ def hooked() -> nn.Module:
     ids=["hook", "optimizer", "lstm", "other shape", "other activation", "other rule"],
 )
 def test_what_cannot_be_stacked_is_refused(make: Callable[[], Member], sets: Sets) -> None:
-    with pytest.raises(TrainingError, match="one shape"):
+    with pytest.raises(TrainingError, match=r"one shape|cannot be stacked: a part of it has a hook"):
         train_stack([member(0), make()], *sets, precision="float64")
 
 
@@ -330,7 +330,7 @@ def test_what_cannot_be_stacked_is_refused(make: Callable[[], Member], sets: Set
 def test_only_an_optimizer_of_known_formulas_is_stacked(change: dict[str, Any], sets: Sets) -> None:
     model = MLP(5, 1, [8, 4]).double()
     optimizer = torch.optim.Adam(model.parameters(), 0.01, **change)
-    assert (shape_of(model, optimizer) is None) == ("betas" not in change)
+    assert (alone_of(model, optimizer) is None) == ("betas" not in change)
     twin = copy.deepcopy(model)
     right = torch.optim.Adam(twin.parameters(), 0.01, **change)
     twin.register_forward_hook(lambda *_: None)  # so that autograd and the optimizer itself do the work
@@ -369,7 +369,7 @@ def test_sgd_with_momentum_takes_torchs_steps_alone_and_in_a_stack(sets: Sets) -
     stacked, single, plain = ([made(seed) for seed in range(3)] for _ in range(3))
     for each in plain:
         each.model.register_forward_hook(lambda *_: None)  # so that autograd and the optimizer itself do the work
-    assert None not in {shape_of(each.model, each.optimizer) for each in stacked}
+    assert None not in [alone_of(each.model, each.optimizer) for each in stacked]
     for _ in range(2):  # the second time they go on with the velocity that they have
         outcomes = train_stack(stacked, *sets, precision="float64")
         for outcome, one, other in zip(outcomes, single, plain, strict=True):
@@ -378,4 +378,4 @@ def test_sgd_with_momentum_takes_torchs_steps_alone_and_in_a_stack(sets: Sets) -
             assert isinstance(outcome, History)
             np.testing.assert_allclose(outcome["val_loss"], right, rtol=1e-12)
     nesterov = torch.optim.SGD(stacked[0].model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    assert shape_of(stacked[0].model, nesterov) is None
+    assert alone_of(stacked[0].model, nesterov) is None

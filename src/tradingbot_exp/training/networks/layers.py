@@ -1,8 +1,8 @@
-"""Which networks can be trained as one stack, and what they have in common.
+"""Reading the layers of a plain stack: Linear, activation, dropout.
 
-A stack computes gradients itself, since autograd's bookkeeping costs more than the arithmetic of small networks. The
-formulas are autograd's own, so the results agree to rounding. Whatever is not exactly such a network, or carries a
-hook, is left to autograd.
+Gradients of such a stack are computed by hand, since autograd's bookkeeping costs more than the arithmetic of small
+networks. The formulas are autograd's own, so the results agree to rounding. Whatever is not exactly such a network, or
+carries a hook, is left to others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules import module as torch_module
 
 from tradingbot_exp.models.linear import LinearModel
 from tradingbot_exp.models.mlp import MLP
-from tradingbot_exp.training.rules import Rule, read_rule
+from tradingbot_exp.training.networks.network import why_watched
 
 _ops = torch.ops.aten
 
@@ -66,44 +65,6 @@ class Layer(NamedTuple):
     drops: bool = False
 
 
-class Shape(NamedTuple):
-    """What models in one stack have in common.
-
-    Attributes
-    ----------
-    layers : tuple
-        See `sizes_of`.
-    rule : Rule
-        The optimizer's, without learning rate and weight decay.
-    steps : int
-        Steps that the optimizer has taken; of one that does not count them, 1 if it has taken any.
-    dtype : torch.dtype
-    """
-
-    layers: tuple[tuple[Any, ...], ...]
-    rule: Rule
-    steps: int
-    dtype: torch.dtype
-
-
-def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Shape | None:
-    """Return a model's shape, or None if it cannot be stacked.
-
-    Stacked are plain stacks of Linear layers on the CPU (see `read_layers`), with an optimizer
-    that `tradingbot_exp.training.rules` knows over exactly their parameters.
-    """
-    layers = read_layers(model)
-    if layers is None:
-        return None
-    parameters = parameters_of(layers)
-    if {(p.device.type, p.dtype) for p in parameters} != {("cpu", parameters[0].dtype)}:
-        return None
-    found = read_rule(optimizer, parameters)
-    if found is None:
-        return None
-    return Shape(sizes_of(layers), *found, parameters[0].dtype)
-
-
 def sizes_of(layers: Sequence[Layer]) -> tuple[tuple[Any, ...], ...]:
     """Return (out, in, has bias, activation, has dropout) of each layer."""
     return tuple((*layer.weight.shape, layer.bias is not None, layer.kind, layer.drops) for layer in layers)
@@ -120,13 +81,8 @@ def read_layers(model: nn.Module) -> list[Layer] | None:
     A plain stack is an `MLP`, a `LinearModel`, or an ``nn.Sequential`` of Linear layers, each followed by at most one
     known activation and then at most one Dropout.
     """
-    if torch.is_anomaly_enabled():
-        return None
     stack: Any = model.layers if type(model) in (MLP, LinearModel) else model
-    if type(stack) is not nn.Sequential:
-        return None
-    watched = torch_module._has_any_global_hook()  # type: ignore[no-untyped-call]
-    if watched or any(_watched(module) for module in model.modules()):
+    if type(stack) is not nn.Sequential or why_watched(model):
         return None
     layers: list[Layer] = []
     after = "start"  # what came last
@@ -145,26 +101,8 @@ def read_layers(model: nn.Module) -> list[Layer] | None:
             after = "dropout"
         elif not (kind is nn.Flatten and after == "start" and (part.start_dim, part.end_dim) == (1, -1)):
             return None
-    parameters = [p for layer in layers for p in (layer.weight, layer.bias) if p is not None]
-    shared = len({id(p) for p in parameters}) < len(parameters)
-    return None if not layers or shared or any(_unusual(p) for p in parameters) else layers
-
-
-def _watched(module: nn.Module) -> bool:
-    """Whether a hook, a replaced forward or a compiled one could see or change what the module does."""
-    hooks = (
-        module._forward_hooks,
-        module._forward_pre_hooks,
-        module._backward_hooks,
-        module._backward_pre_hooks,
-    )
-    return any(hooks) or "forward" in vars(module) or module._compiled_call_impl is not None
-
-
-def _unusual(parameter: nn.Parameter) -> bool:
-    """Whether a parameter is frozen, hooked, or of a kind of its own."""
-    hooks = parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None)
-    return bool(hooks) or not parameter.requires_grad or type(parameter) is not nn.Parameter
+    parameters = parameters_of(layers)
+    return None if len({id(p) for p in parameters}) < len(parameters) else layers  # some are shared
 
 
 # From a layer, as it may have settings of its own, to what it computes.

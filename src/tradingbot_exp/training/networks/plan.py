@@ -1,0 +1,137 @@
+"""How a model is trained with others at once, or why it is not."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from tradingbot_exp.training.networks.dense import Dense
+from tradingbot_exp.training.networks.functional import Functional
+from tradingbot_exp.training.networks.layers import parameters_of, read_layers, sizes_of
+from tradingbot_exp.training.networks.network import Network, why_watched
+from tradingbot_exp.training.networks.recurrent import CELLS, Recurrent
+from tradingbot_exp.training.networks.tried import settings_of, tried
+from tradingbot_exp.training.rules import Rule, read_rule
+
+MOST_WORK, MOST_PARAMETERS = 11_000_000, 50_000
+"""Products in a batch's forward pass, and parameters, up to which modules are quicker at once: 24 of them, one core."""
+
+
+class Plan(NamedTuple):
+    """How models are trained in a stack.
+
+    Attributes
+    ----------
+    kind : type of Network
+    key : tuple
+        What models of one stack have in common.
+    parameters : list of nn.Parameter
+        In the order of ``named_parameters``.
+    outputs : int
+        Values of one output.
+    widest : int
+        Values of a row where the network is widest.
+    work : int
+        Products of two numbers that are added up for a row; 0 where they do not matter.
+    most : int
+        So many a batch keep a core as busy as several models would, and nothing is gained by a stack.
+    """
+
+    kind: type[Network]
+    key: tuple[Any, ...]
+    parameters: list[nn.Parameter]
+    outputs: int
+    widest: int
+    work: int = 0
+    most: int = 0
+
+    def why_not_worth_it(self, batch_size: int) -> str:
+        """Say why a stack would be no quicker with batches of so many rows; empty where it is."""
+        if self.work * batch_size <= self.most:
+            return ""
+        return f"batches of {batch_size} rows are so much work that models at once would take as long"
+
+
+class Shape(NamedTuple):
+    """What models in one stack have in common.
+
+    Attributes
+    ----------
+    network : tuple
+        See `Plan.key`.
+    rule : Rule
+        The optimizer's, without learning rate and weight decay.
+    steps : int
+        Steps that the optimizer has taken; of one that does not count them, 1 if it has taken any.
+    dtype : torch.dtype
+    """
+
+    network: tuple[Any, ...]
+    rule: Rule
+    steps: int
+    dtype: torch.dtype
+
+
+def plan_of(model: nn.Module, row: torch.Size | tuple[int, ...]) -> Plan | str:
+    """Return how a model is trained in a stack, or what keeps it from that.
+
+    Parameters
+    ----------
+    model : nn.Module
+    row : tuple of int
+        The shape of one row of its input.
+    """
+    if watched := why_watched(model):
+        return watched
+    if plain := _plain_plan(model):
+        return plain
+    parameters = list(model.parameters())
+    sizes = tuple(tuple(p.shape) for p in parameters)
+    if type(model) in CELLS:
+        steps = row[0] if len(row) > 1 else 1
+        matrices = [size for size in sizes[:-2] if len(size) > 1]
+        widest, work = steps * max(columns for _, columns in matrices), steps * sum(map(math.prod, matrices))
+        most = CELLS[type(model)].most_work(parameters[0])
+        return Plan(Recurrent, (type(model), *sizes), parameters, sizes[-1][0], widest, work, most)
+    if isinstance(settings := settings_of(model), str):
+        return settings
+    reason, outputs, work = tried(model, settings, tuple(row))
+    widest = max(max(size, default=1) for size in sizes)
+    most = MOST_WORK if sum(map(math.prod, sizes)) <= MOST_PARAMETERS else 0
+    return reason or Plan(Functional, settings, parameters, outputs, widest, work, most)
+
+
+def _plain_plan(model: nn.Module) -> Plan | None:
+    """Return the plan of a plain stack of Linear layers; None of any other model."""
+    layers = read_layers(model)
+    if layers is None:
+        return None
+    widths = [layer.weight.shape[0] for layer in layers]
+    return Plan(Dense, ("layers", *sizes_of(layers)), parameters_of(layers), widths[-1], max(widths))
+
+
+def alone_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Plan | None:
+    """Return the plan of a model that is trained by it alone too, as that is the quickest way; None of any other."""
+    plan = _plain_plan(model)
+    return plan if plan is not None and _stepped(plan, optimizer) is not None else None
+
+
+def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer, row: torch.Size | tuple[int, ...]) -> Shape | None:
+    """Return a model's shape, or None if it cannot be stacked: see `plan_of`.
+
+    The optimizer has to be one that `tradingbot_exp.training.rules` knows, over exactly the model's parameters.
+    """
+    plan = plan_of(model, row)
+    return None if isinstance(plan, str) else _stepped(plan, optimizer)
+
+
+def _stepped(plan: Plan, optimizer: torch.optim.Optimizer) -> Shape | None:
+    """Return the shape of a model and its optimizer; None if its steps are not known."""
+    first = plan.parameters[0]
+    if {(p.device.type, p.dtype) for p in plan.parameters} != {("cpu", first.dtype)}:
+        return None
+    found = read_rule(optimizer, plan.parameters)
+    return None if found is None else Shape(plan.key, *found, first.dtype)
