@@ -192,7 +192,7 @@ def search(session: Any, run: TrackedRun) -> dict[str, Evaluated]:
     """Make the trials of a study, in two batches; give what each came to by its number."""
     config, found = session.config, {}
     session.study = optuna.create_study(
-        sampler=make_sampler(config.hpo.sampler, config.seed),
+        sampler=make_sampler(config.hpo.sampler, config.seed, session.space.distributions),
         directions=[StudyDirection[goal.direction.upper()] for goal in objectives_of(config.hpo)],
     )
     first = config.hpo.num_trials // 2

@@ -79,7 +79,7 @@ def sizes(plan: str) -> Iterator[int]:
 
 def search(config: Any, space: SearchSpace, plan: str) -> Search:
     """Search as a study does: yield a batch, take its values; return all values in order."""
-    study = optuna.create_study(sampler=make_sampler(config.hpo.sampler, config.seed))
+    study = optuna.create_study(sampler=make_sampler(config.hpo.sampler, config.seed, space.distributions))
     told: list[float] = []
     for size in sizes(plan):
         trials, points = [], []

@@ -22,13 +22,13 @@ from support import Finished, clean_environment, once, stop_server, train
 from tradingbot_exp.config.choices import MODEL_KINDS, _registered
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.positions import POSITIONS
-from tradingbot_exp.config.registries import EPOCH_HOOKS, SOURCES, USER_METRICS
+from tradingbot_exp.config.registries import EPOCH_HOOKS, SOURCES, USER_METRICS, USER_SAMPLERS
 from tradingbot_exp.data.features import _WARMUPS, FEATURES
 from tradingbot_exp.models.registry import _MODELS
 from tradingbot_exp.tracking.store.client import open_client
 
 REGISTRIES: tuple[Any, ...] = (
-    *(FEATURES, _WARMUPS, LOSSES, POSITIONS, SOURCES, USER_METRICS, EPOCH_HOOKS),
+    *(FEATURES, _WARMUPS, LOSSES, POSITIONS, SOURCES, USER_METRICS, USER_SAMPLERS, EPOCH_HOOKS),
     *(_MODELS, _registered),
 )
 AS_SHIPPED = [copy.copy(registry) for registry in REGISTRIES]  # before a module of tests is imported

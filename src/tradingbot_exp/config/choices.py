@@ -81,9 +81,9 @@ _registered: set[str] = set()  # names of users' own models, see `add_model`
 BUNDLED_PANELS = {"tech": ("aapl", "fb", "goog", "ibm", "msft")}
 """The files of each."""
 BUNDLED = ("ibm", "msft", *BUNDLED_PANELS)
-SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii")
-CLIMBING_SAMPLERS = ("tpe", "cmaes", "nsgaii")
-"""Those that go by the values of earlier trials."""
+SAMPLERS = ("tpe", "random", "grid", "cmaes", "nsgaii", "gp", "qmc")
+BLIND_SAMPLERS = ("random", "grid", "qmc")
+"""Those that do not look at the values of earlier trials; of a user's own nobody knows."""
 PRUNERS = ("none", "median", "hyperband", "percentile")
 KEEP = ("best", "all", "none")
 ON_ERROR = ("raise", "offline")

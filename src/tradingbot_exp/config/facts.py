@@ -30,6 +30,8 @@ class Facts:
         Whether null stands for a value that follows from the rest of the configuration.
     secret : bool
         Whether it is an address that may hold a password.
+    nested : bool
+        Whether a list of it may hold mappings.
     wanted : str
         The values that it takes, with their unit, such as ``1 or more bars``.
     holds : callable, optional
@@ -43,6 +45,7 @@ class Facts:
     may_change: bool = False
     derived: bool = False
     secret: bool = False
+    nested: bool = False
     wanted: str = ""
     holds: Callable[[Any], bool] | None = None
     one_of: Collection[str] | Callable[[], Collection[str]] = ()
@@ -60,7 +63,7 @@ class Facts:
         ConfigError
             Names the key, what it takes, and what was given.
         """
-        for position, each in enumerate(value if isinstance(value, list) else ()):
+        for position, each in enumerate(value if isinstance(value, list) and not self.nested else ()):
             if isinstance(each, dict | list):
                 kind = "list" if isinstance(each, list) else "mapping"
                 raise wrong(f"{key}[{position}]", f"a single value, not a {kind}", each)

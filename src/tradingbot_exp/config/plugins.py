@@ -1,4 +1,4 @@
-"""What users add in modules of their own: sources, losses, metrics, position rules and hooks.
+"""What users add in modules of their own: sources, losses, metrics, position rules, samplers and hooks.
 
 The key `plugins` names the modules, which `tradingbot_exp.config.modules` imports before a configuration is checked, in
 every process that runs a job. Models are registered by `tradingbot_exp.models.register`, features by
@@ -13,13 +13,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from tradingbot_exp.config.choices import check_name
+from tradingbot_exp.config.choices import SAMPLERS, check_name
 from tradingbot_exp.config.losses import BUILT_IN as BUILT_IN_LOSSES
 from tradingbot_exp.config.losses import LOSSES, Loss, Target
 from tradingbot_exp.config.metrics import TABLE
 from tradingbot_exp.config.positions import BUILT_IN as BUILT_IN_POSITIONS
 from tradingbot_exp.config.positions import POSITIONS, RULE_KEYS, Position
-from tradingbot_exp.config.registries import BUILT_IN_SOURCES, EPOCH_HOOKS, SOURCES, USER_METRICS
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, EPOCH_HOOKS, SOURCES, USER_METRICS, USER_SAMPLERS
 from tradingbot_exp.errors import ConfigError, TrainingError
 from tradingbot_exp.runtime.text import qualified_name
 
@@ -153,6 +153,25 @@ def position(name: str, *, invested: bool = False) -> Callable[[_F], _F]:
         raise ConfigError(f"evaluation.position: '{name}' is a rule of this package. Give yours another name.")
     entry = partial(Position, name, "", RULE_KEYS, "", invested)
     return _into(POSITIONS, name, "evaluation.position", entry)
+
+
+def sampler(name: str) -> Callable[[_F], _F]:
+    """Register a sampler, ``hpo.sampler=<name>``.
+
+    The function takes a seed and gives one of Optuna's samplers, an `optuna.samplers.BaseSampler`. It is called once a
+    trial, with a seed made of the study's and of how many points were drawn before, so that a study that was killed
+    proposes what it would have proposed. The sampler sees earlier trials in the study that it is given.
+
+    Raises
+    ------
+    ConfigError
+        The name is taken, or not one for a sampler.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ConfigError(f"sampler: '{name}' is not a name for a sampler. It takes small letters, digits and _.")
+    if name in SAMPLERS:
+        raise ConfigError(f"hpo.sampler: '{name}' is a sampler of this package. Give yours another name.")
+    return _into(USER_SAMPLERS, name, "hpo.sampler")
 
 
 def on_epoch(function: _F) -> _F:

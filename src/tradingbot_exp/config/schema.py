@@ -15,10 +15,10 @@ from hydra.core.config_store import ConfigStore
 
 from tradingbot_exp.config import choices, resolvers
 from tradingbot_exp.config.facts import key, number
+from tradingbot_exp.config.hpo import HpoConfig
 from tradingbot_exp.config.losses import LOSSES
-from tradingbot_exp.config.metrics import OBJECTIVES
 from tradingbot_exp.config.positions import PositionConfig
-from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES, USER_METRICS
+from tradingbot_exp.config.registries import BUILT_IN_SOURCES, SOURCES
 from tradingbot_exp.config.values import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -26,10 +26,8 @@ from tradingbot_exp.config.values import (
     EPOCHS,
     EPOCHS_OR_NULL,
     IS_WEIGHT,
-    STUDY_NAME_LETTERS,
     are_symbols,
     is_filled,
-    is_study_name,
 )
 
 # Why no study may search a key.
@@ -198,36 +196,6 @@ class EvaluationConfig(PositionConfig):
     cost_bps: float = key(5.0, wanted="0 or more basis points", holds=AT_LEAST_0)
     execution_lag: int = key(1, wanted="0 or more bars", holds=AT_LEAST_0)
     periods_per_year: Any = key("auto", wanted="a number above 0, or auto", holds=number(lambda v: v > 0, word="auto"))
-
-
-@dataclass
-class HpoConfig:
-    """A hyperparameter study."""
-
-    num_trials: int = key(10, wanted="1 or more", holds=AT_LEAST_1)
-    metric: Any = key(
-        "val_loss", decides="study", one_of=lambda: (*OBJECTIVES, *(f"val_{name}" for name in USER_METRICS))
-    )
-    direction: Any = key("minimize", decides="study", one_of=choices.DIRECTIONS)
-    aggregate: str = key("mean", decides="study", one_of=choices.AGGREGATES)
-    std_multiple: float = key(1.0, decides="study", wanted="0 or more", holds=AT_LEAST_0)
-    sampler: str = key("tpe", decides="study", one_of=choices.SAMPLERS)
-    pruner: str = key("none", decides="study", one_of=choices.PRUNERS)
-    n_jobs: int = key(1, wanted="1 or more", holds=AT_LEAST_1)
-    study_name: str | None = key(
-        None,
-        wanted=f"one line of at most {STUDY_NAME_LETTERS} letters, or null for a name made of model and data",
-        holds=is_study_name,
-    )
-    storage: str | None = key(None, secret=True)
-    repeats: int = key(1, decides="study", wanted="1 or more", holds=AT_LEAST_1)
-    ensemble: int = key(1, decides="study", wanted="1 or more trials", holds=AT_LEAST_1)
-    keep: str = key("best", decides="study", one_of=choices.KEEP)
-    resume: bool = True
-    max_failure_rate: float = key(0.5, decides="study", wanted="from 0 to 1", holds=number(lambda v: 0 <= v <= 1))
-    reseeds: int = key(5, wanted="0 or more", holds=AT_LEAST_0)
-    null_replays: int = key(0, wanted="0 or more", holds=AT_LEAST_0)
-    param_space: dict[str, Any] = key({}, decides="study")
 
 
 @dataclass

@@ -31,3 +31,8 @@ def are_symbols(given: Any) -> bool:
 def is_study_name(name: Any) -> bool:
     """Tell whether a study may be called so; None stands for a name that is made."""
     return name is None or (isinstance(name, str) and len(name) <= STUDY_NAME_LETTERS and name.isprintable())
+
+
+def are_points(given: Any) -> bool:
+    """Tell whether a value is a list of mappings from names to values."""
+    return isinstance(given, list) and all(isinstance(each, dict) and each for each in given)

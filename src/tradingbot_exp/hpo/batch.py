@@ -7,11 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.choices import BLIND_SAMPLERS
 from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.experiment.fitting import fit_all
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.stacks import why_alone
-from tradingbot_exp.hpo.samplers import TPE_STARTUP_TRIALS
+from tradingbot_exp.hpo.samplers import STARTUP_TRIALS
 from tradingbot_exp.hpo.trial_run import Trial, worth_keeping
 from tradingbot_exp.hpo.trial_spec import TrialSpec, ending_tags
 from tradingbot_exp.runtime.interrupt import signals_held
@@ -36,8 +37,6 @@ _SHARED = (
 _OWN = ("model.learning_rate", "model.dropout")
 # Batches that a study is to have at the least, so that it learns from its values; scripts/bench_width.py has figures.
 LEAST_BATCHES = 4
-# Samplers that do not look at values.
-_BLIND = ("random", "grid")
 
 
 def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int) -> int:
@@ -71,9 +70,9 @@ def batch_width(config: Config, space: SearchSpace, run: TrackedRun, widest: int
         )  # Hydra shows a sweeper's warnings alone
         return 1
     widest = max(widest // len(networks), 1)
-    if config.hpo.sampler in _BLIND:
+    if config.hpo.sampler in BLIND_SAMPLERS:
         return widest
-    return min(widest, max(TPE_STARTUP_TRIALS, config.hpo.num_trials // LEAST_BATCHES))
+    return min(widest, max(STARTUP_TRIALS, config.hpo.num_trials // LEAST_BATCHES))
 
 
 def _kinds(space: SearchSpace) -> float:

@@ -54,7 +54,15 @@ def check_study(config: Config, space: SearchSpace) -> None:
         raise ConfigError(f"hpo.pruner={hpo.pruner} works on one objective, and hpo.metric names {len(hpo.metric)}.")
     if several and hpo.sampler == "cmaes":
         raise ConfigError("hpo.sampler=cmaes works on one objective. For several, take nsgaii or tpe.")
+    for place, point in enumerate(hpo.start):
+        space.encode(point, f"hpo.start[{place}]")
+    if len(hpo.start) > hpo.num_trials:
+        raise ConfigError(f"hpo.start has {len(hpo.start)} points, and hpo.num_trials={hpo.num_trials} are tried.")
     if hpo.sampler == "grid":
+        if hpo.start:
+            raise ConfigError(
+                "hpo.start is for samplers that draw; hpo.sampler=grid tries its own points in their order."
+            )
         space.grid()
 
 

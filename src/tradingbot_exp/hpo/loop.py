@@ -83,8 +83,9 @@ class StudyLoop:
         self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
+        self._until = math.inf if config.hpo.timeout is None else time.monotonic() + config.hpo.timeout
         self._grid = Grid(self.space.grid()) if config.hpo.sampler == "grid" else None
-        self._optuna.sampler = make_sampler(config.hpo.sampler, config.seed)
+        self._optuna.sampler = make_sampler(config.hpo.sampler, config.seed, study.space.distributions)
         self._optuna.pruner = make_pruner(config.hpo.pruner, most_steps(study.definition))
 
     def run(self) -> None:
@@ -126,7 +127,13 @@ class StudyLoop:
             )
             self.gave_up = True
             return True
-        return len(done) >= hpo.num_trials
+        if len(done) >= hpo.num_trials:
+            return True
+        if time.monotonic() >= self._until:
+            self.stopped_early = f"the {hpo.timeout:g} s of hpo.timeout are over"
+        elif hpo.patience is not None and self.trials.since_better() >= hpo.patience:
+            self.stopped_early = f"the last {hpo.patience} trials were no better (hpo.patience)"
+        return self.stopped_early is not None
 
     def _is_exhausted(self) -> bool:
         if self._grid is None or self._grid.enqueue(self._optuna, 1):

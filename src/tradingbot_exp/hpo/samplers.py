@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
+from tradingbot_exp.config.registries import USER_SAMPLERS
+from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.runtime.text import qualified_name
 from tradingbot_exp.tracking.run_names import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -23,12 +29,12 @@ if TYPE_CHECKING:
 # one whose point is tried again; one that died before it had a point; one too many, of which only the point of a grid
 # is tried again.
 KILLED, UNDRAWN, SURPLUS = "killed", "killed before it had a point", "surplus"
-# User attributes of a trial that was enqueued: its place among the points of a grid, from 0; the trial whose point it
-# tries again.
-POINT, RETRY_OF = "point", "retry_of"
-# Random trials before TPE models anything: half of Optuna's ten, so that a study of ten is searched and not only
-# drawn. No share of `hpo.num_trials`, which may grow when a study is resumed.
-TPE_STARTUP_TRIALS = 5
+# User attributes of a trial that was enqueued: its place among the points of a grid, or in `hpo.start`, from 0; the
+# trial whose point it tries again.
+POINT, START, RETRY_OF = "point", "start", "retry_of"
+# Random trials before TPE, or a Gaussian process, models anything: half of Optuna's ten, so that a study of ten is
+# searched and not only drawn. No share of `hpo.num_trials`, which may grow when a study is resumed.
+STARTUP_TRIALS = 5
 # Finished trials before the median and percentile pruners compare, and the epoch of a trial from which they do.
 PRUNER_STARTUP_TRIALS = 5
 PRUNER_WARMUP_EPOCHS = 5
@@ -86,15 +92,22 @@ class PerTrialSampler(BaseSampler):
         Builds the sampler of one trial from its seed.
     seed : int
         The study's.
+    common : mapping, optional
+        The space that trials have in common, where it is not to be inferred.
     """
 
-    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+    def __init__(
+        self,
+        make: Callable[[int], BaseSampler],
+        seed: int,
+        common: Mapping[str, BaseDistribution] = MappingProxyType({}),
+    ) -> None:
         self._make = make
         self._seed = seed
         self._number = -1  # of the trial that draws
         self._draws: list[int] = []
         self._sampler: BaseSampler = make(seed)
-        self._common: dict[str, BaseDistribution] = {}
+        self._common = dict(common)
 
     def _view(self, study: Study, trial: FrozenTrial) -> tuple[Study, FrozenTrial]:
         """Seed for a trial, and return study and trial as its sampler is to see them."""
@@ -177,19 +190,33 @@ class Grid:
         return "" if first is None else f"the same point of the grid as trial {first}"
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """Build the sampler that `hpo.sampler` names; the points of a grid are enqueued, and none is drawn."""
+def make_sampler(name: str, seed: int, space: Mapping[str, BaseDistribution]) -> BaseSampler:
+    """Build the sampler that `hpo.sampler` names, for a space; the points of a grid are enqueued, and none is drawn."""
     makers: dict[str, Callable[[int], BaseSampler]] = {
         # Trials that run beside each other must not be drawn as if the others were not there.
-        "tpe": lambda seed: optuna.samplers.TPESampler(
-            n_startup_trials=TPE_STARTUP_TRIALS, seed=seed, constant_liar=True
-        ),
+        "tpe": lambda seed: optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=seed, constant_liar=True),
         "random": lambda seed: RandomSampler(seed=seed),
         "grid": lambda seed: RandomSampler(seed=seed),
         "cmaes": lambda seed: optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
         "nsgaii": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+        "gp": lambda seed: optuna.samplers.GPSampler(
+            n_startup_trials=STARTUP_TRIALS, seed=seed, warn_independent_sampling=False
+        ),
+        # One sequence, of which each trial takes the next point: scrambled anew for each it would be random.
+        "qmc": lambda _: optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False),
     }
-    return PerTrialSampler(makers[name], seed)
+    # A sequence has to know its axes from the first point on; it has none for choices.
+    axes = {key: drawn for key, drawn in space.items() if not isinstance(drawn, CategoricalDistribution)}
+    return PerTrialSampler(makers.get(name) or partial(_own, name), seed, axes if name == "qmc" else {})
+
+
+def _own(name: str, seed: int) -> BaseSampler:
+    """Build a sampler of a user's own; refuse what is none."""
+    made = USER_SAMPLERS[name](seed)
+    if not isinstance(made, BaseSampler):
+        function = qualified_name(USER_SAMPLERS[name])
+        raise ConfigError(f"hpo.sampler={name}: {function} gave {made!r}; expected one of Optuna's samplers.")
+    return made
 
 
 def make_pruner(name: str, most_steps: int | None = None) -> BasePruner:

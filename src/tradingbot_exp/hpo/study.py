@@ -21,6 +21,7 @@ from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.samplers import START
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
 from tradingbot_exp.runtime.process import identity, is_alive, signature
@@ -175,12 +176,22 @@ def open_study(
     stored = None if created else wait_for(found, "definition")
     if stored is None:  # it is new, or its creator died before it had said what it is
         found.set_user_attr("folder", _free_folder(name))
+        enqueue_start(found, config, space)
         found.set_user_attr("definition", definition)  # last: others wait for it
     else:
         _check_definition(name, stored, definition)
     folder = inside(launch_dir() / "multirun", str(found.user_attrs.get("folder", name)))
     configure = configure or partial(vary, config)
     return Study(config, space, name, definition, found, address, folder, list(overrides), configure, created)
+
+
+def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace) -> int:
+    """Let the points of `hpo.start` be tried first, those that do not wait for it yet; return how many there are."""
+    known = {trial.user_attrs.get(START) for trial in study.get_trials(deepcopy=False)}
+    for place, point in enumerate(config.hpo.start):
+        if place not in known:
+            study.enqueue_trial(space.encode(point, f"hpo.start[{place}]"), user_attrs={START: place})
+    return len(config.hpo.start)
 
 
 def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.storages.BaseStorage) -> str:

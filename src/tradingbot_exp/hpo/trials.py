@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import TrialState
 
 from tradingbot_exp.hpo.journal import transaction
-from tradingbot_exp.hpo.samplers import KILLED, POINT, RETRY_OF, SURPLUS, UNDRAWN
+from tradingbot_exp.hpo.samplers import KILLED, POINT, RETRY_OF, START, SURPLUS, UNDRAWN
 from tradingbot_exp.runtime.process import is_alive
 from tradingbot_exp.tracking.run_names import FINISHED_STATES, INTERRUPTED
 
@@ -61,6 +61,12 @@ class Trials:
         """Return the trials that count as failed."""
         return [trial for trial in self.counting() if trial.state == TrialState.FAIL]
 
+    def since_better(self) -> int:
+        """Count the trials that ended since the best one, or since one came into the Pareto front."""
+        done = self.done()
+        best = max((trial.number for trial in best_or_front(self.study)), default=-1)
+        return sum(trial.number > best for trial in done)
+
     def duplicate(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
         """Find an earlier trial at the same point whose value is, or will be, known."""
         for other in self.counting():
@@ -88,11 +94,12 @@ class Trials:
             trial = self.frozen(number)
             if trial.state.is_finished():
                 return
-            point = trial.system_attrs.get("fixed_params", trial.params)
+            point = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
             if why == KILLED and len(point) < self._parameters:
                 why = UNDRAWN
             self.study._storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, why)
-            if why == KILLED or (why == SURPLUS and POINT in trial.user_attrs):
+            asked_for = bool({POINT, START} & trial.user_attrs.keys())
+            if why == KILLED or (asked_for and why in (SURPLUS, UNDRAWN)):
                 self._try_again(trial, point)
             self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
 
@@ -103,7 +110,7 @@ class Trials:
         if self._deaths(trial) >= MAX_DEATHS:
             log.warning("%d processes died at the point of trial %d: it is given up", MAX_DEATHS, trial.number)
             return
-        place = {POINT: trial.user_attrs[POINT]} if POINT in trial.user_attrs else {}
+        place = {name: trial.user_attrs[name] for name in (POINT, START) if name in trial.user_attrs}
         self.study.enqueue_trial(point, user_attrs={RETRY_OF: trial.number, **place})
 
     def _deaths(self, trial: FrozenTrial) -> int:

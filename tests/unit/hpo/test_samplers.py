@@ -19,8 +19,8 @@ from tradingbot_exp.hpo.samplers import (
     KILLED,
     PRUNER_STARTUP_TRIALS,
     PRUNER_WARMUP_EPOCHS,
+    STARTUP_TRIALS,
     SURPLUS,
-    TPE_STARTUP_TRIALS,
     Grid,
     draws,
     make_pruner,
@@ -57,7 +57,7 @@ def value_of(params: dict[str, Any]) -> float:
 
 def open_study(folder: Path, name: str, seed: int = 42) -> optuna.Study:
     study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
-    study.sampler = make_sampler(name, seed)
+    study.sampler = make_sampler(name, seed, SPACE.distributions)
     return study
 
 
@@ -68,7 +68,7 @@ def one(study: optuna.Study) -> dict[str, Any]:
     return encoded
 
 
-@pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "nsgaii"])
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "nsgaii", "qmc"])
 def test_a_study_stopped_and_reopened_proposes_what_an_undisturbed_one_does(tmp_path: Path, name: str) -> None:
     undisturbed = open_study(tmp_path / "undisturbed", name)
     expected = [one(undisturbed) for _ in range(TRIALS)]
@@ -127,8 +127,8 @@ def test_tpe_models_its_trials_from_the_sixth_on_however_many_follow(tmp_path: P
             study.tell(trial, sign * points[-1]["model.learning_rate"])
         drawn.append(points)
     low, high = drawn
-    assert low[:TPE_STARTUP_TRIALS] == high[:TPE_STARTUP_TRIALS]
-    assert all(a != b for a, b in zip(low[TPE_STARTUP_TRIALS:], high[TPE_STARTUP_TRIALS:], strict=True))
+    assert low[:STARTUP_TRIALS] == high[:STARTUP_TRIALS]
+    assert all(a != b for a, b in zip(low[STARTUP_TRIALS:], high[STARTUP_TRIALS:], strict=True))
 
 
 @pytest.mark.parametrize("name", ["median", "percentile"])
@@ -147,7 +147,7 @@ def test_a_pruner_waits_for_as_many_trials_and_epochs_as_the_configuration_says(
     told = (conf_dir() / "hpo" / "base.yaml").read_text(encoding="utf-8")
     assert f"need {PRUNER_STARTUP_TRIALS} finished trials first" in told
     assert f"before its {PRUNER_WARMUP_EPOCHS}th epoch" in told
-    assert f"The first {TPE_STARTUP_TRIALS} trials of tpe are random" in told
+    assert f"The first {STARTUP_TRIALS} trials of tpe and gp are random" in told
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_hyperband_divides_the_most_epochs_that_a_trial_can_report(searched: dic
 
 def grid_study(folder: Path) -> optuna.Study:
     study, _ = create_or_load(open_storage(None, folder)[0], "s", ["minimize"])
-    study.sampler = make_sampler("grid", 42)
+    study.sampler = make_sampler("grid", 42, GRID.distributions)
     return study
 
 

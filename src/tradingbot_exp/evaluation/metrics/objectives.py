@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tradingbot_exp.config.metrics import better_direction
 
 if TYPE_CHECKING:
-    from tradingbot_exp.config.schema import HpoConfig
+    from tradingbot_exp.config.hpo import HpoConfig
 
 
 class Objective(NamedTuple):

@@ -78,6 +78,25 @@ class Parameter:
                 return int(encoded) if isinstance(drawn, IntDistribution) else float(encoded)
         raise ConfigError(f"{self.name}={quote(encoded)} is not in the search space: {self.describe()}.")
 
+    def encode(self, value: Any, label: str) -> Any:
+        """Turn a configuration's value into the encoded one.
+
+        Raises
+        ------
+        ConfigError
+            The value is not in the space; `label` says where it is written.
+        """
+        drawn = self.distribution
+        if isinstance(drawn, CategoricalDistribution):
+            for category, choice in zip(drawn.choices, self.choices, strict=True):
+                if type(choice) is type(value) and choice == value:
+                    return category
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            number = float(value)
+            if drawn._contains(number):
+                return int(number) if isinstance(drawn, IntDistribution) else number
+        raise ConfigError(f"{label}={quote(value)} is not in the search space: {self.describe()}.")
+
     def points(self) -> Sequence[Any]:
         """List every encoded value, in order.
 

@@ -116,6 +116,23 @@ class SearchSpace:
             for target in parameter.targets
         }
 
+    def encode(self, point: Mapping[str, Any], label: str) -> dict[str, Any]:
+        """Turn values by name, as a user writes them, into encoded ones by canonical name; some may be left out.
+
+        Raises
+        ------
+        ConfigError
+            A name is not searched, or a value is not in the space; `label` says where it is written.
+        """
+        found: dict[str, Any] = {}
+        for name, value in point.items():
+            where = f"{label}.{name}"
+            parameter = self.parameters.get(targets_of(str(name), where)[0])
+            if parameter is None:
+                raise ConfigError(f"{where} is not searched. The space has: {', '.join(self.parameters)}.")
+            found[parameter.name] = parameter.encode(value, where)
+        return found
+
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Write encoded values as Hydra overrides, one a target, which Hydra reads back bit for bit."""
         return [f"{target}={quote(value)}" for target, value in self.decode(params).items()]

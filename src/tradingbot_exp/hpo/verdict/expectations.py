@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tradingbot_exp.config.choices import CLIMBING_SAMPLERS
+from tradingbot_exp.config.choices import BLIND_SAMPLERS
 from tradingbot_exp.config.metrics import family_of
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.identity import identity_tags, market_returns
@@ -49,7 +49,7 @@ def bearing_line(config: Config, data: PreparedData, before: int, searched: int 
     family = family_of(objectives_of(config.hpo)[0].metric, config.training.loss)
     returns = family == "return" and data.next_return is not None
     year = Rules.of(config, data).periods if returns else None
-    directions = directions_of(searched, family) if config.hpo.sampler in CLIMBING_SAMPLERS else 0
+    directions = 0 if config.hpo.sampler in BLIND_SAMPLERS else directions_of(searched, family)
     return outlook(
         bars,
         config.hpo.num_trials,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from tradingbot_exp.config.choices import CLIMBING_SAMPLERS
+from tradingbot_exp.config.choices import BLIND_SAMPLERS
 from tradingbot_exp.data.folds import fold_views
 from tradingbot_exp.data.splits import joined
 from tradingbot_exp.evaluation.leakage.gate import check_leaks
@@ -151,7 +151,7 @@ def evidence_of(
         tried=max(configurations(trials), 1),
         ever=ever,
         planned=config.hpo.num_trials,
-        climbed=len(winner.distributions) if config.hpo.sampler in CLIMBING_SAMPLERS else 0,
+        climbed=0 if config.hpo.sampler in BLIND_SAMPLERS else len(winner.distributions),
         # Less the means of their dates, forecasts that take no side are 0.
         rules=replace(rules, neutral=0.0) if own else rules,
         actual=actual,

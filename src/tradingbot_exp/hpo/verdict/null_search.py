@@ -33,6 +33,7 @@ from tradingbot_exp.evaluation.significance.permutation import PermutationTest
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.hpo.samplers import Grid, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values
+from tradingbot_exp.hpo.study import enqueue_start
 from tradingbot_exp.hpo.trial_spec import Pruned
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple
     seeds = np.random.SeedSequence([searched.config.seed, number]).generate_state(3)
     goals = objectives_of(hpo)
     study = optuna.create_study(
-        sampler=make_sampler(hpo.sampler, int(seeds[0])),
+        sampler=make_sampler(hpo.sampler, int(seeds[0]), space.distributions),
         pruner=make_pruner(hpo.pruner, most_steps(searched.definition)),
         directions=[StudyDirection[goal.direction.upper()] for goal in goals],
     )
@@ -194,6 +195,7 @@ def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple
         points = space.grid()
         planned = min(planned, len(points))
         Grid(points).enqueue(study, planned)
+    enqueue_start(study, searched.config, space)
     for _ in range(planned):
         trial = study.ask()
         point = space.suggest(trial)
