@@ -165,7 +165,7 @@ def test_jobs_are_grouped_by_what_a_stack_shares_and_the_others_say_why() -> Non
     assert stacks == [[0, 2]]
     assert alone == {
         1: "no other has its shape, batch size (64) and kind of training",
-        3: "of model=lstm, batches of 32 rows are so much work that models at once would take as long",
+        3: "model=lstm: with batches of 32 rows, training several models at once would be no faster",
         4: "training.optimizer=RMSprop is none of Adam, AdamW, SGD",
         5: "training.precision=bf16-mixed is not stacked",
         6: "no other has its shape, batch size (32) and kind of training",

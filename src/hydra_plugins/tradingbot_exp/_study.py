@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,20 +26,25 @@ from hydra_plugins.tradingbot_exp.stacked import StackedLauncher
 from tradingbot_exp.config.finalize import finalize
 from tradingbot_exp.config.overrides import quote, split_words
 from tradingbot_exp.config.own_conf import refuse_another_app, search_path
-from tradingbot_exp.errors import ConfigError
+from tradingbot_exp.errors import ConfigError, TradingBotError
+from tradingbot_exp.evaluation.leakage.gate import check_leaks
+from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.experiment.handover import handed_over
 from tradingbot_exp.hpo.batch import batch_width
 from tradingbot_exp.hpo.runner import Runner
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.trial_spec import Lost
+from tradingbot_exp.hpo.workers import Crew
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+from tradingbot_exp.training.threads import share_cores
 
 if TYPE_CHECKING:
     from hydra.core.utils import JobReturn
 
     from tradingbot_exp.config.schema import Config
+    from tradingbot_exp.hpo.loop import Launch
     from tradingbot_exp.hpo.study import Study
     from tradingbot_exp.hpo.trial_spec import TrialSpec
 
@@ -103,15 +110,32 @@ class StudySweep:
                 "it knows the first one's value. hydra/launcher=stacked, the default, or joblib runs them at once.",
                 config.hpo.n_jobs,
             )
+        if config.hpo.workers == 1:
+            runner, launch, width = self._open(config, space, fixed)
+            result = runner.run(partial(report_at_end, "hpo"), launch, width)
+            return result.best[0].values if result.best else None
+        _refuse_workers(self.launcher, config)
+        check_leaks(load_data(config))  # once for all
+        with closing(Crew(lambda: self._work(config, space, fixed))) as crew:
+            runner, launch, width = self._open(config, space, fixed)
+            result = runner.run(partial(report_at_end, "hpo"), launch, width, crew=crew)
+        return result.best[0].values if result.best else None
+
+    def _open(
+        self, config: Config, space: SearchSpace, fixed: Sequence[str], *, is_worker: bool = False
+    ) -> tuple[Runner, Launch, int]:
+        """Open the study; return what runs it, what runs a batch of its trials, and how many are asked for at once."""
         overrides = [*search_path(self.config.hydra), *fixed]
-        runner = Runner(config, space, ExperimentOrganizer(config), overrides, self._configuring(config, fixed))
+        configure = self._configuring(config, fixed)
+        runner = Runner(config, space, ExperimentOrganizer(config), overrides, configure, is_worker=is_worker)
         try:
             self._choose_folder(runner.study)
             self.launcher = self._new_launcher()  # once more: what it keeps beside the jobs goes there too
             configs = TrialConfigs(self.config, fixed)
             here, width = self._at_once(runner, fixed)
         except BaseException as error:
-            runner.close(error)
+            if not is_worker:
+                runner.close(error)
             raise
 
         def launch(specs: Sequence[TrialSpec]) -> Sequence[Any]:
@@ -119,8 +143,18 @@ class StudySweep:
                 return here.run_trials(configs, partial(runner.run_here, specs))
             return self._launch(configs, fixed, specs)
 
-        result = runner.run(partial(report_at_end, "hpo"), launch, width)
-        return result.best[0].values if result.best else None
+        return runner, launch, width
+
+    def _work(self, config: Config, space: SearchSpace, fixed: Sequence[str]) -> int:
+        """Work on the study in a process of its own, until it has all its trials; return the exit status."""
+        share_cores(config.hpo.workers)
+        try:
+            runner, launch, width = self._open(config, space, fixed, is_worker=True)
+            runner.work(launch, width)
+        except TradingBotError as error:
+            log.warning("A worker of the study ended: %s", error)
+            return 1
+        return 0
 
     def _configuring(self, config: Config, fixed: Sequence[str]) -> Callable[[Mapping[str, Any]], Config] | None:
         """Return what makes a trial's configuration where one value may follow another; else None."""
@@ -149,7 +183,7 @@ class StudySweep:
         named = any(word.partition("=")[0] == "hpo.n_jobs" for word in fixed)
         if named or config.hpo.n_jobs > 1:
             return here, config.hpo.n_jobs
-        return here, batch_width(config, runner.study.space, runner.parent, widest)
+        return here, max(1, batch_width(config, runner.study.space, runner.parent, widest) // config.hpo.workers)
 
     def _choose_folder(self, study: Study) -> None:
         """Put all starts of a study into one folder, unless the user names another."""
@@ -185,6 +219,21 @@ def _has_reference(tree: Any) -> bool:
     if isinstance(tree, list):
         return any(_has_reference(value) for value in tree)
     return isinstance(tree, str) and "${" in tree and not tree.startswith(_HARMLESS)
+
+
+def _refuse_workers(launcher: Launcher, config: Config) -> None:
+    """Refuse workers where something else would have to start them, or where they cannot be started."""
+    if not isinstance(launcher, StackedLauncher):
+        raise ConfigError(
+            f"hpo.workers={config.hpo.workers} are processes of hydra/launcher=stacked on this machine; other "
+            "launchers run hpo.n_jobs trials at once. Use hydra/launcher=stacked, or leave hpo.workers=1."
+        )
+    if reason := launcher.why_not_at_once():
+        raise ConfigError(f"hpo.workers={config.hpo.workers}: {reason}. Leave hpo.workers=1.")
+    if not hasattr(os, "fork"):
+        raise ConfigError(
+            f"hpo.workers={config.hpo.workers} needs a system that can fork a process; use hpo.workers=1."
+        )
 
 
 def _is_basic(config: DictConfig) -> bool:

@@ -26,6 +26,8 @@ class HpoConfig:
     sampler: str = key("tpe", decides="study", one_of=lambda: (*choices.SAMPLERS, *USER_SAMPLERS))
     pruner: str = key("none", decides="study", one_of=choices.PRUNERS)
     n_jobs: int = key(1, wanted="1 or more", holds=AT_LEAST_1)
+    workers: int = key(1, wanted="1 or more processes", holds=AT_LEAST_1)
+    max_restarts: int = key(3, wanted="0 or more", holds=AT_LEAST_0)
     study_name: str | None = key(
         None,
         wanted=f"one line of at most {STUDY_NAME_LETTERS} letters, or null for a name made of model and data",

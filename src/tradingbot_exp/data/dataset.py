@@ -237,7 +237,9 @@ def _digest(source: Loaded, layout: Layout, names: tuple[str, ...]) -> str:
     if not layout.is_panel:
         return fingerprint(contents[layout.names[0]])
     symbols = np.repeat(np.array([*contents], dtype=object), [len(content) for content in contents.values()])
-    return fingerprint(pd.concat(contents.values()).assign(symbol=symbols))
+    together, first = pd.concat(contents.values()), next(iter(contents.values()))
+    together.insert(first.shape[1], "symbol", symbols)
+    return fingerprint(together)
 
 
 def _in_words(symbols: tuple[str, ...]) -> str:

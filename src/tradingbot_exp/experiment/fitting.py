@@ -56,11 +56,7 @@ def fit_all(fittings: Sequence[Fitting]) -> list[list[History] | Exception]:
     stacks, alone = stacks_of([fitting.job for fitting in fittings]) if len(fittings) != 1 else ([], {0: ""})
     outcomes: dict[int, list[History] | Exception] = {}
     for stack in stacks:
-        try:
-            ended = _fit_stack([fittings[position] for position in stack])
-        except Exception as error:  # something that they share, such as the data
-            ended = [error] * len(stack)
-        outcomes.update(zip(stack, ended, strict=True))
+        outcomes.update(zip(stack, _fit_stack([fittings[position] for position in stack]), strict=True))
     if any(fitting.recorded for fitting in fittings):
         _say(alone, len(fittings))
     for position in alone:
@@ -115,7 +111,11 @@ def _fit_stack(fittings: Sequence[Fitting]) -> list[list[History] | Exception]:
     going = list(range(len(fittings)))
     for number in range(1, len(fittings[0].job.folds) + 1):
         _announce(fittings[0].job, number)
-        for position, found in zip(going, _fit_stacked_fold([fittings[each] for each in going], number), strict=True):
+        try:
+            ended = _fit_stacked_fold([fittings[each] for each in going], number)
+        except Exception as error:  # something that they share, such as the data
+            ended = [error] * len(going)
+        for position, found in zip(going, ended, strict=True):
             if isinstance(found, Exception):
                 failed[position] = _in_fold(found, fittings[position].job, number, histories[position])
             else:

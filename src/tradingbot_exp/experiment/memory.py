@@ -20,6 +20,8 @@ _PASS = 4096
 _COPIES = 5
 # Of a recurrent layer.
 _GATES = {"lstm": 4, "gru": 3}
+# Values that a layer keeps of a bar, in widths, as measured.
+_KEPT = {"lstm": 6, "gru": 10, "tcn": 7, "transformer": 14}
 # What a small job takes is not worth a look at the machine.
 _SMALL = 256 * 1024**2
 # Of both kinds of control groups: the files of a limit and of what is used, and what begins the names of statistics.
@@ -79,9 +81,9 @@ def bytes_needed(config: Config, features: int, rows: int, copied: int = 0) -> i
     widths = [features * length // steps, *model.hidden_layers, model.output_dim]
     weights = _weights(model.name, widths)
     at_once = max(2 * min(config.training.batch_size, rows), min(_PASS, rows))
-    wide = max(widths)
-    if model.name == "transformer":  # queries, keys, values and the feed-forward part, and each bar's look at each
-        wide = 7 * wide + HEADS * length
+    wide = _KEPT.get(model.name, 1) * max(widths)
+    if model.name == "transformer":  # each bar's look at each, before and after it is normalised
+        wide += 2 * HEADS * length
     passed = at_once * steps * (widths[0] + wide)
     return size * (weights * _COPIES * folds * config.training.ensemble + passed) + windows
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.registries import EPOCH_HOOKS
-from tradingbot_exp.experiment.job import Job, row_shape
+from tradingbot_exp.experiment.job import Job
+
+if TYPE_CHECKING:
+    from tradingbot_exp.training.networks.plan import Plan
 
 # How the reason of a job begins that could be stacked, had it a like.
 NO_OTHER = "no other has its shape"
@@ -40,7 +44,6 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
 def why_alone(job: Job) -> str:
     """Return what keeps a job from being stacked with any other; empty if nothing does."""
     from tradingbot_exp.training.device import resolve_device
-    from tradingbot_exp.training.networks.plan import plan_of
     from tradingbot_exp.training.rules import STACKED_OPTIMIZERS
 
     config, training = job.config, job.config.training
@@ -57,19 +60,31 @@ def why_alone(job: Job) -> str:
     )
     if reason := next((reason for holds, reason in reasons if holds), ""):
         return reason
-    plan = plan_of(job.model, row_shape(job))
+    plan = _plan(job)
     if isinstance(plan, str):
         return f"model={config.model.name} cannot be stacked: {plan}"
+    if LOSSES[training.loss].in_order and not plan.kind.pads:
+        return f"model={config.model.name} cannot be stacked: batches of training.loss={training.loss} differ in size"
     reason = plan.why_not_worth_it(min(training.batch_size, len(job.data.train)))
-    return f"of model={config.model.name}, {reason}" if reason else ""
+    return f"model={config.model.name}: {reason}" if reason else ""
+
+
+def _plan(job: Job) -> Plan | str:
+    """Return how a job's model is trained in a stack, or what keeps it from that."""
+    import torch
+
+    from tradingbot_exp.training.inputs import as_tensor
+    from tradingbot_exp.training.networks.plan import plan_of
+
+    dtype = torch.float64 if job.config.training.precision == "float64" else torch.float32
+    rows = as_tensor(job.data.inputs(job.data.train), "X_train", dtype, torch.device("cpu"))
+    return plan_of(job.model, rows[: max(1, min(len(rows), 8))], dtype)
 
 
 def _key(job: Job) -> tuple[Any, ...]:
     """Return what jobs of one stack share."""
-    from tradingbot_exp.training.networks.plan import Plan, plan_of
-
-    training, plan = job.config.training, plan_of(job.model, row_shape(job))
-    shape = plan.key if isinstance(plan, Plan) else ()
+    training, plan = job.config.training, _plan(job)
+    shape = () if isinstance(plan, str) else plan.key
     data = tuple(id(fold.data) for fold in job.folds)
     rule = (training.optimizer, training.momentum)
     return (data, shape, training.batch_size, training.loss, training.precision, rule)

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 _STALE_TAGS = {"error", "study.stopped_early", DELIVERED, MEMBERS}
 
 
-def open_parent(study: Study, organizer: ExperimentOrganizer, store: Store) -> TrackedRun:
+def open_parent(study: Study, organizer: ExperimentOrganizer, store: Store, *, is_worker: bool = False) -> TrackedRun:
     """Open the study's run, or the one that an earlier start opened, and see that it is complete.
+
+    To a worker it is open already, and is not its own.
 
     Raises
     ------
@@ -43,7 +45,7 @@ def open_parent(study: Study, organizer: ExperimentOrganizer, store: Store) -> T
     parent_id = None if study.is_new else known or _lost_parent(study, organizer, store)
     run = organizer.open_study(study.name) if parent_id is None else _find_parent(study.name, parent_id, store)
     try:
-        if run.delivery.found is not None:
+        if run.delivery.found is not None and not is_worker:
             store.reopen(run.delivery.found, _STALE_TAGS)
             run.set_tags(identity())
         if known is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
 
 import optuna
@@ -24,6 +26,7 @@ from tradingbot_exp.hpo.study import StudyResult, open_study
 from tradingbot_exp.hpo.trials import STATES, best_trials
 from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
+from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.terminal.output import say
 from tradingbot_exp.tracking.store.registry import CHAMPION
 from tradingbot_exp.tracking.store.store import Store
@@ -39,7 +42,12 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.space.space import SearchSpace
     from tradingbot_exp.hpo.trial_spec import TrialSpec
+    from tradingbot_exp.hpo.workers import Crew
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+
+
+# Seconds between two looks at what workers have done.
+_LOOK_AGAIN = 0.5
 
 
 class Runner:
@@ -53,6 +61,8 @@ class Runner:
     organizer : ExperimentOrganizer
     overrides, configure
         See `tradingbot_exp.hpo.study.open_study`.
+    is_worker : bool
+        Whether the process only works on a study that another one has opened: see `work`.
 
     Attributes
     ----------
@@ -75,6 +85,8 @@ class Runner:
         organizer: ExperimentOrganizer,
         overrides: Sequence[str] = (),
         configure: Callable[[Mapping[str, Any]], Config] | None = None,
+        *,
+        is_worker: bool = False,
     ) -> None:
         check_study(config, space)
         check_metrics(config, space, load_data(config))
@@ -85,7 +97,7 @@ class Runner:
         self.organizer = organizer
         self.study = open_study(config, space, overrides, configure)
         self._store = Store(client, organizer.config.tracking.uri)
-        self.parent = open_parent(self.study, organizer, self._store)
+        self.parent = open_parent(self.study, organizer, self._store, is_worker=is_worker)
         self._trial_runs = TrialRuns(
             client, experiment_id, self.parent.run_id, self.study.name, user_tags(config.experiment)
         )
@@ -105,6 +117,7 @@ class Runner:
         launch: Launch | None = None,
         batch: int | None = None,
         stream: TextIO | None = None,
+        crew: Crew | None = None,
     ) -> StudyResult:
         """Run trials until there are enough, record the results on the parent run, judge the winner, and say so.
 
@@ -118,6 +131,8 @@ class Runner:
             Trials to ask for at once; else `hpo.n_jobs`.
         stream : text stream, optional
             Where the study's progress is shown; else standard error.
+        crew : Crew, optional
+            Of `hpo.workers` that run the trials in place of this process.
 
         Raises
         ------
@@ -131,7 +146,7 @@ class Runner:
         with StudyDisplay(study.total, config.training.progress, study.folder, study.optuna, stream) as display:
             try:
                 loop = self._loop(launch or self.run_here, display, batch or config.hpo.n_jobs)
-                result, judged, registered = self._to_the_end(loop)
+                result, judged, registered = self._to_the_end(loop, crew, display)
             except KeyboardInterrupt as error:
                 if loop is not None and loop.trials.others_at_work():
                     self.parent.flush()  # theirs to close
@@ -181,7 +196,36 @@ class Runner:
             drop_staged(self.study.folder, over)
             self._staged -= over
 
-    def _to_the_end(self, loop: StudyLoop) -> tuple[StudyResult, Judgement, str | None]:
+    def work(self, launch: Launch, batch: int) -> None:
+        """Run trials until the study has enough, and leave the rest to the process that started this one."""
+        with StudyDisplay(self.study.total, "off", self.study.folder, self.study.optuna) as display:
+            try:
+                self._loop(launch, display, batch).run()
+            finally:
+                self.parent.flush()
+
+    def _oversee(self, loop: StudyLoop, crew: Crew, display: StudyDisplay) -> None:
+        """Let workers run the trials, and start those again that die, as often as may be."""
+        restarts, hpo = 0, self.study.config.hpo
+        for _ in range(hpo.workers):
+            crew.start()
+        while crew.at_work:
+            died = [status for status in crew.ended(_LOOK_AGAIN) if status]
+            for status in died:
+                if restarts == hpo.max_restarts:
+                    say(f"A worker died ({_cause(status)}), and is not started again: hpo.max_restarts={restarts}.")
+                    continue
+                restarts += 1
+                say(f"A worker died ({_cause(status)}); it is started again, its trials are tried again.")
+                crew.start()
+            interrupt.check()
+            display(loop.trials.counting())
+        self._staged.update(trial.number for trial in loop.trials.done())
+        self._drop_losers(())
+
+    def _to_the_end(
+        self, loop: StudyLoop, crew: Crew | None, display: StudyDisplay
+    ) -> tuple[StudyResult, Judgement, str | None]:
         """Run the loop, record what came of it, and judge and register the winner."""
         study, parent, tracking = self.study, self.parent, self.study.config.tracking
         done = len(loop.trials.done())
@@ -198,7 +242,10 @@ class Runner:
         loop.recover()
         results = {_run_id(trial): (STATES[trial.state], trial.values) for trial in loop.trials.done()}
         self._trial_runs.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
-        loop.run()
+        if crew is not None and done < study.total:
+            with closing(crew):  # before anybody asks who is at work
+                self._oversee(loop, crew, display)
+        loop.run()  # what is left
         trials = loop.trials.done()
         result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)
         matrices = record_results(study, parent, self._store, trials, result)
@@ -219,6 +266,11 @@ class Runner:
             judged = judged._replace(lines=[*judged.lines, *lines])
             registered = register_winner(parent, tracking, run_id)
         return result, judged, registered
+
+
+def _cause(status: int) -> str:
+    """Say how a worker ended."""
+    return f"exit status {status}" if status > 0 else signal.Signals(-status).name
 
 
 def _alias(config: Config, judged: Judgement) -> str:

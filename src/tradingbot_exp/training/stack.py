@@ -28,6 +28,8 @@ from tradingbot_exp.training.state import Member
 
 # Validation rows at a time, the same for any number of models: which are summed up together shows in the last bits.
 ROWS = 512
+# Values that K models of other kinds may come to at a time in a validation pass.
+MOST = 16 * BLOCK
 
 
 class Stack:
@@ -129,8 +131,11 @@ class Stack:
 
     def _outputs(self, X: Tensor) -> Iterator[Tensor]:
         """Compute the outputs without dropout, some rows at a time: (K, rows, outputs)."""
-        widest = max(self._plans[0].widest, X[0].numel())
-        for block in split(X, max(1, min(ROWS, BLOCK // widest))):
+        plan = self._plans[0]
+        at_once = BLOCK // max(plan.widest, X[0].numel())
+        if not plan.kind.widest_at_once:
+            at_once = MOST // (len(self) * max(plan.widest, X[0].numel()))
+        for block in split(X, max(1, min(ROWS, at_once))):
             yield self._network.evaluate(block)
 
     def weights(self, position: int) -> list[Tensor]:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tradingbot_exp.config.losses import Loss
 from tradingbot_exp.errors import TrainingError
 from tradingbot_exp.training.batches import draw_order, in_order
 from tradingbot_exp.training.checks import check_loss, check_member
@@ -80,12 +81,13 @@ def train_stack(
     for member in members:
         check_member(member, batch_size)
         member.model.to(CPU, dtype).train()
+    data = prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU)
+    plans = _plans_of(members, data.X, row)
     with SeededRng(0, CPU):
-        data = match_targets(members[0].model, prepare_data(X_train, y_train, X_val, y_val, dtype=dtype, device=CPU))
+        data = match_targets(members[0].model, data)
     check_targets(data, row)
     data = with_market(data, row, (returns_train, returns_val), (dates_train, dates_val))
     data = in_order(data, row, batch_size)
-    plans = _plans_of(members, data)
     threads = Threads.of(len(members), size_of(members[0].model), min(batch_size, len(data.X)))
     cuts = [len(members) * part // threads.parts for part in range(threads.parts + 1)]
     parts = [
@@ -105,15 +107,17 @@ def train_stack(
     return [part.outcomes[position] for part in parts for position in part.positions]
 
 
-def _plans_of(members: Sequence[Member], data: Data) -> list[Plan]:
+def _plans_of(members: Sequence[Member], X: Tensor, loss: Loss) -> list[Plan]:
     """Return how each member is trained, if all can be in one stack."""
-    plans = [plan_of(member.model, data.X.shape[1:]) for member in members]
-    shapes = {shape_of(member.model, member.optimizer, data.X.shape[1:]) for member in members}
+    plans = [plan_of(member.model, X, X.dtype) for member in members]
     found = [plan for plan in plans if isinstance(plan, Plan)]
     if len(found) < len(plans):
         raise TrainingError(f"A model cannot be stacked: {next(plan for plan in plans if isinstance(plan, str))}.")
+    shapes = {shape_of(plan, member.optimizer) for plan, member in zip(found, members, strict=True)}
     if len(shapes) != 1 or None in shapes:
         raise TrainingError("Models of one stack have to be of one shape, and to have one kind of plain optimizer.")
+    if loss.in_order and not found[0].kind.pads:
+        raise TrainingError(f"A model cannot be stacked: batches of loss={loss.name} differ in size.")
     return found
 
 

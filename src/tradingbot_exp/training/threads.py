@@ -44,6 +44,11 @@ class Threads(NamedTuple):
         return cls(parts, found // parts if work >= WORTH else 1)
 
 
+def share_cores(processes: int) -> None:
+    """Let this process train on its share of the threads that torch has, one at the least."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+
+
 def size_of(model: nn.Module) -> int:
     """Count the parameters whose shapes are known; lazy layers learn theirs from their first batch."""
     return sum(p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter))

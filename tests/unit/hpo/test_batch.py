@@ -44,7 +44,7 @@ RATE = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}
         (["model=transformer", "data.sequence_length=20"], RATE, 8, ""),
         (
             ["model=lstm", "data.sequence_length=20", "model.hidden_layers=[128]"],
-            *(RATE, 1, "of model=lstm, batches of 32 rows are so much work that models at once would take as long"),
+            *(RATE, 1, "model=lstm: with batches of 32 rows, training several models at once would be no faster"),
         ),
         (["training.optimizer=RMSprop"], RATE, 1, "training.optimizer=RMSprop is none of Adam, AdamW, SGD"),
         (["evaluation.scheme=walk_forward"], RATE, 8, ""),

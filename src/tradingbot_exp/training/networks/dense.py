@@ -8,12 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from tradingbot_exp.training.networks.layers import Activation, Layer, read_layers
-from tradingbot_exp.training.networks.network import Generators, Network, draw_dropout
+from tradingbot_exp.training.networks.network import Generators, Network, draw_dropout, real_rows
 from tradingbot_exp.training.networks.products import Work, backward, forward
 
 
 class Dense(Network):
     """K plain stacks of Linear layers: see `tradingbot_exp.training.networks.layers.read_layers`."""
+
+    widest_at_once = True
 
     def __init__(self, models: Sequence[nn.Module], thetas: list[Tensor], grads: list[Tensor]) -> None:
         layers: list[list[Layer]] = [read_layers(model) or [] for model in models]
@@ -46,7 +48,7 @@ class Dense(Network):
             values.append((z, a))
             noise, passed, h = work.noise[number], work.passed[number], a
             if noise is not None and passed is not None:
-                draw_dropout(noise.unbind(), self._keeps[number], counts, generators)
+                draw_dropout(real_rows(noise.unbind(), counts), self._keeps[number], generators)
                 h = torch.mul(a, noise, out=passed)
         if h is not out:
             out.copy_(h)

@@ -100,6 +100,8 @@ def dropouts(model: nn.Module) -> list[tuple[str, nn.Dropout]]:
 class Functional(Network):
     """K modules of one kind, of whose forward passes `torch.func.vmap` makes one."""
 
+    pads = False
+
     def __init__(self, models: Sequence[nn.Module], thetas: list[Tensor], grads: list[Tensor]) -> None:
         first, self._grads = models[0], grads
         self._template = Template(first)
@@ -112,7 +114,7 @@ class Functional(Network):
 
     def forward(self, x: Tensor, out: Tensor, counts: Tensor | None, generators: Generators) -> None:
         """Compute the outputs of a batch; see `Network.forward`."""
-        noise = self._draw(x, counts, generators)
+        noise = self._draw(x, generators)
         with torch.enable_grad():
             self._result = vmap(self._template)(self._leaves, self._buffers, x, noise)
         out.copy_(self._result.detach().view_as(out))
@@ -127,7 +129,7 @@ class Functional(Network):
         out = vmap(self._template, in_dims=(0, 0, None))(self._leaves, self._buffers, x)
         return out.view(*out.shape[:2], -1)
 
-    def _draw(self, x: Tensor, counts: Tensor | None, generators: Generators) -> list[Tensor]:
+    def _draw(self, x: Tensor, generators: Generators) -> list[Tensor]:
         """Draw what each pass through a dropout layer lets through, as torch would for each model alone."""
         if not self._keeps:
             return []
@@ -140,6 +142,6 @@ class Functional(Network):
             noise = [
                 torch.empty_strided(size, strides, dtype=x.dtype, device=x.device).fill_(1.0) for _ in range(len(x))
             ]
-            draw_dropout(noise, self._keeps[layer], counts, generators)
+            draw_dropout(noise, self._keeps[layer], generators)
             drawn.append(torch.stack(noise))
         return drawn

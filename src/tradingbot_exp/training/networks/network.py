@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,11 @@ class Network(ABC):
         Each parameter of all models, in the order of `Plan.parameters`, and where its gradient goes.
 
     """
+
+    pads: ClassVar[bool] = True
+    """Whether the batches of one step may differ in size, those of some models being padded."""
+    widest_at_once: ClassVar[bool] = False
+    """Whether as many rows are evaluated at a time for any number of models, which shows in the last bits."""
 
     @abstractmethod
     def __init__(self, models: Sequence[nn.Module], thetas: list[Tensor], grads: list[Tensor]) -> None: ...
@@ -90,27 +96,24 @@ def _hooked(parameter: nn.Parameter) -> bool:
     return bool(parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None))
 
 
-def draw_dropout(
-    noise: Sequence[Tensor], keeps: Sequence[float], counts: Tensor | None, generators: Generators, axis: int = 0
-) -> None:
+def draw_dropout(noise: Sequence[Tensor], keeps: Sequence[float], generators: Generators) -> None:
     """Draw what a dropout layer lets through, for each of K models as torch would for it alone.
 
     Parameters
     ----------
     noise : sequence of K Tensor
-        Written over; those of models that drop nothing stay.
+        Laid out as what torch would drop some of; written over, but for those of models that drop nothing.
     keeps : sequence of K float
         1 - dropout.
-    counts, generators
-        See `Network.forward`.
-    axis : int
-        Of `noise`, that of the rows.
+    generators : sequence of K (torch.Generator or None)
     """
-    whole = [None] * len(keeps) if counts is None else counts.tolist()
-    for own, keep, rows, generator in zip(noise, keeps, whole, generators, strict=True):
+    for own, keep, generator in zip(noise, keeps, generators, strict=True):
         if keep < 1:
-            there = own if rows is None else own.narrow(axis, 0, rows)
-            drawn = there if rows is None or not axis else there.contiguous()
-            drawn.bernoulli_(keep, generator=generator).div_(keep)
-            if drawn is not there:
-                there.copy_(drawn)
+            own.bernoulli_(keep, generator=generator).div_(keep)
+
+
+def real_rows(tensors: Sequence[Tensor], counts: Tensor | None) -> list[Tensor]:
+    """Leave the rows out that pad a model's batch: of K tensors of shape (size, ...), those that count."""
+    if counts is None:
+        return list(tensors)
+    return [own[:rows] for own, rows in zip(tensors, counts.tolist(), strict=True)]

@@ -6,7 +6,7 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tradingbot_exp.training.networks.dense import Dense
 from tradingbot_exp.training.networks.functional import Functional
@@ -16,8 +16,9 @@ from tradingbot_exp.training.networks.recurrent import CELLS, Recurrent
 from tradingbot_exp.training.networks.tried import settings_of, tried
 from tradingbot_exp.training.rules import Rule, read_rule
 
-MOST_WORK, MOST_PARAMETERS = 11_000_000, 50_000
-"""Products in a batch's forward pass, and parameters, up to which modules are quicker at once: 24 of them, one core."""
+MOST_WORK, MOST_KEPT, MOST_PARAMETERS = 11_000_000, 1_000_000, 50_000
+"""Up to which modules are quicker at once, 24 of them on one core: products of a batch's forward pass, values that
+autograd keeps of it, and parameters."""
 
 
 class Plan(NamedTuple):
@@ -34,10 +35,11 @@ class Plan(NamedTuple):
         Values of one output.
     widest : int
         Values of a row where the network is widest.
-    work : int
-        Products of two numbers that are added up for a row; 0 where they do not matter.
-    most : int
-        So many a batch keep a core as busy as several models would, and nothing is gained by a stack.
+    work, most : int
+        Products of two numbers that are added up for a row, and up to how many a batch a stack is quicker; 0 where that
+        does not matter.
+    kept : int
+        Values that autograd keeps of a row.
     """
 
     kind: type[Network]
@@ -47,12 +49,13 @@ class Plan(NamedTuple):
     widest: int
     work: int = 0
     most: int = 0
+    kept: int = 0
 
     def why_not_worth_it(self, batch_size: int) -> str:
         """Say why a stack would be no quicker with batches of so many rows; empty where it is."""
-        if self.work * batch_size <= self.most:
+        if self.work * batch_size <= self.most and self.kept * batch_size <= MOST_KEPT:
             return ""
-        return f"batches of {batch_size} rows are so much work that models at once would take as long"
+        return f"with batches of {batch_size} rows, training several models at once would be no faster"
 
 
 class Shape(NamedTuple):
@@ -75,14 +78,16 @@ class Shape(NamedTuple):
     dtype: torch.dtype
 
 
-def plan_of(model: nn.Module, row: torch.Size | tuple[int, ...]) -> Plan | str:
+def plan_of(model: nn.Module, rows: Tensor, dtype: torch.dtype = torch.float32) -> Plan | str:
     """Return how a model is trained in a stack, or what keeps it from that.
 
     Parameters
     ----------
     model : nn.Module
-    row : tuple of int
-        The shape of one row of its input.
+    rows : Tensor of shape (n, ...)
+        Some of the rows that it is to be trained on, with which a module is tried.
+    dtype : torch.dtype
+        In which it is to be trained.
     """
     if watched := why_watched(model):
         return watched
@@ -91,17 +96,19 @@ def plan_of(model: nn.Module, row: torch.Size | tuple[int, ...]) -> Plan | str:
     parameters = list(model.parameters())
     sizes = tuple(tuple(p.shape) for p in parameters)
     if type(model) in CELLS:
-        steps = row[0] if len(row) > 1 else 1
+        steps = rows.shape[1] if rows.ndim > 2 else 1
         matrices = [size for size in sizes[:-2] if len(size) > 1]
         widest, work = steps * max(columns for _, columns in matrices), steps * sum(map(math.prod, matrices))
-        most = CELLS[type(model)].most_work(parameters[0])
+        most = CELLS[type(model)].most_work(parameters[0].device, dtype)
         return Plan(Recurrent, (type(model), *sizes), parameters, sizes[-1][0], widest, work, most)
+    if sum(map(math.prod, sizes)) > MOST_PARAMETERS:
+        return f"it has more than {MOST_PARAMETERS:,} parameters, and several at once would be no faster"
     if isinstance(settings := settings_of(model), str):
         return settings
-    reason, outputs, work = tried(model, settings, tuple(row))
-    widest = max(max(size, default=1) for size in sizes)
-    most = MOST_WORK if sum(map(math.prod, sizes)) <= MOST_PARAMETERS else 0
-    return reason or Plan(Functional, settings, parameters, outputs, widest, work, most)
+    found = tried(model, settings, rows)
+    widest = max(found.kept, math.prod(rows.shape[1:]))
+    plan = Plan(Functional, settings, parameters, found.outputs, widest, found.work, MOST_WORK, found.kept)
+    return found.reason or plan
 
 
 def _plain_plan(model: nn.Module) -> Plan | None:
@@ -116,20 +123,14 @@ def _plain_plan(model: nn.Module) -> Plan | None:
 def alone_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Plan | None:
     """Return the plan of a model that is trained by it alone too, as that is the quickest way; None of any other."""
     plan = _plain_plan(model)
-    return plan if plan is not None and _stepped(plan, optimizer) is not None else None
+    return plan if plan is not None and shape_of(plan, optimizer) is not None else None
 
 
-def shape_of(model: nn.Module, optimizer: torch.optim.Optimizer, row: torch.Size | tuple[int, ...]) -> Shape | None:
-    """Return a model's shape, or None if it cannot be stacked: see `plan_of`.
+def shape_of(plan: Plan, optimizer: torch.optim.Optimizer) -> Shape | None:
+    """Return the shape of a model and its optimizer; None if the latter's steps are not known.
 
-    The optimizer has to be one that `tradingbot_exp.training.rules` knows, over exactly the model's parameters.
+    It has to be one that `tradingbot_exp.training.rules` knows, over exactly the model's parameters, on the CPU.
     """
-    plan = plan_of(model, row)
-    return None if isinstance(plan, str) else _stepped(plan, optimizer)
-
-
-def _stepped(plan: Plan, optimizer: torch.optim.Optimizer) -> Shape | None:
-    """Return the shape of a model and its optimizer; None if its steps are not known."""
     first = plan.parameters[0]
     if {(p.device.type, p.dtype) for p in plan.parameters} != {("cpu", first.dtype)}:
         return None

@@ -12,7 +12,7 @@ from tradingbot_exp.models._recurrent import RecurrentModel
 from tradingbot_exp.models.gru import GRU
 from tradingbot_exp.models.lstm import LSTM
 from tradingbot_exp.training.networks.cells import Cell, GRUCell, LSTMCell
-from tradingbot_exp.training.networks.network import Generators, Network, draw_dropout
+from tradingbot_exp.training.networks.network import Generators, Network, draw_dropout, real_rows
 from tradingbot_exp.training.networks.products import forward
 
 CELLS: dict[type[nn.Module], type[Cell]] = {LSTM: LSTMCell, GRU: GRUCell}
@@ -35,14 +35,20 @@ class Recurrent(Network):
         for cell in self._cells:
             h, noise = cell.forward(h), None
             if min(self._keeps) < 1:
-                models, rows, steps, units = h.shape
-                drawn = torch.ones(models, steps, rows, units, dtype=h.dtype, device=h.device)  # as torch lays them out
-                draw_dropout(drawn.unbind(), self._keeps, counts, generators, axis=1)
-                noise = drawn.transpose(1, 2)
+                noise = torch.ones(h.shape, dtype=h.dtype, device=h.device)
+                self._draw(noise, counts, generators)
                 h = h * noise
             self._noise.append(noise)
         self._steps, self._last = h.shape[2], h[:, :, -1]
         forward(self._last, self._weight, self._bias, out)
+
+    def _draw(self, noise: Tensor, counts: Tensor | None, generators: Generators) -> None:
+        """Draw what is let through of a layer's outputs, laid out step by step, as those of torch's layers are."""
+        real = real_rows(noise.unbind(), counts)
+        laid = [torch.ones_like(own.transpose(0, 1), memory_format=torch.contiguous_format) for own in real]
+        draw_dropout([own.transpose(0, 1) for own in laid], self._keeps, generators)
+        for own, drawn in zip(real, laid, strict=True):
+            own.copy_(drawn.transpose(0, 1))
 
     def backward(self, d: Tensor) -> None:
         """Write the gradients; see `Network.backward`."""
