@@ -19,6 +19,8 @@ from tradingbot_exp.training.rules import Rule, read_rule
 MOST_WORK, MOST_KEPT, MOST_PARAMETERS = 11_000_000, 1_000_000, 50_000
 """Up to which modules are quicker at once, 24 of them on one core: products of a batch's forward pass, values that
 autograd keeps of it, and parameters."""
+MOST_PLAIN_WORK, MOST_PLAIN_PARAMETERS = 20_000_000, 100_000
+"""The like for plain stacks of Linear layers, on two cores; so little also bounds what a stack takes of memory."""
 
 
 class Plan(NamedTuple):
@@ -91,18 +93,20 @@ def plan_of(model: nn.Module, rows: Tensor, dtype: torch.dtype = torch.float32) 
     """
     if watched := why_watched(model):
         return watched
-    if plain := _plain_plan(model):
-        return plain
     parameters = list(model.parameters())
     sizes = tuple(tuple(p.shape) for p in parameters)
+    plain = _plain_plan(model)
+    most = MOST_PARAMETERS if plain is None else MOST_PLAIN_PARAMETERS
+    if type(model) not in CELLS and sum(map(math.prod, sizes)) > most:
+        return f"it has more than {most:,} parameters, and several at once would be no faster"
+    if plain is not None:
+        return plain
     if type(model) in CELLS:
         steps = rows.shape[1] if rows.ndim > 2 else 1
         matrices = [size for size in sizes[:-2] if len(size) > 1]
         widest, work = steps * max(columns for _, columns in matrices), steps * sum(map(math.prod, matrices))
         most = CELLS[type(model)].most_work(parameters[0].device, dtype)
         return Plan(Recurrent, (type(model), *sizes), parameters, sizes[-1][0], widest, work, most)
-    if sum(map(math.prod, sizes)) > MOST_PARAMETERS:
-        return f"it has more than {MOST_PARAMETERS:,} parameters, and several at once would be no faster"
     if isinstance(settings := settings_of(model), str):
         return settings
     found = tried(model, settings, rows)
@@ -117,7 +121,9 @@ def _plain_plan(model: nn.Module) -> Plan | None:
     if layers is None:
         return None
     widths = [layer.weight.shape[0] for layer in layers]
-    return Plan(Dense, ("layers", *sizes_of(layers)), parameters_of(layers), widths[-1], max(widths))
+    parameters = parameters_of(layers)
+    work = sum(p.numel() for p in parameters)
+    return Plan(Dense, ("layers", *sizes_of(layers)), parameters, widths[-1], max(widths), work, MOST_PLAIN_WORK)
 
 
 def alone_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Plan | None:
