@@ -36,6 +36,7 @@ from tradingbot_exp.tracking.reading.fetch import training_record
 from tradingbot_exp.tracking.reading.ledger import read_ledger
 from tradingbot_exp.tracking.reading.looks import looks_at
 from tradingbot_exp.tracking.reading.markets import MarketDates, recorded_returns
+from tradingbot_exp.tracking.reading.openings import overlapping_openings
 from tradingbot_exp.training.listeners import Hook
 from tradingbot_exp.training.loop import train_model
 from tradingbot_exp.training.optim import make_optimizer
@@ -166,6 +167,10 @@ def test_what_is_used_of_the_test_set_is_an_opening_and_a_look(ibm: LoadedRun) -
     asked = MarketDates("file bars.csv", (sealed["start"], sealed["end"]), returns=returns)
     known = {each.run_id for each in looks_at(ibm._store, asked)}
     assert {made.run_id, whole.run_id} <= known and before.run_id not in known
+    for run_id in (whole.run_id, opened.evaluation_run_id):  # in one second
+        MlflowClient().set_tag(run_id, "opened.at", "2026-01-01T00:00:00+00:00")
+    order = [each.run_id for each in overlapping_openings(ibm._store, asked)]
+    assert order.index(whole.run_id) < order.index(opened.evaluation_run_id)
     ibm.refit(data="today.csv")  # as each day does: these dates were opened already
     later = trained("data=csv", "data.path=today.csv", "data.symbol=null")
     assert "opened 1 time and learned from by 2 refits, last on" in later.tags["test.overlap"]

@@ -85,10 +85,11 @@ def _overlapping(store: Store, dates: Span, where: Collection[str]) -> list[Open
 
 
 def opening_runs(store: Store, where: Collection[str], evaluated: str = "") -> list[Run]:
-    """Find the runs that opened test sets, deleted ones too; of one run's alone if its id is given."""
+    """Find the runs that opened test sets, deleted ones too, oldest first; of one run's alone if its id is given."""
     kinds = f"tags.`run.kind` = '{TEST_RUN}'", f"tags.`run.kind` = '{REFIT}' and tags.`opened.start` != ''"
     own = f" and tags.`evaluated.run_id` = '{evaluated}'" if evaluated else ""
-    return [run for kind in kinds for run in store.search(f"{kind}{own}", where, deleted=True)]
+    found = (run for kind in kinds for run in store.search(f"{kind}{own}", where, deleted=True))
+    return sorted(found, key=lambda run: run.info.start_time)  # of several in one second too
 
 
 def own_refits(runs: Iterable[Run]) -> tuple[Opening, ...]:
