@@ -56,6 +56,30 @@ def test_workers_share_a_study_and_each_trial_is_made_once(workdir: Path) -> Non
     assert not any(psutil.pid_exists(int(pid)) for pid in pids)
 
 
+def test_a_study_that_starts_afresh_is_one_study(workdir: Path) -> None:
+    words = [*STUDY, "hpo.num_trials=4", "training=smoke"]
+    for number in (1, 2):
+        done = train(workdir, *words, "hpo.resume=false")
+        assert done.status == 0, done.err
+        studies = [run for run in done.runs() if run.data.tags["run.kind"] == "study"]
+        assert (len(studies), len(trials_of(done))) == (number, 4 * number)
+        assert {run.info.status for run in done.runs()} == {"FINISHED"}
+
+
+@in_ci
+def test_workers_end_where_nobody_can_hear_of_them_and_the_command_does_the_rest(workdir: Path) -> None:
+    process = start(workdir, *LONG)
+    workers = workers_of(process)
+    workers[0].parent().kill()
+    done = process.end(240)
+    assert done.status == 0, done.err
+    assert "The process that starts the workers is gone: they end, and the rest is done here." in done.out
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert not alive
+    assert [run.data.tags["trial.state"] for run in trials_of(done)].count("complete") == 16
+    assert "RUNNING" not in {run.info.status for run in done.runs()}
+
+
 @in_ci
 def test_a_killed_worker_costs_its_batch_and_is_started_again(workdir: Path) -> None:
     process = start(workdir, *LONG)

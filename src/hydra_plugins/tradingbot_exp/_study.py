@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import logging
+import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -38,6 +40,7 @@ from tradingbot_exp.hpo.workers import Crew
 from tradingbot_exp.reporting.automatic import report_at_end
 from tradingbot_exp.runtime import interrupt
 from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
+from tradingbot_exp.training.device import resolve_device
 from tradingbot_exp.training.threads import share_cores
 
 if TYPE_CHECKING:
@@ -116,7 +119,8 @@ class StudySweep:
             return result.best[0].values if result.best else None
         _refuse_workers(self.launcher, config)
         check_leaks(load_data(config))  # once for all
-        with closing(Crew(lambda: self._work(config, space, fixed))) as crew:
+        until = math.inf if config.hpo.timeout is None else time.monotonic() + config.hpo.timeout
+        with closing(Crew(lambda study: self._work(config, space, fixed, study=study, until=until))) as crew:
             runner, launch, width = self._open(config, space, fixed)
             result = runner.run(partial(report_at_end, "hpo"), launch, width, crew=crew)
         return result.best[0].values if result.best else None
@@ -145,12 +149,13 @@ class StudySweep:
 
         return runner, launch, width
 
-    def _work(self, config: Config, space: SearchSpace, fixed: Sequence[str]) -> int:
-        """Work on the study in a process of its own, until it has all its trials; return the exit status."""
+    def _work(self, config: Config, space: SearchSpace, fixed: Sequence[str], *, study: str, until: float) -> int:
+        """Work on the study of a name in a process of its own, until it has all its trials; return the exit status."""
         share_cores(config.hpo.workers)
+        config = replace(config, hpo=replace(config.hpo, study_name=study, resume=True))  # it is there
         try:
             runner, launch, width = self._open(config, space, fixed, is_worker=True)
-            runner.work(launch, width)
+            runner.work(launch, width, until)
         except TradingBotError as error:
             log.warning("A worker of the study ended: %s", error)
             return 1
@@ -230,6 +235,11 @@ def _refuse_workers(launcher: Launcher, config: Config) -> None:
         )
     if reason := launcher.why_not_at_once():
         raise ConfigError(f"hpo.workers={config.hpo.workers}: {reason}. Leave hpo.workers=1.")
+    if resolve_device(config.training.device).type != "cpu":
+        raise ConfigError(
+            f"hpo.workers={config.hpo.workers} train on the CPU, and training.device={config.training.device} is "
+            "another device here. Set training.device=cpu, or leave hpo.workers=1."
+        )
     if not hasattr(os, "fork"):
         raise ConfigError(
             f"hpo.workers={config.hpo.workers} needs a system that can fork a process; use hpo.workers=1."

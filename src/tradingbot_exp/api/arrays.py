@@ -85,6 +85,10 @@ def run_hpo_study(  # noqa: PLR0917 - the guide passes these by position
                 "arrays that it is given. Run one study for each set of arrays."
             )
     _check_scheme(config)
+    if config.hpo.workers > 1:
+        raise ConfigError(
+            f"hpo.workers={config.hpo.workers} work on files that a command names, not on arrays: leave it 1."
+        )
     data = _prepared(X_train, y_train, X_val, y_val, _dtype(config, space))
     width = len(data.feature_names)
     if config.model.input_dim not in (None, width):

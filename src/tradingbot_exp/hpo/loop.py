@@ -60,6 +60,8 @@ class StudyLoop:
         Trials to ask for at once.
     salvage : callable
         Called before trials of dead processes are reconciled: what those had written down is sent.
+    until : float, optional
+        The time by `time.monotonic` from which no more trials are asked for; else that of `hpo.timeout`, from now on.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class StudyLoop:
         watched: bool,
         batch: int,
         salvage: Callable[[], object],
+        until: float | None = None,
     ) -> None:
         config = study.config
         self.config, self.space, self._optuna, self.trial_runs = config, study.space, study.optuna, trial_runs
@@ -83,7 +86,7 @@ class StudyLoop:
         self._awaited: int | None = None
         self.stopped_early: str | None = None
         self.gave_up = False
-        self._until = math.inf if config.hpo.timeout is None else time.monotonic() + config.hpo.timeout
+        self._until = until if until is not None else time.monotonic() + (config.hpo.timeout or math.inf)
         self._grid = Grid(self.space.grid()) if config.hpo.sampler == "grid" else None
         self._optuna.sampler = make_sampler(config.hpo.sampler, config.seed, study.space.distributions)
         self._optuna.pruner = make_pruner(config.hpo.pruner, most_steps(study.definition))
@@ -97,7 +100,7 @@ class StudyLoop:
             After the trials under way were closed as KILLED.
         """
         with self._closing_what_is_under_way():
-            while not self._finished():
+            while not self.is_finished():
                 self.recover()
                 with transaction(self._optuna._storage):
                     specs = self._ask_batch()
@@ -116,7 +119,8 @@ class StudyLoop:
                         self._tell(spec, outcome)
                 self._report(self.trials.counting())
 
-    def _finished(self) -> bool:
+    def is_finished(self) -> bool:
+        """Tell whether the study has enough trials, or is to stop for another reason."""
         hpo, done = self.config.hpo, self.trials.done()
         failed = len(self.trials.failed())
         # A study that has more trials than are asked for now does not fail by that.
@@ -131,8 +135,8 @@ class StudyLoop:
             return True
         if time.monotonic() >= self._until:
             self.stopped_early = f"the {hpo.timeout:g} s of hpo.timeout are over"
-        elif hpo.patience is not None and self.trials.since_better() >= hpo.patience:
-            self.stopped_early = f"the last {hpo.patience} trials were no better (hpo.patience)"
+        elif hpo.patience is not None and (since := self.trials.since_better()) >= hpo.patience:
+            self.stopped_early = f"the last {since} trials were no better (hpo.patience={hpo.patience})"
         return self.stopped_early is not None
 
     def _is_exhausted(self) -> bool:

@@ -55,7 +55,8 @@ def open_parent(study: Study, organizer: ExperimentOrganizer, store: Store, *, i
             _record_once(study, run, store)
             study.optuna.set_user_attr("recorded", True)
     except BaseException as error:
-        organizer.close_run(run, error)
+        if not is_worker:
+            organizer.close_run(run, error)
         raise
     return run
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TextIO
@@ -26,7 +25,8 @@ from tradingbot_exp.hpo.study import StudyResult, open_study
 from tradingbot_exp.hpo.trials import STATES, best_trials
 from tradingbot_exp.hpo.verdict.expectations import bearing_line, ledger_of
 from tradingbot_exp.hpo.verdict.judge import Judgement, judge_study
-from tradingbot_exp.runtime import interrupt
+from tradingbot_exp.hpo.workers import Crew, oversee
+from tradingbot_exp.runtime.interrupt import signals_held
 from tradingbot_exp.terminal.output import say
 from tradingbot_exp.tracking.store.registry import CHAMPION
 from tradingbot_exp.tracking.store.store import Store
@@ -42,12 +42,11 @@ if TYPE_CHECKING:
     from tradingbot_exp.config.schema import Config
     from tradingbot_exp.hpo.space.space import SearchSpace
     from tradingbot_exp.hpo.trial_spec import TrialSpec
-    from tradingbot_exp.hpo.workers import Crew
     from tradingbot_exp.tracking.writing.organizer import ExperimentOrganizer
 
 
-# Seconds between two looks at what workers have done.
-_LOOK_AGAIN = 0.5
+class _LeftToOthers(Exception):  # noqa: N818 - nothing is wrong
+    """Others go on where this process stops."""
 
 
 class Runner:
@@ -147,7 +146,16 @@ class Runner:
             try:
                 loop = self._loop(launch or self.run_here, display, batch or config.hpo.n_jobs)
                 result, judged, registered = self._to_the_end(loop, crew, display)
+            except _LeftToOthers:
+                self.parent.flush()
+                say("Other processes go on with the study: it is judged once it has its trials, or they stop.\n")
+                return StudyResult(
+                    study.optuna, self.parent.run_id, study.name, [], loop.stopped_early if loop else None
+                )
             except KeyboardInterrupt as error:
+                if crew is not None and loop is not None:
+                    with signals_held():
+                        loop.recover()  # what workers left that had to be killed
                 if loop is not None and loop.trials.others_at_work():
                     self.parent.flush()  # theirs to close
                 else:
@@ -172,7 +180,7 @@ class Runner:
             say(f"  the report:\n  {path}\n")
         return result
 
-    def _loop(self, launch: Launch, display: StudyDisplay, batch: int) -> StudyLoop:
+    def _loop(self, launch: Launch, display: StudyDisplay, batch: int, until: float | None = None) -> StudyLoop:
         def launched(specs: Sequence[TrialSpec]) -> Sequence[Any]:
             outcomes = launch(specs)
             self._drop_losers(spec.number for spec in specs)
@@ -186,6 +194,7 @@ class Runner:
             watched=display.is_live,
             batch=batch,
             salvage=lambda: send_left_behind(self._store.client),
+            until=until,
         )
 
     def _drop_losers(self, ran: Iterable[int]) -> None:
@@ -196,32 +205,13 @@ class Runner:
             drop_staged(self.study.folder, over)
             self._staged -= over
 
-    def work(self, launch: Launch, batch: int) -> None:
+    def work(self, launch: Launch, batch: int, until: float) -> None:
         """Run trials until the study has enough, and leave the rest to the process that started this one."""
         with StudyDisplay(self.study.total, "off", self.study.folder, self.study.optuna) as display:
             try:
-                self._loop(launch, display, batch).run()
+                self._loop(launch, display, batch, until).run()
             finally:
                 self.parent.flush()
-
-    def _oversee(self, loop: StudyLoop, crew: Crew, display: StudyDisplay) -> None:
-        """Let workers run the trials, and start those again that die, as often as may be."""
-        restarts, hpo = 0, self.study.config.hpo
-        for _ in range(hpo.workers):
-            crew.start()
-        while crew.at_work:
-            died = [status for status in crew.ended(_LOOK_AGAIN) if status]
-            for status in died:
-                if restarts == hpo.max_restarts:
-                    say(f"A worker died ({_cause(status)}), and is not started again: hpo.max_restarts={restarts}.")
-                    continue
-                restarts += 1
-                say(f"A worker died ({_cause(status)}); it is started again, its trials are tried again.")
-                crew.start()
-            interrupt.check()
-            display(loop.trials.counting())
-        self._staged.update(trial.number for trial in loop.trials.done())
-        self._drop_losers(())
 
     def _to_the_end(
         self, loop: StudyLoop, crew: Crew | None, display: StudyDisplay
@@ -236,7 +226,12 @@ class Runner:
             )
         else:
             ledger = ledger_of(study.config, self._store, parent.run_id)
-            parent.set_tags({"ledger.before": len(ledger.before), "study.at_once": min(loop.batch, study.total)})
+            parent.set_tags(
+                {
+                    "ledger.before": len(ledger.before),
+                    "study.at_once": min(loop.batch * (study.config.hpo.workers if crew else 1), study.total),
+                }
+            )
             line = bearing_line(study.config, load_data(study.config), len(ledger.before), len(study.space.parameters))
             say(f"{line}.\n{ledger}.\n")
         loop.recover()
@@ -244,8 +239,12 @@ class Runner:
         self._trial_runs.close_strays([_run_id(trial) for trial in loop.trials.running()], results)
         if crew is not None and done < study.total:
             with closing(crew):  # before anybody asks who is at work
-                self._oversee(loop, crew, display)
+                oversee(crew, study.name, study.config.hpo, loop.is_finished, lambda: display(loop.trials.counting()))
+            self._staged.update(trial.number for trial in loop.trials.done())
+            self._drop_losers(())
         loop.run()  # what is left
+        if loop.stopped_early and not loop.gave_up and loop.trials.others_at_work():
+            raise _LeftToOthers
         trials = loop.trials.done()
         result = StudyResult(study.optuna, parent.run_id, study.name, best_trials(study.optuna), loop.stopped_early)
         matrices = record_results(study, parent, self._store, trials, result)
@@ -266,11 +265,6 @@ class Runner:
             judged = judged._replace(lines=[*judged.lines, *lines])
             registered = register_winner(parent, tracking, run_id)
         return result, judged, registered
-
-
-def _cause(status: int) -> str:
-    """Say how a worker ended."""
-    return f"exit status {status}" if status > 0 else signal.Signals(-status).name
 
 
 def _alias(config: Config, judged: Judgement) -> str:

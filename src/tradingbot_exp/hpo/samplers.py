@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
@@ -203,11 +203,17 @@ def make_sampler(name: str, seed: int, space: Mapping[str, BaseDistribution]) ->
             n_startup_trials=STARTUP_TRIALS, seed=seed, warn_independent_sampling=False
         ),
         # One sequence, of which each trial takes the next point: scrambled anew for each it would be random.
-        "qmc": lambda _: optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False),
+        "qmc": lambda _: _sobol(seed),
     }
-    # A sequence has to know its axes from the first point on; it has none for choices.
-    axes = {key: drawn for key, drawn in space.items() if not isinstance(drawn, CategoricalDistribution)}
-    return PerTrialSampler(makers.get(name) or partial(_own, name), seed, axes if name == "qmc" else {})
+    # A sequence has to know its axes from the first point on.
+    return PerTrialSampler(makers.get(name) or partial(_own, name), seed, space if name == "qmc" else {})
+
+
+def _sobol(seed: int) -> BaseSampler:
+    """Build the sampler of a scrambled Sobol sequence, which Optuna calls experimental each time."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.QMCSampler(scramble=True, seed=seed, warn_independent_sampling=False)
 
 
 def _own(name: str, seed: int) -> BaseSampler:

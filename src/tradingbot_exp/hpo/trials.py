@@ -63,9 +63,12 @@ class Trials:
 
     def since_better(self) -> int:
         """Count the trials that ended since the best one, or since one came into the Pareto front."""
-        done = self.done()
-        best = max((trial.number for trial in best_or_front(self.study)), default=-1)
-        return sum(trial.number > best for trial in done)
+        first: dict[tuple[float, ...], int] = {}  # of each value that is in front
+        for trial in best_or_front(self.study):
+            values = tuple(trial.values)
+            first[values] = min(trial.number, first.get(values, trial.number))
+        best = max(first.values(), default=-1)
+        return sum(trial.number > best for trial in self.done())
 
     def duplicate(self, number: int, encoded: dict[str, Any]) -> FrozenTrial | None:
         """Find an earlier trial at the same point whose value is, or will be, known."""

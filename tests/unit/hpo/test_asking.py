@@ -39,6 +39,7 @@ START_POINTS = [{"learning_rate": 0.01, "hidden_layers": [8, 4], "batch_size": 3
         ({"hidden_layers": [4]}, r"hpo.start\[0\].hidden_layers=\[4\] is not in the search space"),
         ({"dropout": 0.1}, r"hpo.start\[0\].dropout is not searched. The space has: model.learning_rate, "),
         ({"lr": 0.1}, r"hpo.start\[0\].lr is not a key"),
+        ({"learning_rate": 0.01, "training.learning_rate": 0.02}, "model.learning_rate is given twice"),
     ],
 )
 def test_a_point_outside_of_the_space_is_refused_by_name(point: dict[str, Any], why: str) -> None:
@@ -73,16 +74,39 @@ def test_points_are_tried_first_and_again_where_their_process_died() -> None:
 
 
 def test_a_sobol_sequence_fills_the_space_evenly_from_its_first_point_on_whoever_asks() -> None:
-    space = SearchSpace.parse({"dropout": {"low": 0.0, "high": 0.5}, "weight_decay": {"low": 0.0, "high": 1.0}})
+    space = SearchSpace.parse(
+        {"dropout": {"low": 0.0, "high": 0.5}, "weight_decay": {"low": 0.0, "high": 1.0}, "batch_size": [16, 32]}
+    )
     study = optuna.create_study()
     for _ in range(32):
         study.sampler = make_sampler("qmc", 3, space.distributions)  # as a process that starts anew has it
-        study.tell(trial := study.ask(), sum(space.suggest(trial).values()))
+        study.tell(trial := study.ask(), float(sum(space.suggest(trial).values())))
     drawn = np.array(
         [[trial.params["model.dropout"] * 2, trial.params["training.weight_decay"]] for trial in study.trials]
     )
     for axis in drawn.T:
         assert np.bincount((axis * 32).astype(int), minlength=32).max() == 1
+    choices = [trial.params["training.batch_size"] for trial in study.trials]
+    assert sorted(map(choices.count, (16, 32))) == [16, 16]
+
+
+def test_patience_counts_from_the_first_trial_of_each_value_in_front() -> None:
+    study = optuna.create_study(directions=["minimize", "minimize"])
+    trials, seen = Trials(study, 1), []
+    for values in ((1, 1), (2, 0), (1, 1), (2, 2), (2, 0), (1, 1), (2, 2)):
+        study.tell(study.ask(), values)
+        seen.append(trials.since_better())
+    assert seen == [0, 0, 1, 2, 3, 4, 5]
+
+
+def test_a_number_is_meant_for_a_choice_whatever_its_type_and_a_truth_is_not() -> None:
+    space = SearchSpace.parse({"dropout": [0.0, 0.1], "batch_size": [16, 32]})
+    assert space.encode({"dropout": 0, "batch_size": 32.0}, "start") == {
+        "model.dropout": 0.0,
+        "training.batch_size": 32,
+    }
+    with pytest.raises(ConfigError, match=r"start.dropout=false is not in the search space"):
+        space.encode({"dropout": False}, "start")
 
 
 def test_a_sampler_of_ones_own_is_asked_and_what_is_none_is_refused() -> None:
@@ -131,7 +155,7 @@ def test_a_study_stops_after_so_many_trials_that_were_no_better(workdir: Path, m
     start = [{"learning_rate": 1e-3, "batch_size": 32}]
     found = run(num_trials=60, patience=3, start=start, sampler="gp")
     best = found.best[0].number
-    assert found.stopped_early == "the last 3 trials were no better (hpo.patience)"
+    assert found.stopped_early == "the last 3 trials were no better (hpo.patience=3)"
     assert len(found.study.trials) - 1 - best >= 3 and len(found.study.trials) < 60
     assert found.study.trials[0].params == {"model.learning_rate": 1e-3, "training.batch_size": 32}
     assert open_storage(None, workdir)[0].get_all_studies()

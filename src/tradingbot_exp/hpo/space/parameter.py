@@ -89,7 +89,7 @@ class Parameter:
         drawn = self.distribution
         if isinstance(drawn, CategoricalDistribution):
             for category, choice in zip(drawn.choices, self.choices, strict=True):
-                if type(choice) is type(value) and choice == value:
+                if _alike(choice, value):
                     return category
         elif isinstance(value, int | float) and not isinstance(value, bool):
             number = float(value)
@@ -128,6 +128,12 @@ class Parameter:
         if isinstance(drawn, CategoricalDistribution):
             return {"choices": copy.deepcopy(list(self.choices))}
         return {"low": drawn.low, "high": drawn.high, "log": drawn.log, "step": drawn.step}
+
+
+def _alike(choice: Any, value: Any) -> bool:
+    """Whether a value is meant for a choice: of numbers 0 is 0.0, but not False."""
+    same = type(choice) is type(value) or {type(choice), type(value)} <= {int, float}
+    return bool(same and choice == value)
 
 
 def too_many(size: int) -> ConfigError:

@@ -130,6 +130,8 @@ class SearchSpace:
             parameter = self.parameters.get(targets_of(str(name), where)[0])
             if parameter is None:
                 raise ConfigError(f"{where} is not searched. The space has: {', '.join(self.parameters)}.")
+            if parameter.name in found:
+                raise ConfigError(f"{where}: {parameter.name} is given twice. Keep one.")
             found[parameter.name] = parameter.encode(value, where)
         return found
 

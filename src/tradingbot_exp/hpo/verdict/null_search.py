@@ -35,6 +35,7 @@ from tradingbot_exp.hpo.samplers import Grid, make_pruner, make_sampler, most_st
 from tradingbot_exp.hpo.silent import silent_values
 from tradingbot_exp.hpo.study import enqueue_start
 from tradingbot_exp.hpo.trial_spec import Pruned
+from tradingbot_exp.hpo.trials import counting
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def replay(
         No replay has a value.
     """
     wanted = study.config.hpo.null_replays
-    found = _recorded(store, organizer.connect()[1], parent.run_id, study.total)
+    found = _recorded(store, organizer.connect()[1], parent.run_id, _size(study))
     for number in range(wanted):
         if number not in found:
             found[number] = _replayed(study, parent.run_id, organizer, number)
@@ -151,6 +152,11 @@ def _recorded(store: Store, experiment_id: str, run_id: str, planned: int) -> di
     }
 
 
+def _size(study: Study) -> int:
+    """Count the trials of a study, which may have stopped before `hpo.num_trials`."""
+    return sum(trial.state.is_finished() for trial in counting(study.optuna))
+
+
 def _replayed(study: Study, run_id: str, organizer: ExperimentOrganizer, number: int) -> float:
     """Make one replay, recorded as a run of its own; give its best value, NaN if no trial has one."""
     config, data = study.config, load_data(study.config)
@@ -158,14 +164,14 @@ def _replayed(study: Study, run_id: str, organizer: ExperimentOrganizer, number:
     tags: dict[str, Any] = {
         "null_of": run_id,
         "null__number": number,
-        "null__planned": config.hpo.num_trials,
+        "null__planned": _size(study),
         "null__block": length,
         "study__name": study.name,
     }
     run = organizer.open_run(f"null-{study.name}-{number + 1}", kind=KIND, **tags)
     try:
         metric, direction = objectives_of(config.hpo)[0]
-        planned = config.hpo.num_trials
+        planned = _size(study)
         run.log_params({"hpo.metric": metric, "hpo.direction": direction, "hpo.num_trials": planned})
         best, trials = _search(study, run, number, length)
         run.log_metrics({"trials": trials} | ({"best_value": best} if math.isfinite(best) else {}))
@@ -190,7 +196,7 @@ def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple
     best = math.inf
     known: dict[str, list[float]] = {}
     null: dict[int, tuple[PreparedData, PreparedData]] = {}  # with the data, so that none is taken for another
-    planned = hpo.num_trials
+    planned = _size(searched)
     if hpo.sampler == "grid":
         points = space.grid()
         planned = min(planned, len(points))
