@@ -170,7 +170,7 @@ class _Nursery:
         try:
             child = os.fork()
         except OSError as error:
-            sys.stderr.write(f"A worker cannot be started: {error}.\n")
+            say(f"A worker cannot be started: {error}.\n", error=True)
             self._say(1)
             child = -1
         if child:
