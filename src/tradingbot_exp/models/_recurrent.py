@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,14 +16,14 @@ class RecurrentModel(nn.Module):
 
     Parameters
     ----------
-    kind : type of nn.LSTM or nn.GRU
-        Of a layer.
     input_dim : int
         F, the features of one bar.
     output_dim : int
         The values of one output.
     hidden_layers : sequence of int
         The width of each layer; at least one.
+    activation : str
+        Has no effect: the gates have their own.
     dropout : float
         The chance that a value which a layer hands on is zeroed in training.
 
@@ -33,20 +34,22 @@ class RecurrentModel(nn.Module):
     """
 
     sequential = True
+    kind: ClassVar[type[nn.LSTM | nn.GRU]]
+    """Of a layer."""
 
     def __init__(
         self,
-        kind: type[nn.LSTM | nn.GRU],
         input_dim: int,
-        output_dim: int,
-        hidden_layers: Sequence[int],
-        dropout: float,
+        output_dim: int = 1,
+        hidden_layers: Sequence[int] = (64,),
+        activation: str = "tanh",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if not len(hidden_layers):
             raise ConfigError("model.hidden_layers: [] given, but a recurrent model needs a layer, e.g. [64].")
         sizes = [input_dim, *hidden_layers]
-        self.layers = nn.ModuleList(kind(size, width, batch_first=True) for size, width in pairwise(sizes))
+        self.layers = nn.ModuleList(self.kind(size, width, batch_first=True) for size, width in pairwise(sizes))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(sizes[-1], output_dim)
 

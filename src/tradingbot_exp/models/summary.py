@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def model_version(model: nn.Module) -> str:
-    """Hash the architecture and the source of the class's module; the weights' values do not count.
+    """Hash the architecture and the source of the modules of the class and its bases; the weights' values do not count.
 
     Returns
     -------
@@ -25,7 +25,8 @@ def model_version(model: nn.Module) -> str:
     """
     cls = type(model)
     shapes = [(name, tuple(p.shape)) for name, p in model.named_parameters()]
-    text = "\n".join([qualified_name(cls), repr(model), repr(shapes), _source(cls)])
+    sources = dict.fromkeys(filter(None, map(_source, cls.__mro__)))
+    text = "\n".join([qualified_name(cls), repr(model), repr(shapes), *(sources or [""])])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
