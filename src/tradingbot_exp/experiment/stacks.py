@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tradingbot_exp.config.losses import LOSSES
 from tradingbot_exp.config.registries import EPOCH_HOOKS
+from tradingbot_exp.data.splits import Block
 from tradingbot_exp.experiment.job import Job
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 # How the reason of a job begins that could be stacked, had it a like.
 NO_OTHER = "no other has its shape"
+
+
+# Rows with which a module is tried.
+_TRIED = 8
 
 
 def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
@@ -29,11 +34,11 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
     groups: dict[tuple[Any, ...], list[int]] = {}
     alone: dict[int, str] = {}
     for position, job in enumerate(jobs):
-        reason = why_alone(job)
-        if reason:
-            alone[position] = reason
+        key = _key(job)
+        if isinstance(key, str):
+            alone[position] = key
         else:
-            groups.setdefault(_key(job), []).append(position)
+            groups.setdefault(key, []).append(position)
     for group in groups.values():
         if len(group) == 1:
             size = jobs[group[0]].config.training.batch_size
@@ -43,6 +48,12 @@ def stacks_of(jobs: Sequence[Job]) -> tuple[list[list[int]], dict[int, str]]:
 
 def why_alone(job: Job) -> str:
     """Return what keeps a job from being stacked with any other; empty if nothing does."""
+    key = _key(job)
+    return key if isinstance(key, str) else ""
+
+
+def _key(job: Job) -> tuple[Any, ...] | str:
+    """Return what jobs of one stack share, or what keeps a job from being stacked with any other."""
     from tradingbot_exp.training.device import resolve_device
     from tradingbot_exp.training.rules import STACKED_OPTIMIZERS
 
@@ -65,8 +76,11 @@ def why_alone(job: Job) -> str:
         return f"model={config.model.name} cannot be stacked: {plan}"
     if LOSSES[training.loss].in_order and not plan.kind.pads:
         return f"model={config.model.name} cannot be stacked: batches of training.loss={training.loss} differ in size"
-    reason = plan.why_not_worth_it(min(training.batch_size, len(job.data.train)))
-    return f"model={config.model.name}: {reason}" if reason else ""
+    if reason := plan.why_not_worth_it(min(training.batch_size, len(job.data.train))):
+        return f"model={config.model.name}: {reason}"
+    data = tuple(id(fold.data) for fold in job.folds)
+    rule = (training.optimizer, training.momentum)
+    return (data, plan.key, training.batch_size, training.loss, training.precision, rule)
 
 
 def _plan(job: Job) -> Plan | str:
@@ -77,14 +91,9 @@ def _plan(job: Job) -> Plan | str:
     from tradingbot_exp.training.networks.plan import plan_of
 
     dtype = torch.float64 if job.config.training.precision == "float64" else torch.float32
-    rows = as_tensor(job.data.inputs(job.data.train), "X_train", dtype, torch.device("cpu"))
-    return plan_of(job.model, rows[: max(1, min(len(rows), 8))], dtype)
-
-
-def _key(job: Job) -> tuple[Any, ...]:
-    """Return what jobs of one stack share."""
-    training, plan = job.config.training, _plan(job)
-    shape = () if isinstance(plan, str) else plan.key
-    data = tuple(id(fold.data) for fold in job.folds)
-    rule = (training.optimizer, training.momentum)
-    return (data, shape, training.batch_size, training.loss, training.precision, rule)
+    train = job.data.train
+    first = Block(
+        train.name, train.start, min(train.start + _TRIED, train.stop)
+    )  # all windows of a panel would be copied
+    rows = as_tensor(job.data.inputs(first), "X_train", dtype, torch.device("cpu"))
+    return plan_of(job.model, rows, dtype)

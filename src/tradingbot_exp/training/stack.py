@@ -133,7 +133,7 @@ class Stack:
         """Compute the outputs without dropout, some rows at a time: (K, rows, outputs)."""
         plan = self._plans[0]
         at_once = BLOCK // max(plan.widest, X[0].numel())
-        if not plan.kind.widest_at_once:
+        if not plan.kind.fixed_rows:
             at_once = MOST // (len(self) * max(plan.widest, X[0].numel()))
         for block in split(X, max(1, min(ROWS, at_once))):
             yield self._network.evaluate(block)

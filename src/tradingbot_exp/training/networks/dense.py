@@ -15,7 +15,7 @@ from tradingbot_exp.training.networks.products import Work, backward, forward
 class Dense(Network):
     """K plain stacks of Linear layers: see `tradingbot_exp.training.networks.layers.read_layers`."""
 
-    widest_at_once = True
+    fixed_rows = True
 
     def __init__(self, models: Sequence[nn.Module], thetas: list[Tensor], grads: list[Tensor]) -> None:
         layers: list[list[Layer]] = [read_layers(model) or [] for model in models]

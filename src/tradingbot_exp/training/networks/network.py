@@ -28,7 +28,7 @@ class Network(ABC):
 
     pads: ClassVar[bool] = True
     """Whether the batches of one step may differ in size, those of some models being padded."""
-    widest_at_once: ClassVar[bool] = False
+    fixed_rows: ClassVar[bool] = False
     """Whether as many rows are evaluated at a time for any number of models, which shows in the last bits."""
 
     @abstractmethod

@@ -46,10 +46,6 @@ class Tried(NamedTuple):
     kept: int = 0
 
 
-class _IncomparableError(Exception):
-    """A value of which nobody can say whether another is the same."""
-
-
 def settings_of(model: nn.Module) -> tuple[Any, ...] | str:
     """Return all that decides what a model computes, but for parameters, buffers' values and how much is dropped.
 
@@ -88,7 +84,13 @@ def settings_of(model: nn.Module) -> tuple[Any, ...] | str:
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line for each kind
-    """Return a value that is equal where what is given does the same; of exact types, as others may do otherwise."""
+    """Return a value that is equal where what is given does the same; of exact types, as others may do otherwise.
+
+    Raises
+    ------
+    TypeError
+        Nobody can say whether another is the same.
+    """
     kind = type(value)
     if kind in _PLAIN or isinstance(value, type | enum.Enum):
         return kind, value
@@ -99,7 +101,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line for each kind
     if kind in (Tensor, np.ndarray):
         array = value.detach().cpu().numpy() if kind is Tensor else value
         if array.dtype.hasobject:
-            raise _IncomparableError
+            raise TypeError("objects")
         return str(array.dtype), array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     if kind is functools.partial:
         return kind, _plain(value.func), _plain(value.args), _plain(value.keywords)
@@ -107,7 +109,7 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a line for each kind
         return value.__code__, id(value.__globals__), _plain(value.__defaults__), _plain(value.__kwdefaults__)
     if kind is types.BuiltinFunctionType and isinstance(value.__self__, type(None) | types.ModuleType | type):
         return kind, value
-    raise _IncomparableError
+    raise TypeError(kind)
 
 
 _tried: dict[Any, Tried] = {}
