@@ -185,13 +185,12 @@ def open_study(
     return Study(config, space, name, definition, found, address, folder, list(overrides), configure, created)
 
 
-def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace) -> int:
-    """Let the points of `hpo.start` be tried first, those that do not wait for it yet; return how many there are."""
+def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace) -> None:
+    """Let the points of `hpo.start` be tried first, those that do not wait for it yet."""
     known = {trial.user_attrs.get(START) for trial in study.get_trials(deepcopy=False)}
     for place, point in enumerate(config.hpo.start):
         if place not in known:
             study.enqueue_trial(space.encode(point, f"hpo.start[{place}]"), user_attrs={START: place})
-    return len(config.hpo.start)
 
 
 def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.storages.BaseStorage) -> str:

@@ -50,11 +50,15 @@ class Crew:
         self._events, events = os.pipe()
         life, self._life = os.pipe()
         _flush()
+        before = signal.pthread_sigmask(
+            signal.SIG_BLOCK, _BOTH
+        )  # for workers, who hear them from their first moment on
         self._nursery = os.fork()
         if not self._nursery:
             for end in (self._commands, self._events, self._life):
                 os.close(end)
             _end(_Nursery(work, commands, events, life).run)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for end in (commands, events, life):
             os.close(end)
         self._rest = b""
@@ -148,8 +152,6 @@ class _Nursery:
 
     def run(self) -> int:
         """Go on until told to stop, or until whoever tells is gone."""
-        for number in _BOTH:  # those of the workers are for them
-            signal.signal(number, signal.SIG_IGN)
         rest = b""
         while True:
             self._reap()
@@ -166,16 +168,14 @@ class _Nursery:
 
     def _fork(self, study: str) -> None:
         _flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _BOTH)  # none is to come before the worker can hear it
         try:
             child = os.fork()
         except OSError as error:
             say(f"A worker cannot be started: {error}.\n", error=True)
             self._say(1)
-            child = -1
+            return
         if child:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _BOTH)
-            self._children |= {child} - {-1}
+            self._children.add(child)
             return
         os.close(self._commands)
         os.close(self._events)
