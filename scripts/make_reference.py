@@ -86,7 +86,8 @@ def _kind(hint: Any) -> str:
         inner = [each for each in get_args(hint) if each is not type(None)]
         return f"{_kind(inner[0])} or null"
     if get_origin(hint) is list:
-        return f"list of {_kind(get_args(hint)[0])}s"
+        (kind,) = get_args(hint)
+        return "list of mappings" if kind is Any else f"list of {_kind(kind)}s"
     return "mapping" if get_origin(hint) is dict else WORDS[hint]
 
 
