@@ -44,10 +44,10 @@ def compute_on_segments(data: PreparedData, bars: pd.DataFrame, names: Sequence[
     A segment ends with each point at which `check_features_know_no_future` cuts or changes the bars, so that each row
     is computed without what is after the next such point, as there. It starts where the one before has ended, less as
     many bars as a feature is given to settle; its dates are 52 weeks later. A feature that agrees with the data on
-    every row passes what is checked on all bars too. One that adds up rounding errors, as a rolling deviation does,
-    does not agree; it is computed on segments with nearly all of their past then. What does not agree there either, be
-    it that it leaks or remembers more, has to be seen on all bars, and so has what raises where all bars are changed:
-    it knows the prices, which only a user's own may.
+    every row passes what is checked on all bars too. One that adds up rounding errors, as a rolling deviation of
+    pandas' does, does not agree; it is computed on segments with nearly all of their past then. What does not agree
+    there either, be it that it leaks or remembers more, has to be seen on all bars, and so has what raises where all
+    bars are changed: it knows the prices, which only a user's own may.
 
     Parameters
     ----------
