@@ -53,9 +53,14 @@ class Scaler:
         """
         n = float(len(rows))
         mean = rows.sum(axis=0) / n
-        centred = rows - mean
-        correction = centred.sum(axis=0) ** 2 / n
-        variance = (np.square(centred, out=centred).sum(axis=0) - correction) / n
+        variance = np.empty_like(mean)
+        # Memory: columns that lie one behind another are centred one by one; the sums are the same to the bit.
+        width = 1 if rows.strides[0] == rows.itemsize else rows.shape[1]
+        for column in range(0, rows.shape[1], width):
+            some = slice(column, column + width)
+            centred = rows[:, some] - mean[some]
+            correction = centred.sum(axis=0) ** 2 / n
+            variance[some] = (np.square(centred, out=centred).sum(axis=0) - correction) / n
         epsilon = np.finfo(np.float64).eps
         scale = np.where(variance <= n * epsilon * variance + (n * mean * epsilon) ** 2, 1.0, np.sqrt(variance))
         return cls(mean, variance, scale, n)

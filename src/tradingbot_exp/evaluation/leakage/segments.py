@@ -66,26 +66,34 @@ def compute_on_segments(data: PreparedData, bars: pd.DataFrame, names: Sequence[
     if last < 2 * begun or len(dict(points.four)) < len(points.four):
         return Segments()
     ends = {begun - 1: CUT, last: CUT, **dict(points.four)}
-    spans = _spans(data, ends)
+    coarse = _spans(data, ends)
     times = [time.process_time()]
-    begin_well = _agreeing(data, bars, names, spans[:1], memory_of(data))
+    begin_well = _agreeing(data, bars, names, coarse[:1], memory_of(data))
     times.append(time.process_time())
-    short = _agreeing(data, bars, begin_well, spans[1:], memory_of(data))
+    house, own = [n for n in begin_well if _is_ours(n)], [n for n in begin_well if not _is_ours(n)]
+    short = _agreeing(data, bars, own, coarse[1:], memory_of(data))
     times.append(time.process_time())
-    settled = short + _agreeing(data, bars, [name for name in begin_well if name not in short], spans[1:], len(bars))
+    settled = short + _agreeing(data, bars, [name for name in own if name not in short], coarse[1:], len(bars))
     times.append(time.process_time())
     # What each call takes, however few the bars, and what the bars take, of which the four points want several times as
-    # many, but of what was computed with all of its past.
-    call, once, past = np.diff(times)
+    # many, but of what was computed with all of its past. Only a user's feature may be slow.
+    call, once, past = np.diff(times) if own else np.zeros(3)
     whole = sum(t + 1 if deed == CUT else len(bars) for t, deed in points.four) / last
-    quick = bool(len(points.four) * call + whole * (once - len(spans[1:]) * call) + past < QUICK)
+    quick = bool(len(points.four) * call + whole * (once - len(coarse[1:]) * call) + past < QUICK)
     if quick:
-        spans = _spans(data, dict.fromkeys(points.more, CUT) | ends)
-        short = _agreeing(data, bars, short, spans, memory_of(data))
-        settled = short + _agreeing(data, bars, [name for name in settled if name not in short], spans, len(bars))
-    own = [name for name in settled if FEATURES[name].__module__ != compute_features.__module__]
+        spans, again = _spans(data, dict.fromkeys(points.more, CUT) | ends), house + settled
+    else:
+        spans, again = coarse[1:], house
+    close = _agreeing(data, bars, [name for name in again if name in house or name in short], spans, memory_of(data))
+    far = _agreeing(data, bars, [name for name in again if name not in close], spans, len(bars))
+    settled = close + far if quick else close + far + settled
+    own = [name for name in settled if not _is_ours(name)]
     changed = with_another_future(bars, -1) if own else bars
-    return Segments(frozenset(settled).difference(n for n in own if _computed(data, changed, n) is None), quick)
+    return Segments(frozenset(settled).difference(n for n in own if _computed(data, changed, [n]) is None), quick)
+
+
+def _is_ours(name: str) -> bool:
+    return FEATURES[name].__module__ == compute_features.__module__
 
 
 class _Span(NamedTuple):
@@ -111,31 +119,37 @@ def _spans(data: PreparedData, ends: Mapping[int, str]) -> list[_Span]:
 
 
 def _agreeing(
-    data: PreparedData, bars: pd.DataFrame, names: Iterable[str], spans: Iterable[_Span], memory: int
+    data: PreparedData, bars: pd.DataFrame, names: Sequence[str], spans: Iterable[_Span], memory: int
 ) -> list[str]:
     """Name the features that agree with the data, computed on segments that end with bars that are cut or changed.
 
     Each has `memory` bars before its first row, but the first segment all, and no other the first bars of all.
     """
     later, begun, warmup = dated_later(bars), memory_of(data) + LEFT_OUT, warmup_of(data.feature_names)
-    agreeing = list(names)
+    # Ours in one call, and each of a user's by itself, which may raise.
+    ours = [name for name in names if _is_ours(name)]
+    groups = [ours] * bool(ours) + [[name] for name in names if name not in ours]
+    columns = {name: data.feature_names.index(name) for name in names}
     for first, last, deed, slack in sorted(spans, key=lambda span: span.last - span.first):  # speed: the longest last
         start = max(first - memory, LEFT_OUT) if first >= begun else 0
         segment = later.iloc[start : last + 1]
-        if deed == CHANGED and agreeing:
+        if deed == CHANGED and groups:
             segment = with_another_future(later.iloc[start : last + 1 + MEMORY], last - start)
-        for name in list(agreeing):
-            column = data.feature_names.index(name)
-            known, again = data.raw[first - warmup : last + 1 - warmup, column], _computed(data, segment, name)
-            # What is NaN has moved.
-            if again is None or not largest(known - again[first - start : last + 1 - start]) <= slack[column]:
-                agreeing.remove(name)
-    return agreeing
+        for group in groups:
+            again = _computed(data, segment, group)
+            for place, name in enumerate(list(group)):
+                known = data.raw[first - warmup : last + 1 - warmup, columns[name]]
+                rows = slice(first - start, last + 1 - start)
+                # What is NaN has moved.
+                if again is None or not largest(known - again[rows, place]) <= slack[columns[name]]:
+                    group.remove(name)
+        groups = [group for group in groups if group]
+    return [name for name in names if any(name in group for group in groups)]
 
 
-def _computed(data: PreparedData, bars: pd.DataFrame, name: str) -> Floats | None:
-    """Compute a feature; None where it raises, which is said where it is computed on all bars."""
+def _computed(data: PreparedData, bars: pd.DataFrame, names: Sequence[str]) -> Floats | None:
+    """Compute features; None where one raises, which is said where it is computed on all bars."""
     try:
-        return compute_features(bars, [name], data.fitted).to_numpy()[:, 0]
+        return compute_features(bars, names, data.fitted).to_numpy()
     except Exception:
         return None
