@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tradingbot_exp.data import PreparedData
 
 
+_OURS = 512
+"""Bars that a feature of this package is given to settle: the slowest forgets the first by a factor of 0.93 a bar."""
+
+
 @dataclass(frozen=True)
 class Segments:
     """What came of computing features on segments of the bars.
@@ -84,7 +88,8 @@ def compute_on_segments(data: PreparedData, bars: pd.DataFrame, names: Sequence[
         spans, again = _spans(data, dict.fromkeys(points.more, CUT) | ends), house + settled
     else:
         spans, again = coarse[1:], house
-    close = _agreeing(data, bars, [name for name in again if name in house or name in short], spans, memory_of(data))
+    brief = _agreeing(data, bars, house, spans, _OURS + warmup_of(data.feature_names))
+    close = brief + _agreeing(data, bars, [name for name in again if name in short], spans, memory_of(data))
     far = _agreeing(data, bars, [name for name in again if name not in close], spans, len(bars))
     settled = close + far if quick else close + far + settled
     own = [name for name in settled if not _is_ours(name)]
@@ -125,6 +130,8 @@ def _agreeing(
 
     Each has `memory` bars before its first row, but the first segment all, and no other the first bars of all.
     """
+    if not names:
+        return []
     later, begun, warmup = dated_later(bars), memory_of(data) + LEFT_OUT, warmup_of(data.feature_names)
     # Ours in one call, and each of a user's by itself, which may raise.
     ours = [name for name in names if _is_ours(name)]
