@@ -71,9 +71,14 @@ def warmup_of(names: Sequence[str]) -> int:
     return max([WARMUP, *(_WARMUPS.get(name, 0) for name in names)])
 
 
+def is_ours(name: str) -> bool:
+    """Tell whether a registered feature is one of this package: quick, and a function of the bars alone."""
+    return FEATURES[name] is _OURS.get(name)
+
+
 def reads_volume(name: str) -> bool:
     """Tell whether a registered feature may read the volume: one of a user's own may read any column."""
-    return name == "volume_z_20" or FEATURES[name].__module__ != __name__
+    return name == "volume_z_20" or not is_ours(name)
 
 
 def compute_features(
@@ -124,7 +129,7 @@ def _computed(name: str, frame: pd.DataFrame, fitted: Mapping[str, FittedFeature
         )
     # A copy, so that nothing it sets is there the next time.
     function = copy.deepcopy(fitted[name]).transform if isinstance(registered, type) else registered
-    if function.__module__ == __name__:
+    if is_ours(name):
         return function(frame)
     place = f"data.features: {name} ({qualified_name(function)})"
     try:
@@ -227,6 +232,9 @@ def clv(bars: pd.DataFrame) -> pd.Series[float]:
     close, high, low = (_values(bars, column) for column in ("close", "high", "low"))
     span = high - low
     return pd.Series(np.where(span == 0, 0.0, _ratio(2 * close - high - low, span)), bars.index)
+
+
+_OURS = dict(FEATURES)  # by identity: a function that wraps one of them has its name and module
 
 
 def _ema(values: FloatArray, span: int) -> FloatArray:

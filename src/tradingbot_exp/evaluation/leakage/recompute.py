@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from tradingbot_exp.data.features import FittedFeature, compute_features, warmup_of
+from tradingbot_exp.data.features import FittedFeature, compute_features, is_ours, warmup_of
 from tradingbot_exp.data.fitted import fit_features
 from tradingbot_exp.errors import DataError
 from tradingbot_exp.evaluation._arrays import Floats
@@ -122,8 +122,8 @@ def features_of_more_than_bars(
     bars : DataFrame of shape (n, ...)
     names : sequence of str
     settled : collection of str
-        Features that have passed on segments, and are seen on the first bars alone: on later ones they are known to go
-        neither by the date nor by the place. What is found on the first bars is seen on all.
+        Features that have passed on segments. Those of a user's are seen on the first bars alone: on later ones they
+        are known to go neither by the date nor by the place. What is found on the first bars is seen on all.
 
     Returns
     -------
@@ -132,7 +132,8 @@ def features_of_more_than_bars(
     """
     sure = [name for name in names if name in settled and name not in data.fitted]
     first = bars.iloc[: data.train.start + memory_of(data) + LEFT_OUT]
-    doubtful = {*names}.difference(sure).union(_of_more(data, first, sure, first=True))
+    others = [name for name in sure if not is_ours(name)]
+    doubtful = {*names}.difference(sure).union(_of_more(data, first, others, first=True))
     return _of_more(data, bars, [name for name in names if name in doubtful])
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tradingbot_exp.data.features import FEATURES, compute_features, warmup_of
+from tradingbot_exp.data.features import compute_features, is_ours, warmup_of
 from tradingbot_exp.evaluation._arrays import Floats
 from tradingbot_exp.evaluation.leakage.altered import dated_later, with_another_future
 from tradingbot_exp.evaluation.leakage.points import CHANGED, CUT, Points
@@ -70,35 +70,31 @@ def compute_on_segments(data: PreparedData, bars: pd.DataFrame, names: Sequence[
     if last < 2 * begun or len(dict(points.four)) < len(points.four):
         return Segments()
     ends = {begun - 1: CUT, last: CUT, **dict(points.four)}
-    coarse = _spans(data, ends)
+    house, own = [name for name in names if is_ours(name)], [name for name in names if not is_ours(name)]
+    coarse = _spans(data, ends) if own else []
     times = [time.process_time()]
-    begin_well = _agreeing(data, bars, names, coarse[:1], memory_of(data))
+    own = _agreeing(data, bars, own, coarse[:1], memory_of(data))
     times.append(time.process_time())
-    house, own = [n for n in begin_well if _is_ours(n)], [n for n in begin_well if not _is_ours(n)]
     short = _agreeing(data, bars, own, coarse[1:], memory_of(data))
     times.append(time.process_time())
     settled = short + _agreeing(data, bars, [name for name in own if name not in short], coarse[1:], len(bars))
     times.append(time.process_time())
     # What each call takes, however few the bars, and what the bars take, of which the four points want several times as
     # many, but of what was computed with all of its past. Only a user's feature may be slow.
-    call, once, past = np.diff(times) if own else np.zeros(3)
+    call, once, past = np.diff(times)
     whole = sum(t + 1 if deed == CUT else len(bars) for t, deed in points.four) / last
     quick = bool(len(points.four) * call + whole * (once - len(coarse[1:]) * call) + past < QUICK)
     if quick:
         spans, again = _spans(data, dict.fromkeys(points.more, CUT) | ends), house + settled
     else:
-        spans, again = coarse[1:], house
+        spans, again = coarse, house
     brief = _agreeing(data, bars, house, spans, _OURS + warmup_of(data.feature_names))
     close = brief + _agreeing(data, bars, [name for name in again if name in short], spans, memory_of(data))
     far = _agreeing(data, bars, [name for name in again if name not in close], spans, len(bars))
     settled = close + far if quick else close + far + settled
-    own = [name for name in settled if not _is_ours(name)]
+    own = [name for name in settled if not is_ours(name)]
     changed = with_another_future(bars, -1) if own else bars
     return Segments(frozenset(settled).difference(n for n in own if _computed(data, changed, [n]) is None), quick)
-
-
-def _is_ours(name: str) -> bool:
-    return FEATURES[name].__module__ == compute_features.__module__
 
 
 class _Span(NamedTuple):
@@ -134,7 +130,7 @@ def _agreeing(
         return []
     later, begun, warmup = dated_later(bars), memory_of(data) + LEFT_OUT, warmup_of(data.feature_names)
     # Ours in one call, and each of a user's by itself, which may raise.
-    ours = [name for name in names if _is_ours(name)]
+    ours = [name for name in names if is_ours(name)]
     groups = [ours] * bool(ours) + [[name] for name in names if name not in ours]
     columns = {name: data.feature_names.index(name) for name in names}
     for first, last, deed, slack in sorted(spans, key=lambda span: span.last - span.first):  # speed: the longest last

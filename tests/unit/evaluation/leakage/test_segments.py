@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,9 @@ def at_long_wicks(bars: pd.DataFrame) -> Series:
 
 
 UNCHECKED: dict[str, Function] = {
+    "table of closes, at one bar, called as one of this package's": wraps(FEATURES["ret_5"])(
+        lambda bars: at_long_wicks(bars)  # noqa: PLW0108 - a function of its own
+    ),
     "file by date": lambda bars: KNOWN.reindex(bars.index).fillna(0.0),
     "file by date, at a few bars": lambda bars: (
         bars["close"].pct_change().fillna(0.0) + KNOWN.iloc[5077::1000].reindex(bars.index).fillna(0.0)
