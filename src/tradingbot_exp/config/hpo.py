@@ -41,6 +41,7 @@ class HpoConfig:
     start: list[Any] = key(
         [], decides="study", nested=True, wanted="a list of points, as [{learning_rate: 0.001}]", holds=are_points
     )
+    prior: str | None = key(None, decides="study")
     timeout: float | None = key(
         None, wanted="above 0 seconds, or null for no limit", holds=number(lambda v: v > 0, null=True)
     )

@@ -56,13 +56,17 @@ def check_study(config: Config, space: SearchSpace) -> None:
         raise ConfigError("hpo.sampler=cmaes works on one objective. For several, take nsgaii or tpe.")
     for place, point in enumerate(hpo.start):
         space.encode(point, f"hpo.start[{place}]")
-    if len(hpo.start) > hpo.num_trials:
-        raise ConfigError(f"hpo.start has {len(hpo.start)} points, and hpo.num_trials={hpo.num_trials} are tried.")
+    if len(hpo.start) + (hpo.prior is not None) > hpo.num_trials:
+        with_prior = " and one more of hpo.prior" if hpo.prior is not None else ""
+        raise ConfigError(
+            f"hpo.start has {len(hpo.start)} points{with_prior}, and hpo.num_trials={hpo.num_trials} are tried."
+        )
     if hpo.sampler == "grid":
-        if hpo.start:
-            raise ConfigError(
-                "hpo.start is for samplers that draw; hpo.sampler=grid tries its own points in their order."
-            )
+        for key in ("start", "prior"):
+            if getattr(hpo, key):
+                raise ConfigError(
+                    f"hpo.{key} is for samplers that draw; hpo.sampler=grid tries its own points in their order."
+                )
         space.grid()
 
 

@@ -11,7 +11,7 @@ from tradingbot_exp.evaluation.leakage.gate import check_leaks
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.experiment.job import build
 from tradingbot_exp.experiment.recording import identifying_tags, record_run_context
-from tradingbot_exp.hpo.study import wait_for
+from tradingbot_exp.hpo.study import prior_of, wait_for
 from tradingbot_exp.runtime.process import identity
 from tradingbot_exp.tracking.reading.openings import tell_of_openings
 from tradingbot_exp.tracking.run_names import SAMPLER_TAG, study_run_name
@@ -102,4 +102,6 @@ def _record_once(study: Study, run: TrackedRun, store: Store) -> None:
     record_run_context(job)
     run.log_text(json.dumps(study.space.describe(), indent=2) + "\n", "study/search_space.json")
     sampler, storage = study.config.hpo.sampler, study.shown_address
-    run.set_tags({SAMPLER_TAG: sampler, "study.storage": storage, "study.recorded": True})
+    prior = prior_of(study.optuna)
+    run.set_tags({"study.prior": prior and prior.run_id, SAMPLER_TAG: sampler, "study.storage": storage})
+    run.set_tags({"study.recorded": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
 import optuna
@@ -17,6 +18,7 @@ from tradingbot_exp.hpo.checks import check_metrics, check_sizes, check_study
 from tradingbot_exp.hpo.ensemble import deliver, lines_of
 from tradingbot_exp.hpo.loop import Launch, StudyLoop
 from tradingbot_exp.hpo.parent import open_parent
+from tradingbot_exp.hpo.prior import find_prior
 from tradingbot_exp.hpo.results.display import StudyDisplay
 from tradingbot_exp.hpo.results.recording import drop_staged, losers, record_results
 from tradingbot_exp.hpo.results.table import result_table
@@ -94,8 +96,8 @@ class Runner:
         # MLflow first: it cannot make its tables in a database that Optuna has stamped.
         client, experiment_id = organizer.connect()
         self.organizer = organizer
-        self.study = open_study(config, space, overrides, configure)
         self._store = Store(client, organizer.config.tracking.uri)
+        self.study = open_study(config, space, overrides, configure, partial(find_prior, config, space, self._store))
         self.parent = open_parent(self.study, organizer, self._store, is_worker=is_worker)
         self._trial_runs = TrialRuns(
             client, experiment_id, self.parent.run_id, self.study.name, user_tags(config.experiment)

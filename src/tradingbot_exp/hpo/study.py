@@ -21,6 +21,7 @@ from tradingbot_exp.errors import ConfigError
 from tradingbot_exp.evaluation.metrics.objectives import objectives_of
 from tradingbot_exp.experiment.data import load_data
 from tradingbot_exp.hpo.definition import define, differences, short_hash
+from tradingbot_exp.hpo.prior import Prior
 from tradingbot_exp.hpo.samplers import START
 from tradingbot_exp.hpo.space.space import SearchSpace
 from tradingbot_exp.hpo.storage import create_or_load, open_storage
@@ -31,6 +32,8 @@ SHOWN_TRIALS = 5
 # Of a study's name in that of its folder: file systems take 255 bytes, and a letter may have four.
 FOLDER_LETTERS = 60
 _POLL_SECONDS = 0.05
+# User attribute with what `hpo.prior` came to.
+PRIOR = "prior"
 # A trial, or a study, that nobody has signed yet was made just now, or its process died in that moment.
 UNSIGNED_SECONDS = 3.0
 
@@ -149,6 +152,7 @@ def open_study(
     space: SearchSpace,
     overrides: Sequence[str] = (),
     configure: Callable[[Mapping[str, Any]], Config] | None = None,
+    find: Callable[[], Prior | None] = lambda: None,
 ) -> Study:
     """Create a study in its storage, or load the one that its configuration means.
 
@@ -159,6 +163,8 @@ def open_study(
     overrides : sequence of str
     configure : callable, optional
         Returns the checked configuration of a trial of some values, by key; else `config` with those values.
+    find : callable
+        Finds what a new study starts from, `hpo.prior`; one that goes on has that already.
 
     Raises
     ------
@@ -170,13 +176,16 @@ def open_study(
     definition = define(config, space.describe(), load_data(config).fingerprint)
     storage, address = open_storage(config.hpo.storage, launch_dir())
     name = _choose_name(config, definition, storage)
+    prior = None if name in optuna.get_all_study_names(storage) else find()  # before anything is made
     found, created = create_or_load(storage, name, [objective.direction for objective in objectives_of(config.hpo)])
     if created:
         found.set_user_attr("owner", signature())
     stored = None if created else wait_for(found, "definition")
     if stored is None:  # it is new, or its creator died before it had said what it is
         found.set_user_attr("folder", _free_folder(name))
-        enqueue_start(found, config, space)
+        if prior := prior or find():
+            found.set_user_attr(PRIOR, prior._asdict())
+        enqueue_start(found, config, space, prior)
         found.set_user_attr("definition", definition)  # last: others wait for it
     else:
         _check_definition(name, stored, definition)
@@ -185,12 +194,19 @@ def open_study(
     return Study(config, space, name, definition, found, address, folder, list(overrides), configure, created)
 
 
-def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace) -> None:
-    """Let the points of `hpo.start` be tried first, those that do not wait for it yet."""
+def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace, prior: Prior | None = None) -> None:
+    """Let the points of `hpo.start`, and that of `hpo.prior`, be tried first, those that do not wait for it yet."""
     known = {trial.user_attrs.get(START) for trial in study.get_trials(deepcopy=False)}
-    for place, point in enumerate(config.hpo.start):
+    points = [space.encode(point, f"hpo.start[{place}]") for place, point in enumerate(config.hpo.start)]
+    for place, point in enumerate([*points, prior.point] if prior else points):
         if place not in known:
-            study.enqueue_trial(space.encode(point, f"hpo.start[{place}]"), user_attrs={START: place})
+            study.enqueue_trial(point, user_attrs={START: place})
+
+
+def prior_of(study: optuna.Study) -> Prior | None:
+    """Return what a study has started from, as its creator wrote it down."""
+    found = study.user_attrs.get(PRIOR)
+    return None if found is None else Prior(**found)
 
 
 def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.storages.BaseStorage) -> str:

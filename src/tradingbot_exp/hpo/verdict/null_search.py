@@ -33,7 +33,7 @@ from tradingbot_exp.evaluation.significance.permutation import PermutationTest
 from tradingbot_exp.experiment.data import given_data, load_data
 from tradingbot_exp.hpo.samplers import Grid, make_pruner, make_sampler, most_steps
 from tradingbot_exp.hpo.silent import silent_values
-from tradingbot_exp.hpo.study import enqueue_start
+from tradingbot_exp.hpo.study import enqueue_start, prior_of
 from tradingbot_exp.hpo.trial_spec import Pruned
 from tradingbot_exp.hpo.trials import counting
 
@@ -201,7 +201,7 @@ def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple
         points = space.grid()
         planned = min(planned, len(points))
         Grid(points).enqueue(study, planned)
-    enqueue_start(study, searched.config, space)
+    enqueue_start(study, searched.config, space, prior_of(searched.optuna))
     for _ in range(planned):
         trial = study.ask()
         point = space.suggest(trial)
