@@ -55,7 +55,7 @@ class Scaler:
         mean = rows.sum(axis=0) / n
         variance = np.empty_like(mean)
         # Memory: columns that lie one behind another are centred one by one; the sums are the same to the bit.
-        width = 1 if rows.strides[0] == rows.itemsize else rows.shape[1]
+        width = 1 if rows.strides[0] == rows.itemsize else max(rows.shape[1], 1)
         for column in range(0, rows.shape[1], width):
             some = slice(column, column + width)
             centred = rows[:, some] - mean[some]

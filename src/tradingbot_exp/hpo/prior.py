@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tradingbot_exp.config.overrides import quote
 from tradingbot_exp.errors import ConfigError, RunError
 from tradingbot_exp.runtime.text import listed
 from tradingbot_exp.terminal.output import say
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tradingbot_exp.tracking.store.store import Store
 
 _KEY = "hpo.prior"
+_SHOWN = 60  # letters of a value in a message
 _PRIOR = Use(("study",), "a study", key=_KEY)
 
 
@@ -68,9 +70,10 @@ def find_prior(config: Config, space: SearchSpace, store: Store) -> Prior | None
         except (KeyError, ConfigError):
             drawn.append(name)
     if not point:
+        shared = ", ".join(f"{name}={quote(best[name])[:_SHOWN]}" for name in drawn if name in best)
         raise ConfigError(
             f"{_KEY}: of the best trial of {named}, no value is in this study's space: it has "
-            f"{', '.join(f'{name}={value}' for name, value in best.items())}, and the space {space.describe()}. "
+            f"{shared or 'none of its keys'}, and the space is {space.describe()}. "
             f"Widen hpo.param_space, or leave {_KEY} out."
         )
     tried = ", ".join(f"{name}={best[name]}" for name in point)
@@ -83,6 +86,6 @@ def _values(text: str | None) -> dict[str, Any]:
     """Read values by configuration key; none of what is no record of them."""
     try:
         values = json.loads(text or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return values if isinstance(values, dict) else {}

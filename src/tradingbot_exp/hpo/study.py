@@ -183,9 +183,10 @@ def open_study(
     stored = None if created else wait_for(found, "definition")
     if stored is None:  # it is new, or its creator died before it had said what it is
         found.set_user_attr("folder", _free_folder(name))
-        if prior := prior or find():
+        kept = prior_of(found, space)  # what a creator that died has enqueued stays
+        if kept is None and (prior := prior or find()):
             found.set_user_attr(PRIOR, prior._asdict())
-        enqueue_start(found, config, space, prior)
+        enqueue_start(found, config, space, kept or prior)
         found.set_user_attr("definition", definition)  # last: others wait for it
     else:
         _check_definition(name, stored, definition)
@@ -203,10 +204,13 @@ def enqueue_start(study: optuna.Study, config: Config, space: SearchSpace, prior
             study.enqueue_trial(point, user_attrs={START: place})
 
 
-def prior_of(study: optuna.Study) -> Prior | None:
-    """Return what a study has started from, as its creator wrote it down."""
-    found = study.user_attrs.get(PRIOR)
-    return None if found is None else Prior(**found)
+def prior_of(study: optuna.Study, space: SearchSpace) -> Prior | None:
+    """Return what a study has started from, as its creator wrote it down, of it what is in the space."""
+    match study.user_attrs.get(PRIOR):
+        case {"run_id": str(run_id), "point": {**given}}:
+            point = {str(name): value for name, value in given.items() if space.holds(str(name), value)}
+            return Prior(run_id, point)
+    return None
 
 
 def _choose_name(config: Config, definition: dict[str, Any], storage: optuna.storages.BaseStorage) -> str:

@@ -34,6 +34,7 @@ START_POINTS = [{"learning_rate": 0.01, "hidden_layers": [8, 4], "batch_size": 3
     ("point", "why"),
     [
         ({"learning_rate": 1.0}, r"hpo.start\[0\].learning_rate=1.0 is not in the search space: .*'high': 0.1"),
+        ({"learning_rate": 10**400}, r"hpo.start\[0\].learning_rate=10+ is not in the search space"),
         ({"batch_size": 20}, r"hpo.start\[0\].batch_size=20 is not in the search space"),
         ({"batch_size": True}, r"hpo.start\[0\].batch_size=true is not in the search space"),
         ({"hidden_layers": [4]}, r"hpo.start\[0\].hidden_layers=\[4\] is not in the search space"),

@@ -49,7 +49,7 @@ def test_the_best_of_another_study_is_tried_first_and_only_where_the_study_begin
     given, inherited, drawn = second.study.get_trials()
     assert given.params["training.batch_size"] == 64 and inherited.params == best
     assert [trial.user_attrs.get(START) for trial in (given, inherited, drawn)] == [0, 1, None]
-    assert prior_of(second.study) == Prior(first.parent_id, best)
+    assert prior_of(second.study, SearchSpace.parse(WIDE)) == Prior(first.parent_id, best)
     tags = MlflowClient().get_run(second.parent_id).data.tags
     assert tags["study.prior"] == first.parent_id
 
@@ -67,7 +67,7 @@ def test_what_the_other_study_did_not_search_or_found_elsewhere_is_drawn(
     first = run(WIDE, start=[{"learning_rate": 2e-3}], num_trials=1)
     space = {"learning_rate": {"low": 1e-3, "high": 1e-1}, "batch_size": [8, 16], "dropout": [0.0, 0.1]}
     second = run(space, prior="latest")
-    assert prior_of(second.study) == Prior(first.parent_id, {"model.learning_rate": 2e-3})
+    assert prior_of(second.study, SearchSpace.parse(space)) == Prior(first.parent_id, {"model.learning_rate": 2e-3})
     params = second.study.get_trials()[0].params
     assert params["model.learning_rate"] == 2e-3 and params["training.batch_size"] in (8, 16)
 
@@ -86,6 +86,8 @@ def test_what_the_other_study_did_not_search_or_found_elsewhere_is_drawn(
         ),
         ({"prior": "latest", "sampler": "grid"}, None, ConfigError, "^hpo.prior is for samplers that draw"),
         ({"prior": "latest"}, "{not json", RunError, "^hpo.prior: .* without a best trial on record"),
+        ({"prior": "latest"}, "[" * 4900, RunError, "^hpo.prior: .* without a best trial on record"),
+        ({"prior": "latest"}, json.dumps({"model.learning_rate": 10**400}), ConfigError, "learning_rate=10{59}, and"),
         ({"prior": "latest"}, "[1]", RunError, "^hpo.prior: .* without a best trial on record"),
         ({"prior": "latest"}, json.dumps({"model.learning_rate": "${oc.env:HOME}"}), ConfigError, "no value is in"),
         ({"prior": "latest"}, json.dumps({"training.batch_size": [[32]], "seed": 7}), ConfigError, "no value is in"),
@@ -105,6 +107,35 @@ def test_a_prior_that_cannot_be_used_is_refused_before_anything_is_made(
     with pytest.raises(error, match=why):
         run(WIDE, **hpo)
     assert (studies(workdir), len(MlflowClient().search_runs(["1"]))) == before
+
+
+def test_what_a_creator_that_died_has_found_stays(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workdir)
+    first = run(WIDE, num_trials=1)
+    mine = run(WIDE, prior="latest", study_name="mine", num_trials=2)
+    newest = run(WIDE, start=[{"learning_rate": 9e-3}], num_trials=1)
+    storage, space = mine.study._storage, SearchSpace.parse(WIDE)
+    storage.set_study_user_attr(mine.study._study_id, "definition", None)
+    again = run(WIDE, prior="latest", study_name="mine")
+    assert first.parent_id != newest.parent_id
+    assert prior_of(again.study, space) == Prior(first.parent_id, first.best[0].params)
+    assert sum(START in trial.user_attrs for trial in again.study.get_trials()) == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "point"),
+    [
+        ({"a": 1}, None),
+        ("x", None),
+        ([1, 2], None),
+        ({"run_id": "a", "point": {"model.learning_rate": "${oc.env:HOME}", "seed": 7}}, {}),
+        ({"run_id": "a", "point": {"training.batch_size": 64}}, {"training.batch_size": 64}),
+    ],
+)
+def test_of_what_a_storage_says_only_values_of_the_space_count(kept: object, point: dict[str, Any] | None) -> None:
+    study = optuna.create_study()
+    study.set_user_attr("prior", kept)
+    assert prior_of(study, SearchSpace.parse(WIDE)) == (None if point is None else Prior("a", point))
 
 
 def test_a_null_search_begins_as_the_search_did() -> None:

@@ -91,7 +91,7 @@ class Parameter:
             for category, choice in zip(drawn.choices, self.choices, strict=True):
                 if _alike(choice, value):
                     return category
-        elif isinstance(value, int | float) and not isinstance(value, bool):
+        elif isinstance(value, int | float) and not isinstance(value, bool) and drawn.low <= value <= drawn.high:
             number = float(value)
             if drawn._contains(number):
                 return int(number) if isinstance(drawn, IntDistribution) else number

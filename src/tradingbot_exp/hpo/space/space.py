@@ -135,6 +135,13 @@ class SearchSpace:
             found[parameter.name] = parameter.encode(value, where)
         return found
 
+    def holds(self, name: str, encoded: Any) -> bool:
+        """Tell whether a parameter of a canonical name is searched, and has an encoded value."""
+        try:
+            return name in self.parameters and bool([self.parameters[name].decode(encoded)])
+        except ConfigError:
+            return False
+
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Write encoded values as Hydra overrides, one a target, which Hydra reads back bit for bit."""
         return [f"{target}={quote(value)}" for target, value in self.decode(params).items()]

@@ -201,7 +201,7 @@ def _search(searched: Study, run: TrackedRun, number: int, length: int) -> tuple
         points = space.grid()
         planned = min(planned, len(points))
         Grid(points).enqueue(study, planned)
-    enqueue_start(study, searched.config, space, prior_of(searched.optuna))
+    enqueue_start(study, searched.config, space, prior_of(searched.optuna, space))
     for _ in range(planned):
         trial = study.ask()
         point = space.suggest(trial)
