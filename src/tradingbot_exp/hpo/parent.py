@@ -103,5 +103,5 @@ def _record_once(study: Study, run: TrackedRun, store: Store) -> None:
     run.log_text(json.dumps(study.space.describe(), indent=2) + "\n", "study/search_space.json")
     sampler, storage = study.config.hpo.sampler, study.shown_address
     prior = prior_of(study.optuna, study.space)
-    run.set_tags({"study.prior": prior and prior.run_id, SAMPLER_TAG: sampler, "study.storage": storage})
-    run.set_tags({"study.recorded": True})
+    tags = {SAMPLER_TAG: sampler, "study.storage": storage, "study.prior": prior and prior.run_id}
+    run.set_tags({**tags, "study.recorded": True})

@@ -176,7 +176,8 @@ def open_study(
     definition = define(config, space.describe(), load_data(config).fingerprint)
     storage, address = open_storage(config.hpo.storage, launch_dir())
     name = _choose_name(config, definition, storage)
-    prior = None if name in optuna.get_all_study_names(storage) else find()  # before anything is made
+    is_asked = config.hpo.prior is not None and name not in optuna.get_all_study_names(storage)
+    prior = find() if is_asked else None  # before anything is made
     found, created = create_or_load(storage, name, [objective.direction for objective in objectives_of(config.hpo)])
     if created:
         found.set_user_attr("owner", signature())

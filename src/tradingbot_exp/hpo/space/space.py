@@ -138,9 +138,10 @@ class SearchSpace:
     def holds(self, name: str, encoded: Any) -> bool:
         """Tell whether a parameter of a canonical name is searched, and has an encoded value."""
         try:
-            return name in self.parameters and bool([self.parameters[name].decode(encoded)])
-        except ConfigError:
+            self.parameters[name].decode(encoded)
+        except (KeyError, ConfigError):
             return False
+        return True
 
     def overrides(self, params: Mapping[str, Any]) -> list[str]:
         """Write encoded values as Hydra overrides, one a target, which Hydra reads back bit for bit."""
